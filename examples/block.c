@@ -1,4 +1,5 @@
-/* The same in C: forward and backward of one expert, whose results are known by hand. */
+/* The block from C: plan, forward and backward of experts so small that their results are known by hand.
+   It exits with 0 if all results are right, 1 if one is wrong, 2 if a call failed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ static void require(moehill_status status) {
   exit(2);
 }
 
-/* Expert e has gate 1, up e + 1 and down 1 for H = M = 1: y = p (e + 1) x^2 sigmoid(x). */
+/* With H = M = 1, expert e has gate 1, up e + 1 and down 1, so y = p (e + 1) x^2 sigmoid(x). */
 enum { EXPERTS = 4, TOKENS = 3 };
 
 static int is_near(const char* what, float got, double expected) {
@@ -25,7 +26,7 @@ static int is_near(const char* what, float got, double expected) {
 
 static int step(moehill_block* block) {
   const float x[TOKENS] = {0.5f, -1, 2}, dy[TOKENS] = {1, 1, 0.5f}, gates[TOKENS] = {1, 0.25f, 2};
-  const int32_t ids[TOKENS] = {3, 0, -1}; /* the last one is nobody's */
+  const int32_t ids[TOKENS] = {3, 0, -1}; /* -1: the last token has no expert */
   float y[TOKENS], dx[TOKENS], d_gates[TOKENS];
   int ok = 1;
   require(moehill_block_plan(block, TOKENS, ids, gates));

@@ -1,5 +1,8 @@
-// Forward and backward of a block with weights, rows, routing and gradient of our own, held against plain
-// loops. Run it with a number of devices, or by mpirun, where each process has other tokens.
+// Shows the block with the caller's own weights, rows, routing and gradient: it loads weights as PyTorch
+// keeps them, runs one forward and backward, and compares all results with plain loops (plain_moe.h).
+//
+//     block 4            # four devices in this process
+//     mpirun -n 2 block  # built with EXAMPLE_MPI: each process has its own tokens
 #include <cstdio>
 #include <random>
 
@@ -37,7 +40,8 @@ bool run(const Job& job) {
               block.first_expert(), block.first_expert() + block.num_experts() - 1,
               static_cast<long long>(block.bytes()));
 
-  // These lie as torch.nn.Linear keeps weights, gate and up in one: [E, 2M, H] and [E, H, M].
+  // Weights are laid out as torch.nn.Linear keeps them, with gate and up in one array: [E, 2M, H] and [E, H,
+  // M].
   std::mt19937 random(1);
   const std::vector<float> gate_up = normal(random, E * 2 * M * H, 0.125f),
                            down = normal(random, E * H * M, 0.125f);
@@ -72,7 +76,7 @@ bool run(const Job& job) {
   bool same = agree("y", y, expected.y);
   same = agree("dx", dx, expected.dx) && same;
   same = agree("d_gates", d_gates, expected.d_gates) && same;
-  // With several processes an expert's gradient has the tokens of all of them.
+  // With several processes, the gradient of an expert is the sum over the tokens of all of them.
   for (int64_t e = 0; e < E && context.num_processes() == 1; ++e) {
     const std::vector<float> one(d_down.begin() + e * H * M, d_down.begin() + (e + 1) * H * M);
     same = agree("d_down", one, expected.d_experts[static_cast<size_t>(e)].down) && same;

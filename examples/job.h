@@ -1,4 +1,8 @@
-// The start of the examples: so many devices in one process (the argument), or one process of an MPI job.
+// Job starts an example: with as many devices in one process as the first argument says, or, built with
+// EXAMPLE_MPI, as one process of an MPI job. The library does not start MPI itself.
+//
+//     const Job job(argc, argv);
+//     const moehill::Context context = job.context();
 #pragma once
 
 #include <cstdlib>
@@ -31,7 +35,7 @@ class Job {
     return moehill::Context({.devices = devices_, .threads_per_device = 1});
 #endif
   }
-  // The sum over processes of n values, in each of them.
+  // Replaces n values by their sums over all processes, in every process.
   void sum([[maybe_unused]] double* values, [[maybe_unused]] int n) const {
 #ifdef EXAMPLE_MPI
     MPI_Allreduce(MPI_IN_PLACE, values, n, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);

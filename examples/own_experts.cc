@@ -1,5 +1,10 @@
-// Experts of our own between dispatch and combine: a layer y = sum of p * relu(x A_e) B_e, which the block
-// does not have, from the exchange of rows and the grouped products; forward and the gradient of x.
+// Shows how to use experts that the block does not have. The layer y = sum of p * relu(x A_e) B_e is built
+// from the exchange of rows (moehill::Exchange) and the grouped products (moehill::Stack), forward and
+// backward, and is compared with plain loops. Gradients of A and B are left out; Stack::take_weight_grad()
+// computes them.
+//
+//     own_experts 4            # four devices in this process
+//     mpirun -n 2 own_experts  # built with EXAMPLE_MPI: one device in each process
 #include <cstdio>
 #include <random>
 
@@ -19,7 +24,7 @@ std::vector<float> normal(std::mt19937& random, int64_t n, float deviation) {
   return values;
 }
 
-// out [n] = in [m] W [m, n] or, transposed, W [n, m].
+// Returns in [m] W [m, n], or in [m] times the transpose of W [n, m].
 plain::Values product(const plain::Values& in, const float* w, size_t n, bool transposed) {
   plain::Values out(n);
   for (size_t j = 0; j < n; ++j) {
@@ -44,11 +49,14 @@ bool run(const Job& job) {
   first.load(0, E, a.data(), moehill::DType::f32, moehill::Order::in_out);
   second.load(0, E, b.data(), moehill::DType::f32, moehill::Order::in_out);
 
+  // The plan decides which rows each device receives. It holds until the next plan.
   exchange.plan(kTokens, ids.data(), gates.data());
   const int64_t n = exchange.num_rows();
   const int64_t* offsets = exchange.offsets().data();
   std::vector<float> rows(static_cast<size_t>(n * H)), h(static_cast<size_t>(n * M)), out(rows.size()),
       y(x.size());
+  // Forward: rows go to their experts, pass two grouped products with a ReLU between them, and come back as
+  // sums weighted by the gate values. `offsets` says where the rows of each expert begin.
   exchange.dispatch(x.data(), rows.data());
   first.forward(offsets, {rows.data(), n, nullptr}, h.data());
   for (float& v : h) v = v > 0 ? v : 0;
@@ -57,12 +65,15 @@ bool run(const Job& job) {
 
   std::vector<float> d_out(rows.size()), d_h(h.size()), d_rows(rows.size()), dx(x.size()),
       d_gates(gates.size());
+  // Backward takes the same way in reverse. The gradient of a gate value needs the output of the expert, so
+  // `out` was kept.
   exchange.combine_backward(dy.data(), out.data(), d_out.data(), d_gates.data());
   second.input_grad(offsets, {d_out.data(), n, nullptr}, d_h.data());
   for (size_t i = 0; i < h.size(); ++i) d_h[i] = h[i] > 0 ? d_h[i] : 0;
   first.input_grad(offsets, {d_h.data(), n, nullptr}, d_rows.data());
   exchange.dispatch_backward(d_rows.data(), dx.data());
 
+  // The expected values, one choice of one token after the other. Rounding of f32 is all that may differ.
   plain::Values expected_y(x.size()), expected_dx(x.size()), expected_gates(gates.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     const size_t row = i / k * H, e = static_cast<size_t>(ids[i]);

@@ -1,5 +1,11 @@
-// The block in plain loops of double, for tests of the public interface: written from its documentation
-// alone, and sharing nothing with the library, not even a type.
+// The block in plain loops of double precision, the yardstick for tests of the public interface. It was
+// written from the documentation of moehill.h and shares nothing with the library, not even a type. It is
+// slow.
+//
+//     plain::Moe moe;
+//     moe.sizes = {H, M, E, k, 0};            // no shared expert
+//     moe.experts.push_back({gate, up, down});   // [M, H], [M, H], [H, M]; one for each expert
+//     const plain::Result r = moe.run(tokens, x, ids, gates, &dy);   // r.y, r.dx, r.d_gates, r.d_experts
 #pragma once
 
 #include <algorithm>
@@ -22,7 +28,7 @@ inline uint16_t to_bf16(double value) {
 }
 inline double from_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-// A tensor in the caller's memory, f32 or bf16, at any multiple of an element.
+// Tensor is memory of a caller: f32 or bf16, beginning at any multiple of an element.
 class Tensor {
  public:
   Tensor() = default;
@@ -73,7 +79,7 @@ struct Sizes {
   int64_t hidden = 1, width = 1, experts = 1, topk = 1, shared = 0;
 };
 
-// The form of an expert: what it makes of its first products; moehill.h has the formulas.
+// Form says what an expert computes from its first products; moehill.h has the formulas.
 struct Form {
   enum Activation { silu, swiglu_oai, gelu_tanh, relu2, situ } activation = silu;
   bool gated = true;
@@ -81,8 +87,8 @@ struct Form {
   bool input_weighted = false;
 };
 
-// h of g and u. Of complex numbers too: with a tiny imaginary part of an argument that of h is the derivative
-// times it, to the last digit.
+// Returns h for g and u. T may be complex: if an argument has a tiny imaginary part, then the imaginary part
+// of h divided by it is the derivative, exact to the last digit (complex-step differentiation).
 template <typename T>
 T activate(const Form& f, T g, T u) {
   const double pi = 3.14159265358979323846;
@@ -105,9 +111,9 @@ T activate(const Form& f, T g, T u) {
   return T(0);
 }
 
-// One MLP, out-in: gate, up [width, hidden], down [hidden, width]; up is empty where it is not gated. The
-// vectors are empty where there are none: biases [width], [width], [hidden], the shared expert's gate
-// [hidden].
+// Mlp is the weights of one expert, stored [out, in]: gate and up [width, hidden], down [hidden, width]. `up`
+// is empty if the expert is not gated. The biases [width], [width] and [hidden] and the shared expert's gate
+// [hidden] are empty if there are none.
 struct Mlp {
   Values gate, up, down;
   Values gate_bias{}, up_bias{}, down_bias{}, shared_gate{};
@@ -120,13 +126,14 @@ struct Mlp {
   }
 };
 
-// dW has the form of W.
+// Result is what a step computes. Gradients of weights have the shape of the weights.
 struct Result {
   Values y, dx, d_gates;
   std::vector<Mlp> d_experts;
   Mlp d_shared;
 };
 
+// Moe is a whole block: experts, the shared expert, and a step over some tokens.
 class Moe {
  public:
   Sizes sizes;
@@ -134,7 +141,8 @@ class Moe {
   std::vector<Mlp> experts;
   Mlp shared;
 
-  // tokens rows of x and dy; ids and gates [tokens, k]. Without dy: y alone.
+  // Runs a step: x and dy are [tokens, hidden], ids and gates [tokens, k]. Without dy only y is computed. An
+  // id below 0 belongs to nobody, and an id from experts.size() on is a zero expert, which returns its input.
   Result run(int64_t tokens, const Values& x, const std::vector<int32_t>& ids,
              const std::vector<float>& gates, const Values* dy) const {
     Result r;
@@ -162,7 +170,7 @@ class Moe {
   }
 
  private:
-  // Adds p times the token itself. Returns the gradient of p.
+  // Adds p times the token itself to y, as a zero expert does. Returns the gradient of p.
   double add_token(const Values& x, int64_t t, double p, const Values* dy, Result& r) const {
     double dot = 0;
     for (int64_t c = t * sizes.hidden; c < (t + 1) * sizes.hidden; ++c) {
@@ -188,7 +196,8 @@ class Moe {
     }
   }
 
-  // Adds p times the MLP of row t, or the MLP of p times it, and the gradients of that. Returns that of p.
+  // Adds p times MLP(x) to row t of y, or MLP(p x) if the form weighs inputs, and adds the gradients. Returns
+  // the gradient of p.
   double add(const Mlp& m, int64_t width, const Values& all, int64_t t, double p, const Values* dy, Result& r,
              Mlp& d, bool routed = true) const {
     const size_t hidden = static_cast<size_t>(sizes.hidden), w = static_cast<size_t>(width);
@@ -224,6 +233,8 @@ class Moe {
         dh += g * m.down[c * w + i];
         d.down[c * w + i] += g * h[i];
       }
+      // The slopes of the activation come from complex steps, so no formula of a derivative can be wrong
+      // here.
       using Complex = std::complex<double>;
       const double tiny = 1e-100;
       const double da = dh * std::imag(activate(form, Complex(a[i], tiny), Complex(b[i]))) / tiny;
@@ -243,7 +254,7 @@ class Moe {
   }
 };
 
-// The largest difference, relative to the largest value that is expected. NaN counts as infinite.
+// Returns the largest difference, relative to the largest expected value. NaN counts as infinite.
 inline double difference(const Values& got, const Values& expected) {
   double worst = 0, scale = 0;
   for (const double e : expected) scale = std::max(scale, std::fabs(e));

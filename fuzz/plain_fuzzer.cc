@@ -1,6 +1,8 @@
-// Stands in for libFuzzer where the compiler has none, so that every test run tries the corpora and changes
-// of them. It understands those options of libFuzzer that fuzz/run gives and that it needs: the folders of
-// the corpus and -max_total_time=SECONDS. It does not measure what is covered, so it finds far less.
+// A small replacement for libFuzzer, for compilers that have none, so that every test run tries the corpora
+// and changes of their files. It understands the options of libFuzzer that fuzz/run uses: the folders of the
+// corpus and -max_total_time=SECONDS. It does not measure coverage, so it finds far less.
+//
+//     MOEHILL_FUZZ_TARGET=npy moehill_fuzz -max_total_time=5 fuzz/corpus/npy
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -32,7 +34,8 @@ struct Options {
 const std::string* current = nullptr;
 std::string artifact;
 
-// Keeps the input that broke the target. The process is lost already, so it may do what a handler should not.
+// Keeps the input that broke the target. The process cannot be saved any more, so this handler may do what
+// signal handlers otherwise must not.
 void keep_input(int number) {
   std::ofstream(artifact, std::ios::binary) << *current;
   std::_Exit(128 + number);

@@ -1,6 +1,8 @@
-// Fuzz targets: bytes that libFuzzer makes, given to everything that reads what others wrote, and to the
-// routing plans. MOEHILL_FUZZ_TARGET names the one that is run. A reader may throw InputError and nothing
-// else.
+// Fuzz targets: bytes from libFuzzer are given to every function that reads what others wrote, and to the
+// routing plans. A target may throw InputError; any other exception, crash or broken promise is a finding.
+// MOEHILL_FUZZ_TARGET names the target of this process.
+//
+//     MOEHILL_FUZZ_TARGET=experiment moehill_fuzz fuzz/corpus/experiment
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -40,7 +42,7 @@ void require(bool condition, const char* what) {
   std::abort();
 }
 
-// A file in memory with a path, for readers that open one.
+// MemoryFile is a file in memory that has a path, for readers that open a path.
 class MemoryFile {
  public:
   explicit MemoryFile(const std::string& bytes) : file_(memfd_create("fuzz", 0)) {
@@ -59,7 +61,7 @@ void experiment(const std::string& text) { parse_experiment("fuzz.toml", text, s
 
 void hardware(const std::string& text) {
   const Hardware h = read_hardware_text(text, "fuzz");
-  read_hardware_text(hardware_toml(h, {}), "what was written");  // what is written is read
+  read_hardware_text(hardware_toml(h, {}), "what was written");  // what we write ourselves must be readable
 }
 
 void probe(const std::string& text) { read_probe(MemoryFile(text).path()); }
@@ -68,7 +70,7 @@ void records(const std::string& text) { steps_of_records(MemoryFile(text).path()
 void compare(const std::string& text) { read_results(MemoryFile(text).path()); }
 void placement(const std::string& text) { read_placement(MemoryFile(text).path()); }
 
-// SQLite locks and links files by their names, so that a name in /proc does not do.
+// SQLite locks and links files by their names, so a path in /proc is not enough: the file is really written.
 void database(const std::string& bytes) {
   const std::string path = fmt::format("{}/moehill-fuzz-{}.sqlite", P_tmpdir, getpid());
   std::FILE* file = std::fopen(path.c_str(), "wb");
@@ -92,7 +94,7 @@ void config(const std::string& text) {
 
 void safetensors(const std::string& bytes) {
   const MemoryFile file(bytes);
-  // The reader chooses by the name, so the file gets one.
+  // The reader chooses the format by the name, so the file gets one by a link.
   const std::string path = fmt::format("{}/moehill-fuzz-{}.safetensors", P_tmpdir, getpid());
   unlink(path.c_str());
   require(symlink(file.path().c_str(), path.c_str()) == 0, "no link");
@@ -131,7 +133,7 @@ void trace(const std::string& bytes) {
 
 void command_line(const std::string& text) { parse_bench_options(split(text, '\n')); }
 
-// Bytes as numbers of a small case.
+// Bytes turns fuzz input into small numbers; after the end of the input all numbers are 0.
 class Bytes {
  public:
   explicit Bytes(const std::string& bytes) : bytes_(bytes) {}
@@ -144,7 +146,7 @@ class Bytes {
   size_t at_ = 0;
 };
 
-// Routing to plan, rows there and back, against loops that know nothing of how a plan is made.
+// Plans a routing and sends rows there and back, compared with loops that know nothing of how a plan is made.
 void plan(const std::string& bytes) {
   Bytes in(bytes);
   const int tokens = in.up_to(40), experts = 1 + in.up_to(12), topk = 1 + in.up_to(std::min(experts, 4) - 1);
@@ -171,7 +173,7 @@ void plan(const std::string& bytes) {
   RoutingPlan made = builder.make_plan();
   builder.build(routing, team, made);
 
-  // Each held expert keeps the first C of its assignments in token order.
+  // Of each expert that is held, the first C assignments in token order are kept.
   const int64_t most = spec.capacity.policy == CapacityPolicy::none ? tokens * topk : spec.capacity.rows;
   std::map<int, std::set<int32_t>> kept;
   int64_t dropped = 0;
@@ -215,7 +217,7 @@ void plan(const std::string& bytes) {
       expected[static_cast<size_t>(a / topk)] +=
           static_cast<double>(routing.weight[static_cast<size_t>(a)]) * (1 + e - spec.expert_begin);
   }
-  require(combined == expected, "another sum comes back");  // exact: eighths and small integers
+  require(combined == expected, "another sum comes back");  // sums of eighths and small integers are exact
   for (int32_t a = 0; a < tokens * topk; ++a) {
     const int e = routing.expert[static_cast<size_t>(a)];
     const bool is_kept = kept.contains(e) && kept[e].contains(a);
@@ -245,7 +247,7 @@ Target target = nullptr;
 }  // namespace
 }  // namespace moehill
 
-// Chooses the target. Without one, or with a name that none has, prints the names and ends.
+// Chooses the target by the environment. Without a name, or with an unknown one, prints the names and ends.
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
   const char* name = std::getenv("MOEHILL_FUZZ_TARGET");
   const auto found = moehill::kTargets.find(name == nullptr ? "" : name);

@@ -1,5 +1,8 @@
-// The public interface over a communicator of the program's own: every path with tokens of each process's
-// own, against the plain block of all tokens; and errors of one process that all of them hear of.
+// Tests the public interface over a communicator of the program's own: every path, with different tokens in
+// each process, against the plain block of all tokens; and mistakes of one process, about which all of them
+// are told.
+//
+//     mpirun -n 3 mpi_library    # exit status 0 if all is right
 #include <mpi.h>
 
 #include <cstdio>
@@ -91,7 +94,7 @@ plain::Moe make_moe(const BlockDesc& d) {
   return moe;
 }
 
-// Calls use(data, its place in Weights or Gradients) for all that an MLP has.
+// Calls use(data, its place in Weights or Gradients) for each tensor of an MLP.
 template <typename Struct, typename Mlp, typename Use>
 void for_each_tensor(Struct& s, Mlp& mlp, const Use& use) {
   use(mlp.gate, s.gate);
@@ -136,7 +139,7 @@ void expect_mlp(const plain::Mlp& expected, const char* what, auto&& store) {
   });
 }
 
-// `offsets`: where the tokens of each process begin.
+// Runs a step and compares it with the plain block. The tokens of process r begin at offsets[r].
 void check_step(Block& block, const plain::Moe& moe, const BlockDesc& d,
                 const std::vector<int64_t>& offsets) {
   const int64_t all = offsets.back();
@@ -207,7 +210,7 @@ bool fails_with(Status status, const Body& body) {
   return false;
 }
 
-// A mistake of the last process; the others hear of it, nobody waits, and the block goes on.
+// The last process makes mistakes. The others are told, nobody waits, and the block can be used again.
 void check_mistakes(const Context& context) {
   if (size == 1) return;
   BlockDesc d{.hidden = 12,
@@ -285,7 +288,7 @@ void check_few_experts(const Context& context) {
   expect(gate_up == std::vector<float>(gate_up.size(), 1), "weights of a process's experts");
 }
 
-// Where every process has all tokens, their routing must be one.
+// If every process has all tokens, all processes must have given the same routing.
 void check_replicated(const Context& context) {
   if (size == 1) return;
   const BlockDesc d{.hidden = 12,
@@ -321,7 +324,7 @@ void check_replicated(const Context& context) {
 int main() {
   int level = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level);
-  // The communicator is not MPI_COMM_WORLD itself: it has the other order of ranks.
+  // The communicator differs from MPI_COMM_WORLD: its ranks are in reverse order.
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm comm = MPI_COMM_NULL;
   MPI_Comm_split(MPI_COMM_WORLD, 0, -rank, &comm);

@@ -1,6 +1,7 @@
-// A library to be loaded before others: it refuses one rank of a job more than so many bytes of large
-// allocations, of which that rank has been told nothing.
-//   REFUSE_RANK, REFUSE_BYTES: which rank, how many bytes
+// A library for LD_PRELOAD that makes one rank of a job run out of memory: it refuses that rank large
+// allocations once their sum exceeds a limit of which the rank knows nothing.
+//
+//     REFUSE_RANK=1 REFUSE_BYTES=600000000 LD_PRELOAD=librefuse_memory.so moehill bench ...
 #include <dlfcn.h>
 #include <sys/mman.h>
 

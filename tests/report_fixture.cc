@@ -1,4 +1,8 @@
-// Writes a results database with made-up figures, for the tests of the report: report_fixture FILE.
+// Writes a results database with made-up figures, for the tests of the HTML report in a browser. Nothing is
+// measured; the figures follow formulas, so that every run writes equal rows.
+//
+//     report_fixture results.sqlite
+//     moehill report --db results.sqlite -o report.html
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -10,6 +14,7 @@ namespace {
 
 using moehill::StoredJson;
 
+// Story is one experiment with its points.
 struct Story {
   std::string name, title, command;
   StoredJson baseline = StoredJson::object();
@@ -20,7 +25,8 @@ double number_of(const StoredJson& axes, const char* name, double otherwise) {
   return axes.contains(name) ? axes.at(name).get<double>() : otherwise;
 }
 
-// TF/s of a point, as plausible as need be.
+// Returns a plausible speed in TF/s: it grows with the rows of an expert, and wobbles by 1 % from round to
+// round.
 double speed_of(const StoredJson& axes, const std::string& path, int64_t round) {
   const double topk = number_of(axes, "topk", 2), width = number_of(axes, "mlp_dim", 1408),
                experts = number_of(axes, "experts", 60);

@@ -1,5 +1,6 @@
-// The report in a browser: no error, no request, charts, hostile text as text; light, dark and on a phone.
-//   node report_test.mjs PAGE MODULES [FOLDER for screenshots]; exits 77 where no browser can start.
+// Tests the report in a browser: no error, no request to the network, charts are there, hostile text stays
+// text; in light and dark mode and on a phone.
+//   node report_test.mjs PAGE MODULES [FOLDER for screenshots]     exit status 77 if no browser can start
 import {createRequire} from 'node:module';
 import {existsSync} from 'node:fs';
 import {resolve} from 'node:path';
@@ -62,7 +63,7 @@ async function check_text(page) {
   assert((await page.locator('pre').first().textContent()).includes('<b>worst row</b>'));
 }
 
-// A phone shows the page without scrolling it sideways; tables scroll in themselves.
+// On a phone the page must not scroll sideways; wide tables scroll on their own.
 async function check_width(page) {
   const [scroll, client] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert(scroll <= client, `the page is ${scroll} wide in a window of ${client}`);

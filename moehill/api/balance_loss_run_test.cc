@@ -1,4 +1,4 @@
-// Balance losses in the step: right by the check, and the same bits at any number of devices.
+// Tests of the balance losses in a step: they pass the check and give equal bits at any number of devices.
 #include <gtest/gtest.h>
 
 #include "moehill/api/run_fixture.h"
@@ -35,7 +35,7 @@ TEST_F(BalanceLossRunTest, IsInTheGradientOfTheLogits) {
   }
 }
 
-// Planted faults: without the loss, and with half of one.
+// These are planted faults: a step without the loss, and one with half of it.
 TEST_F(BalanceLossRunTest, TheCheckSeesALossThatIsLeftOut) {
   const auto run = step(config_of(Spread::fused, 2, true));
   BlockTensors tensors = run->tensors();
@@ -48,8 +48,8 @@ TEST_F(BalanceLossRunTest, TheCheckSeesALossThatIsLeftOut) {
   }
 }
 
-// The gate values' part of dlogits is the same on every path where dp is; the loss's part is the difference
-// between a step with it and one without.
+// The gate values' part of dlogits is the same on every path, wherever dp is computed; the loss's part is the
+// difference between a step with the loss and one without.
 TEST_F(BalanceLossRunTest, TheSameBitsAtAnyNumberOfDevices) {
   const auto dlogits_of = [&](int devices, bool with_loss) {
     RunConfig config = config_of(devices == 1 ? Spread::none : Spread::dp, devices, true);

@@ -1,4 +1,8 @@
-// A block of the public interface with random weights, and the plain one with the same.
+// A block of the public interface with random weights, and the plain implementation
+// (examples/plain_moe.h) with the same weights, for tests that compare them.
+//
+//     Pair pair(context, desc, seed);
+//     pair.expect_step(random_tokens(desc, 40, seed), 1e-5, 1e-4);   // one step of both; tolerances
 #pragma once
 
 #include <gtest/gtest.h>
@@ -27,8 +31,8 @@ inline plain::Form form_of(const moehill::BlockDesc& d) {
   return form;
 }
 
-// One expert's, or several experts' weights in the caller's memory: gate_up [E, 2M, H], or gate [E, M, H]
-// where they are not gated, and down [E, H, M]; the vectors that the block has.
+// CallersWeights holds the weights of one or several experts in the caller's memory: gate_up [E, 2M, H], or
+// gate [E, M, H] if they are not gated, down [E, H, M], and the vectors that the block has.
 struct CallersWeights {
   CallersWeights(const moehill::BlockDesc& d, bool is_shared, bool bf16)
       : count(is_shared ? 1 : d.experts),
@@ -45,7 +49,7 @@ struct CallersWeights {
   }
   size_t size(int64_t rows, int64_t columns) const { return static_cast<size_t>(count * rows * columns); }
 
-  // Expert e's, and those that follow.
+  // Returns pointers to expert e and those that follow.
   template <typename Struct>
   Struct from(int64_t e, moehill::DType dtype) {
     const auto at = [&](plain::Tensor& t) -> char* {
@@ -62,6 +66,7 @@ struct CallersWeights {
     return s;
   }
 
+  // Returns a copy of expert e as the plain implementation takes it.
   plain::Mlp expert(int64_t e) const {
     const auto part = [&](const plain::Tensor& t, int64_t which, int64_t of) {
       if (which >= of) return plain::Values();
@@ -81,6 +86,7 @@ struct CallersWeights {
   plain::Tensor gate_up, down, gate_up_bias, down_bias, shared_gate;
 };
 
+// Tokens are the inputs of one step.
 struct Tokens {
   int64_t count = 0;
   plain::Tensor x, dy;
@@ -88,7 +94,8 @@ struct Tokens {
   std::vector<float> gates;
 };
 
-// Random rows; some choices are nobody's, and expert 0 has many.
+// Returns random rows. Some choices belong to nobody and expert 0 is chosen often, so that groups of uneven
+// size are tested.
 inline Tokens random_tokens(const moehill::BlockDesc& d, int64_t count, uint32_t seed, size_t skipped = 0) {
   std::mt19937 random(seed);
   const bool bf16 = d.dtype == moehill::DType::bf16;
@@ -108,6 +115,7 @@ inline Tokens random_tokens(const moehill::BlockDesc& d, int64_t count, uint32_t
   return t;
 }
 
+// Pair is a block of the interface and the plain one with the same weights.
 struct Pair {
   Pair(const moehill::Context& context, const moehill::BlockDesc& desc, uint32_t seed)
       : d(desc),
@@ -131,7 +139,7 @@ struct Pair {
     block.load_shared(shared.from<moehill::Weights>(0, desc.dtype));
   }
 
-  // Runs a step of both and expects the same, within `tolerance`.
+  // Runs a step of both and expects results that agree within the tolerances.
   void expect_step(const Tokens& t, double forward_tolerance, double tolerance) {
     const plain::Values dy = t.dy.values();
     const plain::Result expected = moe.run(t.count, t.x.values(), t.ids, t.gates, &dy);

@@ -1,3 +1,5 @@
+// Implementation of api/block_object.h. Each entry is a Context::Call: `check` looks at this process's
+// arguments, `agreed` at those of all processes, and only then devices work.
 #include "moehill/api/block_object.h"
 
 #include <algorithm>
@@ -43,22 +45,27 @@ Range BlockObject::experts_of(int device) const {
 void BlockObject::allocate(const moehill_block_desc& desc) {
   config_ = run_config(desc, *context_);
   const Range devices = context_->local_devices();
+  // Devices have neighbouring experts, so those of this process are one range.
   local_experts_ = {experts_of(static_cast<int>(devices.begin)).begin,
                     experts_of(static_cast<int>(devices.end) - 1).end};
+  // Weights are allocated for the experts of this process only; gradients only if the block trains.
   weights_ = make_weights(weight_key(config_), local_experts_, trains());
   tokens_.max = desc.max_tokens;
   latent_memory_ = LatentMemory(config_, {0, tokens_.max});
   if (trains()) d_gates_.resize(static_cast<size_t>(tokens_.max * desc.topk));
+  // The routing has room for the most tokens of all processes; a plan fills the part of its step.
   own_routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
   own_routing_.expert.resize(static_cast<size_t>(config_.shape.assignments()));
   own_routing_.weight.resize(own_routing_.expert.size());
   own_routing_.num_zero_experts = desc.zero_experts;
+  // Zero experts have ids behind the real ones, and the routing keeps them in an array of their own.
   if (desc.zero_experts > 0) own_routing_.zero.resize(own_routing_.expert.size());
   make_paths({});
 }
 
 void BlockObject::make_paths(const PassMemory& memory) {
   tokens_.offsets = even_offsets(config_.shape.tokens, config_.num_devices);
+  // One path for each device of this process; a path holds the work space of its device.
   const Range devices = context_->local_devices();
   for (int64_t d = devices.begin; d < devices.end; ++d)
     paths_.push_back(make_path(inputs(static_cast<int>(d), memory)));
@@ -66,6 +73,7 @@ void BlockObject::make_paths(const PassMemory& memory) {
 
 void BlockObject::on_devices(FunctionRef<void(Group&, ParallelPath&)> work) {
   context_->on_devices([&](Group& group) { work(group, path_of(group)); });
+  // Returns the path of a device of this process. `device` counts over all processes.
 }
 
 const ParallelPath& BlockObject::path_of(int device) const {
@@ -76,6 +84,8 @@ ParallelPath& BlockObject::path_of(const Group& group) {
   return *paths_[static_cast<size_t>(group.rank() - context_->local_devices().begin)];
 }
 
+// Paths number tokens over all processes. The caller has only this process's rows, so the views are shifted
+// to begin `first` rows earlier.
 PathInputs BlockObject::inputs(int device, const PassMemory& memory) {
   const MoeShape& shape = config_.shape;
   const auto view = [&](const void* data) {
@@ -103,14 +113,17 @@ PathInputs BlockObject::inputs(int device, const PassMemory& memory) {
 void BlockObject::plan(const OwnRouting& own) {
   const bool is_replicated = replicates_tokens(config_, *context_);
   const auto check = [&] {
+    // A new plan invalidates the forward of the last one, even if the call fails.
     state_ = State::unplanned;
     require_legal(own, config_.shape, tokens_.max);
     return is_replicated ? fingerprint(own, config_.shape.topk) : own.tokens;
   };
   const auto agreed = [&] {
+    // Only now every process has told its number of tokens, from which each learns where its own begin.
     take_token_counts(*context_, own.tokens, is_replicated, tokens_);
     take_routing(own, tokens_, own_routing_);
   };
+  // A plan binds no rows yet: x and y are given to forward().
   context_->collective({.entry = Entry::plan,
                         .object = number_,
                         .check = check,
@@ -132,6 +145,7 @@ NamedTensor BlockObject::rows(const char* name, const void* data) const {
 void BlockObject::forward(const void* x, void* y) {
   const auto check = [&] {
     if (state_ == State::unplanned)
+      // A backward needs the rows of a forward, and a forward needs a plan; the state keeps the order.
       throw Failure(MOEHILL_WRONG_ORDER,
                     "forward: got no plan since the last error, allowed: after a plan; "
                     "call moehill_block_plan first");
@@ -152,6 +166,7 @@ void BlockObject::forward(const void* x, void* y) {
 }
 
 void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gates) {
+  // Gradients exist only in blocks that were made for training.
   const auto check = [&] {
     if (!trains()) {
       throw Failure(
@@ -171,6 +186,7 @@ void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gat
     return int64_t{0};
   };
   const auto agreed = [&] {
+    // After an error in the middle there are neither rows of a forward nor gradients.
     state_ = State::planned;
     has_gradients_ = false;
   };
@@ -182,6 +198,7 @@ void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gat
                             [&](Group& group) {
                               ParallelPath& path = path_of(group);
                               path.bind(inputs(group.rank(), {x, nullptr, dy, dx, d_gates}));
+                              // dy comes from the caller, so it is not scaled.
                               path.backward(group, 1.0f, nullptr);
                             },
                         .done = [&] { has_gradients_ = true; }});
@@ -194,6 +211,7 @@ moehill_block_info BlockObject::info() const {
   info.first_expert = static_cast<int32_t>(local_experts_.begin);
   info.num_experts = static_cast<int32_t>(local_experts_.size());
   const WeightOperands& w = *weights_;
+  // Only memory that this process really holds is counted; views of other processes' weights have no bytes.
   info.weight_bytes = static_cast<int64_t>(stored_bytes(w.experts.view) + stored_bytes(w.shared.view) +
                                            stored_bytes(w.latent.view()));
   info.gradient_bytes =
@@ -205,6 +223,7 @@ moehill_block_info BlockObject::info() const {
   return info;
 }
 
+// Throws unless this process holds experts [first, first + count).
 void BlockObject::require_experts(int first, int count) const {
   if (count >= 0 && first >= local_experts_.begin && int64_t{first} + count <= local_experts_.end) return;
   throw invalid("experts", fmt::format("{} from {} on", count, first),
@@ -212,12 +231,13 @@ void BlockObject::require_experts(int first, int count) const {
                 "ask moehill_block_get_info for them");
 }
 
-// Each device writes its own experts, whose pages then lie near it.
+// Each device writes its own experts. Their pages then lie on its memory node.
 void BlockObject::load_experts(int first, int count, const moehill_weights* weights) {
   require_experts(first, count);
   const HostExperts host(weights, HostExperts::routed(config_.shape, count));
   context_->local([&](int device, ThreadTeam& team) {
     if (device == context_->local_devices().begin) forget_forward();
+    // This device writes those of the loaded experts that it holds.
     const Range own = is_first_to_hold(device) ? experts_of(device) : Range{};
     const int64_t begin = std::max<int64_t>(first, own.begin),
                   end = std::min<int64_t>(first + count, own.end);
@@ -227,11 +247,12 @@ void BlockObject::load_experts(int first, int count, const moehill_weights* weig
   });
 }
 
+// Loaded weights make the kept rows of a forward useless for a backward, so a forward has to come again.
 void BlockObject::forget_forward() {
   if (state_ == State::forwarded) state_ = State::planned;
 }
 
-// Devices that all have all experts read the same memory.
+// Devices that all have all experts read the same memory, so only the first one fills it.
 bool BlockObject::is_first_to_hold(int device) const {
   return is_ep(config_.spread) || device == context_->local_devices().begin;
 }
@@ -251,6 +272,7 @@ void BlockObject::load_shared(const moehill_weights* weights) {
   });
 }
 
+// Copies `count` experts, weights or gradients, from this process's stack to the caller's memory.
 void BlockObject::store(const MlpWeights& from, int first, int count, const moehill_gradients* to) {
   require_experts(first, count);
   const HostExperts host(to, HostExperts::routed(config_.shape, count));
@@ -276,7 +298,8 @@ void BlockObject::store_expert_gradients(int first, int count, const moehill_gra
   store(weights_->experts_grad.view, first, count, gradients);
 }
 
-// Each process has the sum of a range of elements. Tensors of the threads mesh are whole already.
+// Each process has the sum of a range of elements; this brings the ranges together. Devices of one process
+// write to the same tensors, which are whole already.
 void BlockObject::gather_shared_gradients(Group& group) {
   if (!context_->spans_processes() || !shards_shared_gradient(config_)) return;
   const LatentWeights latent = weights_->latent_grad.view();
@@ -301,6 +324,8 @@ void BlockObject::store_shared_gradients(const moehill_gradients* gradients) {
     host.emplace(gradients, HostExperts::shared(config_.shape));
     return int64_t{0};
   };
+  // The gathering needs all processes, so this is a collective call although each process stores only for
+  // itself.
   context_->collective(
       {.entry = Entry::store_shared, .object = number_, .check = check, .on_device = [&](Group& group) {
          gather_shared_gradients(group);

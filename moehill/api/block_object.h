@@ -1,5 +1,12 @@
-// BlockObject: a block of the interface. It owns the weights of this process and a path a device, and turns a
-// call with the caller's memory into a step of the paths.
+// BlockObject is a block of the C interface. It owns the weights of this process and has a path for each of
+// its devices, and it turns a call with the caller's memory into a step of these paths.
+// It has no options beyond a description. The harness, which needs all options, makes a Run (api/measuring.h)
+// of one instead.
+//
+//     BlockObject block(context, &desc);                    // collective over the context's processes
+//     block.load_experts(first, count, &weights);
+//     block.plan({tokens, expert_ids, gates});
+//     block.forward(x, y);                                  // Failure(MOEHILL_WRONG_ORDER) without a plan
 #pragma once
 
 #include <initializer_list>
@@ -13,28 +20,29 @@
 
 namespace moehill {
 
-// The memory of a pass: rows of this process's tokens.
+// PassMemory is the memory of a pass: rows of this process's tokens.
 struct PassMemory {
   const void* x = nullptr;
   void* y = nullptr;
-  const void* dy = nullptr;  // null: y, over dy_scale
+  const void* dy = nullptr;  // null: y itself, scaled by dy_scale
   void* dx = nullptr;
   float* d_gates = nullptr;  // null: not wanted
 };
 
-// For measuring (moehill/api/measuring.h): what a point lends to its block, in place of what a description
-// says and the block would have of its own. It outlives the block.
+// LentParts are what a point lends to its block when the harness measures it (moehill/api/measuring.h): they
+// replace the description, and what the block would own. They have to outlive the block.
 struct LentParts {
-  RunConfig config;  // any of the house, not only those that a description can say
+  RunConfig config;  // any config of the house, not only those that a description can express
   std::shared_ptr<WeightOperands> weights;
-  const Routing* routing = nullptr;  // of all tokens
-  PassMemory memory;                 // of all tokens
-  LatentRows latent{};               // likewise
+  const Routing* routing = nullptr;  // for all tokens
+  PassMemory memory;                 // for all tokens
+  LatentRows latent{};               // for all tokens
 };
 
+// BlockObject is made once and stepped many times.
 class BlockObject {
  public:
-  // Collective.
+  // Both are collective.
   BlockObject(std::shared_ptr<Context> context, const moehill_block_desc* given);
   BlockObject(std::shared_ptr<Context> context, const LentParts& lent);
   BlockObject(const BlockObject&) = delete;
@@ -50,8 +58,8 @@ class BlockObject {
   void forward(const void* x, void* y);
   void backward(const void* x, const void* dy, void* dx, float* d_gates);
 
-  // For measuring: `work` on all devices with the path that plan(), forward() and backward() take there.
-  // Collective; the caller answers for arguments and order.
+  // For measuring: runs `work` on all devices with the path that plan(), forward() and backward() take there.
+  // Collective. The caller is responsible for arguments and order.
   void on_devices(FunctionRef<void(Group&, ParallelPath&)> work);
   const ParallelPath& path_of(int device) const;
 
@@ -59,40 +67,40 @@ class BlockObject {
   enum class State { unplanned, planned, forwarded };
 
   void allocate(const moehill_block_desc& desc);
-  // With tokens cut evenly, in this memory until the next bind().
+  // Makes the paths with tokens cut evenly, in this memory until the next bind().
   void make_paths(const PassMemory& memory);
   bool trains() const { return config_.block.pass == Pass::forward_backward; }
   Range experts_of(int device) const;
   bool is_first_to_hold(int device) const;
   ParallelPath& path_of(const Group& group);
-  // Makes the views that a device's path is given. They span the tokens of all processes; only the rows of
+  // Makes the views that a device's path is given. They number the tokens of all processes; only the rows of
   // this process have memory behind them.
   PathInputs inputs(int device, const PassMemory& memory);
 
   void require_experts(int first, int count) const;
   void require_shared() const;
   void require_gradients() const;
-  // Forgets what forward kept, since that was made with the weights of before. The caller holds the context's
-  // turn.
+  // Forgets what forward kept, because that was made with the weights of before. The caller holds the
+  // context's turn.
   void forget_forward();
   NamedTensor rows(const char* name, const void* data) const;  // [own tokens, H]
   void store(const MlpWeights& from, int first, int count, const moehill_gradients* to);
   void gather_shared_gradients(Group& group);
 
   std::shared_ptr<Context> context_;
-  int64_t number_ = 0;  // of the context's objects
+  int64_t number_ = 0;  // its place among the objects of the context
   RunConfig config_;
   Range local_experts_;
   std::shared_ptr<WeightOperands> weights_;
-  LatentMemory latent_memory_;        // of this process's tokens
-  std::optional<LatentRows> latent_;  // lent: of all tokens
-  std::vector<float> d_gates_;        // [max tokens, k] where the caller wants none
+  LatentMemory latent_memory_;        // for this process's tokens
+  std::optional<LatentRows> latent_;  // lent, for all tokens
+  std::vector<float> d_gates_;        // [max tokens, k], used if the caller wants none
   StepTokens tokens_;
-  Routing own_routing_;  // of all tokens; this process's are set
+  Routing own_routing_;  // numbers all tokens; only this process's are set
   const Routing* routing_ = &own_routing_;
   State state_ = State::unplanned;
   bool has_gradients_ = false;
-  std::vector<std::unique_ptr<ParallelPath>> paths_;  // of the local devices
+  std::vector<std::unique_ptr<ParallelPath>> paths_;  // of this process's devices
 };
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Implementation of the runs that api/measuring.h describes: BlockRun has a block of the interface and
+// everything that only measuring needs around it.
 #include "moehill/api/block_run.h"
 
 #include <algorithm>
@@ -24,7 +26,7 @@
 namespace moehill {
 namespace {
 
-// Figures of one device after a step.
+// DeviceFigures are what one device counted in a step.
 struct DeviceFigures {
   Traffic traffic;
   std::array<uint64_t, kNumMoves> moved_bytes{};
@@ -32,6 +34,7 @@ struct DeviceFigures {
   double executed_flops = 0;
 };
 
+// BlockRun is a Run over a BlockObject that borrows the run's operands.
 class BlockRun final : public Run {
  public:
   explicit BlockRun(RunParts parts)
@@ -48,6 +51,7 @@ class BlockRun final : public Run {
     }
     take_routing();
     place_of_.resize(config().placement.empty() ? 0 : static_cast<size_t>(config().shape.experts));
+    // The first place of an expert is where the check reads its weights, so places are walked backwards.
     for (size_t p = config().placement.size(); p-- > 0;)
       place_of_[static_cast<size_t>(config().placement[p])] = static_cast<int32_t>(p);
     const bool product = config().block.router_product;
@@ -71,8 +75,8 @@ class BlockRun final : public Run {
     on_devices([&](Group& group, ParallelPath& path) { step_device(group, path, listeners); });
   }
 
-  // The devices meet before they wake their threads, which would be asleep again after a long wait for a
-  // peer.
+  // The devices meet before they wake their threads. After a long wait for a peer the threads would be asleep
+  // again.
   void rouse() override {
     let_others_fall_asleep();
     on_devices([](Group& group, ParallelPath&) {
@@ -81,9 +85,11 @@ class BlockRun final : public Run {
     });
   }
 
-  // Every byte 0xff is a NaN in f32 and in bf16. The padding of a stack is poisoned too: nobody may read it.
+  // A byte of 0xff everywhere is a NaN in f32 and in bf16. The padding of weight stacks is filled too,
+  // because nobody may read it.
   void poison() override {
-    if (config().block.part != StepPart::whole) return;  // such steps use what the first one made
+    // Half a step uses what the first whole step made, so that has to stay.
+    if (config().block.part != StepPart::whole) return;
     if (!config().block.ablation.empty()) return step_whole();
     on_devices([this](Group& group, ParallelPath& path) {
       const MemoryVisitor fill = [&group](void* data, size_t bytes) {
@@ -146,6 +152,7 @@ class BlockRun final : public Run {
     return hash;
   }
 
+  // The tokens are shared with other runs of the factory, so their state remembers the sign.
   void negate_x() override {
     if (parts_.tokens != nullptr) parts_.tokens->negated = !parts_.tokens->negated;
     on_devices([this](Group& group, ParallelPath&) {
@@ -191,6 +198,7 @@ class BlockRun final : public Run {
     return false;
   }
 
+  // Every process sends the figures of its devices to the first one, in the order of ranks.
   void collect() override {
     std::string own;
     for (int64_t rank = local_.begin; rank < local_.end; ++rank) {
@@ -206,7 +214,7 @@ class BlockRun final : public Run {
       if (group.rank() == local_.begin) nodes_ = group.nodes();
     });
     far_ = far_assignments(placed_, computed_, nodes_);
-    // Rows of a process that are not its results are another one's.
+    // Every row of y is the result of one device. Rows that a process has beyond these belong to others.
     std::string own_rows;
     for (int64_t rank = local_.begin; rank < local_.end; ++rank)
       append_hashes(tokens_.y, own_tokens(rank), own_rows);
@@ -214,6 +222,8 @@ class BlockRun final : public Run {
     for (const std::string& hashes : gather(own_rows)) output_hash_ = join_hashes(output_hash_, hashes);
   }
 
+  // A single process has everything. With several, each keeps its rows and the others' are brought when the
+  // check asks for them.
   CheckShare check_share() override {
     CheckShare share = CheckShare::whole(tensors());
     if (!spans_processes()) return share;
@@ -247,6 +257,7 @@ class BlockRun final : public Run {
       t.latent = latent_rows();
       t.y = tokens_.y;
     }
+    // With next choices the check has to see where spilled assignments went.
     t.routing = config().block.capacity.spares > 0 ? &computed_ : &routing();
     t.kept = computes_all() ? nullptr : kept_.data();
     t.wire = config().wire;
@@ -308,8 +319,8 @@ class BlockRun final : public Run {
   }
 
  private:
-  // Takes all that follows from the routing before the clock starts. A dropped assignment keeps its expert in
-  // computed_.
+  // Takes over what follows from the routing. This is done before the clock starts. In computed_ a dropped
+  // assignment keeps its expert, because kept_ says that it was dropped.
   void take_routing() {
     placed_routing_ = config().placement.empty() ? routing() : place(routing(), {config().placement});
     computed_ = apply_capacity(placed_routing_, config().block.capacity);
@@ -320,7 +331,7 @@ class BlockRun final : public Run {
       if (kept_[a] == 0) expert = placed_routing_.expert[a];
     }
   }
-  // The logits of the negated tokens, and what they choose.
+  // Negates the logits and routes again, for a router whose logits are a product with x.
   void negate_logits() {
     std::vector<float> logits = *parts_.routed.logits;
     for (float& logit : logits) logit = -logit;
@@ -352,7 +363,8 @@ class BlockRun final : public Run {
     if (!spans_processes()) return held_operands(config(), {});
     return held_operands(config(), {.num_processes = parts_.session->size(), .rank = parts_.session->rank()});
   }
-  // Elements of the tokens held, one at least: a tensor without memory is one that is not there.
+  // Returns the elements of the tokens held, at least one, because a tensor without memory means that the
+  // tensor does not exist.
   size_t rows_held(int64_t cols) const {
     return static_cast<size_t>(std::max<int64_t>(1, held_.tokens.size() * cols));
   }
@@ -360,7 +372,7 @@ class BlockRun final : public Run {
     return config().shape.form.latent == 0 ? LatentRows{}
                                            : latent_.views(config().shape.tokens, held_.tokens.begin);
   }
-  // These three point to memory as if it held the rows of all tokens.
+  // The next three return pointers as if the memory held the rows of all tokens.
   float* dp() const { return among_all(dp_, config().shape.topk); }
   float* dlogits() const {
     return dlogits_.empty() ? nullptr : among_all(dlogits_, config().shape.num_logits());
@@ -370,7 +382,8 @@ class BlockRun final : public Run {
         before(rows.data(), held_.tokens.begin, cols * static_cast<int64_t>(sizeof(float))));
   }
 
-  // The tokens whose rows are a device's results, each token's one device's (result_parts.h).
+  // Returns the tokens whose rows are this device's results; each token is the result of one device
+  // (parallel/result_parts.h).
   Range own_tokens(int64_t device) const {
     if (device > 0 && !shards_tokens(config())) return {config().shape.tokens, config().shape.tokens};
     return result_tokens(config(), static_cast<int>(device));
@@ -386,7 +399,8 @@ class BlockRun final : public Run {
     return parts_.session == nullptr ? std::vector<std::string>{own} : parts_.session->gather(own);
   }
 
-  // A block with products around its experts is checked with all rows.
+  // A block with products around its experts is checked with all rows, because their errors depend on all of
+  // them.
   void bring_all(CheckShare& share) {
     auto brought = std::make_shared<Brought>(*parts_.session);
     share.peers = &brought->peers;
@@ -408,7 +422,7 @@ class BlockRun final : public Run {
     bring_shared_gradients(rows->peers());
     share.rows = std::move(rows);
   }
-  // From the seed, so that a process whose rows are others is found.
+  // Makes x from the seed, so that a process whose rows are wrong is found.
   MatView whole_x(Brought& brought) {
     const MatView x = brought.rows.emplace_back(
         Matrix::tight(config().shape.tokens, config().shape.hidden, config().shape.dtype));
@@ -419,7 +433,8 @@ class BlockRun final : public Run {
     });
     return x;
   }
-  // Those that the own devices made, among what was made for all before.
+  // Returns the logits that were made before the clock for all tokens, with those that the own devices made
+  // in their place.
   const float* whole_logits(Brought& brought) const {
     brought.logits = *parts_.routed.logits;
     const Range tokens = own_tokens(local_.begin);
@@ -428,7 +443,7 @@ class BlockRun final : public Run {
               brought.logits.begin() + tokens.begin * num);
     return brought.logits.data();
   }
-  // Into the run's own tensors, of which each device has written its part.
+  // Brings the shared gradients into the run's own tensors, of which each device has written its part.
   void bring_shared_gradients(SessionPeers& peers) {
     std::vector<std::vector<ResultPart>> parts;  // [device]
     for (int r = 0; r < config().num_devices; ++r) parts.push_back(result_parts(config(), results(), r));
@@ -441,7 +456,7 @@ class BlockRun final : public Run {
     }
   }
 
-  // The plan, and rows of x with it, that are made before the clock starts.
+  // Makes the plan, and the rows of x that belong to it, before the clock starts.
   void prequeue() {
     if (!config().block.prequeue) return;
     on_devices([](Group& group, ParallelPath& path) { path.make_plan(group, nullptr); });
@@ -473,7 +488,7 @@ class BlockRun final : public Run {
             weights.latent_grad};
   }
 
-  // Takes a device of this process.
+  // Returns the figures of a device of this process.
   DeviceFigures figures_of(int64_t rank) const {
     const ParallelPath& path = block_->path_of(static_cast<int>(rank));
     const DeviceFigures& counted = figures_[static_cast<size_t>(rank)];
@@ -481,7 +496,8 @@ class BlockRun final : public Run {
             path.executed_flops()};
   }
 
-  // The first step has all its parts, so that what is left out of the others finds a plan and rows there.
+  // The first step runs all its parts, so that later steps find a plan and rows for the parts that they leave
+  // out.
   void step_device(Group& group, ParallelPath& path, const std::vector<StageListener*>& listeners) {
     StageListener* listener = listeners.empty() ? nullptr : listeners[local_index(group)];
     if (config().block.part != StepPart::computation || !stepped_[local_index(group)]) {
@@ -516,6 +532,7 @@ class BlockRun final : public Run {
       router_->route(tokens, group.team());
     }
     if (makes_plan) path.make_plan(group, listener);
+    // A muted group exchanges nothing, so the rows of the step before stay where they are.
     std::optional<MuteGroup> mute;
     if (left_out.has(Stage::dispatch)) mute.emplace(group);
     Group& rows = mute ? *mute : group;
@@ -528,11 +545,13 @@ class BlockRun final : public Run {
       if (!left_out.has(Stage::router_grad)) finish_backward(rows, path, listener);
     }
     if (listener != nullptr) listener->finish();
-    group.report_waits_to({});  // devices meet between steps too
+    // Devices also meet between steps, and such waits do not belong to the step.
+    group.report_waits_to({});
     figures_[rank].traffic = group.traffic().since(before);
   }
 
-  // The router's gradient is made where its tokens are: it is tokens x experts, next to nothing.
+  // The router's gradient is made where its tokens are. It is a product of tokens x experts, which costs next
+  // to nothing.
   void finish_backward(Group& group, ParallelPath& path, StageListener* listener) {
     if (dlogits_.empty() || (group.rank() > 0 && !shards_tokens(config()))) return;
     enter(listener, Stage::router_grad);
@@ -555,7 +574,8 @@ class BlockRun final : public Run {
     return parts_.routed.all_logits();
   }
 
-  // Devices count the choices of their own tokens. The sums are of integers, so they are exact in f32.
+  // Each device counts the choices of its own tokens, and the counts are summed. They are integers, so the
+  // sums are exact in f32.
   void add_loss(Group& group, ParallelPath& path) {
     const BalanceLoss& loss = config().block.balance_loss;
     const Routing& choices = router_ ? router_->routing() : routing();
@@ -570,28 +590,30 @@ class BlockRun final : public Run {
   }
 
   RunParts parts_;
-  Range local_;  // devices of this process
+  Range local_;  // the devices of this process
   HeldOperands held_;
-  LatentMemory latent_;  // of the tokens held
+  LatentMemory latent_;  // for the tokens held
   struct TokenViews {
     MatView x, y, dx;  // [T, H], of which there is memory for the tokens held
   };
   TokenViews tokens_;
-  std::vector<float> dp_, dlogits_;              // of the tokens held
-  std::vector<std::vector<float>> loss_counts_;  // of each local device: choices by window and expert
+  std::vector<float> dp_, dlogits_;              // for the tokens held
+  std::vector<std::vector<float>> loss_counts_;  // [local device] choices by window and expert
+  // [T, k] Whether the capacity kept the assignment; whether its row goes to another node.
   std::vector<int32_t> kept_;
   std::vector<uint8_t> far_;
-  Nodes nodes_;       // of the devices
-  RunConfig placed_;  // with places for experts, as the devices have it
+  Nodes nodes_;  // of the devices
+  // The config with places in place of experts, as the devices have it.
+  RunConfig placed_;
   Routing placed_routing_;
   std::vector<int32_t> place_of_;       // [E] the first place of each expert; empty without a placement
-  Routing computed_;                    // with those experts that spilled assignments went to
-  std::vector<DeviceFigures> figures_;  // [P]; those of the local ones, and after collect() of all
-  std::unique_ptr<StepRouter> router_;  // null: routed before the clock starts
+  Routing computed_;                    // with the experts that spilled assignments went to
+  std::vector<DeviceFigures> figures_;  // [P] of the local devices; after collect() of all
+  std::unique_ptr<StepRouter> router_;  // null: the routing is made before the clock starts
   std::optional<RouterProducts> products_;
   std::vector<uint8_t> stepped_;  // [local devices]
   uint64_t output_hash_ = 0;
-  std::unique_ptr<BlockObject> block_;  // null where this process has no device
+  std::unique_ptr<BlockObject> block_;  // null if this process has no device
 };
 
 }  // namespace

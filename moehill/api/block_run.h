@@ -1,4 +1,7 @@
-// A run over a block of the interface: what measuring.cc brings together for it.
+// Makes a run over a block of the interface; api/measuring.cc brings the parts together, and callers use
+// RunFactory.
+//
+//     std::unique_ptr<Run> run = make_block_run({config, session, context, weights, tokens, routed, seed});
 #pragma once
 
 #include <memory>
@@ -11,15 +14,15 @@
 
 namespace moehill {
 
-// A routing, and what made it where somebody asks again: the step, the gradient of the logits, or the check
-// of a router that is not the contract's.
+// Routed is a routing, together with the router and logits that made it if somebody asks for these again: the
+// step, the gradient of the logits, or the check of a router with rules of its own.
 struct Routed {
   std::shared_ptr<const Routing> routing;
   std::shared_ptr<const Router> router;              // null: nobody asks
-  std::shared_ptr<const std::vector<float>> logits;  // [tokens, L] with it
-  Range tokens{};                                    // whose logits are here
+  std::shared_ptr<const std::vector<float>> logits;  // [tokens, L], if the router is there
+  Range tokens{};                                    // the tokens whose logits are here
 
-  // [T, L], of which there is memory for `tokens`; null: nobody asks.
+  // [T, L], of which there is memory for `tokens`; null if nobody asks.
   const float* all_logits() const {
     if (logits == nullptr) return nullptr;
     const int64_t row_bytes = routing->num_logits() * static_cast<int64_t>(sizeof(float));
@@ -27,13 +30,13 @@ struct Routed {
   }
 };
 
-// Everything a run holds for longer than a step.
+// RunParts are everything that a run holds for longer than a step.
 struct RunParts {
   RunConfig config;
   Session* session = nullptr;
-  std::shared_ptr<Context> context;         // null where this process has no device
+  std::shared_ptr<Context> context;         // null if this process has no device
   std::shared_ptr<WeightOperands> weights;  // null without a context
-  std::shared_ptr<TokenOperands> tokens;    // likewise
+  std::shared_ptr<TokenOperands> tokens;    // null without a context
   Routed routed;
   uint32_t seed = 0;  // of x
 };

@@ -1,5 +1,5 @@
-// The block of the public interface against the plain one: every path, device count, type and way to keep
-// less, over steps of changing numbers of tokens.
+// Tests of the public interface's block against the plain one (examples/plain_moe.h): every path, device
+// count, type and way to keep fewer values, over steps with changing numbers of tokens.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -73,7 +73,7 @@ struct NamedForm {
   friend void PrintTo(const NamedForm& form, std::ostream* out) { *out << form.name; }
 };
 
-// Limits that many values pass.
+// Limits so low that many values exceed them.
 constexpr NamedForm kForms[] = {
     {"silu, limit", [](BlockDesc& d) { d.limit = 0.6; }},
     {"swiglu_oai, biases",
@@ -110,8 +110,7 @@ TEST_P(EveryForm, EqualsThePlainBlockOnEveryPath) {
       form.set(desc);
       Pair pair(context, desc, 7);
       auto [forward, backward] = tolerance_of(dtype);
-      // A g that is rounded to bf16 may come to lie on the other side of the limit, where the slope is
-      // another.
+      // Rounded to bf16, a g may end up on the other side of the limit, where the slope is different.
       if (desc.limit > 0 && dtype == DType::bf16) backward = 0.1;
       for (const int64_t tokens : {13, 0, 4}) {
         SCOPED_TRACE(tokens);
@@ -147,7 +146,7 @@ TEST(Block, MemoryNeedsNoMoreAlignmentThanItsElements) {
   }
 }
 
-// A plan holds for any number of passes; a backward follows the last forward.
+// A plan can be used for any number of passes; a backward belongs to the last forward.
 TEST(Block, PlansAreReused) {
   const Context context({.devices = 2, .threads_per_device = 1});
   Pair pair(context, small(DType::f32, Path::fused, 9), 3);
@@ -198,7 +197,7 @@ TEST(Block, GradientsAreAddedWhereThatIsWanted) {
   for (size_t i = 0; i < n; ++i) EXPECT_FLOAT_EQ(twice[i], 1.0f + once[i] + once[i]);
 }
 
-// Whatever the order and the type of the caller's memory, what is stored back is what was loaded.
+// For every order and type of the caller's memory, the values stored back are those that were loaded.
 TEST(Block, TakesWeightsInEveryOrder) {
   const Context context({.devices = 3, .threads_per_device = 1});
   const BlockDesc desc = small(DType::f32, Path::fused, 0);
@@ -243,8 +242,8 @@ TEST(Block, TakesWeightsInEveryOrder) {
   }
 }
 
-// Biases apart or in one, f32 or bf16, are stored back as they were loaded, each for its expert; what is not
-// given stays.
+// Biases are stored back as they were loaded, each for its expert, whether they are separate or in one array,
+// f32 or bf16. Values that the caller does not give stay as they are.
 TEST(Block, TakesVectorsApartOrInOne) {
   const Context context({.devices = 3, .threads_per_device = 1});
   BlockDesc desc = small(DType::bf16, Path::fused, 9);
@@ -280,7 +279,8 @@ int64_t resident_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-// The worst routing for memory, all tokens to the experts of one device, stays within what was said.
+// In the routing that needs most memory, all tokens go to the experts of one device. It must stay within the
+// announced size.
 TEST(Block, TakesNoMoreMemoryThanItSays) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "the sanitizers' own memory is larger";

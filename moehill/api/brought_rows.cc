@@ -1,3 +1,4 @@
+// Implementation of api/brought_rows.h.
 #include "moehill/api/brought_rows.h"
 
 #include <algorithm>
@@ -9,7 +10,7 @@
 namespace moehill {
 namespace {
 
-// Rows under way at a time, to all processes together, have at most so many bytes.
+// All processes together send at most so many bytes at once, so that the check needs little memory.
 constexpr int64_t kPieceBytes = int64_t{8} << 20;
 
 std::span<const int64_t> piece_of(std::span<const int64_t> tokens, size_t first, size_t count) {
@@ -62,6 +63,7 @@ void BroughtRows::make_x(std::span<const int64_t> tokens) {
   source_.on_team([&](ThreadTeam& team) {
     for (size_t i = 0; i < tokens.size();) {  // runs of neighbours
       const int64_t begin = tokens[i];
+      // Tokens that follow each other are filled by one call.
       int64_t end = begin;
       while (i < tokens.size() && tokens[i] == end) ++i, ++end;
       const MatView rows = x().slice_rows(begin, end);
@@ -81,6 +83,7 @@ std::span<const int64_t> BroughtRows::between(const TokensOfProcesses& tokens_of
 
 void BroughtRows::fetch_y(const TokensOfProcesses& tokens_of) {
   const int size = peers_.size(), rank = peers_.rank();
+  // All processes have to take part in each round of the exchange, so its number is that of the largest part.
   size_t most = 0;
   for (int from = 0; from < size; ++from) {
     for (int to = 0; to < size; ++to) most = std::max(most, between(tokens_of, from, to).size());

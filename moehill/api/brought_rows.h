@@ -1,6 +1,10 @@
-// Rows of x and y that a process has for a check: its own tokens', and those of others while they are needed.
-// x is made from the seed, so that a process whose rows are others is found; y comes from the process that
-// has it.
+// BroughtRows are the rows of x and y that a process has for a check: those of its own tokens, and those of
+// others while the check needs them.
+// x is made from the seed, so that a process with wrong rows is found. y comes from the process that has it.
+//
+//     BroughtRows rows(session, source);
+//     rows.bring(tokens_of_processes);   // collective; each process names the tokens that it wants
+//     rows.y().row<float>(t);            // now there, also if another process computed it
 #pragma once
 
 #include <functional>
@@ -17,11 +21,11 @@ namespace moehill {
 class BroughtRows final : public CheckRows {
  public:
   struct Source {
-    std::vector<Range> tokens;  // [processes] whose rows of y each one has
-    MatView y;                  // [T, H], tight, with memory for those rows
+    std::vector<Range> tokens;  // [processes] the tokens whose rows of y each process has
+    MatView y;                  // [T, H] without gaps, with memory for these rows
     bool has_all_y = false;     // each process has all rows
-    uint32_t seed = 0;          // of x
-    bool negated = false;       // x is
+    uint32_t seed = 0;          // seed of x
+    bool negated = false;       // x is negated
     std::function<void(const std::function<void(ThreadTeam&)>&)> on_team;
   };
   BroughtRows(Session& session, Source source);
@@ -34,7 +38,7 @@ class BroughtRows final : public CheckRows {
  private:
   MatView view(const SparseMemory& rows) const;
   Range own() const { return source_.tokens[static_cast<size_t>(peers_.rank())]; }
-  // Those of `tokens_of` that one process has and another one asks for.
+  // Returns those of `tokens_of` that process `from` has and process `to` asks for.
   std::span<const int64_t> between(const TokensOfProcesses& tokens_of, int from, int to) const;
   void drop(SparseMemory& rows) const;
   void make_x(std::span<const int64_t> tokens);

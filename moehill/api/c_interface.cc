@@ -10,6 +10,8 @@
 using moehill::guard;
 using moehill::null_argument;
 
+// A handle owns its object and shares the context, so the context lives as long as the last object made from
+// it.
 struct moehill_context {
   std::shared_ptr<moehill::Context> context;
 };
@@ -32,6 +34,7 @@ struct moehill_stack {
 
 namespace {
 
+// Returns the object behind a handle. Throws for a null pointer.
 template <typename Handle>
 Handle& require(Handle* handle, const char* what) {
   if (handle == nullptr) throw null_argument(what);
@@ -46,6 +49,7 @@ moehill::ExchangeObject& exchange_of(moehill_exchange* exchange) {
   return require(exchange, "the exchange").object;
 }
 
+// Returns the options with defaults for members that the caller's version of the struct does not have.
 moehill_context_options complete(const moehill_context_options* options) {
   moehill_context_options full;
   moehill_context_options_init(&full);
@@ -58,7 +62,7 @@ moehill_rows complete(const moehill_rows* rows, const char* what) {
   return moehill::over_defaults(rows, {}, what, offsetof(moehill_rows, index));
 }
 
-// Makes an object and gives its handle, which is null after an error.
+// Makes an object and hands out its handle, which is null after an error.
 template <typename Handle, typename Make>
 moehill_status make_handle(Handle** out, const Make& make) {
   return guard([&] {
@@ -69,7 +73,7 @@ moehill_status make_handle(Handle** out, const Make& make) {
 }
 
 // A forked child has none of the threads that its parent's objects would wait for, and no place in the
-// parent's job: it leaves them to the end of the process.
+// parent's job. So it leaves the objects alone until the process ends.
 template <typename Handle>
 void destroy(Handle* handle) {
   if (handle != nullptr && handle->context->is_of_this_process()) delete handle;
@@ -86,6 +90,7 @@ extern "C" {
 const char* moehill_last_error(void) { return moehill::last_error(); }
 const char* moehill_version(void) { return MOEHILL_VERSION; }
 
+// The switch has no default, so that the compiler warns if a status is added without a name.
 const char* moehill_status_name(int32_t status) {
   switch (status) {
     case MOEHILL_OK:
@@ -132,6 +137,7 @@ moehill_status moehill_context_get_info(const moehill_context* context, moehill_
   });
 }
 
+// These defaults are part of the interface: a program compiled against an older header depends on them.
 void moehill_block_desc_init_sized(moehill_block_desc* desc, size_t struct_size) {
   moehill_block_desc defaults{};
   defaults.dtype = MOEHILL_BF16;

@@ -1,4 +1,5 @@
-// Every rule of capacity under every path: right by the check, and the check sees each other rule's drops.
+// Tests of every capacity rule under every path: results pass the check, and the check fails a step that
+// drops what another rule would drop.
 #include <gtest/gtest.h>
 
 #include "moehill/api/run_fixture.h"
@@ -57,7 +58,7 @@ TEST_F(CapacityTest, EveryRuleUnderEveryPath) {
   }
 }
 
-// The planted fault of each rule: a step that follows another one.
+// The planted fault is a step that follows another rule.
 TEST_F(CapacityTest, TheCheckSeesEachOtherRule) {
   const auto configured = [](const Rule& rule) { return config_of(rule, Spread::ragged_a2a, 3); };
   for (const Rule& stepped : kRules) {

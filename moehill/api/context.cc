@@ -1,3 +1,5 @@
+// Implementation of api/context.h: one call at a time, and agreement of the processes before any of them
+// sends a row.
 #include "moehill/api/context.h"
 
 #include <unistd.h>
@@ -26,6 +28,7 @@ constexpr std::array kEntryNames = {"moehill_block_create",
                                     "moehill_exchange_combine_backward",
                                     "moehill_exchange_dispatch_backward"};
 
+// Throws Failure for options out of range, and for several devices in a process of an MPI job.
 void require_legal(const moehill_context_options& options) {
   if (options.devices < 1 || options.devices > 1024)
     throw invalid("devices", fmt::format("{}", options.devices), "1 to 1024", "take 1 for all cores as one");
@@ -43,6 +46,7 @@ void require_legal(const moehill_context_options& options) {
   }
 }
 
+// Makes the mesh of a context: processes of an MPI job, or threads of this process.
 std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
   require_legal(options);
   const bool pins = options.pinning == MOEHILL_PINNING_CORES;
@@ -52,6 +56,8 @@ std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
         options.mpi_comm, options.mpi_comm_size,
         {.threads_per_device = options.threads_per_device, .node_cpus = cpus, .pins_threads = pins});
   }
+  // Without a number of threads, the devices share the cores evenly. If there are more threads than cores,
+  // none is pinned, because threads pinned to one core would slow each other down.
   const int num_cpus = static_cast<int>(cpus.size());
   const int threads =
       options.threads_per_device > 0 ? options.threads_per_device : std::max(1, num_cpus / options.devices);
@@ -64,7 +70,7 @@ std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
   return std::make_unique<ThreadMesh>(options.devices, threads, cpus);
 }
 
-// The processes tell each other this before a call.
+// Agreed is what the processes tell each other before a call, packed into one number.
 struct Agreed {
   int64_t object;
   Entry entry;
@@ -75,6 +81,7 @@ struct Agreed {
   }
 };
 
+// Returns the failure with which `work` ends, or nothing.
 std::optional<Failure> failure_of(FunctionRef<void()> work) {
   try {
     work();
@@ -96,12 +103,14 @@ Context::Context(std::unique_ptr<Mesh> mesh, bool spans_processes)
       mesh_(std::move(mesh)),
       spans_processes_(spans_processes),
       local_(mesh_->local_devices()) {
+  // Each process sends two words in an agreement: the packed call, and the value of its check.
   words_.resize(2 * static_cast<size_t>(num_processes()));
   for (int r = 0; r <= num_processes(); ++r) word_offsets_.push_back(2 * r);
 }
 
 bool Context::is_of_this_process() const { return getpid() == process_; }
 
+// Throws for a forked child and for a context that is broken.
 void Context::require_usable() const {
   if (!is_of_this_process()) {
     throw Failure(
@@ -117,11 +126,14 @@ void Context::require_usable() const {
   }
 }
 
-// Rank by rank: the object, the entry and the status of its check, and the value.
+// Gathers from each rank the object, the entry, the status of its check, and the value. Returns why the call
+// may not happen, in all processes alike.
 std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t value,
                                       const std::optional<Failure>& own) {
   const int64_t word[2] = {Agreed{call.object, call.entry, own ? own->status() : MOEHILL_OK}.word(), value};
   group.all_gather(word, word_offsets_, sizeof(int64_t), words_.data());
+  // The own error is reported first: it is the one that the caller can correct. The others learn that a peer
+  // failed.
   if (own) return own;
   for (int r = 0; r < num_processes(); ++r) {
     const Agreed other = Agreed::of(words_[2 * static_cast<size_t>(r)]);
@@ -150,6 +162,7 @@ std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t va
 void Context::collective(const Call& call) {
   const std::lock_guard turn(mutex_);
   require_usable();
+  // Without other processes there is nothing to agree on.
   if (!spans_processes_) {
     words_[1] = call.check();
     call.agreed();
@@ -157,6 +170,8 @@ void Context::collective(const Call& call) {
     return call.done();
   }
   int64_t value = 0;
+  // Errors are kept until all processes know of them, because a process that left here would let the others
+  // wait forever.
   std::optional<Failure> failure = failure_of([&] { value = call.check(); });
   try {
     const auto on_device = [&](Group& group) {
@@ -166,6 +181,8 @@ void Context::collective(const Call& call) {
     };
     mesh_->run(FunctionRef<void(Group&)>(on_device));
   } catch (...) {
+    // An error after the agreement may leave other processes in the middle of an exchange. Nothing can repair
+    // that.
     broken_ = true;
     throw Failure(MOEHILL_BROKEN, current_failure().what());
   }
@@ -173,6 +190,7 @@ void Context::collective(const Call& call) {
   call.done();
 }
 
+// Runs `work` on each device of this process, without other processes.
 void Context::local(FunctionRef<void(int, ThreadTeam&)> work) {
   if (spans_processes_)
     return on_first([&](ThreadTeam& team) { work(static_cast<int>(local_.begin), team); });
@@ -190,6 +208,7 @@ void Context::on_devices(FunctionRef<void(Group&)> work) {
 void Context::on_first(FunctionRef<void(ThreadTeam&)> work) {
   const std::lock_guard turn(mutex_);
   require_usable();
+  // The caller's own thread works as the first of the team, so it is pinned for that time.
   ThreadTeam& team = mesh_->team(static_cast<int>(local_.begin));
   std::optional<PinScope> pin;
   if (!team.cpus().empty()) pin.emplace(team.cpus()[0]);

@@ -1,4 +1,10 @@
-// Context: the devices of a caller, and how calls of its objects reach them.
+// Context is the devices of a caller, and the way in which calls of its objects reach them. It knows nothing
+// of blocks or routers: an object hands it a Call.
+//
+//     context->collective({.entry = Entry::plan,
+//                          .object = number_,
+//                          .check = [&] { require_legal(...); return own.tokens; },   // may throw Failure
+//                          .on_device = [&](Group& group) { path_of(group).make_plan(group, nullptr); }});
 #pragma once
 
 #include <sys/types.h>
@@ -14,8 +20,8 @@
 
 namespace moehill {
 
-// The entry that a process has called. Processes compare it, so that two that call different entries at once
-// are told so.
+// Entry is the function of the interface that a process has called. Processes compare it. If two of them call
+// different functions at once, both get an error that says so.
 enum class Entry {
   create_block,
   plan,
@@ -31,7 +37,8 @@ enum class Entry {
 };
 const char* name_of(Entry);
 
-// A reference to something that can be called, for the time of a call: nothing is allocated for it.
+// FunctionRef is a reference to something that can be called, for the time of a call. Nothing is allocated
+// for it.
 template <typename Signature>
 class FunctionRef;
 template <typename Result, typename... Arguments>
@@ -51,12 +58,13 @@ class FunctionRef<Result(Arguments...)> {
 
 inline constexpr auto kNothing = [] {};
 
+// Context is made once and shared by its objects.
 class Context {
  public:
   // Collective over the processes of options.mpi_comm.
   explicit Context(const moehill_context_options& options);
-  // For measuring (moehill/api/measuring.h): devices that somebody else made, each in a process of its own if
-  // `spans_processes`.
+  // For measuring (moehill/api/measuring.h): takes devices that somebody else made, each in a process of its
+  // own if `spans_processes` is set.
   Context(std::unique_ptr<Mesh> mesh, bool spans_processes);
 
   int num_devices() const { return mesh_->num_devices(); }
@@ -71,33 +79,35 @@ class Context {
     return !cpus.empty() && cpus.front() != kAnyCpu;
   }
 
-  // A collective call.
+  // Call is a collective call, in four steps.
   struct Call {
     Entry entry;
-    int64_t object = 0;  // its number, which must be the same in all processes; 0 for one that is being made
-    // Sees to the arguments and prepares what is local, by throwing: if it does so in any process the call
-    // fails in all of them before anything has been exchanged. It returns something that every process is
-    // told of the others.
+    // The number of the object, which has to be the same in all processes; 0 for an object that is being
+    // made.
+    int64_t object = 0;
+    // Checks the arguments and prepares what is local. If it throws in any process, the call fails in all of
+    // them before anything has been exchanged. All processes are told the value that it returns.
     FunctionRef<int64_t()> check;
-    // Works with the values of all processes and is called once in each. It throws in all processes or in
-    // none.
+    // Works with the values of all processes. It is called once in each process, and throws in all of them or
+    // in none.
     FunctionRef<void()> agreed = kNothing;
     FunctionRef<void(Group&)> on_device;
-    FunctionRef<void()> done = kNothing;  // once a process, if nothing went wrong
+    FunctionRef<void()> done = kNothing;  // once in each process, if nothing went wrong
   };
-  // Makes it when its turn has come.
+  // Runs a call when its turn has come.
   void collective(const Call& call);
-  // The number of an object that collective() has just made, so in the same order in all processes: from 1.
+  // Returns the number of an object that collective() has just made. It counts from 1 in the same order in
+  // all processes.
   int64_t number_object() { return ++num_objects_; }
-  // [processes] the values of the running collective call.
+  // [processes] The values of the running collective call.
   int64_t value_of(int process) const { return words_[2 * static_cast<size_t>(process) + 1]; }
 
-  // Work that needs no peer, on each device of this process at once, when its turn has come.
+  // Runs work that needs no peer, on all devices of this process at once, when its turn has come.
   void local(FunctionRef<void(int device, ThreadTeam& team)> work);
-  // For measuring: work on all devices, with no agreement before it, since the processes know that they call
-  // the same.
+  // For measuring: runs work on all devices without the agreement before it, because the processes know that
+  // they make the same calls.
   void on_devices(FunctionRef<void(Group&)> work);
-  // Runs `work` on the first device alone.
+  // Runs `work` on the first device only.
   void on_first(FunctionRef<void(ThreadTeam& team)> work);
 
  private:
@@ -113,7 +123,8 @@ class Context {
   Range local_;
   bool broken_ = false;
   int64_t num_objects_ = 0;
-  std::vector<int64_t> words_, word_offsets_;  // [processes][2] what a call is told of each, [processes + 1]
+  // [processes][2] What a call is told of each process, and [processes + 1] where.
+  std::vector<int64_t> words_, word_offsets_;
 };
 
 }  // namespace moehill

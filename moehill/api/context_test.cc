@@ -1,5 +1,5 @@
-// Tests what a context does after a failure in the middle of a call over processes, where a peer may wait for
-// this one.
+// Tests of a context after a failure in the middle of a call over processes, when a peer may be waiting for
+// this process.
 #include "moehill/api/context.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Implementation of api/description.h: ranges of single members first, then members that exclude each other.
 #include "moehill/api/description.h"
 
 #include <bit>
@@ -10,6 +11,7 @@
 namespace moehill {
 namespace {
 
+// Checks the members that say what an expert computes, each by itself.
 void require_form(const moehill_block_desc& d) {
   require_between("activation", d.activation, MOEHILL_SILU, MOEHILL_SITU, "take a moehill_activation");
   for (const auto& [what, value] : {std::pair{"gated", d.gated},
@@ -29,7 +31,8 @@ void require_form(const moehill_block_desc& d) {
   number("latent_norm", d.latent_norm, 1e-30, 1);
 }
 
-// Members that the activation, or the rest of the block, has no use for.
+// Refuses members that the activation, or the rest of the block, has no use for. A value that is ignored
+// would be a mistake of the caller.
 void require_together(const moehill_block_desc& d) {
   const auto refuse = [](bool broken, const char* what, const char* got, const char* allowed,
                          const char* remedy) {
@@ -53,6 +56,7 @@ void require_together(const moehill_block_desc& d) {
          "one of the two: a bias is no part of the product that is scaled", "leave one out");
 }
 
+// Checks each member by itself, then those that exclude each other.
 void require_legal(const moehill_block_desc& d) {
   const int64_t max = std::numeric_limits<int32_t>::max();
   require_between("hidden", d.hidden, 1, max, "give the width of a token's row");
@@ -72,6 +76,7 @@ void require_legal(const moehill_block_desc& d) {
 }
 
 ExpertForm form_of(const moehill_block_desc& d) {
+  // In the C struct 0 stands for the usual value, because a program that does not know a member leaves it 0.
   const auto given = [](double value, double usual) { return value == 0 ? usual : value; };
   ExpertForm form;
   form.activation = {static_cast<ActivationFunction>(d.activation), d.gated == 1, d.limit};
@@ -86,12 +91,14 @@ ExpertForm form_of(const moehill_block_desc& d) {
   form.latent_norm = d.latent_norm;
   return form;
 }
+// The enums of the interface and of the house have the same numbers, so they can be cast.
 static_assert(static_cast<int>(ActivationFunction::silu) == MOEHILL_SILU &&
               static_cast<int>(ActivationFunction::swiglu_oai) == MOEHILL_SWIGLU_OAI &&
               static_cast<int>(ActivationFunction::gelu_tanh) == MOEHILL_GELU_TANH &&
               static_cast<int>(ActivationFunction::relu2) == MOEHILL_RELU2 &&
               static_cast<int>(ActivationFunction::situ) == MOEHILL_SITU);
 
+// Returns the description with defaults for members that the caller's version of the struct does not have.
 moehill_block_desc known_members(const moehill_block_desc* desc) {
   moehill_block_desc full;
   moehill_block_desc_init(&full);
@@ -117,6 +124,7 @@ bool is_out_in(int32_t order) {
   throw invalid("order", fmt::format("{}", order), "MOEHILL_OUT_IN, MOEHILL_IN_OUT", "take one of them");
 }
 
+// Returns the path of the house. With one device no path moves anything, so `none` computes.
 Spread spread_of(int32_t path, int num_devices) {
   if (num_devices == 1) return Spread::none;
   return static_cast<Spread>(path);
@@ -134,6 +142,7 @@ moehill_block_desc complete(const moehill_block_desc* desc) {
   return full;
 }
 
+// An exchange has no experts of its own, so members about them are set to the smallest legal values.
 moehill_block_desc complete_for_exchange(const moehill_block_desc* desc) {
   const moehill_block_desc given = known_members(desc);
   moehill_block_desc full;
@@ -149,6 +158,7 @@ moehill_block_desc complete_for_exchange(const moehill_block_desc* desc) {
   return full;
 }
 
+// Returns a hash of all members. Processes compare these to learn whether they described the same block.
 int64_t fingerprint(const moehill_block_desc& d) {
   uint64_t hash = kFnvStart;
   for (const int64_t value :
@@ -162,6 +172,7 @@ int64_t fingerprint(const moehill_block_desc& d) {
   return static_cast<int64_t>(hash);
 }
 
+// Throws if a tensor with these dimensions has more than 2^50 elements, whose bytes could overflow 64 bits.
 void require_countable(std::initializer_list<double> factors) {
   double elements = 1;
   for (const double factor : factors) elements *= factor;
@@ -185,6 +196,7 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
         fmt::format("{} tokens of all processes, since rows are numbered in 32 bits", std::numeric_limits<int32_t>::max() / d.topk),
         "cut the step into several");
   }
+  // Rows are counted in 32 bits, bytes in 64; what passes here cannot overflow either.
   const double widest = static_cast<double>(std::max({d.hidden, 2 * d.mlp_dim, 2 * d.shared_dim}));
   require_countable({static_cast<double>(tokens) * d.topk, widest});
   require_countable(
@@ -197,6 +209,7 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   config.block.pass = d.training == 1 ? Pass::forward_backward : Pass::forward;
   config.block.remat = remat_of(d.recompute);
   config.num_devices = devices;
+  // Experts of another width are built only for paths that move rows.
   const bool moves_rows = config.spread == Spread::none || (is_ep(config.spread) && !is_psum(config.spread));
   if (d.latent_dim > 0 && !moves_rows)
     throw invalid("path", "one that moves no rows, with a latent_dim",

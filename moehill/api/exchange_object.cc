@@ -1,3 +1,5 @@
+// Implementation of api/exchange_object.h: a RaggedRoute between devices, and on each device a plan that puts
+// received rows in the order of its experts.
 #include "moehill/api/exchange_object.h"
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 namespace moehill {
 namespace {
 
+// Sets row r of `out` to the gate value of its assignment times the row of its token.
 template <typename T>
 void scale_rows(ThreadTeam& team, const MatView& source, const RoutingPlan& plan, const float* weight,
                 const MatView& out) {
@@ -25,7 +28,7 @@ void scale_rows(ThreadTeam& team, const MatView& source, const RoutingPlan& plan
 
 }  // namespace
 
-// One device's part: the route, and the plan of the rows that it receives.
+// Device is one device's part: the route, and the plan of the rows that it receives.
 struct ExchangeObject::Device {
   Device(const RunConfig& config, const Routing& routing, int rank)
       : route(config, routing, rank),
@@ -44,6 +47,8 @@ struct ExchangeObject::Device {
         dp(idx(config.shape.assignments())),
         returned_dp(idx(max_sent * config.shape.topk)) {}
 
+  // Allocates the rows that travel. They are in memory through which devices exchange, so no copy is needed
+  // to send.
   void prepare(const MoeShape& shape, Group& group) {
     const auto make = [&](int64_t rows) {
       const MatView view{nullptr, shape.dtype, rows, shape.hidden, shape.hidden};
@@ -54,6 +59,7 @@ struct ExchangeObject::Device {
     received = make(shape.tokens);
   }
 
+  // Decides which rows this device sends and receives, and orders the received ones by its experts.
   void make_plan(Group& group) {
     route.make(group);
     builder.build(route.received(), group.team(), plan);
@@ -61,13 +67,13 @@ struct ExchangeObject::Device {
 
   size_t row_bytes() const { return idx(sent.cols) * dtype_bytes(sent.dtype); }
 
-  // Rows of own tokens reach `received`.
+  // Sends the rows of own tokens to `received` on the devices of their experts.
   void send(Group& group, const MatView& own) {
     gather_rows(group.team(), {own, route.sent_token()}, sent.slice_rows(0, route.num_sent()));
     group.all_to_all(sent.data, route.send_offsets(), received.data, route.receive_offsets(), row_bytes());
   }
 
-  // The sums of `rows` over the experts here, and then over devices.
+  // Sums `rows` over the experts on this device, sends the sums back, and sums these over devices.
   void sum(Group& group, const MatView& rows, const float* weight, const MatView& out) {
     const MatView partial = received.slice_rows(0, route.num_received());
     combine_rows(group.team(), {rows, plan.assignment_row.data(), weight, plan.topk}, partial);
@@ -76,13 +82,14 @@ struct ExchangeObject::Device {
                  {sent.slice_rows(0, route.num_sent()), route.row_at_device(), nullptr, group.size()}, out);
   }
 
-  // <dy, rows> of each choice, back where the tokens are: d_gates [own tokens, k].
+  // Computes <dy, row> for each choice and brings it back to the token's device: d_gates [own tokens, k].
   void return_dots(Group& group, const MatView& rows, float* d_gates) {
     std::fill_n(dp.begin(), route.num_received() * plan.topk, 0.0f);
     row_dots(group.team(), {rows, received, plan.row_token.data(), plan.row_assignment.data(), 1}, rows.rows,
              dp.data());
     group.all_to_all(dp.data(), route.receive_offsets(), returned_dp.data(), route.send_offsets(),
                      idx(plan.topk) * sizeof(float));
+    // The results came back in the order of sent rows; each choice finds its own by the device of its expert.
     const OwnAssignments& own = route.own();
     for (int64_t i = 0; i < own.size(); ++i) {
       d_gates[i] = 0;
@@ -98,7 +105,7 @@ struct ExchangeObject::Device {
   PlanBuilder builder;
   RoutingPlan plan;
   int64_t max_sent;
-  int64_t first_row = 0;  // of its rows among those of the process
+  int64_t first_row = 0;  // where its rows begin among those of the process
   std::vector<std::shared_ptr<void>> memory;
   MatView sent{}, received{};
   std::vector<float> dp, returned_dp;  // [received, k], [sent, k]
@@ -120,7 +127,8 @@ ExchangeObject::ExchangeObject(std::shared_ptr<Context> context, const moehill_b
 
 void ExchangeObject::allocate(const moehill_block_desc& desc) {
   config_ = run_config(desc, *context_);
-  config_.spread = Spread::ragged_a2a;  // of one device too
+  // A single device also takes this path, so that there is one implementation.
+  config_.spread = Spread::ragged_a2a;
   tokens_.max = desc.max_tokens;
   tokens_.offsets = even_offsets(config_.shape.tokens, config_.num_devices);
   routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
@@ -136,6 +144,7 @@ ExchangeObject::Device& ExchangeObject::device_of(const Group& group) {
   return *devices_[idx(group.rank() - context_->local_devices().begin)];
 }
 
+// Returns the rows of the tokens of this device in the caller's tensor.
 MatView ExchangeObject::tokens_view(const void* data, const Group& group) const {
   const MoeShape& shape = config_.shape;
   const MatView all{const_cast<void*>(data), shape.dtype, tokens_.own, shape.hidden, shape.hidden};
@@ -143,6 +152,7 @@ MatView ExchangeObject::tokens_view(const void* data, const Group& group) const 
   return all.slice_rows(first, tokens_.offsets[idx(group.rank()) + 1] - tokens_.first);
 }
 
+// Returns the rows of the experts of this device in the caller's tensor.
 MatView ExchangeObject::rows_view(const void* data, const Device& device) const {
   const MoeShape& shape = config_.shape;
   const MatView all{const_cast<void*>(data), shape.dtype, num_rows_, shape.hidden, shape.hidden};
@@ -177,7 +187,7 @@ void ExchangeObject::plan(const OwnRouting& own, int64_t* num_rows, int64_t* off
                             }});
 }
 
-// Where the rows of each device and expert begin among those of the process.
+// Sets where the rows of each device and expert begin among those of the process.
 void ExchangeObject::take_rows(int64_t* offsets) {
   num_rows_ = 0;
   for (const std::shared_ptr<Device>& device : devices_) {
@@ -196,6 +206,7 @@ NamedTensor ExchangeObject::tensor(const char* name, const void* data, int64_t r
   return {name, data, rows * config_.shape.hidden, dtype_bytes(config_.shape.dtype)};
 }
 
+// Runs one step of the exchange: checks order and memory, then works on each device.
 void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
                           std::initializer_list<NamedTensor> written,
                           FunctionRef<void(Group&, Device&)> on_device) {
@@ -215,6 +226,7 @@ void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
 
 void ExchangeObject::dispatch(const void* x, void* rows) {
   call(Entry::dispatch, {tensor("x", x, tokens_.own)}, {tensor("rows", rows, num_rows_)},
+       // Rows travel once to each device, then are copied once for each chosen expert there.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(x, group));
          gather_rows(group.team(), {device.received, device.plan.row_token.data()}, rows_view(rows, device));
@@ -233,6 +245,7 @@ void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_
   const int64_t choices = d_gates == nullptr ? 0 : tokens_.own * config_.shape.topk;
   call(Entry::combine_backward, {tensor("dy", dy, tokens_.own), tensor("rows", rows, num_rows_)},
        {tensor("d_rows", d_rows, num_rows_), {"d_gates", d_gates, choices, sizeof(float)}},
+       // d_row = gate * dy and d_gate = <dy, row>, so dy travels to the experts as x does in dispatch.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(dy, group));
          const MatView out = rows_view(d_rows, device);
@@ -248,6 +261,8 @@ void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_
 
 void ExchangeObject::dispatch_backward(const void* d_rows, void* dx) {
   call(Entry::dispatch_backward, {tensor("d_rows", d_rows, num_rows_)}, {tensor("dx", dx, tokens_.own)},
+       // The gradients of the copies of a row add up, as their results do in combine, but without gate
+       // values.
        [&](Group& group, Device& device) {
          device.sum(group, rows_view(d_rows, device), nullptr, tokens_view(dx, group));
        });

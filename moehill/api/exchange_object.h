@@ -1,8 +1,12 @@
-// ExchangeObject: rows of tokens to the processes of their experts and back, for experts of the caller's own.
+// ExchangeObject brings rows of tokens to the processes of their experts and back, for callers whose experts
+// are their own. It multiplies nothing; with moehill's experts use BlockObject.
+// A token's row goes once to every device that holds one of its experts (RaggedRoute). There it is copied for
+// each of them in the order of experts, and what comes back is summed on the way. Dispatch and combine are
+// each other's gradients, except for the gate values.
 //
-// A token's row goes once to every device that holds one of its experts (RaggedRoute), is copied there for
-// each of them in the order of experts, and what comes back is summed on the way: dispatch and combine are
-// each other's gradients, but for the gate values.
+//     exchange.plan({tokens, expert_ids, gates}, &num_rows, offsets);   // collective
+//     exchange.dispatch(x, rows);     // rows [num_rows, H] in the order of this process's experts
+//     exchange.combine(rows, y);      // y [tokens, H] = sums of gate value times row
 #pragma once
 
 #include <vector>
@@ -13,13 +17,14 @@
 
 namespace moehill {
 
+// ExchangeObject has one Device for each device of this process.
 class ExchangeObject {
  public:
   // Collective.
   ExchangeObject(std::shared_ptr<Context> context, const moehill_block_desc* given);
 
   Range experts() const { return experts_; }
-  // offsets [experts + 1] or null.
+  // `offsets` is [experts + 1] or null.
   void plan(const OwnRouting& own, int64_t* num_rows, int64_t* offsets);
   void dispatch(const void* x, void* rows);
   void combine(const void* rows, void* y);
@@ -41,7 +46,7 @@ class ExchangeObject {
             FunctionRef<void(Group&, Device&)> on_device);
 
   std::shared_ptr<Context> context_;
-  int64_t number_ = 0;  // of the context's objects
+  int64_t number_ = 0;  // its place among the objects of the context
   RunConfig config_;
   Range experts_;  // of this process
   StepTokens tokens_;

@@ -1,5 +1,5 @@
-// Rows to experts of the caller's own and back, held against what the plain loops say: experts here multiply
-// by a number, so that every sum is known.
+// Tests of the exchange of rows to experts of the caller and back, compared with plain loops. Experts here
+// multiply by a number, so that every sum is known.
 #include <gtest/gtest.h>
 
 #include "moehill/api/block_fixture.h"
@@ -11,7 +11,7 @@ using namespace moehill;
 
 class EveryLayout : public testing::TestWithParam<std::tuple<int, DType>> {};
 
-// Expert e gives (e + 1) x and takes (e + 1) g back.
+// Expert e returns (e + 1) x, and (e + 1) g in the backward pass.
 TEST_P(EveryLayout, GoesThereAndBack) {
   const auto [devices, dtype] = GetParam();
   const bool bf16 = dtype == DType::bf16;

@@ -1,3 +1,5 @@
+// Implementation of api/expert_weights.h: which tensors a caller may pass, and what each means for the stacks
+// of the block.
 #include "moehill/api/expert_weights.h"
 
 #include "moehill/api/description.h"
@@ -9,13 +11,15 @@
 namespace moehill {
 namespace {
 
-// A tensor of the caller's, an expert after the other: `rows` x `columns` of each are as they are multiplied.
+// Given is one tensor of the caller's, with one expert after the other. `rows` x `columns` are those of the
+// matrix as it is multiplied.
 struct Given {
   const char* name;
   void* data;
   int64_t rows, columns;
   bool is_used;  // the block has such a tensor
 };
+// All tensors that a caller may pass.
 using AllGiven = std::array<Given, 12>;
 
 AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
@@ -33,11 +37,13 @@ AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
            {"latent_norm", w.latent_norm, 1, s.latent, s.norm}}};
 }
 
+// Refuses gate and up in one tensor if one of them is given apart as well.
 void require_one_way(const char* what, const void* both, const void* one, const void* other) {
   if (both == nullptr || (one == nullptr && other == nullptr)) return;
   throw invalid(what, "both in one and one of them apart", "either way", "set the others to null");
 }
 
+// Throws for tensors that the block does not have, for missing ones, and for memory that overlaps.
 void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, bool is_written) {
   require_one_way("gate and up", w.gate_up, w.gate, w.up);
   require_one_way("gate_bias and up_bias", w.gate_up_bias, w.gate_bias, w.up_bias);
@@ -58,6 +64,8 @@ void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, 
   is_written ? require_memory({}, tensors) : require_memory(tensors, {});
 }
 
+// These complete an older caller's struct. Weights become gradients that are only read, so that both are
+// handled alike.
 moehill_gradients complete(const moehill_gradients* w) {
   return over_defaults(w, {}, "gradients", offsetof(moehill_gradients, dtype));
 }
@@ -95,12 +103,14 @@ HostExperts::HostExperts(const moehill_weights* weights, const Shape& shape)
 HostExperts::HostExperts(const moehill_gradients* gradients, const Shape& shape)
     : HostExperts(complete(gradients), shape, true) {}
 
-// Gate and up in one are [2 M, H] with gate rows first, or [H, 2 M] with gate columns first.
+// Gate and up in one tensor are [2 M, H] with the gate's rows first, or [H, 2 M] with the gate's columns
+// first.
 HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is_written)
     : width_(shape.width), latent_(shape.latent), accumulates_(w.accumulate != 0) {
   require_legal(w, shape, is_written);
   const DType dtype = dtype_named(w.dtype, "dtype of the weights");
   const bool is_transposed = is_out_in(w.order);
+  // Two views of one tensor if gate and up are given together: its first half and its second.
   const auto matrices = [&](void* data, int64_t rows, int64_t columns) {
     return host_matrices(data, dtype, rows, columns, is_transposed);
   };
@@ -120,11 +130,14 @@ HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is
   parts_[5] = matrices(w.down_bias, 1, shape.hidden);
   parts_[6] = matrices(w.shared_gate, 1, shape.hidden);
   parts_[7] = matrices(w.latent_down, shape.hidden, shape.latent);
+  // The stack keeps latent_up transposed, so it is read in the other order.
   parts_[8] =
       host_matrices(w.latent_up, dtype, shape.hidden, shape.latent, !is_transposed);  // it is kept transposed
   parts_[9] = matrices(w.latent_norm, 1, shape.latent);
 }
 
+// Calls move(caller's tensor, stack of the block) for each tensor that the caller gave, from its expert
+// `first` on.
 template <typename Move>
 void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const LatentWeights& latent,
                            const Move& move) const {
@@ -147,6 +160,7 @@ void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const Latent
   for (size_t i = 0; i < parts_.size(); ++i) {
     HostMatrices host = parts_[i];
     if (host.data == nullptr) continue;
+    // A tensor of several experts has one after the other, so the first one to move is `first` steps on.
     host.data = static_cast<char*>(host.data) +
                 first * host.group_step * static_cast<int64_t>(dtype_bytes(host.dtype));
     move(host, of[i]);
@@ -180,7 +194,7 @@ size_t stored_bytes(const LatentWeights& weights) {
   return bytes;
 }
 
-// At most all assignments go to the experts of one device, and all tokens.
+// An upper bound: at most all assignments go to the experts of one device, and at most all tokens.
 int64_t work_bytes(const RunConfig& config, int device, int num_processes) {
   if (config.shape.form.latent > 0) {
     const int64_t own = result_tokens(config, device).size();
@@ -196,9 +210,12 @@ int64_t work_bytes(const RunConfig& config, int device, int num_processes) {
   const double sums = matrix_bytes(tokens, shape.hidden, DType::f32);
   const double all = matrix_bytes(tokens, shape.hidden, shape.dtype);
   const bool trains = config.block.pass == Pass::forward_backward;
+  // Sums over devices are made in f32. Other devices of one process need memory for results that the first
+  // one returns.
   if (is_psum(config.spread)) bytes += sums + (num_processes == 1 && device > 0 ? 2 * all : 0);
   if (config.spread == Spread::ring_ag_rs) bytes += sums + (num_processes == 1 ? 0 : trains ? 2 * all : all);
   if (routes_rows(config)) {
+    // A token goes to at most topk devices, so at most this many copies of all rows leave a device.
     const double sent = matrix_bytes(tokens, shape.hidden, shape.dtype) *
                         std::min({config.num_devices, config.shape.topk, config.shape.experts}) /
                         config.num_devices;

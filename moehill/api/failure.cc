@@ -1,3 +1,4 @@
+// Implementation of api/failure.h.
 #include "moehill/api/failure.h"
 
 #include <new>
@@ -27,6 +28,7 @@ Failure out_of_memory() {
 
 Failure null_argument(const char* what) { return invalid(what, "null", "an address", "pass one"); }
 
+// Each exception that the house throws has a status; anything else is an error of the library.
 Failure current_failure() {
   try {
     throw;

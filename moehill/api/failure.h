@@ -1,5 +1,8 @@
-// Failure: an error of the interface, with its status. The text is for the caller of a function: arguments,
-// not flags.
+// Failure is an error of the interface with its status. Its text speaks to whoever calls a function: it names
+// arguments, never command-line flags.
+//
+//     if (topk > experts) throw invalid("topk", "9", "1 to 8, the number of experts", "take fewer");
+//     moehill_status moehill_do(...) { return guard([&] { ... }); }   // exceptions become statuses
 #pragma once
 
 #include <fmt/format.h>
@@ -12,6 +15,7 @@
 
 namespace moehill {
 
+// Failure carries a status of moehill.h.
 class Failure : public std::runtime_error {
  public:
   Failure(moehill_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
@@ -21,7 +25,7 @@ class Failure : public std::runtime_error {
   moehill_status status_;
 };
 
-// "topk: got 9, allowed: 1 to 8, the number of experts; ..."
+// Returns a failure with the text "topk: got 9, allowed: 1 to 8, the number of experts; take fewer".
 Failure invalid(const std::string& what, const std::string& got, const std::string& allowed,
                 const std::string& remedy);
 // Throws `invalid` for a number outside [lo, hi].
@@ -34,12 +38,13 @@ void require_between(const char* what, Number got, std::type_identity_t<Number> 
 Failure null_argument(const char* what);
 Failure out_of_memory();
 
-// The failure that stands for whatever was thrown. Call it in a catch block.
+// Returns the failure that stands for whatever was thrown. Call it in a catch block.
 Failure current_failure();
 
-// The status of whatever was thrown, whose text becomes the message of this thread. Call it in a catch block.
+// Returns the status of whatever was thrown; the text becomes the message of this thread. Call it in a catch
+// block.
 moehill_status report_current_failure() noexcept;
-// Runs an entry of the C interface.
+// Runs an entry of the C interface and turns exceptions into a status.
 template <typename Body>
 moehill_status guard(const Body& body) noexcept {
   try {

@@ -1,4 +1,5 @@
-// Negates rows in the type that they are stored in.
+// Negates rows in the type in which they are stored, for runs that need other tokens of the same size
+// (Run::negate_x).
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 
 namespace moehill {
 
-// The sign is the highest bit of an element, in its last byte.
+// The sign is the highest bit of an element, which is in its last byte.
 inline void flip_signs(ThreadTeam& team, void* data, size_t bytes, DType dtype) {
   const size_t size = dtype_bytes(dtype);
   team.parallel_for(static_cast<int64_t>(bytes / size), [&](int64_t begin, int64_t end) {

@@ -1,5 +1,6 @@
-// The two-level exchange: results are right whatever the nodes, plans are those of ragged_a2a and so are the
-// bits where the order of additions is the same, and each level moves what its formula says.
+// Tests of the two-level exchange: results pass the check for every number of nodes, plans are equal to those
+// of ragged_a2a (and so are the bits, if the order of additions is equal), and each level moves as many bytes
+// as its formula says.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -59,8 +60,8 @@ class HierarchicalRun : public testing::Test {
   std::unique_ptr<moehill::Run> run_;
 };
 
-// devices, ranks a node: one node, each rank alone, even nodes, a smaller last one, more devices than experts
-// or tokens.
+// Devices and ranks of a node: one node, each rank on its own, equal nodes, a smaller last node, and more
+// devices than experts or tokens.
 constexpr std::pair<int, int> kLayouts[] = {{1, 0}, {2, 0}, {2, 1}, {4, 2}, {5, 2},
                                             {5, 3}, {6, 2}, {9, 4}, {40, 3}};
 
@@ -114,15 +115,15 @@ TEST_F(HierarchicalRun, IsRightOnShapesAtTheEdge) {
   }
 }
 
-// The order in which a token's partial sums are added is that of ragged_a2a where no node has two of them;
-// then all bits are. Plans always are.
+// A token's partial sums are added in the order of ragged_a2a if no node has two of them; then all bits are
+// equal. Plans are always equal.
 TEST_F(HierarchicalRun, HasTheBitsOfRaggedWhereSumsHaveOneOrder) {
   for (const Impl impl : {Impl::fused_w13, Impl::fast}) {
     for (const auto& [devices, ranks, topk] : {std::tuple{5, 1, 3}, {5, 2, 1}, {9, 4, 1}, {3, 0, 3}}) {
       RunConfig config = config_of(devices, ranks, Spread::ragged_a2a);
       config.shape.topk = topk;
       config.block.impl = impl;
-      // One node adds all of a token's sums before the shared expert's.
+      // One node adds all of a token's sums before it adds the shared expert's output.
       if (ranks == 0) config.shape.shared_dim = 0;
       step(config);
       const std::vector<float> ragged = results();

@@ -1,3 +1,5 @@
+// Implementation of api/host_matrix.h. Both sides are walked in tiles, since one of them is read across its
+// rows.
 #include "moehill/api/host_matrix.h"
 
 #include <algorithm>
@@ -8,10 +10,10 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kColumns = 8;    // of a unit of work, all in one panel
-constexpr int64_t kTileRows = 64;  // a tile of them fits L1 in either order
+constexpr int64_t kTileRows = 64;  // a tile of them fits into L1 in either order
 
-// One column of a stack in memory: row r lies at first + row_step * r or, in pairs, so that rows 2 i and 2 i
-// + 1 are neighbours.
+// Column is one column of a stack in memory. Row r lies at first + row_step * r. In pairs (bf16 panels), rows
+// 2 i and 2 i + 1 are neighbours.
 struct Column {
   int64_t first, row_step;
   bool in_pairs;
@@ -27,7 +29,7 @@ Column column_of(const WeightView& stack, int64_t group, int64_t column) {
 }
 
 // Calls move(place in the host's memory, place in the stack's, number of elements) for all elements, tile by
-// tile, on the team: one by one, or two rows of a column that are neighbours on both sides.
+// tile on the team. It moves one element, or two rows of a column that are neighbours on both sides.
 template <typename Move>
 void for_each_element(ThreadTeam& team, const HostMatrices& host, const LogicalWeights& stack,
                       const Move& move) {

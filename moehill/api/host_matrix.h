@@ -1,4 +1,8 @@
-// Matrices in the caller's memory, and the way from there into weight stacks and back.
+// Matrices in the caller's memory, and the way from there into weight stacks and back. The layout of stacks
+// is tensor/weight_stack.h.
+//
+//     const HostMatrices host = host_matrices(data, DType::f32, k, n, /*is_transposed=*/true);   // [N, K]
+//     load_stack(team, host, stack);
 #pragma once
 
 #include "moehill/machine/thread_team.h"
@@ -6,19 +10,20 @@
 
 namespace moehill {
 
-// G matrices [K, N], one after the other: element (r, c) of the first at r * row_step + c * column_step.
+// HostMatrices are G matrices [K, N], one after the other. Element (r, c) of the first lies at r * row_step +
+// c * column_step.
 struct HostMatrices {
-  void* data = nullptr;  // not written to by load_stack()
+  void* data = nullptr;  // load_stack() does not write to it
   DType dtype = DType::f32;
   int64_t group_step = 0, row_step = 0, column_step = 0;  // in elements
 };
 
-// [K, N] as they are multiplied (in, out), or transposed as [N, K] (out, in).
+// Describes matrices [K, N] as they are multiplied (in, out), or transposed, [N, K] (out, in).
 HostMatrices host_matrices(void* data, DType dtype, int64_t k, int64_t n, bool is_transposed);
 
-// Group g of `host` becomes group g of `stack`, [0, stack.num_groups).
+// Copies group g of `host` to group g of `stack`, for all groups of `stack`.
 void load_stack(ThreadTeam& team, const HostMatrices& host, const LogicalWeights& stack);
-// And back; accumulate: += instead of =.
+// Copies back; `accumulate` adds to the host's elements.
 void store_stack(ThreadTeam& team, const LogicalWeights& stack, const HostMatrices& host, bool accumulate);
 
 }  // namespace moehill

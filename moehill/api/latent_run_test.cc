@@ -1,5 +1,5 @@
-// Experts of another width than the model's: right by the check on every path that has them, and planted
-// faults in every product around them.
+// Tests of experts with another width than the model's: they pass the check on every path that has them, and
+// planted faults in every product around them are found.
 #include <gtest/gtest.h>
 
 #include "moehill/api/run_fixture.h"
@@ -101,7 +101,7 @@ TEST_F(LatentRunTest, ThePathsHaveTheSameStepAsOneDevice) {
                    model_flops(a.shape, Pass::forward_backward, a.shape.assignments()));
 }
 
-// Rows of H' travel and not of H.
+// Rows of width H' travel, not rows of width H.
 TEST_F(LatentRunTest, RowsThatTravelAreNarrow) {
   RunConfig config = config_of("silu", Spread::ragged_a2a, DType::f32);
   config.shape.shared_dim = 0;

@@ -1,5 +1,5 @@
-// Gradients around experts of another width than the model's against finite differences: of the loss of the
-// block in double, written out here for one token after the other.
+// Tests of the gradients around experts with another width than the model's, against finite differences. The
+// loss is that of the block in double precision, written here for one token at a time.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -37,7 +37,8 @@ Values values_of(const MatView& x, const BlockWeights& w, std::span<const float>
           numbers_of(w.latent_up), numbers_of(w.latent_norm), {p.begin(), p.end()}};
 }
 
-// row [m] by matrix number `group` of a stack of [m, n]; or by that of [n, m] transposed.
+// Returns row [m] times matrix number `group` of a stack of [m, n], or times the transpose of a matrix [n,
+// m].
 Numbers times(const Numbers& row, const Numbers& stack, size_t n, size_t group = 0, bool transposed = false) {
   const size_t m = row.size();
   Numbers out(n);
@@ -57,7 +58,7 @@ class Block {
  public:
   explicit Block(const BlockTensors& t) : shape_(t.shape), expert_(t.routing->expert) {}
 
-  // mean(y^2) over T H. `held_rms`: a fault, by which a norm does not change with its row.
+  // Returns mean(y^2) over T H. `held_rms` plants a fault: a norm that does not change with its row.
   double loss(const Values& v, bool held_rms = false) {
     const size_t hidden = size(shape_.hidden), latent = size(shape_.form.latent), k = size(shape_.topk);
     double sum = 0;
@@ -82,7 +83,7 @@ class Block {
     return sum / static_cast<double>(shape_.tokens * shape_.hidden);
   }
 
-  // Central differences by the numbers of one tensor.
+  // Returns central differences with respect to the numbers of one tensor.
   Numbers slopes(Values v, Numbers Values::*tensor, bool held_rms = false) {
     constexpr double kStep = 1e-5;
     rms_.clear();
@@ -185,9 +186,9 @@ TEST_F(LatentSlopesTest, SeePlantedFaults) {
     for (double& number : gradient.*tensor) number *= 1.0001;  // of a factor
     EXPECT_GT(relative_error(gradient.*tensor, slopes), kTolerance);
   }
-  // A norm's gradient without the part through its own mean.
+  // Planted fault: a norm's gradient without the part that goes through its own mean.
   EXPECT_GT(relative_error(gradients(t).down, block.slopes(values, &Values::down, true)), 100 * kTolerance);
-  // A way back that is not transposed.
+  // Planted fault: the way back uses a matrix that is not transposed.
   Numbers turned(values.up.size());
   for (size_t i = 0; i < 7; ++i)
     for (size_t j = 0; j < 6; ++j) turned[j * 7 + i] = gradients(t).up[i * 6 + j];

@@ -1,4 +1,5 @@
-// Runs that share what agrees: operands, routings, contexts.
+// Implementation of api/measuring.h: runs share what they agree on, which are operands, routings and
+// contexts.
 #include "moehill/api/measuring.h"
 
 #include <algorithm>
@@ -40,6 +41,7 @@ struct RunFactory::State {
 
   bool is_first_process() const { return session == nullptr || session->rank() == 0; }
 
+  // Contexts are shared by runs of the same layout, since each has threads of its own.
   std::shared_ptr<Context> context(const RunConfig& config) {
     const bool processes = session != nullptr && config.spread != Spread::none;
     if (!processes && !is_first_process()) return nullptr;
@@ -64,7 +66,7 @@ struct RunFactory::State {
                                .ranks_per_node = config.ranks_per_node});
   }
 
-  // Those of this process's threads, device by device; none where they are not pinned.
+  // Returns the CPUs of this process's threads, device by device; none if they are not pinned.
   std::vector<int> used_cpus(const RunConfig& config) const {
     if (session != nullptr && config.spread != Spread::none && !cpus.empty())
       return session->own_cpus(config.threads_per_device);
@@ -83,7 +85,8 @@ struct RunFactory::State {
     return held_operands(config, {.num_processes = session->size(), .rank = session->rank()});
   }
 
-  // Memory that is held for this run and for the runs that are expected, where they share operands.
+  // Expected is what a run that will be made needs of operands. Memory is taken once for it and for the runs
+  // before it that share them.
   struct Expected {
     WeightKey key;
     MoeShape shape;
@@ -103,6 +106,7 @@ struct RunFactory::State {
     const WeightKey key = weight_key(config);
     Range held = wanted(config).experts;
     std::shared_ptr<WeightOperands> found;
+    // Memory that is already there may be used if it holds all that this run needs.
     for (const auto& w : weights) {
       if (w->key == key && contains(w->held, held)) found = w;
     }
@@ -120,7 +124,7 @@ struct RunFactory::State {
     return found;
   }
 
-  // The tokens that this run and those expected have here.
+  // Returns the tokens that this run and the expected runs have here.
   Range tokens_of_all(const RunConfig& config) const {
     Range held = wanted(config).tokens;
     for (const Expected& other : expected) {
@@ -142,7 +146,7 @@ struct RunFactory::State {
     return found;
   }
 
-  // Tables come from the seed, and from the model where it has them.
+  // Tables of the router come from the seed, or from the model if it has them.
   Router router_of(const MoeShape& shape) const {
     Router router = make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed);
     if (layer == nullptr) return router;
@@ -155,8 +159,9 @@ struct RunFactory::State {
 
   Routed routed(const RunConfig& config) {
     const MoeShape& shape = config.shape;
-    const bool replayed =
-        distribution.kind == Distribution::trace;  // choices and gate values are the trace's
+    // A trace has its own choices and gate values.
+    const bool replayed = distribution.kind == Distribution::trace;
+    // Logits are kept only if somebody reads them again, because [T, L] may be large.
     const bool kept =
         !replayed && !is_ragged(distribution) &&
         (config.block.route_in_step || !(shape.router == RouterRule{}) || !config.block.balance_loss.empty());
@@ -190,8 +195,8 @@ struct RunFactory::State {
     return routings.emplace_back(KnownRouting{shape.router, std::move(routed)}).routed;
   }
 
-  // The logits are x W_g, as the step will make them. Every process has those of all tokens, from x of the
-  // seed, some tokens at a time.
+  // The logits are x W_g, as the step will make them. Every process has those of all tokens. It makes x from
+  // the seed, some tokens at a time, since it has no memory for all of x.
   Routed routed_by_product(const RunConfig& config, const WeightOperands* weights_here,
                            ThreadTeam& team) const {
     constexpr int64_t kTokens = 1024;
@@ -219,8 +224,8 @@ struct RunFactory::State {
 
   std::unique_ptr<Run> make(const RunConfig& config, Routed routed) {
     RunParts parts{config, session, context(config), nullptr, nullptr, std::move(routed), seed};
-    // On the CPUs of those who will read it: each fills about its own experts, which are on its memory node
-    // then.
+    // Operands are filled on the CPUs of those who will read them. Each thread fills about its own experts,
+    // whose pages are then on its memory node.
     const std::vector<int> fillers = parts.context != nullptr ? used_cpus(config) : std::vector<int>{};
     const std::vector<int>& chosen = fillers.empty() ? cpus : fillers;
     ThreadTeam filler(std::max(1, static_cast<int>(chosen.size())), fillers);
@@ -230,7 +235,8 @@ struct RunFactory::State {
       parts.tokens = tokens_for(config, filler);
     }
     if (config.block.router_product) parts.routed = routed_by_product(config, parts.weights.get(), filler);
-    if (session != nullptr) session->wait_quietly();  // one may have more to fill than the others
+    // One process may have more to fill than the others.
+    if (session != nullptr) session->wait_quietly();
     return make_block_run(std::move(parts));
   }
 };

@@ -1,5 +1,6 @@
-// A run of the harness is a caller's block: the same operands by the public calls leave the same bits. The C
-// interface alone, since moehill.hpp has names that the rooms below have too.
+// Tests that a run of the harness computes what a caller's block computes: with the same operands, public
+// calls give equal bits. Only the C interface is used, because moehill.hpp has names that the lower rooms
+// have too.
 #include "moehill/api/measuring.h"
 
 #include <gtest/gtest.h>

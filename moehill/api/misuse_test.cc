@@ -1,4 +1,5 @@
-// Mistakes of a caller: the interface answers each with a status and a sentence, and its objects go on.
+// Tests of mistakes that a caller may make: the interface answers each with a status and a sentence, and its
+// objects can still be used.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +25,8 @@ const BlockDesc kDesc{.hidden = 20,
 
 Context two_devices() { return Context({.devices = 2, .threads_per_device = 1}); }
 
-// Expects an error of this status whose sentence has `part`, and speaks of no command line.
+// Expects an error of this status. Its sentence must contain `part` and mention no option of the command
+// line.
 template <typename Body>
 void expect_error(Status status, const std::string& part, const Body& body) {
   try {
@@ -153,7 +155,8 @@ TEST(Misuse, OperandsWithoutTheirSize) {
   moehill_stack_destroy(handle);
 }
 
-// A description followed by other memory of the program, as one that ended at another member would be.
+// The description is followed by other memory of the program, as if the caller's version of the struct ended
+// at an earlier member.
 struct Framed {
   explicit Framed(size_t size) {
     std::memset(&desc, 0x55, sizeof desc + sizeof after);
@@ -251,7 +254,7 @@ TEST(Misuse, TheBlockGoesOnAfterEachError) {
   step();
 }
 
-// Backward refuses what a forward kept that was made with the weights of before.
+// A backward is refused if weights were set after the forward whose results it would use.
 TEST(Misuse, WeightsLoadedBetweenForwardAndBackward) {
   const Context context = two_devices();
   Pair pair(context, kDesc, 3);
@@ -383,7 +386,7 @@ TEST(Misuse, MemoryOfWeightsThatIsNotAligned) {
   });
 }
 
-// Numbers that are no constant of an enum: the functions take integers, so that these are no undefined
+// These numbers are no constants of an enum. The functions take integers, so passing them is not undefined
 // behaviour.
 TEST(Misuse, ConstantsThatNobodyKnows) {
   const Context context = two_devices();
@@ -409,8 +412,8 @@ TEST(Misuse, HardwareThatNobodyKnows) {
   }
 }
 
-// A NaN in x stays in its token's row of y. A NaN among the gate values of choices that are nobody's is not
-// read.
+// A NaN in x changes only its token's row of y. A NaN among gate values of choices that belong to nobody is
+// not read.
 TEST(Misuse, NotANumberStaysWithItsToken) {
   const Context context = two_devices();
   for (const Path path : {Path::compact_psum, Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {
@@ -450,8 +453,8 @@ TEST(Misuse, GateValuesThatAreNotFiniteAreRefusedWithTheToken) {
   }
 }
 
-// A child destroys what it inherited without waiting for threads that it has not, and makes objects of its
-// own.
+// A forked child destroys the objects that it inherited, without waiting for threads that exist only in its
+// parent, and makes objects of its own.
 TEST(Misuse, AForkedChildDestroysWhatItInherited) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "the sanitizer of threads lets no thread start after a fork";
@@ -510,7 +513,7 @@ TEST(Misuse, ErrorsAreOfTheirThread) {
   EXPECT_EQ(here, moehill_last_error());
 }
 
-// Threads of the caller: each with a context of its own, all with one, and two with one block.
+// Threads of the caller use a context each, or all use one; two threads use one block.
 TEST(Threads, WorkAtOnceOnContextsOfTheirOwn) {
   std::vector<std::thread> threads;
   for (uint32_t i = 0; i < 3; ++i) {

@@ -1,4 +1,5 @@
-// Experts placed by hand, with and without copies: right by the check on every path, and a planted fault.
+// Tests of experts placed by hand, with and without copies: results pass the check on every path, and planted
+// faults do not.
 #include <gtest/gtest.h>
 
 #include "moehill/api/run_fixture.h"
@@ -52,8 +53,8 @@ TEST_F(PlacementRunTest, CopiesOfExpertsWithBiasesAreRight) {
   }
 }
 
-// An expert's copies on all devices have all weights and gradients that one place had: f32 sums of the same
-// terms.
+// Copies of an expert on all devices have equal weights, and their gradients are equal to those of a single
+// place: f32 sums of equal terms.
 TEST_F(PlacementRunTest, TheSameStepAsWithoutAPlacement) {
   const auto plain = step(config_of(Spread::ragged_a2a, 3, DType::f32, {}));
   std::vector<float> y;
@@ -82,7 +83,7 @@ TEST_F(PlacementRunTest, CopiesShareTheLoad) {
   EXPECT_LE(std::abs(of_expert_0[0] - of_expert_0[1]), 1);
 }
 
-// Planted faults: the weights of another expert at a place, and a copy's gradient that was not summed.
+// Planted faults: a place with the weights of another expert, and a copy whose gradient was not summed.
 TEST_F(PlacementRunTest, TheCheckSeesAWrongPlaceAndAWrongSum) {
   const std::vector<int32_t> placement = greedy_placement({9, 1, 5, 2, 8, 1, 3}, 2, 2).expert;
   const auto run = step(config_of(Spread::fused, 2, DType::f32, placement));

@@ -1,5 +1,5 @@
-// Right results pass the check, whatever the shape: runs drawn at random over tokens from 1, odd sizes,
-// types, implementations and paths. MOEHILL_RANDOM_RUNS=2000 draws as many.
+// Tests that right results pass the check at any shape. Runs are drawn at random: tokens from 1 on, odd
+// sizes, types, implementations and paths. MOEHILL_RANDOM_RUNS=2000 draws that many.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -123,7 +123,8 @@ TEST(RandomRuns, ThatAreRightPassBothChecks) {
       kMaxBounds);
 }
 
-// A gradient of one token is one row times one column: all of its numbers share the errors of a few.
+// With one token, a gradient is one row times one column, so all of its numbers share the rounding errors of
+// a few values.
 TEST(RandomRuns, OfOneTokenAndANarrowExpertPassBothChecks) {
   ThreadTeam team(2);
   for (const MoeShape& shape :

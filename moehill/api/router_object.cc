@@ -1,3 +1,5 @@
+// Implementation of api/router_object.h: the description is checked here, the routing itself is
+// routing/router.h.
 #include "moehill/api/router_object.h"
 
 #include <algorithm>
@@ -16,6 +18,7 @@ moehill_router_desc complete(const moehill_router_desc* given) {
                        "moehill_router_desc_init");
 }
 
+// Throws unless the experts can be divided into these groups and the choices come from the kept ones.
 void require_groups(const moehill_router_desc& d) {
   require_between("groups", d.groups, 1, kMostGroups, "1 is no groups");
   require_between("kept_groups", d.kept_groups, 1, d.groups, "at most the groups");
@@ -30,7 +33,7 @@ void require_groups(const moehill_router_desc& d) {
   require_between("topk", d.topk, 1, size * d.kept_groups, "at most the experts of the kept groups");
 }
 
-// Refuses values by which a router would choose or divide by scores that do not exist.
+// Refuses values with which a router would choose or divide by scores that do not exist.
 void require_together(const moehill_router_desc& d) {
   const auto refuse = [](bool broken, const char* what, const char* got, const char* allowed,
                          const char* remedy) {
@@ -56,6 +59,7 @@ void require_together(const moehill_router_desc& d) {
          "both or none", "set both, or neither");
 }
 
+// Checks each member by itself, then those that exclude each other.
 void require_legal(const moehill_router_desc& d) {
   require_between("experts", d.experts, 1, 65536, "give the number of logits of a token");
   require_between("topk", d.topk, 1, std::min(d.experts, kMostChoices), "give the choices of a token");
@@ -70,7 +74,7 @@ void require_legal(const moehill_router_desc& d) {
   require_together(d);
 }
 
-// A table names distinct experts for each id.
+// Checks that the table names distinct experts for each id.
 void require_table(const moehill_router_desc& d) {
   const int64_t choices = d.num_ids * d.topk;
   require_memory({{"experts_of_id", d.experts_of_id, choices, sizeof(int32_t)}}, {});
@@ -83,6 +87,8 @@ void require_table(const moehill_router_desc& d) {
   }
 }
 
+// Returns the caller's numbers, one for each expert; none if there are none. Throws for a number that is not
+// finite.
 std::vector<float> numbers(const char* what, const float* given, int experts) {
   if (given == nullptr) return {};
   require_memory({{what, given, experts, sizeof(float)}}, {});
@@ -97,6 +103,7 @@ RouterScore score_of(int32_t score) { return static_cast<RouterScore>(score); }
 static_assert(static_cast<int>(RouterScore::chosen_softmax) == MOEHILL_SCORE_CHOSEN_SOFTMAX &&
               static_cast<int>(RouterScore::sparsemixer) == MOEHILL_SCORE_SPARSEMIXER);
 
+// Throws if there are so many tokens that a choice could not be numbered in 32 bits.
 void require_tokens(int64_t tokens, int experts) {
   require_between("tokens", static_cast<double>(tokens), 0, static_cast<double>(INT32_MAX / experts),
                   "cut them into several calls");
@@ -133,6 +140,7 @@ void RouterObject::set_bias(const float* bias) {
     throw invalid("bias", "one for a router without", "one that was made with a bias",
                   "make it with a bias, of zeros if need be");
   }
+  // The new values are checked before the lock and swapped under it, so no routing sees half of them.
   if (bias == nullptr) throw null_argument("bias");
   std::vector<float> values = numbers("bias", bias, experts_);
   context_->on_first([&](ThreadTeam&) { router_.bias.swap(values); });
@@ -155,6 +163,7 @@ void RouterObject::route(const Tokens& tokens, int32_t* expert_ids, float* gates
       {{"logits", tokens.logits, tokens.count * experts_, sizeof(float)}},
       {{"expert_ids", expert_ids, choices, sizeof(int32_t)}, {"gates", gates, choices, sizeof(float)}});
   require_token_ids(tokens);
+  // Only the first device works here: routing costs little, and the caller's logits are in one process.
   context_->on_first([&](ThreadTeam& team) {
     if (router_.rule.hash_ids > 0)
       router_.id_of_token.assign(tokens.token_ids, tokens.token_ids + tokens.count);
@@ -189,8 +198,8 @@ void RouterObject::backward(const Gradient& g) {
     routing_.num_tokens = g.count;
     routing_.expert.assign(g.expert_ids, g.expert_ids + choices);
     routing_.weight.resize(static_cast<size_t>(choices));
-    if (router_.rule.score == RouterScore::chosen_softmax)  // its gradient is that of the gate values alone
-      weigh_choices(router_, g.logits, team, routing_);
+    // The gradient of this score only needs gate values, so they are made again.
+    if (router_.rule.score == RouterScore::chosen_softmax) weigh_choices(router_, g.logits, team, routing_);
     route_backward(router_, {g.logits, routing_, g.d_gates, g.d_logits}, {0, g.count}, team);
   });
 }

@@ -1,4 +1,9 @@
-// RouterObject: a router of the interface: choices and gate values from the caller's logits, and back.
+// RouterObject is a router of the interface: it makes choices and gate values from the caller's logits, and
+// the gradient of the logits. It does not make the logits.
+//
+//     RouterObject router(context, &desc);
+//     router.route({tokens, logits}, expert_ids, gates);              // [tokens, k] each
+//     router.backward({tokens, logits, expert_ids, d_gates, d_logits});
 #pragma once
 
 #include <memory>
@@ -12,16 +17,17 @@ class RouterObject {
  public:
   RouterObject(std::shared_ptr<Context> context, const moehill_router_desc* given);
 
-  // bias [E].
+  // Sets `bias` [E]; only for a router that was made with one.
   void set_bias(const float* bias);
-  // logits [tokens, E] and, with a table, token_ids [tokens] to expert_ids and gates [tokens, k].
+  // Tokens: logits [tokens, E] and, for a router with a table, token_ids [tokens]. route() writes expert_ids
+  // and gates [tokens, k].
   struct Tokens {
     int64_t count = 0;
     const float* logits = nullptr;
     const int32_t* token_ids = nullptr;
   };
   void route(const Tokens& tokens, int32_t* expert_ids, float* gates);
-  // d_logits [count, E] from d_gates [count, k] and the choices that route() made.
+  // Gradient: d_logits [count, E] from d_gates [count, k] and the choices that route() made.
   struct Gradient {
     int64_t count = 0;
     const float* logits = nullptr;

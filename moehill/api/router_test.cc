@@ -1,5 +1,5 @@
-// The router of the public interface against a plain one in double, which is written from the header alone:
-// the routers of known models, their choices, gate values and gradients; and what it refuses.
+// Tests of the public interface's router against a plain one in double precision, which was written from the
+// header only: choices, gate values and gradients of the routers of known models, and what is refused.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -40,7 +40,7 @@ Tables random_tables() {
   return t;
 }
 
-// Values of few bits, so that ties are there too.
+// Values have few bits, so that some of them are equal.
 std::vector<float> random_logits(uint32_t seed) {
   std::mt19937 random(seed);
   std::vector<float> logits;
@@ -64,7 +64,7 @@ Row scores(const RouterDesc& d, const Row& logits, const std::vector<int>& of) {
   return s;
 }
 
-// The first `num` of `from` by falling values, ties to the one that comes first.
+// Returns the `num` largest of `from`, the largest first; of equal values the earlier one comes first.
 std::vector<int> best(const Row& values, std::vector<int> from, int num) {
   std::stable_sort(from.begin(), from.end(), [&](int a, int b) {
     return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)];

@@ -1,4 +1,9 @@
-// Hashes of rows, which a process makes of its own and the first one joins to that of all.
+// Hashes of rows. A process hashes its own rows, and the first process joins them to a hash of all, so that
+// no rows have to travel.
+//
+//     std::string hashes;
+//     append_hashes(y, own_tokens, hashes);            // 8 bytes for each row
+//     output = join_hashes(output, hashes);            // process by process
 #pragma once
 
 #include <bit>
@@ -12,7 +17,7 @@
 
 namespace moehill {
 
-// Appends the hash of each of these rows' bits.
+// Appends the hash of the bits of each of these rows.
 inline void append_hashes(const MatView& m, Range rows, std::string& hashes) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     uint64_t hash = kFnvStart;

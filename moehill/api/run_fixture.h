@@ -1,4 +1,7 @@
 // Tests of single runs share this: a run that was stepped, and its check.
+//
+//     class MyTest : public RunFixture {};
+//     TEST_F(MyTest, is_right) { EXPECT_EQ(check(step(config)->tensors()).status, CheckStatus::passed); }
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,7 +15,7 @@ namespace moehill {
 
 class RunFixture : public testing::Test {
  protected:
-  // Steps twice, each time with poisoned results, so that what a step leaves out shows.
+  // Steps twice, each time with poisoned results, so that a value that a step leaves out shows.
   std::unique_ptr<moehill::Run> step(const RunConfig& config) { return step(factory_.make(config)); }
   static std::unique_ptr<moehill::Run> step(const RunConfig& config, uint32_t seed,
                                             const DistributionOptions& distribution = {}) {

@@ -1,5 +1,5 @@
-// One conformance suite over everything a run can be: every implementation, backend, remat mode, capacity
-// policy and path against the oracle on odd shapes, and paths against `none`.
+// Tests that apply to everything a run can be: every implementation, backend, remat mode, capacity policy and
+// path against the double-precision reference on odd shapes, and paths against `none`.
 #include "moehill/api/measuring.h"
 
 #include <gtest/gtest.h>
@@ -226,7 +226,8 @@ TEST_F(RunTest, AStepAllocatesNothing) {
   }
 }
 
-// A timed step is held to the checked one by these hashes: every tensor of every device, copies too.
+// A timed step is compared with the checked one by these hashes of every tensor on every device, copies
+// included.
 TEST_F(RunTest, TheHashesAreOfAllResults) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
   for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
@@ -261,7 +262,7 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
   }
 }
 
-// A step that copies what an earlier one left is found out by it: the results of -x are others, and right.
+// A step that only copies what an earlier step left is noticed: for -x the right results are different ones.
 TEST_F(RunTest, OtherTokensAreAnotherProblemAndTheOldOnesComeBack) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
   for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
@@ -293,8 +294,8 @@ TEST_F(RunTest, OtherTokensAreAnotherProblemAndTheOldOnesComeBack) {
   }
 }
 
-// A stage that is left out would find what the step before has left in the work space; after poison() it
-// finds NaN, so a whole step gives the same bits again and nothing less does.
+// A step that left a stage out would use what the step before left in the work space. After poison() it would
+// find NaN there. So a step that gives equal bits after poison() has made everything anew.
 TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 3)};
   for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
@@ -323,7 +324,7 @@ TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
   }
 }
 
-// The order of the sums is fixed, whatever arrives first.
+// The order of the sums is fixed, no matter which rows arrive first.
 TEST_F(RunTest, SameBitsInTenSteps) {
   std::vector<RunConfig> configs = {dp({.shape = kOdd}, 3)};
   for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
@@ -340,8 +341,8 @@ TEST_F(RunTest, SameBitsInTenSteps) {
   }
 }
 
-// The own rows apart from the others, and the bits of all at once: more devices than experts too, padding, a
-// device without tokens.
+// Computing a device's own rows apart from the others gives the bits of computing all at once. Also with more
+// devices than experts, with padding, and with a device without tokens.
 TEST_F(RunTest, SplitRowsChangeNoBit) {
   for (const MoeShape& shape :
        {kOdd, MoeShape{300, 64, 48, 5, 2, 40, DType::bf16}, MoeShape{2, 16, 16, 3, 1, 0, DType::f32}}) {
@@ -367,8 +368,8 @@ TEST_F(RunTest, SplitRowsChangeNoBit) {
   }
 }
 
-// Experts in waves by messages, and the bits of rows in place: waves of one expert, of several and of none,
-// more devices than experts, padding, a device without tokens.
+// Experts in waves, with messages, give the bits of rows in place. Waves have one expert, several or none;
+// also with more devices than experts, padding, and a device without tokens.
 TEST_F(RunTest, WavesChangeNoBit) {
   for (const MoeShape& shape :
        {kOdd, MoeShape{300, 64, 48, 11, 2, 40, DType::bf16}, MoeShape{2, 16, 16, 3, 1, 0, DType::f32}}) {
@@ -395,7 +396,7 @@ TEST_F(RunTest, WavesChangeNoBit) {
   }
 }
 
-// All tokens choose the same experts, so that all waves but theirs are empty.
+// All tokens choose the same experts, so all waves without these experts are empty.
 TEST_F(RunTest, WavesWithNothingToDo) {
   for (const int topk : {1, 2}) {
     const MoeShape shape{37, 45, 27, 7, topk, 0, DType::f32};
@@ -420,7 +421,7 @@ TEST_F(RunTest, WavesWithNothingToDo) {
   }
 }
 
-// Remat changes what is kept and not what is computed, and what is kept really falls.
+// Remat changes what is kept, not what is computed, and it really keeps less.
 TEST_F(RunTest, RematLowersPredictedMemory) {
   RunConfig config{.shape = {4096, 512, 256, 8, 4, 512, DType::bf16}};
   std::vector<double> bytes;
@@ -435,7 +436,7 @@ TEST_F(RunTest, RematLowersPredictedMemory) {
   EXPECT_LT(bytes[2], bytes[0] - 4096.0 * 4 * 3 * 256 * 2 * 0.7);
 }
 
-// Devices that share an address space read rows of x and dy in place, so no copy takes memory.
+// Devices that share an address space read rows of x and dy where they are, so no copy needs memory.
 TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
   const RunConfig sent = ep({.shape = {4096, 512, 256, 8, 4, 0, DType::bf16}}, 2, Spread::ragged_a2a);
   RunConfig read = sent;
@@ -452,7 +453,8 @@ TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
   EXPECT_NEAR(bytes(sent, 2) - bytes(read, 2), 0, 1);
 }
 
-// A place has weights, gradients and a gradient that goes home; its home has room for it too.
+// A place has weights, gradients, and a gradient that is sent to the expert's home. The home needs room for
+// that one too.
 TEST_F(RunTest, CopiesOfExpertsAreInTheMemory) {
   RunConfig config = ep({.shape = {64, 512, 256, 8, 2, 0, DType::bf16}}, 2, Spread::ragged_a2a);
   const auto work_space = [](const RunConfig& c) { return predict_memory({c})[3].bytes; };
@@ -467,7 +469,7 @@ TEST_F(RunTest, CopiesOfExpertsAreInTheMemory) {
   EXPECT_NEAR(forward, work_space(config), 0.1 * expert) << "no gradients";
 }
 
-// Processes need a part of the block each, but for `none`, which the first one does alone.
+// Each process needs only a part of the block, except for `none`, which the first process computes alone.
 TEST_F(RunTest, AProcessNeedsItsPartOfTheBlock) {
   const RunConfig sharded = ep({.shape = {4096, 512, 256, 8, 4, 0, DType::bf16}}, 4, Spread::fused);
   RunConfig alone = sharded;
@@ -512,7 +514,7 @@ TEST_F(RunTest, RoutesByEveryRuleAndInTheStep) {
   }
 }
 
-// The logits are x W_g: their gradient goes on to W_g and to x, on every path that routes in the step.
+// The logits are x W_g, so their gradient continues to W_g and to x, on every path that routes in the step.
 TEST_F(RunTest, TheRoutersProductIsAPartOfTheStep) {
   ThreadTeam team(1);
   for (const RouterFamily& family : kRouterFamilies) {

@@ -1,3 +1,4 @@
+// Implementation of api/session_peers.h.
 #include "moehill/api/session_peers.h"
 
 #include <algorithm>
@@ -6,7 +7,7 @@
 namespace moehill {
 namespace {
 
-// All processes together send so many bytes at a time, which take memory beside the whole.
+// All processes together send so many bytes at a time, for which there is memory beside the whole.
 constexpr int64_t kBytesAtOnce = int64_t{8} << 20;
 
 Range piece_of(Range bytes, int64_t first, int64_t length) {

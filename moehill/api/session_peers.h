@@ -1,4 +1,8 @@
-// The processes of a job as those of a check.
+// SessionPeers lets the processes of a job take part in a check: moe/check_share.h asks for peers, a Session
+// has them.
+//
+//     SessionPeers peers(session);
+//     peers.bring_together(data, {{0, 100}, {100, 200}});   // rank 0 has the first 100 of 200 bytes
 #pragma once
 
 #include <deque>
@@ -19,18 +23,18 @@ class SessionPeers final : public CheckPeers {
     return session_.exchange(messages);
   }
 
-  // Process r has bytes_of[r] of `whole`; each ends with all of them. Collective.
+  // Process r has bytes_of[r] of `whole`; afterwards each process has all bytes. Collective.
   void bring_together(void* whole, const std::vector<Range>& bytes_of);
 
  private:
   Session& session_;
 };
 
-// Tensors that several processes bring together for a check. Nobody needs them after it.
+// Brought are tensors that several processes bring together for a check. Nobody needs them afterwards.
 struct Brought {
   explicit Brought(Session& session) : peers(session) {}
-  // `m` with the rows of all processes, of which each has those of its tokens. Without data there is nothing.
-  // Collective.
+  // Returns `m` with the rows of all processes, of which each has those of its tokens. A matrix without data
+  // is returned as it is. Collective.
   MatView whole(const MatView& m, const std::vector<Range>& tokens);
 
   SessionPeers peers;

@@ -1,5 +1,10 @@
-// Structs of the interface grow at their end: struct_size says how much of one a program knows. A member that
-// is added lies wholly behind the last version's size, since padding there holds anything.
+// Structs of the interface grow at their end: struct_size says how much of a struct the program knows, so old
+// programs keep working with a newer library. A new member has to lie wholly behind the size of the last
+// version, because padding there may hold anything.
+//
+//     moehill_block_desc full;
+//     moehill_block_desc_init(&full);
+//     full = over_defaults(given, full, "the block's description", offsetof(moehill_block_desc, dtype));
 #pragma once
 
 #include <algorithm>
@@ -10,6 +15,7 @@
 
 namespace moehill {
 
+// Throws Failure for a size that is too small to be set, or larger than this library knows.
 inline void require_size(const char* what, size_t got, size_t smallest, size_t known, const char* setter) {
   if (got >= smallest && got <= known) return;
   throw invalid(fmt::format("struct_size of {}", what), fmt::format("{}", got),
@@ -21,7 +27,8 @@ inline void require_size(const char* what, size_t got, size_t smallest, size_t k
                                   setter));
 }
 
-// The caller's struct over the library's, which holds the defaults. `smallest`: up to where there are none.
+// Copies the caller's struct over the library's, which holds the defaults. `smallest`: members before this
+// offset have no default.
 template <typename Struct>
 Struct over_defaults(const Struct* given, Struct full, const char* what, size_t smallest,
                      const char* setter = "sizeof") {
@@ -32,7 +39,7 @@ Struct over_defaults(const Struct* given, Struct full, const char* what, size_t 
   return full;
 }
 
-// Fills as much of the caller's struct as it knows of.
+// Fills as much of the caller's struct as the caller knows.
 template <typename Info>
 void give(const Info& info, Info* out) {
   if (out == nullptr) throw null_argument("the struct to fill");
@@ -42,7 +49,7 @@ void give(const Info& info, Info* out) {
   out->struct_size = size;
 }
 
-// The caller's struct is of this size, whatever the library's is.
+// Sets the defaults of the caller's struct, which has this size, whatever the library's has.
 template <typename Struct>
 void set_defaults(const Struct& defaults, Struct* out, size_t struct_size) {
   if (out == nullptr || struct_size < sizeof struct_size) return;

@@ -1,4 +1,4 @@
-// Right steps whose values or slopes are very small pass the check.
+// Tests that right steps pass the check even if values or slopes are very small.
 #include <gtest/gtest.h>
 
 #include "moehill/api/run_fixture.h"
@@ -33,7 +33,7 @@ TEST_F(SmallValuesTest, OfActivationsPass) {
   }
 }
 
-// Logits far above 20 have a score that is 1 but for its last digit.
+// For logits far above 20 the score differs from 1 only in its last digit.
 TEST_F(SmallValuesTest, OfARoutersSlopesPass) {
   for (const char* router : {"sigmoid", "sigmoid,normalized", "sqrt-softplus"}) {
     RunConfig config{.shape = {500, 4, 4, 64, 1, 0, DType::f32}};

@@ -1,3 +1,5 @@
+// Implementation of api/stack_object.h: arguments are checked here, products are done by the kernels'
+// GroupedGemm.
 #include "moehill/api/stack_object.h"
 
 #include <algorithm>
@@ -22,6 +24,7 @@ StackObject::StackObject(std::shared_ptr<Context> context, int groups, int64_t k
   stack_ = WeightStack(WeightLayout::panels, groups, k, n, dtype);
 }
 
+// Returns matrices [first, first + count) of the stack. Throws if there are fewer.
 LogicalWeights StackObject::matrices(int first, int count) const {
   const WeightView& all = stack_.view();
   if (first < 0 || count < 0 || int64_t{first} + count > all.num_groups) {
@@ -31,7 +34,7 @@ LogicalWeights StackObject::matrices(int first, int count) const {
   return {all.slice_groups(first, first + count), LogicalWeights::Part::all, all.n};
 }
 
-// All matrices of a call, in the caller's memory.
+// Describes all matrices of a call in the caller's memory.
 HostMatrices StackObject::host(void* data, int count, int32_t dtype, int32_t order) const {
   const DType type = dtype_named(dtype, "dtype of the data");
   require_memory({{"data", data, count * stack_.view().k * stack_.view().n, dtype_bytes(type)}}, {});
@@ -50,6 +53,7 @@ void StackObject::store(int first, int count, void* data, int32_t dtype, int32_t
   context_->on_first([&](ThreadTeam& team) { store_stack(team, from, to, false); });
 }
 
+// Returns the number of rows of all groups. Throws unless offsets begin at 0 and never fall.
 int64_t StackObject::require_offsets(const int64_t* offsets) const {
   const int64_t groups = stack_.view().num_groups;
   require_memory({{"offsets", offsets, groups + 1, sizeof(int64_t)}}, {});
@@ -62,6 +66,8 @@ int64_t StackObject::require_offsets(const int64_t* offsets) const {
   return offsets[groups];
 }
 
+// Returns the rows as the kernels read them: `num_wanted` rows, taken by an index if there is one; -1 is a
+// row of zeros.
 RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int64_t columns,
                               const char* what) const {
   require_between(what, rows.num_rows, 0, std::numeric_limits<int32_t>::max(), "give a size within these");
@@ -82,6 +88,7 @@ NamedTensor StackObject::tensor(const char* what, const MatView& m) const {
   return {what, m.data, m.rows * m.cols, dtype_bytes(m.dtype)};
 }
 
+// Work space grows by doubling, so that calls with slowly growing numbers of rows do not allocate each time.
 GroupedGemm& StackObject::gemm(int64_t rows) const {
   if (gemm_ != nullptr && rows <= max_rows_) return *gemm_;
   const WeightView& w = stack_.view();

@@ -1,4 +1,9 @@
-// StackObject: packed matrices of the interface and the grouped products with them, on the first device.
+// StackObject is packed matrices of the interface and the grouped products with them, on the first device of
+// the context.
+//
+//     StackObject stack(context, groups, k, n, DType::bf16);
+//     stack.load(0, groups, data, MOEHILL_BF16, MOEHILL_IN_OUT);
+//     stack.forward(offsets, a, c);    // c [rows, n] = a [rows, k] times the matrix of each row's group
 #pragma once
 
 #include <memory>
@@ -10,6 +15,7 @@
 
 namespace moehill {
 
+// StackObject owns matrices [groups][k, n].
 class StackObject {
  public:
   StackObject(std::shared_ptr<Context> context, int groups, int64_t k, int64_t n, DType dtype);
@@ -23,11 +29,11 @@ class StackObject {
  private:
   LogicalWeights matrices(int first, int count) const;
   HostMatrices host(void* data, int count, int32_t dtype, int32_t order) const;
-  // Rows of all groups.
+  // Checks offsets [groups + 1] and returns the rows of all groups.
   int64_t require_offsets(const int64_t* offsets) const;
   RowSource source(const moehill_rows& rows, int64_t num_wanted, int64_t columns, const char* what) const;
   NamedTensor tensor(const char* what, const MatView& m) const;
-  // Work space for so many rows, made anew when more come.
+  // Returns a product with work space for so many rows; it is made anew if more rows come.
   GroupedGemm& gemm(int64_t rows) const;
 
   std::shared_ptr<Context> context_;

@@ -1,5 +1,5 @@
-// The grouped products of the public interface against plain loops of double: three directions, rows by
-// index, empty groups, more rows than before.
+// Tests of the public interface's grouped products against plain loops in double precision: three directions,
+// rows by index, empty groups, and more rows than in the call before.
 #include <gtest/gtest.h>
 
 #include "examples/plain_moe.h"
@@ -26,7 +26,7 @@ size_t at(int64_t row, int64_t columns, int64_t column) {
   return static_cast<size_t>(row * columns + column);
 }
 
-// index[i] of `source` [num_rows, columns], zero for -1.
+// Returns row index[i] of `source` [num_rows, columns], or zeros for -1.
 double element(const plain::Tensor& source, const std::vector<int32_t>& index, int64_t i, int64_t columns,
                int64_t c) {
   const int32_t row = index[static_cast<size_t>(i)];

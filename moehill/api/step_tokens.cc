@@ -1,3 +1,5 @@
+// Implementation of api/step_tokens.h: what a step's tokens, routing and memory must satisfy, and how the
+// routing of this process becomes a part of the routing of all.
 #include "moehill/api/step_tokens.h"
 
 #include <algorithm>
@@ -9,6 +11,7 @@
 
 namespace moehill {
 
+// Returns where each of `parts` nearly equal parts of n things begins, and the end.
 std::vector<int64_t> even_offsets(int64_t n, int parts) {
   std::vector<int64_t> offsets;
   for (int i = 0; i <= parts; ++i) offsets.push_back(n * i / parts);
@@ -26,6 +29,7 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
                  {});
   for (int64_t i = 0; i < choices; ++i) {
     const int32_t id = own.expert_ids[i];
+    // -1 is a choice of nobody; its gate value does not matter.
     if (id < kNoExpert || id >= shape.num_logits())
       throw invalid("expert_ids", fmt::format("{} for token {}", id, i / shape.topk),
                     fmt::format("0 to {}, or -1 for nobody", shape.num_logits() - 1), "check the router");
@@ -35,6 +39,7 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
   }
 }
 
+// Throws unless all processes gave the same value in the agreement of this call.
 void require_equal_values(const Context& context, const char* what) {
   for (int r = 1; r < context.num_processes(); ++r) {
     if (context.value_of(r) == context.value_of(0)) continue;
@@ -43,6 +48,7 @@ void require_equal_values(const Context& context, const char* what) {
   }
 }
 
+// Returns a hash of the routing. Processes that should have all tokens compare these.
 int64_t fingerprint(const OwnRouting& own, int topk) {
   uint64_t hash = fnv1a(kFnvStart, static_cast<uint64_t>(own.tokens));
   for (int64_t i = 0; i < own.tokens * topk; ++i) {
@@ -57,10 +63,12 @@ void take_token_counts(const Context& context, int64_t own, bool is_replicated, 
   tokens.own = own;
   tokens.first = 0;
   if (is_replicated || !context.spans_processes()) {
+    // Devices of one process, or with replicated tokens, share the tokens evenly.
     const int64_t parts = context.num_devices();
     for (int64_t d = 0; d <= parts; ++d) tokens.offsets[static_cast<size_t>(d)] = own * d / parts;
     return;
   }
+  // Otherwise the processes bring different tokens, in the order of ranks.
   for (int r = 0; r < context.num_processes(); ++r)
     tokens.offsets[static_cast<size_t>(r) + 1] = tokens.offsets[static_cast<size_t>(r)] + context.value_of(r);
   tokens.first = tokens.offsets[static_cast<size_t>(context.rank())];
@@ -70,6 +78,7 @@ void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& rout
   routing.num_tokens = tokens.offsets.back();
   routing.expert.resize(static_cast<size_t>(routing.num_tokens * routing.topk));
   routing.weight.resize(routing.expert.size());
+  // Only the part of this process is filled in. A path sends other processes what they need of it.
   std::copy_n(own.expert_ids, own.tokens * routing.topk,
               routing.expert.begin() + tokens.first * routing.topk);
   std::copy_n(own.gates, own.tokens * routing.topk, routing.weight.begin() + tokens.first * routing.topk);
@@ -77,6 +86,7 @@ void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& rout
   routing.zero.resize(routing.expert.size());
   for (int64_t i = 0; i < own.tokens * routing.topk; ++i) {
     const size_t at = static_cast<size_t>(tokens.first * routing.topk + i);
+    // Ids behind the experts are zero experts, which the routing keeps apart.
     routing.zero[at] = std::max(own.expert_ids[i] - routing.num_experts, -1);
     if (routing.zero[at] >= 0) routing.expert[at] = kNoExpert;
   }
@@ -84,6 +94,7 @@ void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& rout
 
 namespace {
 
+// Returns true if the two tensors share a byte.
 bool overlap(const NamedTensor& a, const NamedTensor& b) {
   const uintptr_t first = reinterpret_cast<uintptr_t>(a.data), second = reinterpret_cast<uintptr_t>(b.data);
   return a.elements > 0 && b.elements > 0 && first < second + b.bytes() && second < first + a.bytes();
@@ -97,6 +108,7 @@ void require_aligned(const NamedTensor& tensor) {
                 fmt::format("a multiple of {}, the size of an element", tensor.element_bytes), "align it");
 }
 
+// Throws if a result would overwrite memory that the call still reads or also writes.
 void require_apart(const NamedTensor& result, const NamedTensor& other) {
   if (!overlap(result, other)) return;
   throw invalid(result.name, fmt::format("memory that overlaps {}", other.name), "memory of its own",

@@ -1,3 +1,4 @@
+// Implementation of api/suggest.h.
 #include "moehill/api/suggest.h"
 
 #include <algorithm>
@@ -11,13 +12,13 @@
 namespace moehill {
 namespace {
 
-constexpr const char* kDefaultHardware =
-    "epyc-2-core";  // from MOEHILL_HARDWARE, if that has one of this name
+// A file of this name in the folder MOEHILL_HARDWARE comes before the one that the library has.
+constexpr const char* kDefaultHardware = "epyc-2-core";
 constexpr uint32_t kSeed = 1;
-constexpr int64_t kMaxLogits = int64_t{1}
-                               << 22;  // of the tokens that are routed for it: more say nothing new
+// So many logits are routed for the prediction; more tokens would not change it.
+constexpr int64_t kMaxLogits = int64_t{1} << 22;
 
-// The devices are of one node unless the file says how nodes are joined.
+// The devices are taken to be in one node, unless the file says how nodes are joined.
 Hardware hardware_for(const char* name, int num_devices) {
   Hardware hardware = load_hardware(name != nullptr ? name : kDefaultHardware, "hardware");
   ClusterTopology& topology = hardware.topology;
@@ -44,11 +45,13 @@ moehill_suggestion suggest(const Context& context, const moehill_block_desc& des
   }
   moehill_suggestion suggestion{};
   if (context.num_devices() == 1) {
-    if (hardware != nullptr) (void)hardware_for(hardware, 1);  // one that nobody knows is an error here too
+    // An unknown name is an error here, too.
+    if (hardware != nullptr) (void)hardware_for(hardware, 1);
     suggestion.path = MOEHILL_PATH_DATA_PARALLEL;
     return suggestion;
   }
-  // One answer holds for all paths that leave each process its own tokens.
+  // The fastest path is the same for all paths that leave each process its own tokens, so one routing serves
+  // all.
   moehill_block_desc point = desc;
   point.path = MOEHILL_PATH_FUSED;
   const int64_t most = kMaxLogits / desc.experts / context.num_processes();

@@ -1,11 +1,15 @@
-// suggest: the path that the model predicts to be the fastest.
+// suggest() returns the path that the model (model/predict.h) predicts to be the fastest for a block. It
+// measures nothing.
+//
+//     const moehill_suggestion s = suggest(context, complete(desc), /*tokens=*/4096, /*hardware=*/nullptr);
+//     s.path, s.seconds;      // MOEHILL_PATH_FUSED, seconds of a step
 #pragma once
 
 #include "moehill/api/description.h"
 
 namespace moehill {
 
-// hardware null: as moehill.h has it.
+// `hardware` null means the default that moehill.h documents.
 moehill_suggestion suggest(const Context& context, const moehill_block_desc& desc, int64_t tokens,
                            const char* hardware);
 

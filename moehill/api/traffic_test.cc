@@ -1,4 +1,5 @@
-// Each path moves what its formula says by hand: per device and direction, in bytes.
+// Tests that each path moves as many bytes as its formula, worked out by hand, says for each device and
+// direction.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -36,7 +37,8 @@ class TrafficTest : public testing::TestWithParam<int> {
   int64_t others() const { return num_devices() - 1; }
   int64_t own(int rank) const { return share(kShape.tokens, rank, num_devices()).size(); }
 
-  // Distinct (token, device) pairs with the token of `from` and an expert on `to`, from != to.
+  // Counts distinct (token, device) pairs where the token is on `from` and one of its experts on another
+  // device `to`.
   int64_t pairs(int from, int to) const {
     const Routing& routing = run_->routing();
     const Range tokens = share(kShape.tokens, from, num_devices()), experts = share(7, to, num_devices());
@@ -58,7 +60,8 @@ class TrafficTest : public testing::TestWithParam<int> {
     return n;
   }
 
-  // Rows of a device by level: of its tokens and others', far to other nodes and near to its node's ranks.
+  // Counts the rows of a device by level, for its own tokens and for others': `far` go to other nodes, `near`
+  // to ranks of its own node.
   struct LevelRows {
     int64_t out_far = 0, in_far = 0, out_near = 0, in_near = 0;
   };
@@ -101,8 +104,8 @@ void expect_bytes(const Traffic& traffic, int64_t sent, int64_t received, int ra
   EXPECT_EQ(traffic.received_bytes, static_cast<uint64_t>(received)) << "rank " << rank;
 }
 
-// A rank's slice of a sum is cut at cache lines, so the total is what the formula gives: 2 (P-1)/P T rows a
-// device, of which the first half are f32 partial sums.
+// A rank's slice of a sum is cut at cache lines, so only the total is as the formula says: 2 (P-1)/P T rows
+// for each device, the first half of which are f32 partial sums.
 TEST_P(TrafficTest, PsumIsAnAllReduce) {
   const std::vector<Traffic> forward = traffic(Spread::compact_psum, Pass::forward);
   int64_t sent = 0, received = 0;
@@ -130,7 +133,7 @@ TEST_P(TrafficTest, RingIsAnAllGatherAndAReduceScatter) {
   }
 }
 
-// Who reads rows in place is told where they begin in each other device's.
+// A device that reads rows in place must be told where they begin on each other device.
 TEST_P(TrafficTest, FusedReadsWhatRaggedMovesAndNamesEachToken) {
   const std::vector<Traffic> ragged = traffic(Spread::ragged_a2a, Pass::forward_backward);
   const std::vector<Traffic> fused = traffic(Spread::fused, Pass::forward_backward);
@@ -143,8 +146,8 @@ TEST_P(TrafficTest, FusedReadsWhatRaggedMovesAndNamesEachToken) {
   }
 }
 
-// A row goes once, with the first wave that needs it, and its sum returns once. In place there are the places
-// of rows beside.
+// A row is sent once, with the first wave that needs it, and its sum comes back once. If rows are read in
+// place, only their positions are sent.
 TEST_P(TrafficTest, WavesMoveNoByteMore) {
   for (const Pass pass : {Pass::forward, Pass::forward_backward}) {
     const std::vector<Traffic> in_place = traffic(Spread::fused, pass);
@@ -177,9 +180,9 @@ TEST_P(TrafficTest, RaggedMovesATokenOnceADevice) {
   }
 }
 
-// Per level, by hand: a token goes once to each other node that has one of its experts, to the rank that has
-// its device's place there, and from there once to each other rank with one of its experts; sums come back as
-// many, and per row it has choices, a token's number and the gradients of its gate values.
+// Counts by level, by hand. A token is sent once to each other node that has one of its experts, to the rank
+// with the sender's position there, and from that rank once to each other rank with one of its experts. As
+// many sums come back. Each row also has choices, a token's number and the gradients of its gate values.
 TEST_P(TrafficTest, HierarchicalMovesATokenOnceANode) {
   for (const int ranks : {1, 2, 3, num_devices()}) {
     RunConfig config{.shape = kShape,
@@ -212,7 +215,8 @@ TEST_P(TrafficTest, HierarchicalMovesATokenOnceANode) {
   }
 }
 
-// Sums come back as they are stored. A row of 45 values that goes out has 45 bytes and a scale.
+// Sums come back in the type in which they are stored. A row of 45 values that crosses nodes in the wire's
+// form has one byte for each value and a scale of 4 bytes.
 TEST_P(TrafficTest, TheWireIsOfRowsBetweenNodesAlone) {
   const int64_t saved = kRow - (45 + 4);
   for (const int ranks : {1, 2, 3}) {
@@ -253,7 +257,8 @@ TEST_P(TrafficTest, TheWireIsOfRowsBetweenNodesAlone) {
   }
 }
 
-// Where the groups of a router are the nodes' experts, a token meets no more nodes than it has groups.
+// If each group of the router's experts is on one node, a token goes to no more nodes than the router chooses
+// groups.
 TEST(HierarchicalTraffic, NodeLimitedTokensCrossTheNetworkOnceAGroup) {
   RunFactory factory{{}, 5, {}};
   RunConfig config{.shape = {61, 32, 16, 16, 6, 0, DType::bf16},
@@ -276,8 +281,8 @@ TEST(HierarchicalTraffic, NodeLimitedTokensCrossTheNetworkOnceAGroup) {
   }
 }
 
-// Forward moves nothing, backward every weight gradient, panels padded to 16 columns and to pairs of rows,
-// gate-up to pairs of 8.
+// A forward pass moves nothing. A backward pass moves every weight gradient, with panels padded to 16 columns
+// and to pairs of rows, and gate-up to pairs of 8.
 TEST_P(TrafficTest, DataParallelReducesAllGradients) {
   for (const Traffic& t : traffic(Spread::dp, Pass::forward)) {
     EXPECT_EQ(t.sent_bytes, 0u);

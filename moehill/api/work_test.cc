@@ -1,5 +1,5 @@
-// The model's exact work against what runs count: bytes of every device and FLOPs, for every path, with and
-// without capacity, shared expert and separate gate and up.
+// Tests that the model's exact work equals what runs count: bytes of every device and FLOPs, for every path,
+// with and without capacity, shared expert, and gate and up in separate products.
 #include "moehill/model/work.h"
 
 #include <gtest/gtest.h>
@@ -19,8 +19,8 @@ struct Variant {
 
 Activation ungated() { return {.function = ActivationFunction::relu2, .gated = false}; }
 
-// Gives a path that sends rows this wire, and puts its devices on nodes of two, or of one if there are only
-// two devices.
+// Gives this wire to a path that sends rows, and puts its devices on nodes of two devices, or on one node if
+// there are only two devices.
 void put_on_wire(RunConfig& c, Wire wire) {
   if (!routes_rows(c) || c.num_devices == 1) return;
   c.wire = wire;
@@ -137,7 +137,7 @@ const Variant kVariants[] = {
      }},
 };
 
-// Experts of another width are built where rows travel.
+// Experts of another width exist only on paths where rows travel.
 bool is_built(const RunConfig& config) {
   return config.shape.form.latent == 0 || config.spread == Spread::none || routes_rows(config) ||
          config.spread == Spread::ring_ag_rs;

@@ -1,3 +1,5 @@
+// Implementation of bench/comparison.h: resampling for the noise floor, Welch's t for separate processes, and
+// the words for a verdict.
 #include "moehill/bench/comparison.h"
 
 #include <fmt/format.h>
@@ -11,7 +13,8 @@
 namespace moehill {
 namespace {
 
-// Draws with replacement, the same ones for the same seed.
+// Draws samples with replacement. The same seed gives the same draws, so that a comparison can be repeated to
+// the last digit.
 class Resampler {
  public:
   explicit Resampler(uint32_t seed) : seed_(seed) {}
@@ -30,6 +33,8 @@ class Resampler {
   std::vector<double> drawn_;
 };
 
+// Mean and variance of log(cost) over the processes of one side. Logarithms, since speeds are compared as a
+// ratio.
 struct LogCosts {
   double mean = 0, variance = 0, n = 0;
 };
@@ -43,11 +48,13 @@ LogCosts log_costs(std::span<const ProcessCost> processes) {
   return logs;
 }
 
-// |2u - 1| as in the header.
+// The factor s = |2u - 1| of compare_processes(): 0 if the two sides took turns, 1 if one ran after the
+// other.
 double apart_in_time(std::span<const ProcessCost> a, std::span<const ProcessCost> b) {
   double balance = 0;
   for (const ProcessCost& of_a : a) {
     for (const ProcessCost& of_b : b) {
+      // Without start times nobody can tell that the sides took turns, so the worst case is assumed.
       if (!of_a.started_s || !of_b.started_s) return 1;
       balance += *of_a.started_s < *of_b.started_s ? 1 : *of_a.started_s > *of_b.started_s ? -1 : 0;
     }
@@ -57,6 +64,7 @@ double apart_in_time(std::span<const ProcessCost> a, std::span<const ProcessCost
 
 std::vector<ProcessCost> as_processes(const Series& series) {
   std::vector<ProcessCost> processes;
+  // These series have no start times, hence s = 1 and the widest interval.
   for (const double cost : series.costs) processes.push_back({cost, std::nullopt});
   return processes;
 }
@@ -72,6 +80,7 @@ Ratio compare_speed(const Series& a, const Series& b, uint32_t seed) {
     common_a.push_back(a.costs[i]);
     common_b.push_back(b.costs[static_cast<size_t>(same - b.rounds.begin())]);
   }
+  // Without a common round nothing was interleaved: a drift of the machine may lie between the two series.
   if (common_a.empty()) return compare_processes(as_processes(a), as_processes(b));
   return speed_ratio(common_a, common_b, seed);
 }
@@ -82,6 +91,8 @@ Ratio compare_processes(std::span<const ProcessCost> a, std::span<const ProcessC
   const double middle = of_a.mean - of_b.mean;
   Ratio ratio{std::exp(middle), static_cast<int64_t>(std::min(a.size(), b.size())), {}, false};
   if (ratio.n < kMinProcesses) return ratio;
+  // The degrees of freedom are those of Welch and Satterthwaite; the variance has the extra term v s, as the
+  // header says.
   const double part_a = of_a.variance / of_a.n, part_b = of_b.variance / of_b.n, parts = part_a + part_b;
   double half = 0;
   if (parts > 0) {
@@ -97,6 +108,8 @@ Verdict judge(const Ratio& ratio, std::optional<double> floor) {
   if (!floor || !ratio.interval) return judge(ratio);
   const double lo = std::log(ratio.interval->lo), hi = std::log(ratio.interval->hi),
                middle = std::log(ratio.ratio);
+  // An interval inside the floor is noise. So is a ratio inside the floor whose interval excludes 1: equal
+  // things show that much here.
   const bool inside = lo >= -*floor && hi <= *floor, holds_one = lo <= 0 && hi >= 0;
   if (inside || (!holds_one && std::abs(middle) <= *floor)) return Verdict::within_noise;
   if (holds_one) return Verdict::inconclusive;
@@ -118,6 +131,8 @@ double noise_floor(std::span<const double> a, std::span<const double> b, int64_t
   const std::vector<double> logs = log_ratios(a, b);
   Resampler resampler(seed);
   std::vector<double> sizes(kNumResamples);
+  // The size of a median log-ratio over `rounds` rounds of a point against itself is what noise alone brings
+  // about.
   for (double& size : sizes) size = std::abs(resampler.median(logs, rounds));
   std::sort(sizes.begin(), sizes.end());
   return sizes[static_cast<size_t>(kCoverage * kNumResamples)];

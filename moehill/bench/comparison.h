@@ -1,5 +1,11 @@
-// Comparison: two series of samples judged by the ratio of their speeds, its interval and the machine's
-// noise.
+// Comparison of two series of samples: which side is faster, by how much, and how sure that is.
+// This file is for two sides that were measured already; it times nothing (bench/schedule.h does) and knows
+// of no records (report/measured.h does).
+//
+//     const Series old_build{rounds, old_seconds}, new_build{rounds, new_seconds};
+//     const Ratio ratio = compare_speed(old_build, new_build, /*seed=*/0);
+//     fmt::print("{}: {}\n", change_text(ratio), verdict_words(ratio, floor));   // "+3.1 % [95 %:
+//     +2.0..+4.2]: faster"
 #pragma once
 
 #include <cstdint>
@@ -12,52 +18,57 @@
 
 namespace moehill {
 
-// One thing measured over rounds; seconds, or any cost. Series with rounds in common were interleaved.
+// Series holds the samples of one thing, in seconds or any other cost. Two series that have round numbers in
+// common were measured in turn within these rounds.
 struct Series {
   std::vector<int64_t> rounds;  // ascending
   std::vector<double> costs;    // by `rounds`
 };
 
-// Says how much faster `b` is than `a`, by speed_ratio() over the rounds that both have. Series without a
-// common round are compared as processes are. Each series needs one sample at least.
+// Says how much faster `b` is than `a`, by speed_ratio() over the rounds that both have. Two series without a
+// common round are compared as processes are (compare_processes()). Each series needs at least one sample.
 Ratio compare_speed(const Series& a, const Series& b, uint32_t seed);
 
-// ProcessCost is one process's word on a thing: the median of its samples, and when it began (Unix time,
-// seconds).
+// ProcessCost is what one process found: the median of its samples, and when it began (Unix time in seconds;
+// none if not recorded).
 struct ProcessCost {
   double cost = 0;
   std::optional<double> started_s;
 };
 
-// Fewer processes a side have no interval.
+// With fewer processes on a side there is no interval.
 inline constexpr int64_t kMinProcesses = 5;
 
-// Says how much faster `b` is than `a` where nothing was interleaved: the ratio of the geometric means over
-// processes. Its interval is Welch's t on the logarithms, with v(1/n + s) as a side's variance in place of
-// v/n. s is what the sides are apart in time: |2u - 1|, u the share of pairs of processes of which that of a
-// began first; 0 where they took turns, 1 where all of one side came first, and where a time is not known.
-// Processes that follow one another share the state of the machine, which then is one draw a side and not n.
+// Says how much faster `b` is than `a` if the two were not interleaved: the ratio of the geometric means over
+// processes.
+// The interval is Welch's t on the logarithms. A side's variance of the mean is v(1/n + s) and not v/n. Here
+// s = |2u - 1|, and u is the share of pairs of processes in which that of `a` began first. So s is 0 if the
+// sides took turns, and 1 if one side ran wholly before the other or if a time is not known.
+// The reason for s: processes that follow one another see the same state of the machine. n of them then tell
+// no more than one.
 Ratio compare_processes(std::span<const ProcessCost> a, std::span<const ProcessCost> b);
 
-// `floor`: |log ratio| that equal things show on this machine (noise_floor()). Without one judge() as in
-// statistics.h. With one, in this order:
-//   cannot tell   there is no interval
-//   within noise  the interval lies inside +-floor, or the ratio does although its interval excludes 1
-//   faster/slower the interval excludes 1
-//   inconclusive  the interval holds 1 and more than the floor
+// `floor` is the |log ratio| that equal things show on this machine (noise_floor()). Without a floor the
+// verdict is that of judge() in statistics.h. With one, the first of these lines that applies gives it:
+//    cannot tell   there is no interval
+//    within noise  the interval lies inside +-floor, or the ratio does although its interval excludes 1
+//    faster/slower the interval excludes 1
+//    inconclusive  the interval holds 1 and reaches beyond the floor
 Verdict judge(const Ratio& ratio, std::optional<double> floor);
 
-// The verdict's name; for `cannot tell` with what is missing: "cannot tell: 2 rounds, at least 3 needed".
+// Returns the verdict's name. `cannot tell` adds what is missing: "cannot tell: 2 rounds, at least 3 needed".
 std::string verdict_words(const Ratio& ratio, std::optional<double> floor);
 
-// The noise floor of one point measured twice a round (a, b): the |log ratio| that a comparison over `rounds`
-// rounds stays below in 19 of 20 cases, by resampling `rounds` pairs 2000 times. It needs kFewRounds pairs.
+// Returns the noise floor of a point that was measured twice in each round (`a` and `b`). A comparison of
+// equal things over `rounds` rounds stays below this |log ratio| in 19 of 20 cases. It is found by drawing
+// `rounds` pairs 2000 times, and needs kFewRounds pairs at least.
 double noise_floor(std::span<const double> a, std::span<const double> b, int64_t rounds, uint32_t seed);
 
-// "+3.1 % [95 %: +2.0..+4.2]"; without an interval "+3.1 %".
+// Returns "+3.1 % [95 %: +2.0..+4.2]", or "+3.1 %" if there is no interval.
 std::string change_text(const Ratio& ratio);
 
-// "; the medians order the other way" where the medians of the two series do; empty where they agree.
+// Returns "; the medians order the other way" if the side with the better ratio has the worse median,
+// otherwise nothing.
 std::string disagreement_text(const Ratio& ratio, double median_a, double median_b);
 
 }  // namespace moehill

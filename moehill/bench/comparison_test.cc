@@ -65,7 +65,7 @@ TEST(Comparison, EqualThingsAreRarelyCalledDifferent) {
   }
 }
 
-// The cost of seeing 5 %: 15 rounds on such a machine, two steps a round.
+// This is the cost of noticing 5 %: 15 rounds on such a machine, with two steps in a round.
 TEST(Comparison, FivePercentAreFoundInFifteenRounds) {
   const double floor = floor_of_machine();
   EXPECT_GE(count_different(15, 1.05, 20, floor), 19);
@@ -126,7 +126,8 @@ TEST(Comparison, ChangeAsText) {
   EXPECT_EQ(verdict_words({0.5, 1, {}}, std::nullopt), "cannot tell: 1 round, at least 3 needed");
 }
 
-// Sample 0 was disturbed in one series, sample 4 in the other: medians 1.02 and 1.01, ratios mostly below 1.
+// Sample 0 was disturbed in one series and sample 4 in the other: the medians are 1.02 and 1.01, but most
+// ratios are below 1.
 TEST(Comparison, SaysWhereTheMediansOrderTheOtherWay) {
   const std::vector<double> a = {1.00, 1.01, 1.02, 1.03, 1.04}, b = {1.005, 1.015, 1.01, 1.035, 1.00};
   const Ratio ratio = speed_ratio(a, b, 0);
@@ -222,7 +223,8 @@ TEST(Processes, FewerThanFiveSayNothing) {
   EXPECT_EQ(verdict_words(ratio, 0.01), "cannot tell: 4 processes, at least 5 needed");
 }
 
-// Five of one side and then five of the other: each has one draw of what the machine was doing.
+// One side has five processes in a row, then the other has five. Each side thus meets only one state of the
+// machine.
 TEST(Processes, OneAfterTheOtherIsWorthLessThanInTurn) {
   std::vector<ProcessCost> a, b, a_unknown;
   for (int i = 0; i < 5; ++i) {

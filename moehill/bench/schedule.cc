@@ -1,3 +1,4 @@
+// Implementation of bench/schedule.h: the loop over rounds, and the rules that end it.
 #include "moehill/bench/schedule.h"
 
 #include <algorithm>
@@ -13,13 +14,15 @@ double total_seconds(const std::vector<double>& samples) {
 }
 
 bool interval_reached(const std::vector<double>& samples, double target) {
-  if (samples.size() < 6) return false;  // no 95 % interval exists yet
+  // Six samples are the fewest for which order statistics give a 95 % interval.
+  if (samples.size() < 6) return false;
   const Summary summary = summarize(samples);
   const auto& [lo, hi, coverage] = *summary.interval;
   return std::max(hi - summary.median, summary.median - lo) <= target * summary.median;
 }
 
-// Why to stop after this many rounds; empty: go on.
+// Returns the reason to stop after this many rounds, or an empty text to go on. Every rule holds for all
+// points at once, so that all points have the same number of rounds.
 std::string stop_reason(const ScheduleResult& result, const ScheduleOptions& options) {
   const int64_t num_rounds = static_cast<int64_t>(result.order.size());
   if (num_rounds < options.iters) return "";
@@ -36,6 +39,7 @@ std::string stop_reason(const ScheduleResult& result, const ScheduleOptions& opt
   return num_rounds >= options.max_rounds ? "max_rounds" : "";
 }
 
+// One round: a sample of each point. `complete` is true once the last point of the order ran.
 struct Round {
   std::vector<double> seconds;  // [point]
   bool spoiled = false, stopped = false, complete = false;
@@ -50,6 +54,7 @@ Round run_round(const std::vector<std::function<void()>>& points, const std::vec
     const double start = hooks.clock();
     points[point]();
     double elapsed = hooks.clock() - start;
+    // With several processes a step is over when the slowest has finished it, so they agree on one value.
     if (hooks.agreed) elapsed = hooks.agreed(point, elapsed);
     round.seconds[point] = elapsed;
     if (hooks.after_sample) hooks.after_sample(point);
@@ -76,7 +81,9 @@ ScheduleResult time_interleaved(const std::vector<std::function<void()>>& points
   ScheduleResult result;
   result.samples.resize(points.size());
   if (points.empty()) return result;
+  // Repeats are bounded: on a machine that disturbs every round the measurement has to end, too.
   const int64_t most_repeats = (options.iters + 3) / 4;
+  // Negative rounds are the warm-up.
   for (int64_t round = -options.warmup; result.stop_reason.empty();) {
     const std::vector<int> order = round_order(std::max<int64_t>(round, 0), static_cast<int>(points.size()));
     const Round done = run_round(points, order, hooks);

@@ -1,5 +1,10 @@
-// Schedule: times several callables interleaved, one sample each a round, so that a drift of the machine hits
-// all alike.
+// Schedule times several callables interleaved: each round takes one sample of every point. A drift of the
+// machine then hits all points alike and cancels in their ratios.
+// It knows nothing of what it times, and it judges nothing: bench/statistics.h makes medians and intervals of
+// its samples.
+//
+//     const auto result = time_interleaved({[&] { step(a); }, [&] { step(b); }}, {.iters = 20}, {});
+//     result.samples[1][3];   // seconds of `b` in round 3
 #pragma once
 
 #include <cstdint>
@@ -11,47 +16,56 @@
 
 namespace moehill {
 
+// ScheduleOptions says when to stop: once `iters`, `min_time` and `ci_target` are all reached.
 struct ScheduleOptions {
-  int64_t warmup = 1;   // rounds that are thrown away
-  int64_t iters = 5;    // rounds at least
-  double min_time = 0;  // go on until every point has this many seconds of samples
-  double ci_target =
-      0;  // go on until the interval of every point's median is within +- this share of it; 0: no such rule
-  int64_t max_rounds = 1000;  // end of ci_target, which noise may keep out of reach
+  int64_t warmup = 1;  // rounds before the first that counts
+  int64_t iters = 5;   // rounds that count, at least
+  // Go on until every point has this many seconds of samples.
+  double min_time = 0;
+  // Go on until the interval of every point's median is within +- this share of the median; 0: there is no
+  // such rule.
+  double ci_target = 0;
+  // After this many rounds `ci_target` is given up, because a noisy machine may never reach it.
+  int64_t max_rounds = 1000;
 };
 
+// ScheduleHooks lets the caller act between samples. Every hook but the clock may be empty.
 struct ScheduleHooks {
-  std::function<double()> clock = seconds;  // of any start
-  // Is called before each sample, warm-up included, outside the clock; null: nothing.
+  std::function<double()> clock = seconds;  // seconds since any fixed moment
+  // Is called before each sample, also of the warm-up, while the clock does not run.
   std::function<void(int point)> before_sample;
-  std::function<double(int point, double seconds)>
-      agreed;  // what several processes make of this one's sample
+  // Returns what several processes make of this one's sample, usually the largest of all.
+  std::function<double(int point, double seconds)> agreed;
   std::function<void(int point)> after_sample;
   std::function<void(int64_t round)> after_round;
-  // Returns true where the sample just taken is worth nothing, as of a process that was stopped meanwhile.
-  // Its round is repeated, a quarter of `iters` times at most (rounded up); what is spoiled after that is
-  // kept.
+  // Returns true if the sample just taken is worthless, for example because the process was stopped
+  // meanwhile. The round is then repeated. At most a quarter of `iters` rounds (rounded up) are; later ones
+  // are kept although they are spoiled.
   std::function<bool(int point)> spoiled;
-  // Is asked after each sample. Returns true to end here, without the round if it is not complete.
+  // Is asked after each sample; true ends the schedule here. A round that is not complete is then dropped.
   std::function<bool()> stop;
 };
 
 inline constexpr const char* kInterrupted = "interrupted";  // a stop_reason
 
+// ScheduleResult holds every sample that counts. All points have the same number of them.
 struct ScheduleResult {
   std::vector<std::vector<double>> samples;  // [point][round] seconds
   std::vector<std::vector<int>> order;       // [round] the points as they were run
   std::string stop_reason;                   // "iters", "min_time", "ci_target", "max_rounds", "interrupted"
-  // [samples taken of a point] whether that one counts: not those of warm-up, of repeated rounds, and of the
-  // round that was interrupted. Points that the interrupted round did not reach have one sample fewer.
+  // For each point, one entry per sample taken in the order of time: whether it counts. Samples of the
+  // warm-up, of repeated rounds and of an interrupted round do not. A point that the interrupted round did
+  // not reach has one entry fewer.
   std::vector<bool> counts;
-  int64_t num_repeated = 0;  // rounds, for a spoiled sample
+  int64_t num_repeated = 0;  // rounds run again because a sample was spoiled
 };
 
-// Order of a round: rotated by one every second round and reversed in odd rounds, so that neighbours and
-// places are balanced; two points run A B, B A, B A, A B.
+// Returns the order of the points in a round: rotated by one every second round, and reversed in odd rounds.
+// So each point has each place, and each neighbour, equally often. Two points run A B, B A, B A, A B.
 std::vector<int> round_order(int64_t round, int num_points);
 
+// Runs warm-up and rounds until a rule of `options` or a hook ends them. Each of `points` is one call of the
+// thing to be timed.
 ScheduleResult time_interleaved(const std::vector<std::function<void()>>& points,
                                 const ScheduleOptions& options, const ScheduleHooks& hooks);
 

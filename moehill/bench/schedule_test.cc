@@ -1,4 +1,4 @@
-// The schedule on a clock that the points themselves set forward.
+// Tests of the schedule on a clock that is advanced by the points themselves.
 #include "moehill/bench/schedule.h"
 
 #include <gtest/gtest.h>

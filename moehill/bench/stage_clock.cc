@@ -28,6 +28,7 @@ void StageClock::enter(int stage) {
 
 void StageClock::finish() { close(clock_()); }
 
+// The sums take every interval, also those for which there is no more room in the list.
 void StageClock::close(double now) {
   if (current_ == kIdle) return;
   seconds_[current_] += now - begin_;

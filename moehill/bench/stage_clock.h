@@ -1,5 +1,12 @@
-// StageClock: how long a device spends in each of a few numbered stages, and when; it does not know what the
-// stages mean.
+// StageClock tells how long a device spends in each of a few numbered stages, and when.
+// It does not know what the stages mean (block/stages.h does), and it is not shared between threads: each
+// device has its own.
+//
+//     StageClock clock(kNumStages, seconds);
+//     clock.enter(0), dispatch();
+//     clock.enter(1), multiply();
+//     clock.finish();
+//     clock.seconds()[1];   // seconds in stage 1 since restart()
 #pragma once
 
 #include <cstdint>
@@ -8,14 +15,15 @@
 
 namespace moehill {
 
-// One stretch of time in a stage, seconds of the clock.
+// StageInterval is one stretch of time in a stage, in seconds of the clock.
 struct StageInterval {
   int stage = 0;
   double begin = 0, end = 0;
 };
 
-// enter(s) ends the running stage and begins s; finish() ends the last. Allocates nothing: of the intervals
-// between two calls of restart() it keeps the first kKept and counts the others. The sums are of all.
+// enter(s) ends the stage that runs and begins s; finish() ends the last one. Neither allocates memory, since
+// they are called inside of a timed step: of the intervals since restart() the first kKept are kept and the
+// others only counted. Sums and visits include all of them.
 class StageClock {
  public:
   StageClock(int num_stages, std::function<double()> clock);

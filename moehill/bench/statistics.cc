@@ -1,3 +1,5 @@
+// Implementation of bench/statistics.h. Sources: Hahn and Meeker, "Statistical Intervals", 5.2, for the
+// interval of a median; Efron's percentile bootstrap for the interval of a ratio.
 #include "moehill/bench/statistics.h"
 
 #include <fmt/format.h>
@@ -13,22 +15,25 @@
 namespace moehill {
 namespace {
 
-constexpr double kTail = 0.025;
+constexpr double kTail = 0.025;      // outside the interval on each side, for 95 %
 
 double sorted_median(const std::vector<double>& sorted) {
   const size_t n = sorted.size();
   return n % 2 == 1 ? sorted[n / 2] : 0.5 * (sorted[n / 2 - 1] + sorted[n / 2]);
 }
 
-// The number of samples to leave out at each end, and the probability of the median lying outside one end.
+// Cut is the number of samples to leave out at each end, and the probability that the median lies beyond that
+// end.
 struct Cut {
   int64_t num_outside = 0;
   double tail = 0;
 };
 
+// Finds the largest cut whose tail of Binomial(n, 1/2) is at most kTail. Sums logarithms, since the binomial
+// coefficients overflow early.
 Cut median_cut(int64_t n) {
   const double half_to_n = std::log(0.5) * static_cast<double>(n);
-  const auto probability = [&](int64_t i) {  // of i samples below the median
+  const auto probability = [&](int64_t i) {  // that i of n samples lie below the median
     const double count = static_cast<double>(n), below = static_cast<double>(i);
     return std::exp(std::lgamma(count + 1) - std::lgamma(below + 1) - std::lgamma(count - below + 1) +
                     half_to_n);
@@ -42,7 +47,8 @@ Cut median_cut(int64_t n) {
   return cut;
 }
 
-// The interval of the median by the percentile bootstrap.
+// Returns the interval of the median by the percentile bootstrap: the middle 95 % of the medians of
+// kNumResamples draws.
 Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
   std::vector<double> medians(kNumResamples), resample(values.size());
   uint64_t counter = 0;
@@ -58,8 +64,8 @@ Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
   return {medians[outside], medians[kNumResamples - 1 - outside], kCoverage};
 }
 
-// The interval is that of the mean, by Student's t. With fewer than kFewRounds values the median lies inside
-// it, since it is within one standard deviation of the mean.
+// Returns the interval of the mean by Student's t. With fewer than kFewRounds values the median lies inside
+// it, since it is at most one standard deviation from the mean.
 Interval student_interval(const std::vector<double>& values) {
   const double n = static_cast<double>(values.size());
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
@@ -106,6 +112,8 @@ Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t
   if (ratio.n < kMinRounds) return ratio;
   Interval interval = ratio.n < kFewRounds ? student_interval(logs) : bootstrap_interval(logs, seed);
   if (ratio.n >= kFewRounds) {
+    // The bootstrap alone is too narrow for few rounds, so the interval is at least the exact one of order
+    // statistics.
     const Interval exact = *summarize(logs).interval;
     interval.lo = std::min(interval.lo, exact.lo);
     interval.hi = std::max(interval.hi, exact.hi);
@@ -114,12 +122,12 @@ Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t
   return ratio;
 }
 
-// With t = sqrt(degrees) tan(a) the density is c cos(a)^(degrees - 1), whose integral Simpson's rule has to
-// 1e-6; the quantile is found by halving.
+// Student's density becomes c cos(a)^(degrees - 1) with t = sqrt(degrees) tan(a). Simpson's rule integrates
+// it to within 1e-6, and halving finds the angle that leaves `tail` above it.
 double student_quantile(double degrees, double tail) {
   const double c =
       std::exp(std::lgamma((degrees + 1) / 2) - std::lgamma(degrees / 2)) / std::sqrt(std::numbers::pi);
-  constexpr int kSteps = 64;
+  constexpr int kSteps = 64;  // enough for 1e-6, see above
   const auto above_zero = [&](double angle) {
     double sum = 0;
     for (int i = 0; i <= kSteps; ++i) {

@@ -96,8 +96,8 @@ TEST(Verdict, Words) {
   EXPECT_EQ(judge(ratio(1.0003, 1.0004, 1.0005)), Verdict::within_noise) << "0.04 % is not a result";
 }
 
-// Two series from one distribution, at as few rounds as a command may have: at most 5 % may be called
-// different.
+// Two series from one distribution, with as few rounds as a command may have: at most 5 % of them may be
+// called different.
 TEST(Verdict, EqualSeriesAreRarelyCalledDifferent) {
   for (const size_t rounds : {3, 4, 5, 6, 9}) {
     int num_different = 0;
@@ -114,7 +114,7 @@ TEST(Verdict, EqualSeriesAreRarelyCalledDifferent) {
   }
 }
 
-// Two rounds that differ by 1 % gave an interval from 0 to 5e10 once.
+// Two rounds that differed by 1 % once gave an interval from 0 to 5e10.
 TEST(Ratio, BelowThreeRoundsThereIsNoInterval) {
   const std::vector<double> a = {3, 3.03, 3.01}, b = {2, 1.99, 2};
   for (const size_t n : {1, 2, 3}) {

@@ -1,3 +1,5 @@
+// Implementation of bench/trace.h. The letters "M", "X", "s" and "f" are phases of the Trace Event Format:
+// metadata, a complete slice, the start of a flow and its end.
 #include "moehill/bench/trace.h"
 
 #include <algorithm>
@@ -20,6 +22,7 @@ Json object_of(const TraceFacts& facts) {
   return object;
 }
 
+// Times in the file count from the earliest slice, so that the viewer does not begin with hours of nothing.
 double earliest(const Trace& trace) {
   double start = std::numeric_limits<double>::max();
   for (const TraceDevice& device : trace.devices) {
@@ -59,7 +62,8 @@ void add_device(const Trace& trace, size_t pid, double start, Json& events) {
   }
 }
 
-// Its end lies within the slice that it points into, since an arrow belongs to the slice around its time.
+// An arrow belongs to the slice that encloses its time. So its end lies just inside the slice that it points
+// into.
 void add_flow(const Trace& trace, size_t id, double start, Json& events) {
   const TraceFlow& flow = trace.flows[id];
   const TraceSlice& from = trace.devices[flow.from.device].slices[flow.from.slice];
@@ -76,6 +80,7 @@ void add_flow(const Trace& trace, size_t id, double start, Json& events) {
   if (!flow.arguments.empty()) event["args"] = object_of(flow.arguments);
   events.push_back(event);
   event["ph"] = "f";
+  // "e" binds the arrow to the slice around it, and not to the next one that begins.
   event["bp"] = "e";
   event["pid"] = flow.to.device;
   event["tid"] = to.track;

@@ -1,4 +1,4 @@
-// Traces read back as JSON; tests/check_trace holds whole files to the format's rules.
+// Tests that read traces back as JSON. The rules of the format for whole files are in tests/check_trace.
 #include "moehill/bench/trace.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,9 @@
-// `moehill advise`: is expert parallelism worth it on so many nodes, over how many devices and by which path.
+// `moehill advise` answers one question of somebody who plans a purchase or a job: is expert parallelism
+// worth it on so many nodes, over how many devices, by which path, and what holds it back? It runs nothing.
+// The answer comes from advise() (moehill/predict/advice.h); this file only turns options into an
+// AdviceQuestion and prints the text.
+//
+//     moehill advise --preset qwen3-30b-a3b --nodes 2 --hardware epyc-cluster
 #include "moehill/predict/advice.h"
 
 #include <fmt/format.h>
@@ -14,6 +19,8 @@
 namespace moehill {
 namespace {
 
+// AdviseOptions is what the command line fills: the point is shared with `predict`, the question is
+// advise()'s own.
 struct AdviseOptions {
   PredictOptions point;
   AdviceQuestion question;
@@ -44,7 +51,7 @@ OptionSet advise_option_set(AdviseOptions& o) {
   return set;
 }
 
-// Says in words how far the model was from measured times.
+// Returns a sentence on how far the model was from measured times, so that the reader can weigh the advice.
 std::string error_of_model(const PredictOptions& point) {
   if (point.hardware != "probe")
     return "How far the model is off on this hardware is not known: nothing has been measured there.";
@@ -70,6 +77,8 @@ int advise_command(const std::vector<std::string>& args) {
   question.distribution = o.point.bench.distributions.front();
   question.nodes = static_cast<int>(std::max<int64_t>(1, o.point.nodes));
   question.seed = o.point.bench.seed;
+  // The answer ends with a command to try. It repeats the options of the shape and leaves out those of the
+  // question.
   std::vector<std::string> shape;
   for (const auto& [name, value] : set.given_options())
     if (name != "nodes" && name != "hardware" && name != "probe" && name != "tokens_per_device" &&

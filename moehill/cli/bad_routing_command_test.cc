@@ -43,7 +43,7 @@ TEST_F(BadRouting, Traces) {
   EXPECT_GE(num_refused_, 75);
 }
 
-// Returns an .npy file with this header and these bytes behind it.
+// Returns an .npy file with this header, followed by these bytes.
 std::string npy_file(std::string header, const std::string& data, const std::string& version = "\x01") {
   header += std::string(117 - header.size(), ' ') + "\n";
   return "\x93NUMPY" + version + std::string("\0\x76\0", 3) + header + data;
@@ -105,7 +105,7 @@ TEST_F(BadRouting, Arrays) {
   EXPECT_GE(num_refused_, 40);
 }
 
-// The token whose gate value or id is no good is named.
+// The message names the token whose gate value or id is wrong.
 TEST_F(BadRouting, NamesTheToken) {
   write("t.jsonl", line(0, 0, 0, "[[0, 1], [2, 3]]", R"(, "gate_values": [[0.5, 0.5], [0.5, 1e39]])"));
   expect_refused("--distribution trace:t.jsonl", "infinite");

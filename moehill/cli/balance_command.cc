@@ -1,5 +1,9 @@
-// `moehill balance`: what placing experts by their load gains, what moving their weights costs, and after how
-// many steps it pays.
+// `moehill balance` predicts what placing experts by their load gains, what moving their weights costs, and
+// after how many steps the move has paid for itself. It runs no step: each placement is tried on a routing by
+// predict_run(), and the moved weights by link_seconds().
+//
+//     moehill balance --hardware epyc-cluster --devices 8 --experts 64 --topk 4 \
+//         --distribution dirichlet:1 --save-placement placement.json
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,6 +28,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// BalanceOptions is what the command line fills. Without `fit`, placements are made for the routing on which
+// they are also tried, which shows the most that they could gain.
 struct BalanceOptions {
   PredictOptions point;
   std::optional<DistributionOptions> fit;
@@ -33,26 +39,30 @@ struct BalanceOptions {
   std::string save_placement;
 };
 
+// Candidate is a placement with the name that the table gives it. The first candidate is always the placement
+// by number.
 struct Candidate {
   std::string name;
   Placement placement;
 };
 
-// A placement with what comes of it.
+// Outcome is what the model expects of one placement: loads, the time of a step, and the cost of moving
+// there.
 struct Outcome {
   std::string name;
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   double step_s = 0;
   int64_t moved_experts = 0;  // received by all devices
   double moved_bytes = 0, move_s = 0;
-  // Steps after which it is worth its cost; none if it gains nothing.
+  // Returns the steps after which the placement has gained what the move cost; nothing if it gains nothing.
   std::optional<double> break_even(const Outcome& before) const {
     const double gain = before.step_s - step_s;
     return gain > 0 ? std::optional(move_s / gain) : std::nullopt;
   }
 };
 
-// Runs `work`, whose refusals of a distribution name --distribution, for that of --fit.
+// Runs `work`. Where it refuses a distribution, its message names --distribution; here the text belongs to
+// --fit, so the message is thrown again with that name.
 template <typename Work>
 auto in_the_name_of_fit(const Work& work) {
   try {
@@ -71,7 +81,7 @@ bool uses_a_trace(const BalanceOptions& o) {
          (o.fit && o.fit->kind == Distribution::trace);
 }
 
-// Throws InputError for options that say nothing, or contradict each other.
+// Throws InputError for options that have no effect or contradict each other.
 void refuse_useless_options(const OptionSet& set, const BalanceOptions& o) {
   if (set.given("--parallel-mode"))
     throw input_error("--parallel-mode", "it", "nothing of it here, where it is ep", "leave it out");
@@ -98,6 +108,7 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
        "--distribution drift:2,100,50",
        "moehill balance --hardware epyc-cluster --devices 16 --nodes 4 --groups 8 --experts 64 --topk 2 "
        "--distribution zipf:1"});
+  // Placements exist only for ep, and the default path is the pipelined one.
   o.point.bench.modes = {ParallelMode::ep};
   o.point.bench.ep_path = Spread::fused;
   declare_point(set, o.point);
@@ -127,7 +138,7 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
   return true;
 }
 
-// Throws InputError where the placements that are asked for cannot be made of this shape.
+// Throws InputError if the placements that are asked for cannot be made for this shape.
 void refuse_impossible(const BalanceOptions& o, const RunConfig& config) {
   const int64_t experts = config.shape.experts, devices = config.num_devices;
   if (devices < 2)
@@ -150,6 +161,7 @@ void refuse_impossible(const BalanceOptions& o, const RunConfig& config) {
         "nodes that divide groups and devices, groups and devices that divide the experts", "choose others");
 }
 
+// Returns the placements to try: by number, greedy by load, and those that --groups and --copies ask for.
 std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& config, const Routing& fit) {
   const std::vector<int64_t> load = expert_load(fit);
   const int devices = config.num_devices;
@@ -164,7 +176,9 @@ std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& conf
   return all;
 }
 
-// The routing after updates of the router's bias on that of the fit.
+// Returns the routing after the router's bias was updated so many times on the logits of the fit. Experts
+// stay where they are; the bias moves tokens to other experts instead (auxiliary-loss-free balancing,
+// arXiv:2408.15664).
 Routing biased_routing(const BalanceOptions& o, const MoeShape& shape, const DistributionOptions& fit) {
   const uint32_t seed = o.point.bench.seed;
   const auto logits = [&](const DistributionOptions& distribution) {
@@ -180,7 +194,8 @@ Routing biased_routing(const BalanceOptions& o, const MoeShape& shape, const Dis
   return route(router, logits(o.point.bench.distributions.front()));
 }
 
-// Weights go once, without their gradients; the busiest receiver holds all others up.
+// Adds the cost of moving from one placement to the other. Weights travel once, without their gradients, and
+// the device that receives most decides how long it takes.
 void add_cost(const RunConfig& config, const Hardware& hardware, const Placement& from, const Placement& to,
               Outcome& outcome) {
   const std::vector<int64_t> received = received_experts(from, to, config.num_devices);
@@ -194,6 +209,7 @@ void add_cost(const RunConfig& config, const Hardware& hardware, const Placement
     outcome.move_s = link_seconds(hardware, Collective::all_to_all, busiest, config.num_devices);
 }
 
+// Returns what the model expects of `candidate` on `routing`, with the cost of moving there from `from`.
 Outcome try_out(const Candidate& candidate, const Placement& from, RunConfig config, const Routing& routing,
                 const Hardware& hardware) {
   Outcome outcome;
@@ -277,6 +293,7 @@ int balance_command(const std::vector<std::string>& args) {
   std::vector<Outcome> outcomes;
   for (const Candidate& candidate : all)
     outcomes.push_back(try_out(candidate, all.front().placement, config, routing, hardware));
+  // A bias moves no weights, so this outcome keeps the placement by number and has another routing.
   if (o.bias_updates > 0) {
     const Candidate unmoved{fmt::format("bias, {} updates", o.bias_updates), all.front().placement};
     const DistributionOptions& fit_options = fitted.bench.distributions.front();

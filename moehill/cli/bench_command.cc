@@ -1,4 +1,8 @@
-// `moehill bench`: resolve, refuse what cannot be, check, time, report.
+// `moehill bench` checks and times one or several points of a Mixture-of-Experts block. This file is the
+// sequence of the command: resolve the options, refuse what cannot run, predict, check and time, print and
+// record. The work is in the rooms measure (what is run), verify (is it right) and report.
+//
+//     moehill bench --tokens 256 --topk-list 2,8 --parallel-mode both --json out.jsonl
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -25,7 +29,8 @@
 namespace moehill {
 namespace {
 
-// Tokens for two minutes, by what the first process measures on its cores.
+// Returns the number of tokens with which the run takes about two minutes, from a measurement of these cores'
+// speed. The first process of a job measures for all.
 int64_t measured_tokens(const BenchOptions& options, const Topology& topology) {
   const int num_cores = topology.num_cores;
   const Layout layout = resolve_layout(options, num_cores);
@@ -40,6 +45,7 @@ int64_t measured_tokens(const BenchOptions& options, const Topology& topology) {
   return choose_tokens(points_of, options.schedule.warmup + options.schedule.iters, speed, usable);
 }
 
+// Replaces `--tokens auto` by a number, which is the same in every process.
 void resolve_tokens(BenchOptions& options, const Job& job, const Topology& topology) {
   if (!options.tokens_auto) return;
   double chosen = 0;
@@ -49,7 +55,8 @@ void resolve_tokens(BenchOptions& options, const Job& job, const Topology& topol
       fmt::format("--tokens auto: {} tokens, for two minutes at the measured peak\n", options.shape.tokens));
 }
 
-// The first process predicts and chooses; the others take its paths.
+// Predicts every point on the first process. Where the path is `auto`, the prediction chooses it, and the
+// other processes take over that choice, because all must run the same path.
 BenchPredictions predict_everywhere(const BenchOptions& options, const Environment& environment,
                                     const Job& job, std::vector<Point>& points) {
   BenchPredictions predictions;
@@ -67,13 +74,15 @@ BenchPredictions predict_everywhere(const BenchOptions& options, const Environme
   return predictions;
 }
 
+// Prepared is what is known before anything is measured.
 struct Prepared {
   BenchOptions options;
   Environment environment;
   std::string climbed;  // a line for eyes, or empty
 };
 
-// The arguments with what moehill climb found for their problem; `note` says what that is.
+// Returns the arguments with the options that moehill climb found for their problem in place of --climbed.
+// `note` receives a line that says what they are.
 std::vector<std::string> with_climbed(std::vector<std::string> args, const BenchOptions& options,
                                       const Environment& environment, std::string& note) {
   const std::vector<Point> points = expand_points(options, environment.topology.num_cores);
@@ -89,16 +98,19 @@ std::vector<std::string> with_climbed(std::vector<std::string> args, const Bench
   return args;
 }
 
-// Everything that can be refused before anything is measured; nothing when help was printed.
+// Does everything that can be refused before anything is measured. Returns nothing if help was printed.
 std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job& job) {
   std::optional<BenchOptions> options = parse_bench_options(args);
   if (!options) return std::nullopt;
   Environment environment = adopt_environment(*options, job);
   std::string climbed;
+  // Only resolved options name the problem that was climbed, so the arguments are parsed a second time with
+  // what was found.
   if (options->climbed) {
     options = parse_bench_options(with_climbed(args, *options, environment, climbed));
     environment = adopt_environment(*options, job);
   }
+  // This call only refuses impossible ablations early; its result is made again when the points are run.
   if (!options->tokens_auto)
     with_ablations(expand_points(*options, environment.topology.num_cores), options->ablations);
   open_weights(*options);
@@ -117,6 +129,8 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   for (const std::string& note : options.model_notes) say(options, job, "model: " + note + "\n");
   say(options, job, prepared->climbed);
   resolve_tokens(options, job, topology);
+  // From here on every process works on the same points: predictions, tuned blocks and large references are
+  // settled together.
   std::string left_out;
   std::vector<Point> points =
       without_large_references(expand_points(options, topology.num_cores), job, options.check, left_out);
@@ -128,6 +142,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   take_overlaps(command);
   take_ablations(command);
   int status = kExitDone;
+  // Only the first process has all results; it alone writes, prints and scores.
   job.on_root([&] {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options, command);

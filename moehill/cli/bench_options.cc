@@ -1,3 +1,5 @@
+// Options of `moehill bench`, with the parts of them that other commands declare too. A bound variable holds
+// its default until parse() assigns it (option_set.h); rules about combinations are in flag_effects.cc.
 #include "moehill/cli/bench_options.h"
 
 #include <algorithm>
@@ -14,6 +16,7 @@
 namespace moehill {
 namespace {
 
+// Declares the options that say how the block is computed.
 void declare_block(OptionSet& set, BenchOptions& o) {
   set.fields(&o.block, {"bench_pass", "backend"});
   set.choices("--impl", &o.impls, {"both", "all"}, "form of the block; both and all: each of them");
@@ -24,6 +27,7 @@ void declare_block(OptionSet& set, BenchOptions& o) {
   declare_blocks_options(set, o);
 }
 
+// Declares the options that say how it is measured, checked and written.
 void declare_measurement(OptionSet& set, BenchOptions& o) {
   set.fields(&o, {"stage_timing"});
   set.custom("--ablate", "STAGE,..", "nothing",
@@ -52,6 +56,8 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
 
 }  // namespace
 
+// Declares the options of the problem's size; --preset and --config fill those that are not given
+// (apply_model()).
 void declare_shape(OptionSet& set, BenchOptions& o) {
   declare_preset(set, &o.preset);
   set.custom("--tokens", "1..2147483647|auto", std::to_string(o.shape.tokens),
@@ -86,6 +92,8 @@ void declare_router(OptionSet& set, BenchOptions& o) {
       "how choices and gate values come of the logits, docs/metrics.md; in-step: as a part of each step; "
       "product: the logits too, x W_g",
       [&o](const std::string& text) {
+        // `in-step` and `product` are words of the same option, although they say when the rule is applied
+        // and not what it is. They are taken out here; the rest is the rule.
         const std::vector<std::string> parts = split(text, ',');
         const auto has = [&](const std::string& word) {
           return std::find(parts.begin(), parts.end(), word) != parts.end();
@@ -154,7 +162,7 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
       "ep: which device has which experts, and copies of the busiest; fitted to the point's own routing, "
       "or from a file of moehill balance",
       [&o](const std::string& text) {
-        parse_placement(text);  // for what it refuses
+        parse_placement(text);  // it throws InputError for a text that is no placement
         o.placement = text;
       });
   set.auto_choice(

@@ -1,4 +1,9 @@
-// The options of `moehill bench`, declared once.
+// The options of `moehill bench`, each declared once. Other commands (tune, profile, predict, balance)
+// declare parts of the same options by the functions below, so that an option has one name and one meaning
+// everywhere.
+//
+//     const std::optional<BenchOptions> options = parse_bench_options({"--tokens", "256", "--topk", "2"});
+//     if (!options) return kExitDone;   // --help was printed
 #pragma once
 
 #include <optional>
@@ -11,37 +16,40 @@
 
 namespace moehill {
 
-// Declares every option, bound to `options`, which must outlive the set.
+// Declares every option, bound to the members of `options`, which must outlive the returned set.
 OptionSet bench_option_set(BenchOptions& options);
 
-// Shape, router and expert form of --preset or --config, but for what was given by its own option.
+// Fills in shape, router and expert form from --preset or --config, except where an option of its own was
+// given. Call it after parse().
 void apply_model(const OptionSet& set, BenchOptions& options);
 
-// Parts of it that other commands have too.
+// These declare parts of the options, for commands that need only some of them.
 void declare_shape(OptionSet& set, BenchOptions& options);
-void declare_weights(OptionSet& set, BenchOptions& options);  // of a model, and their layer
+void declare_weights(OptionSet& set, BenchOptions& options);  // a model's weights, and the layer to take
 void declare_router(OptionSet& set, BenchOptions& options);
 void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* distributions);
 void declare_routing(OptionSet& set, BenchOptions& options);
 void declare_devices(OptionSet& set, BenchOptions& options);
-void declare_spread(OptionSet& set, BenchOptions& options);  // mode and path
-// --devices and --threads-per-device, which are `otherwise` where they are not given.
+void declare_spread(OptionSet& set, BenchOptions& options);  // --parallel-mode, --ep-path and --wire
+// Declares --devices and --threads-per-device. `otherwise` is what the help says for the case that they are
+// not given.
 void declare_layout(OptionSet& set, BenchOptions& options, const std::string& otherwise);
 void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s);
-// `timeout_s`: 0 unless it is given. The limit holds from the moment it is read.
+// Declares --timeout. `timeout_s` stays 0 unless the option is given. The limit holds from the moment it is
+// parsed.
 void declare_timeout(OptionSet& set, double* timeout_s);
 
-// Parses, applies the preset and refuses contradictions and flags without effect. Returns nothing when help
-// was printed.
+// Parses, applies the preset, and throws InputError for contradictions and for flags without effect. Returns
+// nothing if help was printed.
 std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& args);
 
-// Throws InputError for --layer without --weights and --config.
+// Throws InputError for --layer without --weights and without --config.
 void refuse_layer_alone(const BenchOptions& options);
 
-// --blocks and --table.
+// Declares --blocks and --table.
 void declare_blocks_options(OptionSet& set, BenchOptions& options);
-// Throws InputError for --table beside --blocks, with a backend without blocks, or for a file that is not
-// there.
+// Throws InputError for --table beside --blocks, for --table with a backend that has no blocks, and for a
+// file that does not exist.
 void refuse_useless_table(const BenchOptions& options);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// Bad input of `moehill bench`: every line is refused in one sentence that names what, got, allowed and
+// Tests of bad input to `moehill bench`: every line is refused in one sentence with what, got, allowed and
 // remedy.
 #include "moehill/cli/bench_options.h"
 
@@ -12,7 +12,7 @@
 namespace moehill {
 namespace {
 
-// Parse and expand on a machine of 4 cores; the refusal, or "accepted".
+// Parses and expands the line on a machine of 4 cores. Returns the refusal, or "accepted".
 std::string outcome(const std::vector<std::string>& args) {
   try {
     expand_points(*parse_bench_options(args), 4);

@@ -1,5 +1,5 @@
-// The program itself: exit statuses, one-line errors, nothing written on bad input, and the lines of the
-// reference logbook.
+// Tests of the program itself: exit statuses, one-line errors, no output file after bad input, and the
+// command lines of the reference logbook.
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -121,7 +121,7 @@ TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
   }
 }
 
-// One of several processes would run the whole command alone.
+// Without a refusal, each of several processes would run the whole command alone.
 TEST(Binary, RefusesToRunAloneUnderTheLauncherOfAnotherMpi) {
   const fs::path folder = fresh_folder();
   const Outcome outcome =
@@ -169,7 +169,8 @@ TEST(Binary, HelpEndsInThreeExamples) {
   }
 }
 
-// An option set ends the program for a default that its own range refuses.
+// OptionSet ends the program if a default is outside its own range, so the help of every command tests its
+// defaults.
 TEST(Binary, EveryCommandHasDefaultsInTheirRanges) {
   for (const char* command :
        {"bench", "profile", "check", "tune", "predict", "balance", "simulate", "roofline", "probe", "kernels",
@@ -235,8 +236,8 @@ TEST(Binary, DumpAndTraceAreFilesOfTheirKind) {
   EXPECT_TRUE(nlohmann::json::parse(contents(folder / "trace" / "none.json")).contains("traceEvents"));
 }
 
-// A model's own configuration, with its router in the step and its gradient; whatever is wrong with it is bad
-// input.
+// A model's own configuration works, with the router in the step and its gradient; a mistake in the file is
+// reported as bad input.
 TEST(Binary, ABlockOfAConfigIsMeasuredWithItsRouter) {
   const fs::path folder = fresh_folder();
   const std::string good = (folder / "config.json").string(), bad = (folder / "bad.json").string();
@@ -274,7 +275,7 @@ TEST(Binary, UncheckedHasNoThroughput) {
   EXPECT_TRUE(lines[0]["tflops"].is_null());
 }
 
-// A line of the logbook at a size for tests: the same choices, small dimensions.
+// A line of the logbook, small enough for a test: equal choices, small dimensions.
 std::string shrunk(const std::string& line) {
   const std::map<std::string, std::string> small = {{"--tokens", "48"},
                                                     {"--hidden", "32"},

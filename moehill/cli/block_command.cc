@@ -1,3 +1,4 @@
+// Steps that `moehill bench`, `profile` and `tune` share (block_command.h).
 #include "moehill/cli/block_command.h"
 
 #include <fmt/format.h>
@@ -62,6 +63,8 @@ void require_writable_outputs(const BenchOptions& options) {
 Environment adopt_environment(BenchOptions& options, const Job& job) {
   Environment environment = detect_environment();
   adopt_job(job, options.mesh, options.devices, options.threads_per_device);
+  // A ring between nodes gains from splitting its products, because rows travel for longer there
+  // (--ring-split auto).
   adopt_nodes(job, options);
   if (job.session() != nullptr) {
     environment.mpi = job.session()->library();
@@ -73,6 +76,8 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
 
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
                         std::vector<Point>& points) {
+  // The table of tuned blocks is a file of the first process's machine. The others get what was found as
+  // text, a line for each point.
   std::string text, found;
   job.on_root([&] {
     text = apply_tuned(options, environment, points);

@@ -1,4 +1,11 @@
-// The part that `bench` and `profile` have in common: points in, checked and timed, results written out.
+// The steps that `bench`, `profile` and `tune` share: adopt the layout of the job, take over tuned blocks,
+// run the points, write the results. All functions that take a Job are called by every process of it.
+//
+//     Environment environment = adopt_environment(options, job);
+//     std::vector<Point> points = expand_points(options, environment.topology.num_cores);
+//     const std::string tuned = adopt_tuned(options, environment, job, points);
+//     CommandResult result = run_points(options, points, environment, job, yardstick, tuned);
+//     if (job.is_root()) write_outputs(options, result);
 #pragma once
 
 #include <string>
@@ -10,29 +17,33 @@
 
 namespace moehill {
 
-// Text for eyes, from the root of the job: to standard output, or to standard error when the records have
-// standard output.
+// Prints a text for people, on the root of the job only: to standard output, or to standard error if records
+// go to standard output.
 void say(const BenchOptions& options, const Job& job, const std::string& text);
 
-// Fits mesh, devices and threads to the job's processes, and says where it runs. Throws InputError.
+// Sets the mesh, the devices and the threads from the processes of the job, and returns a description of the
+// machine. Throws InputError if the options contradict the job.
 Environment adopt_environment(BenchOptions& options, const Job& job);
 
-// Throws InputError where --json, --dump or --trace-dir cannot be written.
+// Throws InputError if --json, --save-routing, --dump or --trace-dir cannot be written.
 void require_writable_outputs(const BenchOptions& options);
 
-// Refuses points that do not fit into memory, describes them (and says `note`), checks and times them.
-// Collective; complete on the root.
+// Refuses points that do not fit into memory, describes them (with `note`), then checks and times them. Every
+// process of the job calls it; only the root's result is complete.
 CommandResult run_points(const BenchOptions& options, const std::vector<Point>& points,
                          const Environment& environment, const Job& job, Yardstick& yardstick,
                          const std::string& note = "");
 
-// Tuned blocks for the points (tune/tuned_table.h), the same in every process; a line for eyes.
+// Sets tuned blocks in the points, the same in every process (moehill/tune/tuned_table.h). Returns a line to
+// print.
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
                         std::vector<Point>& points);
 
-// Writes the traces and the records.
+// Writes the traces and the records that the options ask for.
 void write_outputs(const BenchOptions& options, const CommandResult& command);
 
+// Returns kExitCheckFailed if a check failed, 128 + the signal if one ended the measurement early, else
+// kExitDone.
 int exit_status(const CommandResult& command);
 
 }  // namespace moehill

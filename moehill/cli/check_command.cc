@@ -1,4 +1,9 @@
-// `moehill check`: runs the correctness grid and prints a line per group of cases.
+// `moehill check` runs the correctness grid (moehill/verify/check_grid.h): every form of the block on small
+// odd shapes, compared with the double-precision reference. It prints a line for each group of cases and the
+// command that repeats a failed one.
+//
+//     moehill check --quick
+//     moehill check --case 1234 --devices 3 --threads-per-device 2   # again: one case that failed
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,16 +25,19 @@
 namespace moehill {
 namespace {
 
+// Largest rel_err allowed between y of `none` and y of any other path in f32. Paths only sum in another
+// order.
 constexpr double kPathLimit = 2e-6;  // of y, none against any path in f32
 constexpr size_t kMaxFailuresShown = 10;
 
+// CheckOptions is what the command line fills.
 struct CheckOptions {
   GridOptions grid;
   int64_t devices = 0, threads = 1, single_case = -1;
   double timeout_s = 0;
 };
 
-// Two devices of one thread, where neither the options nor the job says otherwise.
+// Parses the options. If neither they nor the job say otherwise, there are two devices of one thread.
 std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& args, const Job& job) {
   CheckOptions options;
   MeshKind mesh = MeshKind::automatic;
@@ -53,7 +61,7 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
   return options;
 }
 
-// A line of the table. Errors are shares of their limits.
+// GroupResult is a line of the table. Errors are given as shares of their limits; 1 is the most that passes.
 struct GroupResult {
   int num_cases = 0, num_failed = 0;
   double forward = 0, gradient = 0, path = 0;
@@ -73,7 +81,7 @@ std::vector<float> copy_rows(const MatView& matrix) {
   return values;
 }
 
-// rel_err of `values` against `reference`, both [rows, cols], by the contract's measure.
+// Returns the rel_err of `values` against `reference`, both [rows, cols], as RowComparison defines it.
 double rows_apart(const std::vector<float>& values, const std::vector<float>& reference, int64_t cols) {
   RowComparison comparison;
   const size_t n = static_cast<size_t>(cols);
@@ -83,18 +91,23 @@ double rows_apart(const std::vector<float>& values, const std::vector<float>& re
   return comparison.result().rel_err;
 }
 
+// GridRunner runs cases one after the other, with the same threads and the same factory for all of them, and
+// collects what the table shows.
 class GridRunner {
  public:
-  // layout: options that a single case needs besides its number.
+  // `layout` is the text of the options that a single case needs besides its number to be repeated.
   GridRunner(const Job& job, std::vector<int> cpus, std::string layout)
       : job_(job), layout_(std::move(layout)), teams_(cpus, job), factory_({}, 0, cpus, job.session()) {}
 
+  // Runs one case: one step, then the check of its tensors. Every process of the job calls it.
   void run(const GridCase& grid_case) {
     const RunConfig& config = grid_case.config;
     const auto run = grid_case.routing ? factory_.make(config, *grid_case.routing) : factory_.make(config);
+    // Memory is filled with NaN first, so that a row which nobody writes cannot pass.
     run->poison();
     job_.wait_quietly();  // no device may begin while another one's memory is being poisoned
     run->step({});
+    // Replicated tensors are compared before collect(), which would hide a difference between copies.
     const bool copies_differ = replicas_differ(*run, job_);
     run->collect();
     CheckShare share;
@@ -108,7 +121,7 @@ class GridRunner {
     job_.on_root([&] { judge(grid_case, share.tensors.y, check, copies_differ); });
   }
 
-  // Lines of the table, then what failed.
+  // Returns the table, followed by the cases that failed.
   std::string report() const {
     std::vector<std::vector<std::string>> rows;
     for (const std::string& name : order_) {
@@ -132,6 +145,8 @@ class GridRunner {
  private:
   void judge(const GridCase& grid_case, const MatView& y, const CheckResult& check, bool copies_differ) {
     std::string failure = failure_of(grid_case, check);
+    // A case that leaves experts empty may be mistrusted by the check, since there is nothing to compare for
+    // them.
     const double path = compare_with_none(grid_case, y);
     if (failure.empty() && copies_differ) failure = kReplicasDiffer;
     if (failure.empty() && path > kPathLimit) failure = fmt::format("y differs from none's by {:.1e}", path);
@@ -146,8 +161,8 @@ class GridRunner {
            (check.reason.empty() ? check.worst_row : check.reason + "; " + check.worst_row);
   }
 
-  // Returns how far y of an f32 run under ep is from that of `none`, whose output it remembers; 0 where there
-  // is nothing to compare.
+  // Returns how far y of an f32 run is from the y of `none` for the same combination; 0 where there is
+  // nothing to compare. The grid runs `none` first, so its output is kept until the next combination.
   double compare_with_none(const GridCase& grid_case, const MatView& rows) {
     if (grid_case.config.shape.dtype != DType::f32 || grid_case.config.wire != Wire::native) return 0;
     std::vector<float> y = copy_rows(rows);
@@ -187,7 +202,7 @@ class GridRunner {
   int none_combination_ = -1;
 };
 
-// The layout, as options where it is not that of a check without any.
+// Returns the options of the layout that differ from those of a plain `moehill check`.
 std::string layout_options(const CheckOptions& options) {
   std::string text;
   if (options.devices != 2) text += fmt::format(" --devices {}", options.devices);
@@ -196,7 +211,8 @@ std::string layout_options(const CheckOptions& options) {
   return text;
 }
 
-// All of them, or the one asked for with the none of its combination before it.
+// Returns all cases, or the one asked for. The `none` case of its combination then comes before it, since it
+// is compared with that.
 std::vector<GridCase> chosen_cases(const CheckOptions& options) {
   GridOptions grid = options.grid;
   grid.quick = grid.quick && options.single_case < 0;

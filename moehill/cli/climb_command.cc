@@ -1,5 +1,9 @@
-// `moehill climb`: the fastest configuration for a problem on this machine, found by races in processes of
-// their own; resumed by default.
+// `moehill climb` searches for the fastest configuration of a problem on this machine. Each round of a race
+// runs every configuration in a process of its own, so that none inherits another one's memory or caches. The
+// search itself is Climber (moehill/climb/climber.h); started again, the command goes on where it was.
+//
+//     moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m
+//     moehill bench --preset qwen1.5-moe-a2.7b --tokens 2048 --climbed   # uses what was found
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -24,8 +28,9 @@
 namespace moehill {
 namespace {
 
-constexpr int kBlockSets = 4;  // beside the default
+constexpr int kBlockSets = 4;  // this many, beside the default blocks
 
+// ClimbCommand is what the command line fills.
 struct ClimbCommand {
   ClimbOptions climb;
   std::string file, database, budget = "30m", worth = "2%";
@@ -53,7 +58,7 @@ OptionSet climb_option_set(ClimbCommand& o) {
   return set;
 }
 
-// The options of bench as an experiment file has them; flags are true.
+// Returns the options of bench as an experiment file writes them; a flag is `true`.
 StoredJson bench_base(const std::vector<std::string>& arguments) {
   BenchOptions bench;
   OptionSet set = bench_option_set(bench);
@@ -64,6 +69,7 @@ StoredJson bench_base(const std::vector<std::string>& arguments) {
   return base;
 }
 
+// Throws InputError for options that the search sets itself or whose output no one would see.
 void refuse_useless(const StoredJson& base) {
   for (const char* name : {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "mesh", "timeout",
                            "table", "ablate"})
@@ -82,12 +88,14 @@ std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
   }
   o.climb.command =
       fmt::format("moehill climb {}{}{}", o.file, o.file.empty() ? "" : " ", fmt::join(args, " "));
+  // Options that are not the search's own belong to bench and say what problem it is.
   const std::vector<std::string> of_bench =
       take_others(args, {"--budget", "--worth", "--memory", "--db", "--dry-run"});
   if (!set.parse(args)) return std::nullopt;
   if (!o.file.empty()) o.climb.base = read_experiment(o.file, sweep_option_names).fixed;
   o.climb.base.update(bench_base(of_bench));
   refuse_useless(o.climb.base);
+  // A race has many short runs; these defaults keep one of them short.
   if (!o.climb.base.contains("iters")) o.climb.base["iters"] = 3;
   if (!o.climb.base.contains("min_time")) o.climb.base["min_time"] = 0.3;
   o.climb.budget_s = parse_duration("--budget", o.budget);
@@ -96,7 +104,7 @@ std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
   return o;
 }
 
-// As moehill tune takes them; the default is the first.
+// Returns the block sizes to try, as moehill tune would choose them; the default is the first.
 std::vector<std::string> block_sets(const StoredJson& options, const Topology& topology) {
   const BenchOptions bench = parse_bench_options(arguments_of(options)).value();
   BlockProblem problem;
@@ -109,6 +117,7 @@ std::vector<std::string> block_sets(const StoredJson& options, const Topology& t
   return sets;
 }
 
+// Keeps the winner for `bench --climbed`, in this user's file for this CPU model.
 void keep_winner(const ClimbOutcome& outcome, const Environment& environment) {
   const std::string path = default_climbed_file(environment);
   if (path.empty()) return;
@@ -123,11 +132,14 @@ void keep_winner(const ClimbOutcome& outcome, const Environment& environment) {
 int climb_command(const std::vector<std::string>& args) {
   const std::optional<ClimbCommand> o = parse_climb(args);
   if (!o) return kExitDone;
-  setenv("MOEHILL_TUNED", "off", 1);  // an arm is its options, not what somebody tuned meanwhile
+  setenv("MOEHILL_TUNED", "off",
+         1);  // each configuration is its options only, so a tuned table must not change it
   const Environment environment = detect_environment();
   const SweepHost host = make_sweep_host(
       environment, RunPredictor(probed_hardware(environment),
                                 measure_speed(environment.topology, environment.topology.num_cores)));
+  // The climb asks for block sizes only when it reaches that axis, since they depend on the options chosen by
+  // then.
   const ClimbSpace space{environment.topology.num_cores, [&](const StoredJson& options) {
                            return block_sets(options, environment.topology);
                          }};

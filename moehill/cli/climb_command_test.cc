@@ -1,4 +1,4 @@
-// The program climbing: what it refuses, what it lists, and that bench takes what it kept.
+// Tests of `moehill climb`: what it refuses, what it lists, and that bench uses what it kept.
 #include "moehill/cli/command_fixture.h"
 
 namespace moehill {
@@ -26,7 +26,7 @@ TEST_F(ClimbCommand, ADryRunListsTheArmsAndRunsNothing) {
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/moehill.sqlite"));
 }
 
-// One axis alone, so that it ends soon: everything else is given.
+// Only one axis is open, so that the climb ends soon; all other options are given.
 TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesIt) {
   const std::string environment = "MOEHILL_CLIMBED=" + folder_ + "/climbed.json";
   const std::string bench = "bench --iters 2 " + shape_ + "--climbed";

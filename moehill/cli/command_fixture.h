@@ -1,4 +1,11 @@
-// Tests of commands share this: words of a line, and the program, run in a folder of its own.
+// Helpers for the tests of commands: they split a line into words, and run the program in a folder that is
+// removed afterwards.
+//
+//     class SweepTest : public CommandFixture {
+//      protected:
+//       SweepTest() : CommandFixture("sweep") {}
+//     };
+//     TEST_F(SweepTest, RefusesAMissingFile) { EXPECT_EQ(run("nowhere.toml"), 2); }
 #pragma once
 
 #include <gtest/gtest.h>
@@ -28,13 +35,14 @@ inline std::string contents(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// Outcome is what a run of the program leaves behind.
 struct Outcome {
   int status = -1;  // 128 + signal for a process that a signal ended
   std::string out, err;
 };
 
-// Runs the program by a shell in `folder`, where the files `out` and `err` have what it says. The words of
-// `environment` stand before its name, `redirection` behind all.
+// Runs the program by a shell in `folder`; its output goes to the files `out` and `err` there. `environment`
+// is put before the program's name, for example "MOEHILL_TUNED=off", and `redirection` after all arguments.
 inline Outcome run_program(const std::filesystem::path& folder, const std::string& arguments,
                            const std::string& environment = "", const std::string& redirection = "") {
   const std::string line = "cd " + folder.string() + " && " + environment + " " MOEHILL_BINARY " " +
@@ -44,7 +52,7 @@ inline Outcome run_program(const std::filesystem::path& folder, const std::strin
           contents(folder / "err")};
 }
 
-// Runs one command in a folder of the test's own.
+// CommandFixture runs one subcommand in a temporary folder of the test.
 class CommandFixture : public testing::Test {
  protected:
   explicit CommandFixture(std::string command) : command_(std::move(command)) {}
@@ -53,7 +61,7 @@ class CommandFixture : public testing::Test {
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ + "/" + name, std::ios::binary) << text;
   }
-  // Returns the exit status; what the program says is in the files `out` and `err`.
+  // Returns the exit status. The command's output is then in the files `out` and `err`.
   int run(const std::string& arguments) const {
     return run_program(place_.path(), command_ + " " + arguments).status;
   }

@@ -1,3 +1,5 @@
+// The list of subcommands, and the way from main() to one of them: streams, launcher, dispatch, and the exit
+// status of every kind of error. A new command is declared in commands.h and gets a line in kSubcommands.
 #include "moehill/cli/commands.h"
 
 #include <fcntl.h>
@@ -25,11 +27,13 @@
 namespace moehill {
 namespace {
 
+// Subcommand is a name of the command line with the function that runs it; exactly one of the two pointers is
+// set.
 struct Subcommand {
   const char* name;
   const char* help;
-  int (*run)(const std::vector<std::string>& args);                                   // or else the next
-  int (*run_in_job)(const std::vector<std::string>& args, const Job& job) = nullptr;  // also under a launcher
+  int (*run)(const std::vector<std::string>& args);  // in one process; nullptr if run_in_job is set
+  int (*run_in_job)(const std::vector<std::string>& args, const Job& job) = nullptr;  // in each process
 };
 
 constexpr Subcommand kSubcommands[] = {
@@ -75,7 +79,7 @@ std::string usage() {
          "  moehill bench --help\n";
 }
 
-// Says what the program was built with, and what it runs on.
+// Returns how the program was built and what it runs on.
 std::string version() {
   const Environment environment = detect_environment();
   return fmt::format(
@@ -90,15 +94,19 @@ bool asks_for_help(const std::vector<std::string>& args) {
                      [](const std::string& arg) { return arg == "--help" || arg == "-h"; });
 }
 
+// Runs a subcommand in this process. Under a launcher it refuses commands that know only one process, and
+// requires that all processes have the same arguments and the same build.
 int run(const Subcommand& command, const std::vector<std::string>& args, const Job& job) {
   if (command.run_in_job == nullptr) {
     if (job.session() == nullptr) return command.run(args);
+    // All processes refuse in the same way, so one line is printed and not one for each process.
     throw AgreedInputError(
         input_error("launcher", fmt::format("moehill {} under it", command.name),
                     "bench, check, mesh, probe and profile, which run on several processes",
                     "start it by itself")
             .what());
   }
+  // Help is a matter of one process; the others must not wait for it.
   if (asks_for_help(args)) return job.is_root() ? command.run_in_job(args, Job()) : kExitDone;
   job.require_same(args, fmt::format("{}\nMOEHILL_SIMD {}", build_name(), simd_target()));
   return command.run_in_job(args, job);
@@ -129,20 +137,24 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
   });
 }
 
-// One line, without what a terminal would obey: a message may quote files and options.
+// Prints a message in one line. tell() removes control characters, because a message may quote files and
+// options.
 void print_error(const std::string& message) {
   std::string line = message;
   std::replace(line.begin(), line.end(), '\n', ' ');
   tell(fmt::format("moehill: {}", line));
 }
 
-// Ends the whole job, since the other processes may wait for this one.
+// Prints the message and returns the status. In a job it ends all processes, since the others may wait for
+// this one.
 int fail(int status, const std::string& message, const Job& job) {
   if (job.num_processes() > 1) job.session()->fail(message, status);
   print_error(message);
   return status;
 }
 
+// Runs the command and turns every exception into one line and an exit status. AgreedInputError is thrown by
+// all processes alike, so only the first one prints it.
 int run_in(const Job& job, const std::vector<std::string>& args) {
   try {
     return dispatch(args, job);
@@ -167,15 +179,17 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
   }
 }
 
-// A stream that the caller closed must not become the next file opened, or tables end up in the records.
-// Opened for reading, so that what is printed there fails.
+// Opens /dev/null for each standard stream that the caller closed. Otherwise the next file opened would get
+// its number, and tables would end up in the records. It is opened for reading only, so that printing there
+// fails visibly.
 void occupy_closed_streams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(stream, F_GETFD) < 0) static_cast<void>(open("/dev/null", O_RDONLY));  // takes the lowest free
   }
 }
 
-// A full disk shows up only when the buffer is emptied. What has failed already keeps its status.
+// Returns the status after the output was flushed, since a full disk is only noticed then. A status that is
+// an error already stays.
 int status_after_output(int status) {
   const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   if (written || status != kExitDone) return status;
@@ -185,13 +199,13 @@ int status_after_output(int status) {
 
 int run_as_process(const std::vector<std::string>& args) {
   occupy_closed_streams();
-  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the write, not the end of the process
+  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow then fails the write and does not end the process
   std::unique_ptr<Session> session;
   try {
     const char* simd = std::getenv("MOEHILL_SIMD");  // a target by name, for tests and comparisons
     select_simd_target(simd == nullptr ? "" : simd);
     session = join_launched(args);
-    if (session == nullptr) say_what_interrupts();  // else each of many processes would say it
+    if (session == nullptr) say_what_interrupts();  // in a job every process would say it
   } catch (const InputError& error) {
     print_error(error.what());
     return kExitBadInput;
@@ -207,8 +221,9 @@ constexpr const char* kNoMemoryAtAll =
 
 std::terminate_handler usual_end = nullptr;
 
-// The destructor of a JSON value asks for memory (nlohmann 3.11, basic_json::destroy), and no exception may
-// leave a destructor. Where memory is refused there, the process ends as with any other refusal.
+// Ends the process if memory is refused in a destructor. The destructor of a JSON value allocates (nlohmann
+// 3.11, basic_json::destroy) and no exception may leave it, so the process would otherwise end by
+// std::terminate without a message.
 void end_without_memory() {
   try {
     if (std::current_exception()) std::rethrow_exception(std::current_exception());
@@ -226,7 +241,7 @@ int run_command_line(const std::vector<std::string>& args) {
   usual_end = std::set_terminate(end_without_memory);
   try {
     return run_as_process(args);
-  } catch (const std::bad_alloc&) {  // while another error was told
+  } catch (const std::bad_alloc&) {  // thrown while another error was being reported
     std::fputs(kNoMemoryAtAll, stderr);
     return kExitRunFailed;
   }

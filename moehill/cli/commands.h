@@ -1,4 +1,7 @@
-// The subcommands: each takes the arguments after its name and returns the exit status.
+// The subcommands. Each takes the arguments that follow its name and returns the exit status of the process.
+// They print themselves; errors leave them as exceptions, which run_command_line() turns into a line.
+//
+//     bench_command({"--tokens", "256", "--topk", "2"}, Job());   // as `moehill bench --tokens 256 --topk 2`
 #pragma once
 
 #include <string>
@@ -8,15 +11,16 @@
 
 namespace moehill {
 
+// Exit statuses, on which scripts rely.
 inline constexpr int kExitDone = 0;
 inline constexpr int kExitBadInput = 2;
 inline constexpr int kExitCheckFailed = 3;
 inline constexpr int kExitRegression = 4;
 inline constexpr int kExitRunFailed = 5;
-inline constexpr int kExitInterrupted = 75;  // and can be resumed
-inline constexpr int kExitSignal = 128;      // + the signal that ended a measurement before its time
+inline constexpr int kExitInterrupted = 75;  // stopped by a signal, and can be resumed
+inline constexpr int kExitSignal = 128;      // + the number of the signal that ended a measurement early
 
-// These run on all processes of a job, which return the same status.
+// These run on all processes of a job and return the same status in each.
 int bench_command(const std::vector<std::string>& args, const Job& job);
 int check_command(const std::vector<std::string>& args, const Job& job);
 int profile_command(const std::vector<std::string>& args, const Job& job);
@@ -39,7 +43,7 @@ int balance_command(const std::vector<std::string>& args);
 int replay_command(const std::vector<std::string>& args);
 int roofline_command(const std::vector<std::string>& args);
 
-// Finds the subcommand and runs it. Errors end in one line on standard error and the exit status of their
+// Finds the subcommand and runs it. An error becomes one line on standard error and the exit status of its
 // kind.
 int run_command_line(const std::vector<std::string>& args);
 

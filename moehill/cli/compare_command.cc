@@ -1,5 +1,9 @@
-// `moehill compare`: two sets of results matched point by point, with verdicts and a gate for regressions;
-// two builds run in turn; and the noise floor that the verdicts use.
+// `moehill compare` says how much faster results B are than results A. It matches two sets of stored results
+// point by point (moehill/report/matching.h), or runs two builds of the program in turn, or measures how far
+// equal points differ on this machine (the noise floor). With --baseline it is a gate for regressions.
+//
+//     moehill compare after.jsonl --baseline before.jsonl --tolerance 3% --not-interleaved
+//     moehill compare --builds ./moehill-before --tokens 256 --hidden 512 --mlp-dim 256
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -25,9 +29,10 @@
 namespace moehill {
 namespace {
 
+// CompareOptions is what the command line fills.
 struct CompareOptions {
   std::vector<std::string> sources;
-  std::vector<std::string> bench_arguments;  // of --builds
+  std::vector<std::string> bench_arguments;  // arguments of bench, used by --builds
   std::string baseline, tolerance, json, database, builds, point = kFloorPoint;
   bool noise_floor = false, not_interleaved = false;
   std::optional<int64_t> rounds;
@@ -68,6 +73,7 @@ OptionSet compare_option_set(CompareOptions& o) {
   return set;
 }
 
+// Throws InputError for options that the chosen kind of comparison does not use.
 void refuse_mixture(const OptionSet& set, const CompareOptions& o) {
   const bool stored = !o.noise_floor && o.builds.empty();
   const std::string mode = o.noise_floor ? "--noise-floor" : stored ? "stored results" : "--builds";
@@ -92,6 +98,8 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
   CompareOptions o;
   OptionSet set = compare_option_set(o);
   const auto names_builds = [](const std::string& arg) { return arg.rfind("--builds", 0) == 0; };
+  // With --builds, options that compare does not know are arguments for bench; they are taken out before
+  // parsing.
   if (std::any_of(args.begin(), args.end(), names_builds))
     o.bench_arguments = take_others(args, {"--builds", "--rounds", "--tolerance", "--json"});
   size_t first = 0;
@@ -114,8 +122,8 @@ void write_json(const std::string& path, const std::vector<MatchedPair>& pairs) 
   write_json_lines(path, lines);
 }
 
-// Without a regression that is shown, a gate that cannot tell is no pass. Without a gate the table says what
-// cannot be told, unless nothing could be compared at all.
+// Says or refuses what cannot be judged. A gate must not pass because it could not tell, so it throws unless
+// a regression is shown anyway. Without a gate it throws only if nothing at all could be compared.
 void refuse_undecided(const CompareOptions& o, const Matching& matching,
                       const std::vector<std::string>& lost) {
   const std::vector<std::string> open = unjudged(matching);
@@ -129,6 +137,7 @@ void refuse_undecided(const CompareOptions& o, const Matching& matching,
                     "pairs that can be judged", remedy_of(matching));
 }
 
+// Throws InputError if a pair was not measured in turn, since a machine is not equally fast at every hour.
 void refuse_other_times(const Matching& matching) {
   for (const MatchedPair& pair : matching.pairs) {
     if (!pair.ratio.paired)
@@ -138,7 +147,7 @@ void refuse_other_times(const Matching& matching) {
   }
 }
 
-// "topk=2 shared_fused" as arguments of bench.
+// Turns "topk=2 shared_fused" into arguments of bench: --topk 2 --shared-fused.
 std::vector<std::string> arguments_of_point(const std::string& text) {
   std::vector<std::string> arguments;
   std::istringstream words(text);
@@ -152,8 +161,8 @@ std::vector<std::string> arguments_of_point(const std::string& text) {
   return arguments;
 }
 
-// Throws InputError for what bench would refuse, before anything runs, and for files that each run would
-// write anew.
+// Throws InputError for arguments that bench would refuse, before anything runs, and for output files,
+// because each run would overwrite them.
 void refuse_outputs(const std::string& option, const std::vector<std::string>& arguments) {
   const std::optional<BenchOptions> o = parse_bench_options(arguments);
   if (!o || !o->ablations.empty() || !o->json.empty() || !o->dump.empty() || !o->trace_dir.empty() ||
@@ -163,7 +172,7 @@ void refuse_outputs(const std::string& option, const std::vector<std::string>& a
                       "leave out --json, --dump, --trace-dir, --save-routing and --ablate");
 }
 
-// The program by its path, since the runs have no shell that would look for it.
+// Returns the absolute path of the program. Runs are started without a shell, so nothing searches $PATH.
 std::string require_program(const std::string& path) {
   if (std::filesystem::is_regular_file(path) && access(path.c_str(), X_OK) == 0)
     return std::filesystem::absolute(path).string();
@@ -171,7 +180,7 @@ std::string require_program(const std::string& path) {
                     "build it, or name its path");
 }
 
-// Both builds without blocks that were tuned for one of them alone.
+// Runs both builds in turn. Neither uses tuned blocks, since they may have been tuned for one of them.
 int compare_two_builds(const CompareOptions& o) {
   const double tolerance = o.tolerance.empty() ? 0 : parse_percent("--tolerance", o.tolerance, 0, 99);
   refuse_outputs("--builds", o.bench_arguments);
@@ -188,6 +197,7 @@ int compare_two_builds(const CompareOptions& o) {
     const std::vector<std::string> lost = regressions(c.matching, tolerance);
     for (const std::string& line : lost) std::fprintf(stderr, "regression: %s\n", line.c_str());
     return lost.empty() ? kExitDone : kExitRegression;
+    // TurnFailed has the exit status of the build that failed.
   } catch (const TurnFailed& failure) {
     std::fprintf(stderr, "moehill: %s\n", failure.what());
     return failure.status();
@@ -216,6 +226,7 @@ int compare_command(const std::vector<std::string>& args) {
   const double tolerance = o->tolerance.empty() ? 0 : parse_percent("--tolerance", o->tolerance, 0, 99);
   const ResultSet a = read_results(o->sources[0]), b = read_results(o->sources[1]);
   const Matching matching = match_results(a, b);
+  // A comparison with no pair at all is a mistake in the names, not a result.
   if (matching.pairs.empty() && matching.missing.empty()) {
     throw input_error("compare", "no result of the one that fits one of the other",
                       "points whose options agree but for those that tell the two sets apart",

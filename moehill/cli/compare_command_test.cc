@@ -1,4 +1,5 @@
-// The program comparing: the statuses that a gate in CI relies on, and the noise floor from an A/A run.
+// Tests of `moehill compare`: the exit statuses that a gate in CI relies on, and the noise floor of two equal
+// builds.
 #include "moehill/cli/command_fixture.h"
 #include "moehill/store/store.h"
 
@@ -9,7 +10,7 @@ class CompareCommand : public CommandFixture {
  protected:
   CompareCommand() : CommandFixture("compare") {}
 
-  // Processes of one point, `factor` times as slow as a second, with 0.1 % between them.
+  // Writes processes of one point that take `factor` seconds, 0.1 % apart.
   void write(const std::string& name, const std::string& build, double factor, int num_processes = 10,
              const char* check = "passed") const {
     std::ofstream file(folder_ + "/" + name);
@@ -51,7 +52,7 @@ TEST_F(CompareCommand, ResultsOfAnotherTimeGateNothingUnlessToldTo) {
   EXPECT_EQ(run("after.jsonl --baseline before.jsonl --not-interleaved"), 4);
 }
 
-// The other build is a program that prints the record of this one, edited: 589824 FLOPs in a nanosecond.
+// The other build is a script that prints the record of this build, edited to 589824 FLOPs in a nanosecond.
 TEST_F(CompareCommand, TwoBuildsRunInTurnAndASlowerOneIsStatusFour) {
   const std::string options =
       " --tokens 32 --hidden 32 --mlp-dim 32 --experts 4 --topk 1 --shared-expert-dim 0 --iters 2";
@@ -76,7 +77,8 @@ TEST_F(CompareCommand, TwoBuildsRunInTurnAndASlowerOneIsStatusFour) {
     EXPECT_EQ(run(arguments), 2) << arguments;
 }
 
-// A gate that cannot tell does not pass: tenfold slower by two processes, and results without a check.
+// A gate that cannot tell must not pass: ten times slower but with only two processes, or results without a
+// check.
 TEST_F(CompareCommand, AGateThatCannotTellIsStatusTwo) {
   write("before.jsonl", "x", 1);
   write("two.jsonl", "y", 10, 2);

@@ -1,3 +1,5 @@
+// Rules for options that have no effect in combination with others (flag_effects.h). Each rule gives the
+// option, what it was given with, what would be allowed, and a remedy, because input_error() prints all four.
 #include "moehill/cli/flag_effects.h"
 
 #include <algorithm>
@@ -9,6 +11,7 @@
 namespace moehill {
 namespace {
 
+// Rule is one combination; `broken` says whether the options at hand are such a one.
 struct Rule {
   bool broken;
   std::string option, got, allowed, remedy;
@@ -19,6 +22,7 @@ bool holds(const std::vector<E>& values, E value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
+// Returns the rules about devices, paths and placements.
 std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool ep = holds(o.modes, ParallelMode::ep);
   const Spread path = o.ep_path.value_or(Spread::compact_psum);
@@ -50,6 +54,7 @@ std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(c
   };
 }
 
+// Returns the rules about the block: backend, pass, capacity, losses.
 std::vector<Rule> block_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool forward = o.block.pass == Pass::forward;
   return {
@@ -89,7 +94,7 @@ std::vector<Rule> block_rules(const BenchOptions& o, const std::function<bool(co
   };
 }
 
-// One rule for each option that is of --capacity-policy drop alone.
+// Returns one rule for each option that only --capacity-policy drop uses.
 std::vector<Rule> capacity_rules(const BenchOptions& o,
                                  const std::function<bool(const std::string&)>& given) {
   std::vector<Rule> rules;
@@ -103,6 +108,7 @@ std::vector<Rule> capacity_rules(const BenchOptions& o,
   return rules;
 }
 
+// Returns the rules about routing: distributions, traces and what is saved.
 std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool runs = std::any_of(o.distributions.begin(), o.distributions.end(),
                                 [](const DistributionOptions& d) { return d.kind == Distribution::runs; });

@@ -1,4 +1,8 @@
-// Flags without effect: a combination in which an option changes nothing is an error, not a silence.
+// Flags without effect. A combination in which an option changes nothing is refused: whoever gave the option
+// expects it to do something, and a number measured without it would mislead.
+//
+//     refuse_flags_without_effect(options, [&](const std::string& name) { return set.given(name); });
+//     // InputError "--wire: got it without --parallel-mode ep, allowed: nothing but ...; add ..."
 #pragma once
 
 #include <functional>
@@ -8,9 +12,9 @@
 
 namespace moehill {
 
-// Throws InputError for the first option that was given, is not neutral and changes nothing. A value that
-// asks for nothing
-// (`--remat-mode none`, `--queue-mode full`, `--ep-path auto`) is never an error.
+// Throws InputError for the first option that was given, is not neutral and changes nothing. `given` says if
+// an option, such as "--topk", was on the command line. A value that asks for nothing (`--remat-mode none`,
+// `--queue-mode full`, `--ep-path auto`) is never an error.
 void refuse_flags_without_effect(const BenchOptions& options,
                                  const std::function<bool(const std::string&)>& given);
 

@@ -1,4 +1,8 @@
-// `moehill logbook`: the book of experiments as Markdown, and notes by its author.
+// `moehill logbook` prints a database's experiments as a book in Markdown (moehill/report/logbook.h), or adds
+// a note of its author to one of them.
+//
+//     moehill logbook --db moehill.sqlite > logbook.md
+//     moehill logbook note ep_vs_none "the second device waits" --db moehill.sqlite
 #include <cstdio>
 #include <stdexcept>
 
@@ -11,6 +15,7 @@
 namespace moehill {
 namespace {
 
+// LogbookOptions is what the command line fills.
 struct LogbookOptions {
   std::string database, published;
 };
@@ -27,6 +32,8 @@ OptionSet logbook_option_set(LogbookOptions& o) {
   return set;
 }
 
+// Adds the note and returns the exit status. Throws InputError, with the names that there are, for an unknown
+// experiment.
 int add_note(const LogbookOptions& options, const std::string& name, const std::string& text) {
   Store store = Store::open_existing(database_path(options.database), Access::read_write);
   const auto experiment = store.find_experiment(name);

@@ -1,4 +1,4 @@
-// moehill: the command line.
+// Entry point of the program `moehill`; everything else is in run_command_line().
 #include "moehill/cli/commands.h"
 
 int main(int argc, char** argv) {

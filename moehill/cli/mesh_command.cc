@@ -1,4 +1,9 @@
-// `moehill mesh`: the collectives of a mesh by size, checked and timed in the manner of nccl-tests.
+// `moehill mesh` checks and times the collectives of a mesh by size, in the manner of nccl-tests. It shows
+// what the links of a machine can do without a block around them. Measuring is measure_mesh()
+// (moehill/measure).
+//
+//     moehill mesh -b 64K -e 16M --collective all_to_all --devices 4
+//     mpirun -n 2 moehill mesh --collective all -b 1M -e 1M
 #include <fmt/format.h>
 
 #include <memory>
@@ -16,7 +21,8 @@
 namespace moehill {
 namespace {
 
-// P and N as `moehill bench` resolves them.
+// Returns devices and threads as `moehill bench` would resolve them, so that figures of both commands
+// compare.
 Layout layout_of(const MeshOptions& options, int num_cores) {
   BenchOptions bench;
   bench.devices = options.devices;
@@ -24,20 +30,21 @@ Layout layout_of(const MeshOptions& options, int num_cores) {
   return resolve_layout(bench, num_cores);
 }
 
+// Makes the mesh: of the job's processes under a launcher, else of threads in this process.
 std::unique_ptr<Mesh> make_mesh(const Job& job, const Layout& layout, const std::vector<int>& core_cpus) {
   if (job.session() != nullptr) {
     return job.session()->make_mesh(
         {.threads_per_device = layout.threads_per_device, .node_cpus = core_cpus});
   }
   const size_t total = static_cast<size_t>(layout.num_devices * layout.threads_per_device);
-  std::vector<int> cpus;  // none, so unpinned, when there are more threads than cores
+  std::vector<int> cpus;  // stays empty, so threads are not pinned, if there are more threads than cores
   if (total <= core_cpus.size())
     cpus.assign(core_cpus.begin(), core_cpus.begin() + static_cast<int64_t>(total));
   return std::make_unique<ThreadMesh>(layout.num_devices, layout.threads_per_device, cpus);
 }
 
-// Runs on every process of the mesh; the one with device 0 prints and writes. Returns the exit status, the
-// same everywhere.
+// Runs on every process of the mesh; the one with device 0 prints and writes. Returns the same exit status
+// everywhere.
 int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const Job& job,
            const Environment& environment) {
   const std::string time_utc = utc_now();
@@ -86,6 +93,7 @@ int mesh_command(const std::vector<std::string>& args, const Job& job) {
     environment.mpi = job.session()->library();
     environment.num_nodes = job.session()->num_nodes();
   }
+  // A process may wait for a slow peer as long as the largest message takes on a very slow link.
   constexpr double kLeastSeconds = 30, kSlowestBytes = 5e6;  // B/s of any link
   if (job.session() != nullptr && options->timeout_s == 0)
     set_wait_limit(kLeastSeconds +

@@ -1,4 +1,4 @@
-// `moehill mesh` from its arguments to its status, table and records.
+// Tests of `moehill mesh` from its arguments to its exit status, table and records.
 #include <gtest/gtest.h>
 
 #include <algorithm>

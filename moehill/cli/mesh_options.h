@@ -1,4 +1,6 @@
-// The options of `moehill mesh`, declared once.
+// The options of `moehill mesh`, each declared once.
+//
+//     parse_mesh_options({"-b", "64K", "-e", "16M"})->max_bytes;   // 16777216
 #pragma once
 
 #include <optional>
@@ -9,7 +11,7 @@
 
 namespace moehill {
 
-// Parses and refuses contradictions by InputError. Returns nothing when help was printed.
+// Parses the options and throws InputError for contradictions. Returns nothing if help was printed.
 std::optional<MeshOptions> parse_mesh_options(const std::vector<std::string>& args);
 
 }  // namespace moehill

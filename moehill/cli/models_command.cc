@@ -1,4 +1,8 @@
-// `moehill models`: the blocks of known models, or of one configuration.
+// `moehill models` lists the blocks of known models, or the block of one config.json: shape, router, size of
+// the weights, FLOPs of a token, and what of the model a block here leaves out.
+//
+//     moehill models
+//     moehill models --config config.json --layer 3
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -57,6 +61,7 @@ int models_command(const std::vector<std::string>& args) {
   require_writable_json(json);
   std::vector<std::pair<std::string, ModelBlock>> blocks;
   std::vector<std::string> sources;
+  // Without --config, all presets are listed.
   if (config.empty()) {
     for (const std::string& name : preset_names()) {
       const Preset preset = load_preset(name);
@@ -68,6 +73,7 @@ int models_command(const std::vector<std::string>& args) {
     blocks.emplace_back(config, describe_model_block(config, chosen));
     sources.push_back(config);
   }
+  // Records go first; with "-" they are the whole output.
   if (!json.empty()) {
     std::string lines;
     for (size_t i = 0; i < blocks.size(); ++i)

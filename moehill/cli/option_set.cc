@@ -1,3 +1,5 @@
+// Parsing of a command line (option_set.h). CLI11 only formats the help; parsing is done here, so that every
+// refusal has the same form and names a remedy.
 #include "moehill/cli/option_set.h"
 
 #include <fmt/format.h>
@@ -20,7 +22,7 @@ struct Argument {
   std::optional<std::string> value;
 };
 
-// "--name", "--name=value", or "-n", "-nvalue", "-n=value".
+// Splits "--name", "--name=value", "-n", "-nvalue" or "-n=value" into its name and its value, if it has one.
 Argument split_argument(const std::string& text) {
   if (text.size() > 2 && text[0] == '-' && text[1] != '-')
     return {text.substr(0, 2), text.substr(text[2] == '=' ? 3 : 2)};
@@ -166,7 +168,7 @@ std::string OptionSet::take_value(const Entry& entry, const std::vector<std::str
                       fmt::format("write {} alone, or leave it out", entry.name));
   }
   if (joined && !joined->empty()) return *joined;
-  // The next option is no value, nor is what follows `--tokens=`.
+  // A value is missing if the next argument is an option, or if `--tokens=` has nothing behind it.
   if (joined || position + 1 == args.size() || is_name(args[position + 1])) {
     throw input_error(entry.name, "no value", entry.range,
                       fmt::format("write the value after {}", entry.name));
@@ -199,6 +201,8 @@ bool OptionSet::parse(const std::vector<std::string>& args) {
     std::fputs(help().c_str(), stdout);
     return false;
   }
+  // All arguments are read before any variable is set. An unknown option is thus refused before a value of
+  // another one is parsed.
   for (size_t i = 0; i < args.size(); ++i) {
     Entry& entry = entry_of(args[i]);
     const bool twice = entry.raw.has_value();

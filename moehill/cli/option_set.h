@@ -1,4 +1,13 @@
-// OptionSet: the options of one subcommand, each declared once with its name, default, help and range.
+// OptionSet holds the options of one subcommand. Each is declared once with its name, default, help and
+// range, and is bound to a variable. The variable holds the default when it is declared, and the resolved
+// value after parse(). It is not a parser for rules between options; those are functions of the command
+// (flag_effects.h).
+//
+//     int64_t devices = 2;
+//     OptionSet set("moehill demo", "Shows options.", {"moehill demo --devices 4"});
+//     set.integer("--devices", &devices, 1, 64, "devices P");
+//     if (!set.parse(args)) return kExitDone;        // --help was printed
+//     if (set.given("--devices")) use(devices);      // 2 unless it was given
 #pragma once
 
 #include <algorithm>
@@ -17,13 +26,13 @@
 
 namespace moehill {
 
-// The variable that an option is bound to holds its default when it is declared, and the resolved value after
-// parse().
 class OptionSet {
  public:
-  // command: "moehill bench". examples: whole command lines that work.
+  // `command` is for example "moehill bench". `examples` are whole command lines, which a test runs.
   OptionSet(std::string command, std::string summary, std::vector<std::string> examples);
 
+  // Each of these declares an option that is parsed into `value`. Its current content is the default and must
+  // be within `lo` and `hi`.
   template <std::integral T>
   void integer(const std::string& name, T* value, int64_t lo, int64_t hi, const std::string& help) {
     MOEHILL_CHECK(lo <= static_cast<int64_t>(*value) && static_cast<int64_t>(*value) <= hi,
@@ -37,20 +46,22 @@ class OptionSet {
                     const std::string& help);
   void text(const std::string& name, std::string* value, const std::string& placeholder,
             const std::string& help);
-  // A text that names a file or folder which the command reads, or writes. parse() throws InputError where an
-  // output is what another option names too. files: all that it writes, where that is not the value itself.
+  // Declares a text that names a file or a folder: `input` if the command reads it, `output` if it writes it.
+  // parse() throws InputError if an output is the same file as another option's. `files` returns all files
+  // that are written, if these are not just the value itself.
   void input(const std::string& name, std::string* value, const std::string& placeholder,
              const std::string& help);
   using Files = std::function<std::vector<std::string>(const std::string&)>;
   void output(const std::string& name, std::string* value, const std::string& placeholder,
               const std::string& help, Files files = nullptr);
   void flag(const std::string& name, bool* value, const std::string& help);
-  // Anything else: `set` parses the text and throws InputError.
+  // Declares any other option. `set` parses the text and throws InputError for a bad one.
   void custom(const std::string& name, const std::string& range, const std::string& default_text,
               const std::string& help, std::function<void(const std::string&)> set);
 
   // One of the enum's words from `first` on.
   template <HasWords E>
+  // Declares an option that takes one of the enum's words, from `first` on.
   void choice(const std::string& name, E* value, const std::string& help, E first = E{}) {
     const size_t begin = static_cast<size_t>(first);
     choose(name, words_of<E>(begin), name_of(*value), help,
@@ -59,6 +70,7 @@ class OptionSet {
 
   // A choice that may also be `auto`, which leaves it to the program.
   template <HasWords E>
+  // Declares a choice that also takes `auto`, which becomes nullopt: the program then chooses.
   void auto_choice(const std::string& name, std::optional<E>* value, const std::string& help, E first = E{}) {
     const size_t begin = static_cast<size_t>(first);
     std::vector<std::string> names = words_of<E>(begin);
@@ -70,6 +82,8 @@ class OptionSet {
 
   // One of the enum's words or, by one of the words in `several` ("both", "all"), those of `all` in turn.
   template <HasWords E>
+  // Declares an option that takes one of the enum's words, or one of the words in `several` ("both", "all"),
+  // which stands for all values in `all`.
   void choices(const std::string& name, std::vector<E>* values, const std::vector<std::string>& several,
                const std::string& help, const std::vector<E>& all = every<E>()) {
     std::vector<std::string> names = words_of<E>(0);
@@ -80,31 +94,35 @@ class OptionSet {
 
   // Declares those fields of a struct (base/fields.h) that are named: its members are the options' variables.
   template <typename Struct>
+  // Declares options for the named fields of a struct (moehill/base/fields.h), bound to the members of
+  // `value`.
   void fields(Struct* value, const std::vector<std::string_view>& names) {
     Struct::fields(*value, Declarer{*this, names});
   }
 
   void shorten(const std::string& name, char letter);  // --min-bytes may be written -b
 
-  // Takes the arguments after the subcommand. Returns false after printing help. Throws InputError for an
-  // unknown option, one given twice, a flag with a value, another option without one, and a bad value.
+  // Takes the arguments after the subcommand. Returns false if it printed help. Throws InputError for an
+  // unknown option, an option given twice, a flag with a value, another option without one, and a bad value.
   bool parse(const std::vector<std::string>& args);
 
   bool given(const std::string& name) const;
   std::vector<std::string> names() const;  // "--tokens"
-  // Returns the options that were given: the name without dashes and with _ for -, as an experiment file has
-  // it, and the value, which a flag does not have.
+  // Returns the options that were given. Names have no dashes in front and _ for -, as in an experiment file;
+  // a flag has no value.
   std::vector<std::pair<std::string, std::optional<std::string>>> given_options() const;
 
  private:
+  // Entry is one declared option.
   struct Entry {
     std::string name, range, default_text, help;
     std::function<void(const std::string&)> set;
     bool* flag = nullptr;
     std::string short_name;          // "-b", or empty
-    std::optional<std::string> raw;  // the value as given; empty of a flag
+    std::optional<std::string> raw;  // the value as given; "" for a flag that was given
   };
 
+  // Declarer is called for every field of a struct and declares those that are named, by their type.
   struct Declarer {
     OptionSet& set;
     const std::vector<std::string_view>& names;
@@ -143,13 +161,15 @@ class OptionSet {
   void refuse_shared_outputs() const;
   [[noreturn]] void refuse_unknown(const std::string& argument) const;
   Entry& entry_of(const std::string& argument);
-  // The value of the option at `position`, which moves on if the value is the next argument.
+  // Returns the value of the option at `position`. If the value is the next argument, `position` moves on to
+  // it.
   std::string take_value(const Entry& entry, const std::vector<std::string>& args, size_t& position) const;
   std::string help() const;
 
   std::string command_, summary_;
   std::vector<std::string> examples_;
   std::vector<Entry> entries_;
+  // Place is an option that names a file, to find two options that would write the same one.
   struct Place {
     std::string option;
     const std::string* path;
@@ -159,8 +179,8 @@ class OptionSet {
   std::vector<Place> places_;
 };
 
-// Takes the options that are not of `own` (nor a call for help), with their values, out of `args`: they are
-// another command's.
+// Moves the options that are not in `own` (and are no call for help) out of `args`, with their values, and
+// returns them. They belong to another command: climb and `compare --builds` hand them to bench.
 std::vector<std::string> take_others(std::vector<std::string>& args, const std::vector<std::string>& own);
 
 }  // namespace moehill

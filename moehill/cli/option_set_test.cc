@@ -1,5 +1,5 @@
-// Options as they are written: short names mean the same, a value is not taken from the next option, a flag
-// has none, and nothing is given twice.
+// Tests of the ways to write options: a short name means the same as the long one, a value is never taken
+// from the next option, a flag has no value, and no option is given twice.
 #include "moehill/cli/option_set.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,9 @@
-// Output of commands: records of --json go to a file or, for "-", to standard output; tables then go to
-// standard error; progress goes to a terminal that somebody watches.
+// Where commands write. Records of --json go to a file or, for "-", to standard output; tables then go to
+// standard error. Progress goes to a terminal, if there is one.
+//
+//     std::FILE* out = table_stream(options.json);   // stderr if the records have stdout
+//     fmt::print(out, "{}", table);
+//     write_json_lines(options.json, lines);
 #pragma once
 
 #include <cstdio>
@@ -12,16 +16,17 @@ namespace moehill {
 
 inline std::FILE* table_stream(const std::string& json) { return json == "-" ? stderr : stdout; }
 
-// Throws InputError when the file cannot be written; nothing to do for "" and "-".
+// Throws InputError if the file cannot be written. Does nothing for "" and "-".
 void require_writable_json(const std::string& json);
-// Writes lines of JSON; nothing to do for "". Throws std::runtime_error where they cannot be written.
+// Writes lines of JSON; does nothing for "". Throws std::runtime_error if they cannot be written.
 void write_json_lines(const std::string& json, const std::string& lines);
 
-// Returns a watcher that writes to standard error (base/terminal.h).
+// Returns a watcher that writes to standard error (moehill/base/terminal.h).
 Watcher terminal_watcher();
 // Warns if other work uses the cores on which so many threads of this process are about to be measured.
 void warn_if_busy(int num_threads);
-// Shows the line of a run: on a terminal in the place of the one before; elsewhere only for a finished run.
+// Shows the line of a run. On a terminal it replaces the line before; elsewhere only lines of finished runs
+// are printed.
 void show_run(const std::string& line, bool finished);
 
 }  // namespace moehill

@@ -1,4 +1,6 @@
-// `moehill plot`: one picture from records or a database, as SVG for a page of documentation.
+// `moehill plot` draws one picture from records or a database, as an SVG for a page of documentation.
+//
+//     moehill plot moehill.sqlite --picture peak -o peak.svg
 #include <fmt/format.h>
 
 #include "moehill/base/error.h"

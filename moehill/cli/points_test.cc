@@ -37,7 +37,7 @@ TEST(Points, NoneAndEpOfEqualSettingsAreNeighbours) {
   EXPECT_EQ(points.back().config.shape.topk, 8);
 }
 
-// A point of one device has no wire. Where the path is left open, one that has a wire is taken.
+// A point with one device has no wire. If the path is left open, one that has a wire is chosen.
 TEST(Points, TheWireIsThatOfSeveralDevices) {
   const std::vector<Point> points =
       points_of("--parallel-mode both --devices 4 --nodes 2 --wire fp8+scales --threads-per-device 1");

@@ -1,5 +1,9 @@
-// `moehill predict`: what the model expects of a shape, stage by stage; all spreads ranked; where one
-// overtakes the other; and how well it does here.
+// `moehill predict` prints what the model expects of a shape, stage by stage, without running it. It can also
+// rank all ways to spread the block, show where one overtakes the other, and compare the model with runs on
+// this machine or with published rows. The model is predict_run() (moehill/predict/prediction.h).
+//
+//     moehill predict --preset olmoe-1b-7b --tokens 2048 --hardware tpu-v5p --parallel-mode ep
+//     moehill predict --preset qwen3-30b-a3b --tokens 4096 --hardware h100-node --compare-paths
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,6 +26,7 @@ bool is_of_validation(const std::string& name) {
   return name == "--probe" || name == "--seed" || name == "--json";
 }
 
+// Throws InputError for two kinds of prediction at once and for options that the chosen kind does not use.
 void refuse_contradictions(const OptionSet& set, const PredictOptions& o) {
   const int num_kinds = o.compare_paths + o.crossover + o.published + o.score + (o.validate > 0);
   if (num_kinds > 1)
@@ -36,6 +41,7 @@ void refuse_contradictions(const OptionSet& set, const PredictOptions& o) {
                         "it without, since that is one table over tokens and top-k",
                         "leave one of the two out");
   }
+  // From here on rows, runs or shapes are fixed, so options of the shape have no effect.
   if (!o.published && !o.score && o.validate == 0) return;
   for (const std::string& name : set.names()) {
     const bool used = name == "--published" || name == "--score" || name == "--validate" ||
@@ -67,11 +73,13 @@ bool parse_predict_options(const std::vector<std::string>& args, PredictOptions&
   return true;
 }
 
+// Returns the predictions of `none`, `dp` and every path of expert parallelism, the fastest first.
 std::vector<ExpectedSpread> expect_all(const PredictOptions& o, const Hardware& hardware,
                                        const Routing& routing) {
   std::vector<ExpectedSpread> all;
   for (const ParallelMode mode : {ParallelMode::none, ParallelMode::dp}) {
-    if (mode == ParallelMode::dp && o.bench.shape.form.latent > 0) continue;  // there is none
+    if (mode == ParallelMode::dp && o.bench.shape.form.latent > 0)
+      continue;  // dp is not built for latent experts
     const RunConfig config = predicted_config(o, hardware, mode);
     all.push_back({config, predict_run(config, routing, hardware)});
   }
@@ -86,6 +94,7 @@ std::vector<ExpectedSpread> expect_all(const PredictOptions& o, const Hardware& 
   return all;
 }
 
+// Returns the predictions of the modes that were asked for. An `auto` path is the one predicted fastest.
 std::vector<ExpectedSpread> expect_modes(const PredictOptions& o, const Hardware& hardware,
                                          const Routing& routing) {
   std::vector<ExpectedSpread> expected;
@@ -98,8 +107,8 @@ std::vector<ExpectedSpread> expect_modes(const PredictOptions& o, const Hardware
   return expected;
 }
 
-// A line a number of tokens, a column a top-k: the fastest spread and by how much it beats the best of the
-// other two of none, dp and ep.
+// Returns a table with a line for each number of tokens and a column for each top-k. A cell names the fastest
+// spread and says by how much it beats the best of the other two modes of none, dp and ep.
 std::string crossover_table(PredictOptions o, const Hardware& hardware) {
   const std::vector<int> topks = {1, 2, 4, 8};
   std::vector<std::string> header = {"tokens"};
@@ -116,6 +125,8 @@ std::string crossover_table(PredictOptions o, const Hardware& hardware) {
       o.bench.shape.topk = k;
       const MoeShape shape = predicted_config(o, hardware, ParallelMode::none).shape;
       const std::vector<ExpectedSpread> all = expect_all(o, hardware, predicted_routing(o, shape, hardware));
+      // The rival is the best of another mode; a second path of the same mode would say nothing about the
+      // crossover.
       const auto rival = std::find_if(all.begin(), all.end(), [&](const ExpectedSpread& e) {
         return mode_of(e.config.spread) != mode_of(all.front().config.spread);
       });
@@ -162,6 +173,7 @@ int predict_command(const std::vector<std::string>& args) {
   PredictOptions options;
   if (!parse_predict_options(args, options)) return kExitDone;
   require_writable_json(options.json);
+  // These two need no hardware of the options and no shape.
   if (options.published || options.score) {
     fmt::print("{}",
                options.score ? score_report(read_scores(default_score_file())) : published_text(options));
@@ -180,6 +192,7 @@ int predict_command(const std::vector<std::string>& args) {
     fmt::print("{}", text);
     return kExitDone;
   }
+  // One routing serves all spreads, so they differ only in how they move and compute the same rows.
   const MoeShape shape = predicted_config(options, hardware, ParallelMode::none).shape;
   const Routing routing = predicted_routing(options, shape, hardware);
   const std::vector<ExpectedSpread> expected = options.compare_paths

@@ -1,4 +1,4 @@
-// Options of a point that is not run.
+// Options of a point that is predicted and not run (predict_options.h).
 #include "moehill/cli/predict_options.h"
 
 #include <algorithm>
@@ -73,7 +73,9 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   config.block.pass = o.block.pass;
   config.spread = spread_of(mode, o.ep_path.value_or(default_path(o.shape, o.wire)));
   const int per_node = hardware.topology.devices_per_node,
-            nodes = static_cast<int>(std::max<int64_t>(1, options.nodes));
+            // Without devices, the point has whole nodes; without threads, a device has what the hardware
+            // gives it.
+      nodes = static_cast<int>(std::max<int64_t>(1, options.nodes));
   if (nodes > 1 && hardware.topology.levels.size() < 2)
     throw input_error("--nodes", std::to_string(nodes), "1 of " + hardware.name + ", which has no network",
                       "name a cluster by --hardware, such as epyc-cluster");
@@ -81,12 +83,13 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   const int units =
       o.threads_per_device > 0 ? static_cast<int>(o.threads_per_device) : hardware.units_per_device;
   const bool spread = mode != ParallelMode::none;
-  // A chip alone cannot have the work of several; cores can be one device.
+  // On cores, one device can take all of them, so `none` is compared with equal means. A chip cannot take the
+  // work of several chips.
   config.num_devices = spread ? devices : 1;
   if (config.num_devices > per_node) config.ranks_per_node = per_node;
   if (is_ep(config.spread)) config.wire = o.wire;
   refuse_unbuilt(config);
-  // Its memory is that of one node.
+  // The one device of `none` lives in one node, whose memory it uses.
   config.threads_per_device = spread || hardware.is_chip() ? units : units * std::min(devices, per_node);
   return config;
 }

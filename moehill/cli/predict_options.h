@@ -1,4 +1,13 @@
-// The options of `moehill predict` and `moehill roofline`: a shape, its spread and a machine.
+// The options of `moehill predict`, `roofline`, `balance` and `advise`: a shape, its spread and a machine.
+// They describe a point that is not run, so the hardware comes from a file or from this machine's probe.
+//
+//     PredictOptions options;
+//     OptionSet set("moehill demo", "Predicts.", {"moehill demo --tokens 2048"});
+//     declare_point(set, options);
+//     if (!set.parse(args)) return kExitDone;
+//     resolve_point(set, options);
+//     const Hardware hardware = choose_hardware(options).hardware;
+//     const RunConfig config = predicted_config(options, hardware, ParallelMode::ep);
 #pragma once
 
 #include <optional>
@@ -14,35 +23,35 @@ struct PredictOptions {
   BenchOptions bench;
   std::string hardware = "probe", probe = default_probe_file(), json;
   bool compare_paths = false, crossover = false, published = false, score = false;
-  int64_t validate = 0, nodes = 0;  // nodes: 0: not given
+  int64_t validate = 0, nodes = 0;  // nodes: 0 if it was not given
 };
 
-// Shape, pass, mode, path, layout and hardware, for any command that speaks of a point.
+// Declares shape, pass, mode, path, layout and hardware.
 void declare_point(OptionSet& set, PredictOptions& options);
-// --hardware and --nodes, for those that speak of a cluster.
+// Declare --hardware and --nodes.
 void declare_hardware(OptionSet& set, std::string* hardware);
 void declare_nodes(OptionSet& set, int64_t* nodes);
 
-// Takes the preset, and the mode that --ep-path alone implies. Throws InputError for several distributions
-// and for options of declare_point() that change nothing.
+// Applies the preset, and the mode `ep` if --ep-path was given without a mode. Throws InputError for several
+// distributions and for options of declare_point() that have no effect.
 void resolve_point(const OptionSet& set, PredictOptions& options);
 
-// Hardware by --hardware, with units (cores or chips) a device and the note of a stale probe.
+// ChosenHardware is the hardware that --hardware names, with a note if it is an old probe.
 struct ChosenHardware {
   Hardware hardware;
   std::string note;
 };
-// Throws InputError where there is no probe of this machine, or not the file.
+// Throws InputError if this machine has not been probed, or if there is no such file.
 ChosenHardware choose_hardware(const PredictOptions& options);
 
-// The point: devices and units a device are those given, else the hardware's node. Throws InputError for k >
-// E and shapes out of range.
+// Returns the point. Devices, and units (cores or chips) of a device, are those given, or else those of the
+// hardware's node. Throws InputError for top-k > experts and for shapes out of range.
 RunConfig predicted_config(const PredictOptions& options, const Hardware& hardware, ParallelMode mode);
 
-// The routing of a shape, with hot devices as the spread's.
+// Returns the routing of the shape. A distribution with a hot device refers to the devices of ep.
 Routing predicted_routing(const PredictOptions& options, const MoeShape& shape, const Hardware& hardware);
 
-// The peak for a dtype with its instruction, and the memory's bandwidth, as one line.
+// Returns a line with the peak for a dtype, its instruction, and the bandwidth of the memory.
 std::string peak_line(const Hardware& hardware, DType dtype);
 
 }  // namespace moehill

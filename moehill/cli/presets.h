@@ -1,4 +1,8 @@
-// --preset and --config: a known model's block, or that of a config.json, as options of a command.
+// --preset and --config: the block of a known model, or that of a config.json, as options of a command.
+//
+//     declare_preset(set, &preset);
+//     if (!set.parse(args)) return kExitDone;
+//     if (const auto block = chosen_model(preset)) take_shape(set, *block, shape);   // single options win
 #pragma once
 
 #include <optional>
@@ -12,16 +16,16 @@ namespace moehill {
 
 void declare_preset(OptionSet& set, std::string* preset);
 void declare_config(OptionSet& set, std::string* config);
-// Refuses what the block does not do.
+// Declares --expert-form, which refuses forms that are not built.
 void declare_expert_form(OptionSet& set, ExpertForm* form);
 
-// The block that was asked for by --preset or --config; nothing where neither was. Throws InputError for
-// both, and for what a block here does not have. `layer` is of `config`.
+// Returns the block that --preset or --config names; nothing if neither was given. Throws InputError for both
+// at once, and for a model with parts that a block here does not have. `layer` is a layer of `config`.
 std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config = "",
                                        std::optional<int64_t> layer = {});
 
-// The shape and the expert form of that block, but for what was given by its own option and what the block
-// does not do.
+// Sets the shape and the expert form to those of `block`, except where an option of its own was given, and
+// without what a block here cannot do.
 void take_shape(const OptionSet& set, const ModelBlock& block, MoeShape& shape);
 
 }  // namespace moehill

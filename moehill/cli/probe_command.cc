@@ -1,4 +1,9 @@
-// `moehill probe`: measures this machine for the model, and keeps that.
+// `moehill probe` measures what the model needs to know of this machine (peaks, bandwidths, products, links)
+// and keeps it in a file that predict, roofline and `--ep-path auto` read. Measuring is measure_probe()
+// (moehill/probe/probe_measurement.h).
+//
+//     moehill probe                                            # about a minute; kept in the user's folder
+//     moehill probe --file probe.json --as-hardware this.toml  # also as a hardware file
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -21,8 +26,9 @@
 namespace moehill {
 namespace {
 
-constexpr double kUsualProbe_s = 60;  // where no probe is kept that says how long one takes
+constexpr double kUsualProbe_s = 60;  // the estimate while no kept probe says how long one takes
 
+// ProbeOptions is what the command line fills.
 struct ProbeOptions {
   std::string file = default_probe_file(), as_hardware;
   bool show = false, keep_disturbed = false;
@@ -45,9 +51,10 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
   if (!set.parse(args)) return std::nullopt;
   if (o.file.empty())
     throw input_error("--file", "none", "a file, since there is no home folder", "name one");
-  if (!job.is_root()) return o;  // the first process writes
+  if (!job.is_root()) return o;  // the first process writes, so the others have nothing to refuse
   if (!o.as_hardware.empty()) require_writable_file("--as-hardware", o.as_hardware);
   if (o.show) return o;
+  // The largest blocks of the probe have a fixed size, so it can be refused before the first measurement.
   refuse_too_much_memory(
       {{"calibration blocks and copies", 2.2e9},
        {"to empty the caches with", static_cast<double>(cold_cache_bytes(detect_topology()))}},
@@ -66,6 +73,7 @@ Probe find_or_refuse(const std::string& path) {
   return *probe;
 }
 
+// Returns the probe as a hardware file, which can be edited and given to --hardware.
 std::string hardware_text(const Probe& probe, const std::string& path) {
   Hardware h = probe.hardware;
   h.name = std::filesystem::path(path).stem().string();
@@ -79,6 +87,8 @@ std::string hardware_text(const Probe& probe, const std::string& path) {
               std::string(probe.num_processes == 1 ? "in shared memory." : "the processes of a job.")}));
 }
 
+// Measures or reads the probe, prints it and keeps it. Throws std::runtime_error, and keeps nothing, if other
+// work took cores away during the measurement.
 void probe(const ProbeOptions& options, const JobLinks& links, const Environment& environment) {
   Probe probe;
   ProbeTables tables([](const std::string& text) {
@@ -91,6 +101,7 @@ void probe(const ProbeOptions& options, const JobLinks& links, const Environment
     tables.print_new(probe);
   } else {
     warn_if_busy(environment.topology.num_cores);
+    // The probe kept so far says how long one takes on this machine.
     const std::optional<Probe> before = find_probe(options.file);
     tell(estimate_words(before ? before->seconds : kUsualProbe_s, "peaks, bandwidths, products and links"));
     probe = measure_probe(environment, links, show_progress,

@@ -1,5 +1,7 @@
-// `moehill profile`: ref_dp, staged_dp and fused_ep beside each other, interleaved, with the router in the
-// step.
+// `moehill profile` times three ways to spread a block beside each other, in the same rounds and with the
+// router in the step: ref_dp (plain), staged_dp (our kernels, stage by stage) and fused_ep (pipelined).
+//
+//     moehill profile --tokens 256 --hidden 256 --mlp-dim 256 --experts 16 --topk 2 --staged-dp --profile
 #include <fmt/format.h>
 
 #include "moehill/base/table.h"
@@ -14,6 +16,7 @@
 namespace moehill {
 namespace {
 
+// ProfilePoints is what is known before anything is measured.
 struct ProfilePoints {
   ProfileOptions options;
   Environment environment;
@@ -24,13 +27,14 @@ std::optional<ProfilePoints> prepare_profile(const std::vector<std::string>& arg
   std::optional<ProfileOptions> options = parse_profile_options(args);
   if (!options) return std::nullopt;
   ProfilePoints prepared{*options, adopt_environment(options->bench, job), {}};
-  prepared.options = *options;  // with the job's layout
+  prepared.options = *options;  // adopt_environment() has put the job's layout into it
   open_weights(prepared.options.bench);
   prepared.points = expand_profile_points(*options, prepared.environment.topology.num_cores);
   if (job.is_root()) require_writable_outputs(options->bench);
   return prepared;
 }
 
+// Returns a line for each pair of paths with the ratio of their speeds and the verdict.
 std::string ratio_lines(const CommandResult& command, uint32_t seed) {
   std::string text;
   for (const Comparison& c : compare_paths(command.points, seed)) {
@@ -55,7 +59,7 @@ std::string device_table(const CommandResult& command) {
   return "\nper device\n" + format_table({"path", "GF/s", "tokens/s"}, rows);
 }
 
-// Says what a step has inside the clock, where that differs between the paths.
+// Returns a line on what the timed step contains, because the paths differ in it.
 std::string region_note(const ProfileOptions& options) {
   if (options.bench.block.pass == Pass::forward) return "router in every step\n";
   return "router in every step; ref_dp and staged_dp end with the all-reduce of all weight gradients\n";
@@ -68,6 +72,7 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
   if (!prepared) return kExitDone;
   const ProfileOptions& options = prepared->options;
   const Environment& environment = prepared->environment;
+  // --explain-blocks only describes, so it ends here, before anything takes memory.
   if (options.explain_blocks) {
     const auto& shape = prepared->points.front().config.shape;
     say(options.bench, job, explain_blocks(options.bench.block.blocks, shape, environment.topology));
@@ -76,7 +81,7 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
   Yardstick yardstick(environment.topology.core_cpus, job);
   std::string left_out;
   std::vector<Point> points = without_large_references(prepared->points, job, options.bench.check, left_out);
-  BenchPredictions predictions;  // every path is given: none is chosen here
+  BenchPredictions predictions;  // every path is given, so the prediction chooses none
   job.on_root([&] { predictions = predict_points(options.bench, environment, points); });
   const std::string tuned = adopt_tuned(options.bench, environment, job, points);
   CommandResult command = run_points(options.bench, options.bench.overlap ? with_parts(points) : points,

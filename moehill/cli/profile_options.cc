@@ -1,3 +1,4 @@
+// Options of `moehill profile` and the points that come from them (profile_options.h).
 #include "moehill/cli/profile_options.h"
 
 #include <fmt/format.h>
@@ -10,7 +11,7 @@
 namespace moehill {
 namespace {
 
-// The pipelined path of expert parallelism.
+// This is the path that stands for expert parallelism in the comparison.
 constexpr Spread kFusedPath = Spread::fused;
 
 void declare_problem(OptionSet& set, ProfileOptions& o) {
@@ -45,6 +46,7 @@ void declare_measuring(OptionSet& set, ProfileOptions& o) {
              "one record per line; - is standard output, the table then goes to standard error");
 }
 
+// Throws InputError for options that have no effect here.
 void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {
   const auto refuse = [](bool broken, const std::string& option, const std::string& got,
                          const std::string& remedy) {
@@ -63,10 +65,14 @@ void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {
          "leave --topk out");
 }
 
+// Returns the point of one path: `base` with the router in the step, and the backend and order that the path
+// stands for.
 Point path_point(const ProfileOptions& o, const Point& base, ProfilePath path) {
   Point point = base;
   BlockOptions& block = point.config.block;
   block.route_in_step = true;
+  // There is no --router here: all paths route by softmax, and --renormalize-topk says if gate values add up
+  // to 1.
   RouterRule& router = point.config.shape.router;
   router.score = RouterScore::softmax;
   router.normalized = block.renormalize_topk;

@@ -1,4 +1,7 @@
-// `moehill replay published`: published tables of expert parallelism by the model.
+// `moehill replay published` prints published figures of expert parallelism on clusters beside what the model
+// predicts for them (moehill/predict/replay_tables.h has the tables and their sources).
+//
+//     moehill replay published --table deepep-normal
 #include <fmt/format.h>
 
 #include "moehill/base/error.h"

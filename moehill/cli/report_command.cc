@@ -1,4 +1,8 @@
-// `moehill report`: the results of a database as one HTML page, or in a form that other programs read.
+// `moehill report` writes the results of a database as one HTML page, or in a form that other programs read.
+// The forms are made by moehill/report/exports.h and html_page() (moehill/report/page.h).
+//
+//     moehill report --db moehill.sqlite -o report.html
+//     moehill report --format junit --db moehill.sqlite -o results.xml
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -21,6 +25,7 @@ constexpr auto words(Format) {
   return std::array{"html", "csv", "jsonl", "markdown", "verdicts", "google-benchmark", "junit"};
 }
 
+// ReportOptions is what the command line fills.
 struct ReportOptions {
   std::string database, output, published;
   Format format = Format::html;
@@ -42,6 +47,7 @@ OptionSet report_option_set(ReportOptions& o) {
   return set;
 }
 
+// Returns the whole output as a text.
 std::string render(const ReportOptions& o, Store& store) {
   if (o.format == Format::jsonl) return export_json_lines(store);
   if (o.format == Format::html) return html_page(page_data(store, read_published(o.published)));

@@ -1,4 +1,9 @@
-// `moehill roofline`: what bounds a step, stage by stage, for a shape or for records of runs.
+// `moehill roofline` says what bounds each stage of a step: compute, memory, links, imbalance or overhead. It
+// does so for a shape that is given by options, or for records of runs, whose measured times then stand
+// beside the bounds (moehill/model/roofline.h).
+//
+//     moehill bench --tokens 1024 --stage-timing --json run.jsonl
+//     moehill roofline --record run.jsonl
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -19,13 +24,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// RooflineOptions is what the command line fills.
 struct RooflineOptions {
   PredictOptions point;
   std::string record;
   double time_s = 0, comm_s = 0;
 };
 
-// Measured seconds are those of one step, and communication is a part of them.
+// Throws InputError for measured seconds that belong to no single step, or that contradict each other.
 void refuse_useless_times(const RooflineOptions& o) {
   const std::vector<ParallelMode>& modes = o.point.bench.modes;
   if ((o.time_s > 0 || o.comm_s > 0) && modes.size() > 1)
@@ -57,6 +63,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
              "one line a step; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
   resolve_point(set, o.point);
+  // A record names its own shape and spread, so options for these would have no effect.
   if (!o.record.empty()) {
     for (const std::string& name : set.names()) {
       const bool used = name == "--record" || name == "--hardware" || name == "--probe" || name == "--json";
@@ -68,6 +75,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
   return true;
 }
 
+// Returns one step for each mode that was asked for, as if it had been recorded.
 std::vector<RecordedStep> steps_of_options(const RooflineOptions& o, const Hardware& hardware) {
   std::vector<RecordedStep> steps;
   for (const ParallelMode mode : o.point.bench.modes) {
@@ -101,7 +109,8 @@ std::string stage_table(const Roofline& r) {
                       rows);
 }
 
-// Gives the communication as the logbook counts it, and by a better definition.
+// Returns the bytes of communication counted in two ways: as the reference logbook counts them (tensor size),
+// and by the plan, that is by what the busiest device really sends.
 std::string communication_lines(const RecordedStep& step, const Roofline& r, const Hardware& h) {
   const RunConfig& c = step.config;
   if (c.num_devices == 1) return "";
@@ -123,6 +132,7 @@ std::string communication_lines(const RecordedStep& step, const Roofline& r, con
   if (comm_s > 0)
     text += fmt::format("; over the {:.3f} ms in communication {:.2f} GB/s", 1e3 * comm_s,
                         r.sent_bytes / comm_s / 1e9);
+  // Without seconds of communication only a bound can be told: bytes over the whole step are not a bandwidth.
   else if (step.time_s > 0)
     text +=
         fmt::format(", {:.1f} % of the step: the bandwidth over the whole step is no property of the links",
@@ -142,7 +152,8 @@ Json to_json(const StageBound& b) {
           {"achieved", b.measured_s > 0 ? Json(b.achieved()) : Json(nullptr)}};
 }
 
-// Figures that were measured beside the step replace the hardware's.
+// Replaces the hardware's peak and bandwidth by those that were measured beside the step, which are of the
+// same machine at the same time.
 void use_measured(const RecordedStep& step, double all_units, Hardware& h) {
   if (step.peak_flops > 0) {
     h.peak_f32 = h.peak_bf16 = step.peak_flops / all_units;
@@ -163,11 +174,13 @@ int roofline_command(const std::vector<std::string>& args) {
       options.record.empty() ? steps_of_options(options, chosen.hardware) : steps_of_records(options.record);
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n", lines;
   for (const RecordedStep& step : steps) {
+    // Each step may bring figures of its own, so the hardware is copied.
     Hardware h = chosen.hardware;
     const int units = step.config.threads_per_device;
     const double all_units = static_cast<double>(units) * step.config.num_devices;
     use_measured(step, all_units, h);
     const DType dtype = step.config.shape.dtype;
+    // Exact counts of the plan give the work and the bytes of each stage.
     const PlanCounts counts = plan_counts(step.config, step.routing);
     const Roofline r = roofline(work_problem(step.config), counts, h, units, step.stages, step.time_s);
     text += fmt::format("{} on {}, {}\n{}{}{}\n", step.label, h.name,

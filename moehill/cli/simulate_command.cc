@@ -1,4 +1,8 @@
-// `moehill simulate`: a step on a cluster that is not here.
+// `moehill simulate` predicts a step on a cluster that is not here, by simulating the messages of a real
+// routing in SimGrid (moehill/simulation). It can compare paths, scale the number of devices, and check
+// itself against runs.
+//
+//     moehill simulate --devices 256 --preset deepseek-v3 --tokens-per-device 4096 --compare-paths
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,11 +21,14 @@
 namespace moehill {
 namespace {
 
-// Returns the largest first, so that tokens are routed once.
+// Returns the numbers of devices to simulate, the largest first: its tokens are routed once, and smaller
+// sizes use a part of them.
 std::vector<int> sizes_of(const SimulateOptions& o) {
   std::vector<int> sizes = {static_cast<int>(o.devices)};
   if (o.scaling == Scaling::none) return sizes;
-  const int least = o.distribution.kind == Distribution::hot_device ? 2 : 1;  // one device has all the load
+  const int least = o.distribution.kind == Distribution::hot_device
+                        ? 2
+                        : 1;  // alone, the hot device would simply have all the load
   int size = 1;
   while (2 * size < o.devices) size *= 2;
   for (; size >= least; size /= 2) {
@@ -30,6 +37,7 @@ std::vector<int> sizes_of(const SimulateOptions& o) {
   return sizes;
 }
 
+// Throws InputError if one of the sizes cannot be simulated, before the first one is.
 void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware) {
   for (const int size : sizes_of(o)) {
     make_cluster(hardware, size, o.shape.dtype);
@@ -43,15 +51,19 @@ void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware)
   }
 }
 
+// Simulates all sizes and paths and shows progress.
 std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware& hardware) {
   std::vector<SimulatedStep> steps;
   RoutingSource source(o);
   const int64_t most_tokens = o.tokens_at(o.devices);
+  // The estimate of the remaining time assumes that a step costs in proportion to its messages, which grow
+  // with the square of the devices.
   const auto messages = [](int size) { return static_cast<double>(size) * size; };
   const std::vector<int> sizes = sizes_of(o);
   double total = 0;
   for (const int size : sizes) total += messages(size) * static_cast<double>(o.paths().size());
-  std::optional<Pace> pace;  // of the paths, once the tokens of the first size are routed
+  std::optional<Pace>
+      pace;  // starts when the tokens of the first size are routed, since routing is not part of the estimate
   for (const int size : sizes) {
     show_progress(fmt::format("routing {} tokens", o.tokens_at(size)));
     const Routing& routing = source.route(o.tokens_at(size), most_tokens, size);
@@ -67,6 +79,7 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
     }
   }
   show_progress("");
+  // Tables grow from small to large, although the largest was simulated first.
   if (o.scaling != Scaling::none) std::reverse(steps.begin(), steps.end());
   if (o.compare_paths) {
     std::stable_sort(steps.begin(), steps.end(), [](const SimulatedStep& a, const SimulatedStep& b) {
@@ -104,6 +117,7 @@ int simulate_command(const std::vector<std::string>& args) {
     fmt::print("{}", simulated_runs_report(runs, hardware));
     return kExitDone;
   }
+  // Everything that can be refused is refused here, because routing millions of tokens takes minutes.
   refuse_impossible_sizes(*options, hardware);
   refuse_impossible_messages(*options, hardware);
   require_writable_json(options->json);

@@ -1,3 +1,4 @@
+// Options of `moehill simulate` (simulate_options.h).
 #include "moehill/cli/simulate_options.h"
 
 #include <limits>
@@ -60,7 +61,7 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   return set;
 }
 
-// Refuses options of the shape where the runs to compare with have a shape already.
+// Throws InputError for options of the shape if there are runs to compare with, since these have a shape.
 void refuse_shape_of_runs(const OptionSet& set, const SimulateOptions& o) {
   if (o.validate > 0 && !o.record.empty())
     throw input_error("--validate", "it beside --record", "one of the two", "leave one out");
@@ -94,6 +95,7 @@ void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
                       fmt::format("1 to {}, the number of experts", o.shape.experts),
                       fmt::format("use --topk {}", o.shape.experts));
   }
+  // Assignments are numbered in 32 bits.
   const double assignments = static_cast<double>(o.tokens_at(o.devices)) * static_cast<double>(o.shape.topk);
   if (assignments > static_cast<double>(kMaxDim)) {
     throw input_error("tokens * topk", fmt::format("{:.4g}", assignments), fmt::format("at most {}", kMaxDim),
@@ -109,7 +111,8 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   if (!set.parse(args)) return std::nullopt;
   if (const auto block = chosen_model(o.preset)) {
     take_shape(set, *block, o.shape);
-    // Its groups are of its own number of experts.
+    // A preset's router has groups that divide the preset's number of experts, so it fits only while that is
+    // kept.
     if (!set.given("--experts") && !set.given("--topk")) o.shape.router = block->shape.router;
   }
   if (o.validate > 0 || !o.record.empty()) {

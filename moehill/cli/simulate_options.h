@@ -1,4 +1,8 @@
-// The options of `moehill simulate`, declared once.
+// The options of `moehill simulate`, each declared once; SimulateOptions is in
+// moehill/predict/simulate_options.h.
+//
+//     const auto options = parse_simulate_options({"--devices", "64", "--topk", "8"});
+//     options->tokens_at(64);   // tokens of a step on 64 devices
 #pragma once
 
 #include <optional>
@@ -9,7 +13,7 @@
 
 namespace moehill {
 
-// Returns nothing when help was printed. Throws InputError.
+// Parses the options. Returns nothing if help was printed. Throws InputError for contradictions.
 std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::string>& args);
 
 }  // namespace moehill

@@ -1,4 +1,9 @@
-// `moehill sweep`: an experiment file planned, run round by round, and stored; resumed by default.
+// `moehill sweep` plans the points of an experiment file, runs them round by round, each in a process of its
+// own, and stores every result. Started again, it goes on where it was. Planning and running are make_plan()
+// and run_sweep() (moehill/experiments).
+//
+//     moehill sweep experiments/reference/ep_vs_none.toml --dry-run
+//     moehill sweep experiments/reference/ep_vs_none.toml --budget 5m --db book.sqlite
 #include <fmt/format.h>
 
 #include <unistd.h>
@@ -22,6 +27,7 @@
 namespace moehill {
 namespace {
 
+// SweepOptions is what the command line fills.
 struct SweepOptions {
   std::string file, database;
   SizingRequest sizing;
@@ -72,10 +78,12 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
   return options;
 }
 
+// Returns the command that goes on with this sweep, to print after an interruption.
 std::string resuming_line(const SweepOptions& o, const std::string& database) {
   return "moehill sweep " + shell_word(o.file) + " --db " + shell_word(database) + sizing_options(o.sizing);
 }
 
+// Prints the summary of the sweep and what to do next. Returns the exit status.
 int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, const SweepOutcome& outcome) {
   show_progress("");
   for (const ExperimentView& view : load_views(store, {})) {
@@ -99,7 +107,7 @@ int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, con
 
 int sweep_command(const std::vector<std::string>& args) {
   const std::optional<SweepOptions> options = parse_sweep_options(args);
-  setenv("MOEHILL_TUNED", "off", 1);  // a point is its options, not what somebody tuned meanwhile
+  setenv("MOEHILL_TUNED", "off", 1);  // each point is its options only, so a tuned table must not change it
   if (!options) return kExitDone;
   if (options->print_template) {
     fmt::print("{}", experiment_template());
@@ -127,6 +135,7 @@ int sweep_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   Store store = Store::open_or_create(database);
+  // The estimate is for people who decide now if they wait.
   warn_if_busy(environment.topology.num_cores);
   tell(estimate_words(plan.predicted_seconds(),
                       fmt::format("{} points x {} rounds", plan.points.size(), plan.experiment.rounds)));

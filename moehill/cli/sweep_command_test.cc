@@ -1,4 +1,5 @@
-// The program sweeping: an experiment of four tiny points from its file to its rows, and what it refuses.
+// Tests of `moehill sweep`: an experiment of four tiny points, from its file to its rows, and what is
+// refused.
 #include <array>
 
 #include "moehill/cli/command_fixture.h"

@@ -1,3 +1,4 @@
+// SweepHost of this program: it tells sweeps and climbs about the commands (sweep_host.h).
 #include "moehill/cli/sweep_host.h"
 
 #include <algorithm>
@@ -15,15 +16,16 @@
 namespace moehill {
 namespace {
 
-// A path that the run chooses by itself stays `auto` here: which one it takes depends on a probe that may
-// change.
+// Returns the options of a point as they are stored. A path that the run chooses itself stays `auto`, because
+// the choice depends on a probe that may change.
 StoredJson point_options(const BenchOptions& options, const Point& point) {
   StoredJson config = json_of(recorded_config(options, point));
   if (!options.ep_path && is_ep(point.config.spread)) config["ep_path"] = "auto";
   return config;
 }
 
-// One point's config; of several the options that they share, and under "points" what sets each apart.
+// Returns the options of one point. For several, it returns the options that they share, and under "points"
+// those in which each differs.
 StoredJson options_json(const BenchOptions& options, const std::vector<Point>& points) {
   StoredJson shared = point_options(options, points[0]);
   if (points.size() == 1) return shared;
@@ -32,6 +34,7 @@ StoredJson options_json(const BenchOptions& options, const std::vector<Point>& p
     all.push_back(point_options(options, point));
     if (point.path != ProfilePath::none) all.back()["path"] = name_of(point.path);
   }
+  // The loop erases from `shared`, so it goes over a copy.
   const StoredJson first = shared;
   for (const auto& [name, value] : first.items()) {
     const auto agrees = [&, key = name, &expected = value](const StoredJson& one) {
@@ -48,12 +51,14 @@ StoredJson options_json(const BenchOptions& options, const std::vector<Point>& p
 
 // Options as parse_*_options() returned them.
 template <typename Options>
+// Returns the options that parse_*_options() returned. There are none if it printed help, which is refused
+// here.
 Options required(const std::optional<Options>& options) {
   if (!options) throw input_error("--help", "it in an experiment", "options of a run", "leave it out");
   return *options;
 }
 
-// Fills in what a launcher will add, which is known beforehand: one device a process.
+// Fills in what the launcher will add later and is known beforehand: one device for each process.
 void adopt_sweep(BenchOptions& options, bool launched) {
   if (options.tokens_auto) {
     throw input_error("--tokens", "auto", "a number, so that a point says what it is",
@@ -63,12 +68,14 @@ void adopt_sweep(BenchOptions& options, bool launched) {
   if (!launched) adopt_job(Job(), options.mesh, options.devices, options.threads_per_device);
 }
 
+// Returns what a sweep needs to know of a point before it runs: its stored options, predicted seconds and
+// bytes.
 ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Point>& points, int num_cores,
                              RunPredictor& predictor) {
   ResolvedPoint resolved;
   resolved.options = options_json(options, points);
   resolved.tokens = options.shape.tokens;
-  // The devices are those of every parallel mode, since one device takes the cores of all of them.
+  // `--parallel-mode none` uses the cores of all devices, so the devices are counted for every mode.
   resolved.devices = resolve_layout(options, num_cores).num_devices;
   const std::vector<Point> arms = with_ablations(points, options.ablations);
   resolved.seconds = predictor.run_seconds(options, arms);
@@ -81,7 +88,7 @@ ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Poin
   return resolved;
 }
 
-// Resolves the arguments as the command itself does.
+// Resolves the arguments in the same way as the command itself.
 ResolvedPoint resolve_command(SweptCommand command, bool launched, const std::vector<std::string>& arguments,
                               int num_cores, RunPredictor& predictor) {
   if (command == SweptCommand::profile) {
@@ -111,7 +118,8 @@ std::vector<std::string> sweep_option_names(SweptCommand command) {
 SweepHost make_sweep_host(const Environment& environment, const RunPredictor& predictor) {
   const int num_cores = environment.topology.num_cores;
   SweepHost host;
-  // Shared, since it remembers a routing and functions are copied.
+  // The predictor remembers the last routing. Copies of the function must share it, or each would route
+  // again.
   const auto own = std::make_shared<RunPredictor>(predictor);
   host.prediction_source = own->source();
   host.resolve = [num_cores, own](SweptCommand command, bool launched,
@@ -123,7 +131,7 @@ SweepHost make_sweep_host(const Environment& environment, const RunPredictor& pr
   host.machine =
       environment.topology.cpu_model + ", " + std::to_string(num_cores) + " cores, " + environment.kernel;
   host.provenance = json_of(recorded_environment(environment));
-  host.provenance.erase("load_average");  // every record has its own
+  host.provenance.erase("load_average");  // each record has its own load average
   host.provenance["host"] = this_process().host;
   host.provenance["pinning"] = environment.topology.core_cpus;
   return host;

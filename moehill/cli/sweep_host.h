@@ -1,4 +1,8 @@
-// Sweep host: this program's commands as a sweep sees them: option names, resolution, prediction, provenance.
+// SweepHost for this program: how a sweep learns the names of options, resolves a point, predicts its time
+// and names the build. The room experiments knows no commands; it calls these functions.
+//
+//     const SweepHost host = make_sweep_host(environment, RunPredictor(probed_hardware(environment), speed));
+//     const SweepPlan plan = make_plan(read_experiment("ep_vs_none.toml", sweep_option_names), host, sizing);
 #pragma once
 
 #include <string>
@@ -10,10 +14,10 @@
 
 namespace moehill {
 
-// Names of a command's options with _ for -, as an experiment file writes them; none for a command
-// that no sweep can run.
+// Returns the names of a command's options with _ for -, as an experiment file writes them.
 std::vector<std::string> sweep_option_names(SweptCommand command);
 
+// Returns the host. `predictor` is copied.
 SweepHost make_sweep_host(const Environment& environment, const RunPredictor& predictor);
 
 }  // namespace moehill

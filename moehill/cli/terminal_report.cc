@@ -1,3 +1,5 @@
+// Texts of the terminal's report (terminal_report.h). Functions that end in _lines or _table return text;
+// none of them prints.
 #include "moehill/cli/terminal_report.h"
 
 #include <fmt/format.h>
@@ -17,7 +19,7 @@ struct Unit {
   const char* name;
 };
 
-// TF/s where any point reaches one, GF/s else.
+// Returns TF/s if any point reaches one, else GF/s, so that a column has one unit.
 Unit throughput_unit(const std::vector<PointResult>& points) {
   const bool tera = std::any_of(points.begin(), points.end(), [](const PointResult& p) {
     return p.trusted() && model_flops_per_s(p) >= 1e12;
@@ -46,7 +48,7 @@ std::vector<std::string> result_row(const PointResult& result, const Unit& unit)
   return row;
 }
 
-// tokens/s less what the capacity dropped, where it dropped anything.
+// Adds a column with tokens/s minus what the capacity dropped, if anything was dropped.
 void add_drop_adjusted(const std::vector<PointResult>& points, std::vector<std::string>& header,
                        std::vector<std::vector<std::string>>& rows) {
   if (std::none_of(points.begin(), points.end(), [](const PointResult& p) { return p.num_dropped > 0; }))
@@ -58,7 +60,8 @@ void add_drop_adjusted(const std::vector<PointResult>& points, std::vector<std::
   }
 }
 
-// The verdicts' own ratios, since those of the medians may differ from them.
+// Adds the ratios of the verdicts. They are taken round by round, so they may differ from the ratio of the
+// medians in the table.
 void add_ratios(const std::vector<Comparison>& comparisons, std::vector<std::string>& header,
                 std::vector<std::vector<std::string>>& rows) {
   if (comparisons.empty()) return;
@@ -78,7 +81,7 @@ std::string device_lines(const StageSeconds& stages) {
   return text + "\n";
 }
 
-// The largest waits, as many as explain most of them.
+// Returns a table of the largest waits: which device waits, in which stage, and for whom.
 std::string wait_lines(const StageSeconds& stages) {
   constexpr size_t kShown = 6;
   if (stages.waits.empty()) return "";
@@ -118,6 +121,7 @@ std::string stage_table(const PointResult& result) {
          device_lines(stages) + wait_lines(stages);
 }
 
+// Returns the verdict on one pair as a sentence with its figures.
 std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>& points) {
   const PointResult &none = points[c.none], &ep = points[c.ep];
   const RunConfig& config = ep.point.config;
@@ -145,7 +149,7 @@ std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>
   return "";
 }
 
-// Gives both peaks with their instructions, beside the target that the kernels are compiled for.
+// Returns both measured peaks with their instructions, beside the target that the kernels were compiled for.
 std::string peak_lines(const PointResult& result, const std::string& kernels) {
   const InstructionPeak& own = result.peak();
   if (own.best <= 0) return "";
@@ -159,6 +163,7 @@ std::string peak_lines(const PointResult& result, const std::string& kernels) {
       text_of("bf16", result.peaks.bf16), text_of("f32", result.peaks.f32),
       config.num_devices * config.threads_per_device, kernels, result.peaks.read.median / 1e9,
       result.peaks.read.min / 1e9, result.peaks.read.max / 1e9);
+  // A burst far below the best one means that the cores were not all free while it ran.
   if (own.typical < kPeakShare * own.best)
     text += fmt::format(
         "disturbed: half of the peak's bursts gave {:.1f} GF/s or less; other work takes part of the cores\n",
@@ -166,7 +171,8 @@ std::string peak_lines(const PointResult& result, const std::string& kernels) {
   return text;
 }
 
-// Says how loads are spread where a routing promises nothing and is not the usual one either.
+// Returns a line on how the loads are spread, for a routing that promises nothing about it and is not one of
+// the usual ones.
 std::string balance_line(const PointResult& point) {
   const DistributionOptions& distribution = point.point.distribution;
   const bool usual = distribution.kind == Distribution::random || distribution.kind == Distribution::runs;
@@ -180,7 +186,7 @@ std::string balance_line(const PointResult& point) {
   return text + "\n";
 }
 
-// Describes what the capacity dropped and moved, and how large buffers have to be.
+// Returns a line on what the capacity dropped and moved, and how large buffers have to be.
 std::string capacity_line(const PointResult& point) {
   const Capacity& capacity = point.point.config.block.capacity;
   if (capacity.policy == CapacityPolicy::none) return "";
@@ -285,7 +291,8 @@ std::string prediction_lines(const CommandResult& result) {
   return text;
 }
 
-// The lines say what the verdict `passed` rests on, once for all points of which the same was compared.
+// Returns what the verdict `passed` rests on. Points that were compared in the same way share a line, which
+// shows the worst of them.
 std::string passed_lines(const CommandResult& result) {
   std::map<std::string, const CheckResult*> worst_of;
   for (const PointResult& point : result.points) {

@@ -1,5 +1,9 @@
 // The report of `moehill bench` on the terminal: the table of points, their stages, and the verdicts in
-// words.
+// words. The functions return text and print nothing; the caller chooses the stream. Records for programs are
+// made elsewhere (moehill/report).
+//
+//     const uint32_t seed = options.seed;
+//     fmt::print("{}", result_table(command, seed) + stage_tables(command) + verdict_lines(command, seed));
 #pragma once
 
 #include <string>
@@ -12,30 +16,33 @@ namespace moehill {
 
 // Shape, cores and predicted memory, before anything runs.
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
+                             // Returns shape, cores and predicted memory, to print before anything runs.
                              const std::vector<double>& predicted_bytes);
 
-// One line a point: median milliseconds with interval, FLOP/s, tokens/s, share of the measured peak, check,
-// and beside a none the ratio of speed that verdict_lines() judges.
+// Returns a table with one line for each point: median milliseconds with interval, FLOP/s, tokens/s, share of
+// the measured peak, and the check. If there is a `none` to compare with, a column has the ratio of speeds
+// that verdict_lines() judges.
 std::string result_table(const CommandResult& result, uint32_t seed);
 
-// One line for each point whose parts were timed alone; empty without any.
+// Returns one line for each point whose parts were also timed alone; "" if there is none.
 std::string overlap_lines(const CommandResult& result);
 
-// One line for each skewed distribution or trace: its promise or its balance, and what it gave; empty for
-// random and runs.
+// Returns one line for each skewed distribution or trace: what was asked for or how balanced it is, and what
+// came out. Returns "" for `random` and `runs`.
 std::string routing_lines(const CommandResult& result);
 
-// A table for each point: seconds and shares of its stages on the slowest device. Empty unless stages were
-// timed.
+// Returns a table for each point with seconds and shares of its stages on the slowest device; "" if stages
+// were not timed.
 std::string stage_tables(const CommandResult& result);
 
-// One sentence for every pair of a none and the ep that differs from it in nothing else.
+// Returns one sentence for each pair of a `none` point and an `ep` point that differ in nothing else.
 std::string verdict_lines(const CommandResult& result, uint32_t seed);
 
-// The predicted beside the measured time of the points that have both.
+// Returns the predicted beside the measured time, for the points that have both.
 std::string prediction_lines(const CommandResult& result);
 
-// Says why points have failed or are mistrusted, one sentence each.
+// Returns one sentence for each point that failed or is mistrusted, and what the passed ones were compared
+// with.
 std::string check_lines(const CommandResult& result);
 
 }  // namespace moehill

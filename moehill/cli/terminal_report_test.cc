@@ -67,7 +67,7 @@ TEST(TerminalReport, TableAndVerdict) {
   EXPECT_NE(stage_tables(command).find("w2_grad"), std::string::npos);
 }
 
-// On one device `ep` still makes sums over devices, and `none` has none to make.
+// On one device `ep` still makes its sums over devices; `none` has none to make.
 TEST(TerminalReport, EpOnOneDeviceIsJudgedLikeAnyOther) {
   CommandResult command = made_up_command();
   PointResult& ep = command.points[1];
@@ -77,7 +77,7 @@ TEST(TerminalReport, EpOnOneDeviceIsJudgedLikeAnyOther) {
   EXPECT_NE(verdict_lines(command, 0).find("slower by 50.0 %"), std::string::npos);
 }
 
-// Steps of 0.2 ms: ep is the faster in three rounds of five, and the slower by its median.
+// Steps take 0.2 ms. By rounds ep is faster in three of five, but by the medians it is slower.
 TEST(TerminalReport, TableAndVerdictHaveOneRatioAndSayWhereTheMediansDiffer) {
   CommandResult command = made_up_command();
   command.points[0].samples = {2.00e-4, 2.02e-4, 2.04e-4, 2.06e-4, 2.08e-4};

@@ -1,5 +1,5 @@
-// Traces and placements on the command line: saved at two devices and replayed at others, refused with status
-// 2 and nothing left.
+// Tests of traces and placements on the command line: they are saved with two devices and replayed with
+// others, and bad ones are refused with exit status 2, leaving no file behind.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -192,7 +192,7 @@ TEST_F(BalanceCommand, BiasUpdatesBalanceTheLoad) {
   EXPECT_LT(outcomes[2]["expert_max_over_mean"], 1.2);
 }
 
-// The way from a prediction to a measurement: saved, and placed by it.
+// From a prediction to a measurement: a placement is saved by balance and used by bench.
 TEST_F(BalanceCommand, WhatItSavesIsPlacedByBench) {
   const std::string shape =
       "--tokens 64 --hidden 32 --mlp-dim 24 --experts 12 --topk 3 --shared-expert-dim 0 --devices 2 "
@@ -237,7 +237,7 @@ TEST_F(BalanceCommand, RefusesATraceOfFitInItsName) {
   }
 }
 
-// A preset's router chooses nothing where a trace has the choices.
+// The router of a preset is not used if a trace already has the choices.
 TEST_F(BalanceCommand, NamesExpertFormAndRouter) {
   const auto line = [&] {
     return nlohmann::json::parse(read("r.jsonl").substr(0, read("r.jsonl").find('\n')));

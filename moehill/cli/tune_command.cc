@@ -1,4 +1,7 @@
-// `moehill tune`: block sizes for a problem, measured in turn and kept in a table that later runs look into.
+// `moehill tune` measures block sizes of the grouped GEMM for a problem, in turn, and keeps the best in a
+// table that later runs look into (moehill/tune/tuned_table.h).
+//
+//     moehill tune --preset olmoe-1b-7b --tokens 256 --bench-pass forward --budget 30s
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,8 +25,9 @@
 namespace moehill {
 namespace {
 
-constexpr int kMostOthers = 12;
-constexpr double kGuessedFraction = 0.7;  // of the peak, for the length of a step before any is known
+constexpr int kMostOthers = 12;  // candidates besides the default
+constexpr double kGuessedFraction =
+    0.7;  // of the peak; it estimates the length of a step before one was timed
 
 std::vector<Point> points_of(const Point& base, const std::vector<BlockSizes>& sets) {
   std::vector<Point> points;
@@ -47,13 +51,14 @@ std::vector<BlockSizes> candidates_of(const TuneOptions& options, const Point& b
   return block_candidates(problem, kMostOthers);
 }
 
-// Those that fit into memory beside one another, the default first.
+// Drops the last sets until all fit into memory beside one another. The default is first, so it stays.
 void fit_memory(const Point& base, std::vector<BlockSizes>& sets) {
   const double usable = 0.9 * static_cast<double>(available_memory_bytes());
   while (sets.size() > 2 && total_bytes(predict_points_memory(points_of(base, sets))) > usable)
     sets.pop_back();
 }
 
+// Returns the estimated seconds of a step, from the peak and a usual share of it. It only sizes the budget.
 double guessed_step_seconds(const Point& base, Yardstick& yardstick) {
   const int num_threads = base.config.num_devices * base.config.threads_per_device;
   yardstick.watch({num_threads});
@@ -99,12 +104,14 @@ std::string outcome_line(const TunerResult& result) {
                      interval_text(result.gain.interval, "{:.3f}"), result.gain.n);
 }
 
+// ProblemTuner tunes one problem after the other with the same options and threads.
 class ProblemTuner {
  public:
   ProblemTuner(const TuneOptions& options, const Environment& environment, Yardstick& yardstick)
       : options_(options), environment_(environment), yardstick_(yardstick) {}
 
-  // False if the default's own check failed, which then says why.
+  // Tunes one point and keeps the winner. Returns false if the check failed even with the default blocks; the
+  // reason was then printed.
   bool run(const Point& base) {
     std::vector<BlockSizes> sets = candidates_of(options_, base, environment_.topology);
     fit_memory(base, sets);
@@ -128,7 +135,8 @@ class ProblemTuner {
   }
 
  private:
-  // Each phase makes its runs anew, so each checks every set.
+  // Measures the sets and returns the samples of each. Each phase makes new runs, so each phase checks every
+  // set.
   std::vector<std::vector<double>> measure(const Point& base, const std::vector<BlockSizes>& sets,
                                            int64_t rounds) {
     BenchOptions bench = options_.bench;
@@ -168,7 +176,7 @@ int tune_command(const std::vector<std::string>& args) {
   ProblemTuner tuner(*options, environment, yardstick);
   if (tuner.path().empty())
     throw input_error("--table", "no home folder to keep it in", "a file", "name one by --table");
-  read_tuned(tuner.path());  // refuses what is no table before anything runs
+  read_tuned(tuner.path());  // refuses a file that is no table, before anything runs
   say(options->bench, {}, predict_points(options->bench, environment, points).text);
   int status = kExitDone;
   for (const Point& point : points) {

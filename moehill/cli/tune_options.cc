@@ -1,3 +1,4 @@
+// Options of `moehill tune` (tune_options.h).
 #include "moehill/cli/tune_options.h"
 
 #include "moehill/base/error.h"
@@ -9,6 +10,8 @@
 namespace moehill {
 namespace {
 
+// Parses "bt=64;bf=1024" into sets of block sizes; the default comes first, since all others are compared
+// with it.
 std::vector<BlockSizes> parse_candidates(const std::string& text) {
   std::vector<BlockSizes> candidates = {BlockSizes{}};
   for (const std::string& set : split(text, ';')) {

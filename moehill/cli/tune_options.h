@@ -1,4 +1,7 @@
-// The options of `moehill tune`.
+// The options of `moehill tune`: the problem's options are those of bench, of which it takes only some.
+//
+//     const auto options = parse_tune_options({"--tokens", "256", "--candidates", "bt=64;bf=1024"});
+//     options->candidates.size();   // 3, with the default
 #pragma once
 
 #include <optional>
@@ -7,14 +10,15 @@
 
 namespace moehill {
 
+// TuneOptions is what the command line fills.
 struct TuneOptions {
   BenchOptions bench;
-  double budget_s = 60;
-  std::vector<BlockSizes> candidates;  // empty: by the model of the caches
-  std::string table;                   // empty: the user's
+  double budget_s = 60;                // seconds of timed steps, for each problem
+  std::vector<BlockSizes> candidates;  // empty: chosen by the model of the caches
+  std::string table;                   // empty: the user's own table
 };
 
-// Returns nothing when help was printed.
+// Returns nothing if help was printed. Throws InputError for contradictions.
 std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& args);
 
 }  // namespace moehill

@@ -34,7 +34,7 @@ struct Case {
   std::string options;
 };
 
-// The program dumps the gate that was written, [M][H] an expert, as W1, [E][H][M].
+// The program dumps the gate, which was written as [M][H] for each expert, as W1 with [E][H][M].
 void expect_dumped(const fs::path& dump, const Model& model, const ModelShape& s) {
   const std::vector<float> w1 = npy_values(dump / "w1.npy"), w2 = npy_values(dump / "w2.npy");
   ASSERT_EQ(std::ssize(w1), s.experts * s.hidden * s.mlp_dim);

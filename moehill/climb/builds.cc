@@ -1,3 +1,4 @@
+// Implementation of climb/builds.h.
 #include "moehill/climb/builds.h"
 
 #include <fmt/format.h>
@@ -12,8 +13,8 @@
 namespace moehill {
 namespace {
 
-// Options of a record that say how the block is computed and not which: their defaults may change from build
-// to build.
+// Options of a record that say how the block is computed, and not which block: their defaults may change from
+// build to build.
 constexpr const char* kChoices[] = {
     "preset",  "impl",       "backend",          "routing_pack_strategy", "shared_fused", "blocks",
     "ep_path", "ring_split", "shared_placement", "expert_by_expert",      "warmup"};
@@ -22,7 +23,7 @@ bool is_choice(const std::string& option) {
   return std::find(std::begin(kChoices), std::end(kChoices), option) != std::end(kChoices);
 }
 
-// FLOPs of the model in a step, in units of 1e12.
+// Returns the FLOPs of the model in a step, in units of 1e12.
 double work_of(const StoredJson& record) {
   return record.at("tflops").get<double>() * record.at("time_s").at("median").get<double>();
 }
@@ -40,7 +41,7 @@ std::string build_of(const StoredJson& record) {
   return env.value("build", "of unknown name");
 }
 
-// The first round says whether both builds measure the same thing.
+// The first round tells whether both builds measure the same thing.
 void refuse_other_problems(const Turns& turns) {
   if (turns.rounds() == 0) return;
   const std::vector<StoredJson>&other = turns.records[0][0], &own = turns.records[1][0];
@@ -54,6 +55,7 @@ void refuse_other_problems(const Turns& turns) {
 }  // namespace
 
 MatchedPair compare_samples(const std::string& label, const BuildSamples& samples) {
+  // Other work only slows a run down, so the faster of two runs is nearer to the truth.
   const auto faster = [](std::vector<double> a, const std::vector<double>& b) {
     for (size_t i = 0; i < a.size(); ++i) a[i] = std::min(a[i], b[i]);
     return a;
@@ -100,6 +102,7 @@ BuildsComparison compare_builds(const std::string& other, const std::vector<std:
   checked.after_round = [&](const Turns& turns) {
     if (turns.rounds() == 1) refuse_other_problems(turns);
   };
+  // The order of the commands keeps the two runs of a build apart in time.
   const Turns turns = run_in_turn({{"the other build", of_other},
                                    {"this build", of_own},
                                    {"this build again", of_own},

@@ -1,7 +1,10 @@
-// Two builds of the program on the same points: each round runs both of them twice, each time in a process of
-// its own. The two runs of one build give the noise floor of the same hour; the figure is this build's speed
-// over that of the other one, the faster run of each in a round, since other work on the machine only ever
-// slows a run.
+// Builds compares two builds of the program on the same points. Each round runs both of them twice, each time
+// in a process of its own. The two runs of one build give the noise floor of the same hour. The figure is
+// this build's speed over that of the other one, from the faster run of each in a round, because other work
+// on the machine can only slow a run down.
+//
+//     const BuildsComparison c = compare_builds("old/moehill", {"--topk", "8"}, {.rounds = 12});
+//     fmt::print("{}", builds_table(c));
 #pragma once
 
 #include <string>
@@ -12,33 +15,36 @@
 
 namespace moehill {
 
-// Fewer rounds have no noise floor, and a gate needs one.
+// With fewer rounds there is no noise floor, and a gate needs one.
 inline constexpr int64_t kMinBuildRounds = kFewRounds, kDefaultBuildRounds = 12;
 
+// BuildsComparison is the outcome.
 struct BuildsComparison {
   std::string other, own;  // what the builds call themselves
-  Matching matching;       // a pair a point, A the other build
+  Matching matching;       // a pair for each point; A is the other build
   int64_t rounds = 0, repeated = 0, disturbed = 0;
   bool interrupted = false;
 };
 
-// Seconds of a point by round.
+// BuildSamples are the seconds of a point by round.
 struct BuildSamples {
   std::vector<double> other, other_again, own, own_again;
 };
 
-// With fewer than kMinBuildRounds rounds there is no floor, with fewer than kMinRounds no interval.
+// Compares the samples. With fewer than kMinBuildRounds rounds there is no floor, and with fewer than
+// kMinRounds no interval.
 MatchedPair compare_samples(const std::string& label, const BuildSamples& samples);
 
-// The options of both records that are the problem, and not a choice of the build how to compute it, have to
-// agree. Throws InputError that names one which does not, by its flag.
+// Compares the options of both records that define the problem and are not a choice of the build. Throws
+// InputError that names one that differs, by its flag.
 void refuse_other_problem(const StoredJson& record_of_other, const StoredJson& record_of_own);
 
-// `arguments`: of `bench`, without --json. After an interruption it has the rounds that were complete.
+// `arguments` are those of `bench`, without --json. After an interruption the result has the rounds that were
+// complete.
 BuildsComparison compare_builds(const std::string& other, const std::vector<std::string>& arguments,
                                 const TurnOptions& options);
 
-// Both builds, a line a pair, and the floor.
+// Returns both builds, a line for each pair, and the floor.
 std::string builds_table(const BuildsComparison& comparison);
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// The gate for two builds: how often it is wrong on samples of known distributions, and what it refuses.
+// Tests of the gate for two builds: how often it is wrong on samples of known distributions, and what it
+// refuses.
 #include "moehill/climb/builds.h"
 
 #include <gtest/gtest.h>
@@ -12,8 +13,8 @@
 namespace moehill {
 namespace {
 
-// Disturbances of a shared machine: noise of each run, a state that lasts over rounds, and single runs beside
-// other work.
+// Disturbances as on a shared machine: noise of each run, a state that lasts over several rounds, and single
+// runs slowed by other work.
 struct BuildsNoise {
   double each = 0.015, drift = 0.03, disturbed = 0.05, by = 0.3;
   bool heavy_tails = false;
@@ -50,7 +51,7 @@ class Machine {
   double state_ = 0;
 };
 
-// Quiet, drifting with a tenth and with a fifth of the runs disturbed, and with heavy tails.
+// Machines: quiet, drifting with a tenth and with a fifth of the runs disturbed, and with heavy tails.
 constexpr BuildsNoise kBuildsMachines[] = {{.drift = 0, .disturbed = 0},
                                {.each = 0.01, .disturbed = 0.1},
                                {.each = 0.01, .disturbed = 0.2},

@@ -1,3 +1,4 @@
+// Implementation of climb/climb_report.h.
 #include "moehill/climb/climb_report.h"
 
 #include <fmt/format.h>
@@ -25,7 +26,7 @@ std::optional<double> bound_share(const MoveArm& arm, const MoveArmResult& resul
   return *arm.resolved.bound_seconds / median_of(result.seconds);
 }
 
-// The arm with the highest end of its interval, among those that did not win.
+// Returns the arm with the highest end of its interval, among those that did not win.
 std::string best_of_others(const ClimbMove& move) {
   size_t best = 0;
   for (size_t i = 1; i < move.arms.size(); ++i)
@@ -60,7 +61,7 @@ std::string total_line(const ClimbOutcome& o) {
       1e3 * median_of(o.first_result.seconds));
 }
 
-// Says how much the moves that adopted nothing could gain at most: the climb gave that up.
+// Says how much the moves that adopted nothing could gain at most, because the climb gave that up.
 std::string rest_line(const ClimbOutcome& o, double worth) {
   double most = 0;
   std::string where;

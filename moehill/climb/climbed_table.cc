@@ -1,3 +1,4 @@
+// Implementation of climb/climbed_table.h.
 #include "moehill/climb/climbed_table.h"
 
 #include <fmt/format.h>

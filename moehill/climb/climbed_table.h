@@ -1,5 +1,8 @@
-// Climbed table: the configurations that `moehill climb` found the fastest, by problem, for one CPU model and
-// one state of the kernels.
+// Climbed table is the configurations that `moehill climb` found to be the fastest, by problem, for one CPU
+// model and one state of the kernels. `bench --climbed` takes them from here.
+//
+//     const ClimbedEntry entry = require_climbed(path, problem_key(resolved), environment);
+//     entry.options["impl"];   // "fast"
 #pragma once
 
 #include <map>
@@ -13,22 +16,25 @@
 
 namespace moehill {
 
+// ClimbedEntry is what was found for one problem.
 struct ClimbedEntry {
-  StoredJson options = StoredJson::object();  // of bench, _ for -; those of the problem are not among them
-  double gain = 1;                            // in speed, over what the climb began with
+  // Options of bench (with _ for -). Those that define the problem are not among them.
+  StoredJson options = StoredJson::object();
+  double gain = 1;  // in speed, over what the climb began with
   std::string cpu, kernels, time_utc;
 };
 using ClimbedTable = std::map<std::string, ClimbedEntry>;  // by problem_key()
 
-// $MOEHILL_CLIMBED, else climbed/CPU.json in the user's data folder; empty where there is no home.
+// Returns $MOEHILL_CLIMBED, or climbed/CPU.json in the user's data folder; empty if there is no home.
 std::string default_climbed_file(const Environment& environment);
 
-// An empty table where there is no such file. Throws InputError for one that is no table.
+// Returns an empty table if there is no such file. Throws InputError for a file that is no table.
 ClimbedTable read_climbed(const std::string& path);
-// Throws std::runtime_error where it cannot be written.
+// Throws std::runtime_error if the file cannot be written.
 void keep_climbed(const std::string& path, const std::string& key, const ClimbedEntry& entry);
 
-// The entry for a problem. Throws InputError where there is none that holds for this CPU and these kernels.
+// Returns the entry of a problem. Throws InputError if there is none that holds for this CPU and these
+// kernels.
 ClimbedEntry require_climbed(const std::string& path, const std::string& key, const Environment& environment);
 
 }  // namespace moehill

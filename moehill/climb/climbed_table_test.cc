@@ -1,4 +1,5 @@
-// The table of winners: kept beside others, and taken only where it holds.
+// Tests of the table of winners: an entry is kept beside others, and is only used for the problem and the
+// kernels with which it was found.
 #include "moehill/climb/climbed_table.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Implementation of climb/climber.h.
 #include "moehill/climb/climber.h"
 
 #include <fmt/format.h>
@@ -14,14 +15,15 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kLastRounds = 5;      // of the winner beside the first
-constexpr double kMostReserved = 0.15;  // of the budget, for these
-constexpr double kToldApart = 0.001;    // predictions that are closer say nothing
-constexpr double kClose = 0.10;         // arms so far behind are not tried again after another axis has moved
+constexpr int64_t kLastRounds = 5;      // for the winner beside the first configuration
+constexpr double kMostReserved = 0.15;  // of the budget, for these rounds
+constexpr double kToldApart = 0.001;    // predictions that are closer than this say nothing
+// Arms that are further behind than this are not tried again after another axis has moved.
+constexpr double kClose = 0.10;
 
 std::string percent(double gain) { return fmt::format("{:+.1f} %", 100 * (gain - 1)); }
 
-// Returns the largest gain among the arms that have a prediction; `arms[0]` is the incumbent.
+// Returns the largest predicted gain of the arms that have a prediction. arms[0] is the incumbent.
 std::optional<double> predicted_gain(const std::vector<MoveArm>& arms) {
   const std::optional<double> before = arms[0].resolved.step_seconds;
   std::optional<double> best;
@@ -35,7 +37,7 @@ std::optional<double> predicted_gain(const std::vector<MoveArm>& arms) {
   return most_apart > kToldApart ? best : std::nullopt;
 }
 
-// Returns the arm that the model predicts to be the fastest, the incumbent apart; null if it has no
+// Returns the arm other than the incumbent that the model predicts to be the fastest; null if none has a
 // prediction.
 const MoveArm* best_predicted(const ClimbMove& move) {
   const MoveArm* best = nullptr;
@@ -46,7 +48,7 @@ const MoveArm* best_predicted(const ClimbMove& move) {
   return best;
 }
 
-// Returns a threshold of the logbook, such as "ratio(arm = 'fast', arm = 'baseline') >= 1.02".
+// Returns a threshold for the logbook, such as "ratio(arm = 'fast', arm = 'baseline') >= 1.02".
 std::string arm_threshold(const MoveArm& over, const MoveArm& under, const std::string& relation) {
   return fmt::format("ratio(arm = '{}', arm = '{}') {}", over.label, under.label, relation);
 }
@@ -111,7 +113,8 @@ Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions op
                       fmt::format("{}, where the first configuration is predicted to take {}",
                                   gib(*options_.memory_bytes), gib(bytes)),
                       "a limit that it keeps", "allow more, or choose fewer --tokens");
-  // Limits decide which moves are made, so a climb of one problem with other limits is another climb.
+  // Limits decide which moves are made. So a climb of the same problem with other limits is another climb,
+  // with another id.
   StoredJson question = outcome_.first.resolved.options;
   question["worth"] = options_.worth;
   question["memory"] = options_.memory_bytes.value_or(0);
@@ -127,22 +130,25 @@ std::optional<MoveArm> Climber::arm_of(ClimbAxis axis, const StoredJson& options
     const ResolvedPoint resolved = host_.resolve(SweptCommand::bench, false, arguments_of(options));
     return MoveArm{place_on(axis, resolved.options), options, resolved};
   } catch (const InputError&) {
-    return std::nullopt;  // an option without effect here, or a combination that no block has
+    // The option has no effect here, or no block has this combination.
+    return std::nullopt;
   }
 }
 
-// All arms next to the best so far, without those that are it, that do not fit, or that the model calls
-// hopeless.
+// Plans the move along an axis: all arms next to the best configuration so far, without those that are equal
+// to it, that do not fit, or that the model calls hopeless.
 ClimbMove Climber::plan_move(ClimbAxis axis) const {
   ClimbMove move;
   move.axis = axis;
   const MoveArm& best = outcome_.winner;
+  // Arm 0 is the best configuration so far, with which the others are compared.
   move.arms.push_back({place_on(axis, best.resolved.options), best.options, best.resolved});
   double fastest = best.resolved.step_seconds.value_or(0);
   for (const StoredJson& change :
        changes_along(axis, options_.base, best.options, best.resolved.options, space_)) {
     const std::optional<MoveArm> arm = arm_of(axis, changed(best.options, change));
     if (!arm) continue;
+    // Changes that resolve to a run that is already among the arms are left out.
     const auto is_same = [&](const MoveArm& other) {
       return other.resolved.options == arm->resolved.options;
     };
@@ -155,6 +161,7 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
     if (arm->resolved.step_seconds && fastest > 0) fastest = std::min(fastest, *arm->resolved.step_seconds);
     move.arms.push_back(*arm);
   }
+  // An arm that the model expects to be many times slower than the fastest is not run at all.
   const auto is_hopeless = [&](const MoveArm& arm) {
     const double times = fastest > 0 ? arm.resolved.step_seconds.value_or(0) / fastest : 0;
     if (&arm == &move.arms[0] || times < kHopeless) return false;
@@ -170,7 +177,7 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
   return move;
 }
 
-// Puts the moves in the order of their predicted gains. A move that the model does not know comes before one
+// Puts the moves in the order of their predicted gains. A move that the model cannot predict comes before one
 // that it expects to gain too little.
 std::vector<ClimbMove> Climber::ordered(const std::vector<ClimbAxis>& axes) const {
   std::vector<ClimbMove> moves;
@@ -201,13 +208,14 @@ void Climber::race(ClimbMove& move, const std::string& next) {
   request.rules.worth = options_.worth;
   request.rules.alpha = kFalseChoice / kMostMoves;
   request.memory_bytes = options_.memory_bytes;
+  // Some of the budget is kept for the last comparison, which shows the sum of all moves.
   const double first_run = outcome_.first.resolved.seconds.value_or(0);
   budget_.reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
   move.experiment = request.name;
   move.result = run_move(*store_, host_, request, budget_, show_);
 }
 
-// Returns whether the climb goes on.
+// Runs a move and takes over its result. Returns whether the climb goes on.
 bool Climber::take_move(ClimbMove move) {
   race(move, "the next axis in the order of what the model expects, from the faster of these");
   const Race& race = move.result.race;
@@ -232,16 +240,16 @@ ClimbOutcome Climber::run(Store& store,
   store_ = &store;
   show_ = show;
   std::vector<ClimbAxis> tried;
-  size_t adopted_at = 0;  // number of moves when the last one adopted something
+  size_t adopted_at = 0;  // moves that were made when the last one adopted something
   const auto axes = all_values<ClimbAxis>();
   std::vector<ClimbAxis> left(axes.begin(), axes.end());
-  // Planned anew before each move: the model's order depends on where the climb is.
+  // Moves are planned anew each time, since the model's order depends on where the climb is.
   const auto go = [&](bool again) {
     while (!left.empty() && outcome_.moves.size() < kMostMoves) {
       ClimbMove move = ordered(left).front();
       left.erase(std::find(left.begin(), left.end(), move.axis));
       if (again) {
-        // Only what was close before: an axis that moved meanwhile may have changed the order of these.
+        // Only arms that were close before: the axis that has moved meanwhile may have changed their order.
         const auto was_far = [&](const MoveArm& arm) {
           for (const ClimbMove& before : outcome_.moves)
             for (size_t i = 1; before.axis == move.axis && i < before.arms.size(); ++i)
@@ -257,7 +265,8 @@ ClimbOutcome Climber::run(Store& store,
     return true;
   };
   if (go(false)) {
-    // The moves before the last that adopted something started from another configuration.
+    // The moves before the last one that adopted something started from another configuration, so their axes
+    // are tried again.
     for (size_t i = 0; i + 1 < adopted_at; ++i) left.push_back(outcome_.moves[i].axis);
     go(true);
   }
@@ -267,11 +276,13 @@ ClimbOutcome Climber::run(Store& store,
   return outcome_;
 }
 
-// The sum of the moves in rounds of its own, which had no part in any choice.
+// Measures the sum of the moves in rounds of its own, which had no part in any choice. Gains of single moves
+// are biased upwards, because they were chosen for being large.
 void Climber::compare_with_first() {
   MoveRequest request;
   request.name = experiment_name("total");
   request.title = "Climb: the winner beside what was asked for";
+  // Each gain was measured in its own race, so the product is only a hypothesis. This comparison tests it.
   double product = 1;
   for (const ClimbMove& move : outcome_.moves) product *= move.gain;
   request.hypothesis = fmt::format("The gains of the moves multiply to {}.", percent(product));
@@ -283,6 +294,7 @@ void Climber::compare_with_first() {
   request.rules.most_screening = kLastRounds;
   request.memory_bytes = options_.memory_bytes;
   request.fixed_rounds = true;
+  // The time that earlier moves had to leave was reserved for this comparison.
   budget_.reserve_s = 0;
   const MoveResult result = run_move(*store_, host_, request, budget_, show_);
   if (result.interrupted) outcome_.end = ClimbEnd::interrupted;

@@ -1,6 +1,12 @@
-// Climber: the search for the fastest configuration of a problem. Axis by axis, in the order of what the
-// model expects, the configurations next to the best one so far are raced against it; what a race adopts is
-// where the next one starts.
+// Climber searches the fastest configuration of a problem. Axis by axis, in the order of what the model
+// expects, it races the configurations next to the best one so far. What a race adopts is where the next race
+// starts.
+// It finds a local optimum: configurations that differ in several axes at once are only reached if each step
+// on the way gains.
+//
+//     Climber climber(host, space, {.base = {{"topk", 8}}, .budget_s = 1800});
+//     const ClimbOutcome outcome = climber.run(store, show);
+//     outcome.total->ratio;   // speed of the winner over what was asked for
 #pragma once
 
 #include <optional>
@@ -13,51 +19,56 @@
 
 namespace moehill {
 
+// ClimbOptions are the options of `moehill climb`.
 struct ClimbOptions {
   StoredJson base = StoredJson::object();  // what was asked for, as options of bench; kept in every arm
   double budget_s = 1800;
   double worth = 0.02;                      // smaller gains in speed are not looked for
-  std::optional<double> memory_bytes;       // of a process, all its devices together
-  std::string command;                      // that repeats this climb
-  std::function<double()> clock = seconds;  // that the budget goes by
+  std::optional<double> memory_bytes;       // of a process, with all its devices
+  std::string command;                      // the command that repeats this climb
+  std::function<double()> clock = seconds;  // measures the budget
   double begin_s = seconds();               // when the budget began
 };
 
-// Configurations are tried unless the model expects them to take this many times as long as the best on their
+// A configuration is left out if the model expects it to take this many times as long as the best one on its
 // axis.
 inline constexpr double kHopeless = 1.5;
-// A climb adopts something that is not faster in at most 5 % of the cases, over so many moves at most.
+// In at most 5 % of all climbs something is adopted that is not faster. That bound holds for so many moves at
+// most.
 inline constexpr double kFalseChoice = 0.05;
 inline constexpr int kMostMoves = 12;
 
+// ClimbMove is one axis, tried from one configuration.
 struct ClimbMove {
   ClimbAxis axis = ClimbAxis::spread;
-  std::string experiment;  // in the database
+  std::string experiment;  // its name in the database
   std::vector<MoveArm> arms;
   std::vector<std::string> left_out;  // arms that did not run, and why
-  std::optional<double>
-      predicted_gain;  // of the best arm, in speed; none: the model does not tell the arms apart
+  // The predicted gain of the best arm, in speed; empty: the model does not tell the arms apart.
+  std::optional<double> predicted_gain;
   MoveResult result{Race(1, {}), {}};
-  double gain = 1;  // in speed, of what was adopted; else 1
+  double gain = 1;  // in speed, of what was adopted; otherwise 1
 };
 
+// ClimbEnd is why a climb ended.
 enum class ClimbEnd { worth, budget, interrupted, check_failed };
 constexpr auto words(ClimbEnd) {
   return std::array{"nothing is left that could gain enough", "the budget is spent", "interrupted",
                     "the first configuration gives no figure"};
 }
 
+// ClimbOutcome is the whole climb.
 struct ClimbOutcome {
   ClimbEnd end = ClimbEnd::worth;
   std::vector<ClimbMove> moves;
-  MoveArm first, winner;       // the same where nothing was adopted
-  std::optional<Ratio> total;  // speed of the winner over the first's, in rounds of their own
+  MoveArm first, winner;       // the same if nothing was adopted
+  std::optional<Ratio> total;  // speed of the winner over the first, in rounds of their own
   MoveArmResult first_result, winner_result;
   double spent_s = 0;
 };
 
-// Starts with `base` as bench would run it. Started again with the same options, build, machine and database
-// it goes on where it was.
+// The climb starts with `base` as bench would run it. If it is started again with the same options, build,
+// machine and database, it goes on where it was.
 class Climber {
  public:
   // Throws InputError for what bench would refuse, for several points, and for a limit that the first
@@ -65,7 +76,7 @@ class Climber {
   Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions options);
 
   ClimbOutcome run(Store& store, const std::function<void(const std::string& line, bool finished)>& show);
-  // The moves that a climb would begin with: their arms, and what is left out.
+  // Returns the moves that a climb would begin with: their arms, and what is left out.
   std::vector<ClimbMove> plan();
 
  private:
@@ -77,7 +88,7 @@ class Climber {
   std::string experiment_name(const std::string& part) const;
   std::optional<MoveArm> arm_of(ClimbAxis axis, const StoredJson& options) const;
 
-  Store* store_ = nullptr;  // of run()
+  Store* store_ = nullptr;  // set by run()
   const SweepHost& host_;
   const ClimbSpace& space_;
   ClimbOptions options_;

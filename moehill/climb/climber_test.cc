@@ -1,4 +1,5 @@
-// The climb over a program that prints records of known speeds: what it finds, reports, keeps to and resumes.
+// Tests of a climb whose program prints records of known speeds: what it finds and reports, that it keeps to
+// its budget, and that it can be resumed.
 #include "moehill/climb/climber.h"
 
 #include <gtest/gtest.h>
@@ -17,10 +18,10 @@ namespace {
 
 class ClimberTest : public testing::Test {
  protected:
-  // A "bench" with 1 % of noise whose fast impl is 12 % faster and whose fused path is 30 % faster, but only
-  // 5 % beside fast; whose recomputation fails its check and whose ragged path takes too much memory. With
-  // the scatter impl it also writes the record of an ablated step, which is a thousand times as fast and is
-  // no result.
+  // A "bench" with 1 % of noise. Its fast impl is 12 % faster and its fused path 30 % faster, but the path
+  // only 5 % together with the fast impl. Its recomputation fails the check, and its ragged path needs too
+  // much memory. With the scatter impl it also writes the record of an ablated step, which is a thousand
+  // times as fast and must not be taken for a result.
   ClimberTest() {
     std::ofstream(program_) << R"(#!/bin/sh
 echo "$*" >>)" + log_ + R"(

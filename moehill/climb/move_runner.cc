@@ -1,3 +1,5 @@
+// Implementation of climb/move_runner.h: a sweep (experiments/driver.h) whose points are the arms, and whose
+// rounds a Race decides.
 #include "moehill/climb/move_runner.h"
 
 #include <fmt/format.h>
@@ -24,6 +26,7 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   e.hypothesis = request.hypothesis;
   e.expect = request.expect;
   e.next_action = request.next_action;
+  // A move is stored like a sweep: its arms are the points, and the first one is the baseline.
   e.baseline = {{"arm", request.arms[0].label}};
   e.rounds = request.rules.most_screening + (request.fixed_rounds ? 0 : request.rules.looks.back());
   e.timeout_s = kLimitSeconds;
@@ -46,6 +49,7 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   return plan;
 }
 
+// MoveRunner runs one move.
 class MoveRunner {
  public:
   MoveRunner(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget)
@@ -77,8 +81,8 @@ class MoveRunner {
  private:
   bool wants(size_t arm) const { return request_.fixed_rounds || result_.race.wants(arm); }
 
-  // A round that the budget does not last for is cut short, and decides nothing. Runs of an earlier start are
-  // not made again, and so cost nothing.
+  // Says whether an arm runs now. A round that the budget does not last for is cut short and decides nothing.
+  // Runs of an earlier start are not made again, so they cost nothing.
   bool begin_run(size_t arm, int64_t round) {
     if (!wants(arm) || cut_) return false;
     double stored = 0, round_s = run_seconds_;
@@ -104,7 +108,7 @@ class MoveRunner {
     }
   }
 
-  // Takes what the round gave. Returns whether another one follows.
+  // Takes over what the round gave. Returns whether another one follows.
   bool end_round(int64_t round) {
     std::vector<std::optional<double>> seconds(request_.arms.size());
     const double before = run_seconds_;
@@ -123,8 +127,8 @@ class MoveRunner {
     return !result_.race.over();
   }
 
-  // Predicts a round by the runs of this move so far, else by the model. Before the first round it asks for
-  // as many rounds as can decide anything.
+  // Predicts a round from the runs of this move so far, or by the model if there are none. Before the first
+  // round it asks for as many rounds as can decide anything.
   bool affords_another() const {
     double next = 0;
     for (size_t i = 0; i < request_.arms.size(); ++i) {
@@ -143,6 +147,7 @@ class MoveRunner {
       const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
       if (!seconds || !tflops_of(record.json)) continue;
       const double bytes = record.json.at("memory").value("peak_rss_bytes", 0.0);
+      // A run over the memory limit has no figure, so its arm is out.
       if (request_.memory_bytes && bytes > *request_.memory_bytes) {
         arm.why_out =
             fmt::format("it took {}, over the limit of {}", gib(bytes), gib(*request_.memory_bytes));
@@ -167,7 +172,7 @@ class MoveRunner {
   MoveResult result_;
   double run_seconds_ = 0;
   int64_t runs_ = 0;
-  std::vector<size_t> this_round_;                                   // arms that have run in it
+  std::vector<size_t> this_round_;                                   // arms that have run in this round
   double own_before_round_ = budget_.own_s, stored_this_round_ = 0;  // seconds
   bool cut_ = false;
 };

@@ -1,5 +1,9 @@
-// Move runner: one move of a climb as an experiment of its own: its arms are the points, raced round by
-// round, each run in a process of its own, stored and resumed as those of a sweep.
+// Move runner makes one move of a climb an experiment of its own. Its arms are the points, which are raced
+// round by round. Each run has a process of its own, and is stored and resumed as those of a sweep. Which
+// arms run is decided by climb/race.h.
+//
+//     const MoveResult result = run_move(store, host, request, budget, show);
+//     request.arms[result.race.winner()].label;
 #pragma once
 
 #include <algorithm>
@@ -13,26 +17,28 @@
 
 namespace moehill {
 
+// MoveArm is one configuration.
 struct MoveArm {
   std::string label;
   StoredJson options;      // of bench, as an experiment file has them
   ResolvedPoint resolved;  // the same with every default
 };
 
-// The seconds that a climb has spent: all since it was started, with what it does between its runs, and the
-// runs of earlier starts, which the database keeps. A climb that is started again comes to the same decisions
-// as long as it needs no other runs.
+// ClimbBudget counts the seconds that a climb has spent: all since it was started, including what it does
+// between its runs, and the runs of earlier starts, which the database keeps. A climb that is started again
+// comes to the same decisions, as long as it needs no other runs.
 struct ClimbBudget {
   double limit_s = 0;
   double reserve_s = 0;             // for the last comparison
-  double stored_s = 0, own_s = 0;   // of the runs of earlier starts, and of this start
+  double stored_s = 0, own_s = 0;   // of the runs of earlier starts; of the runs of this start
   double begin_s = 0;               // when this start began
-  std::function<double()> clock{};  // by which it began
+  std::function<double()> clock{};  // the clock of begin_s
 
   double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
   bool affords(double seconds) const { return spent_s() + seconds + reserve_s <= limit_s; }
 };
 
+// MoveRequest is one move to run.
 struct MoveRequest {
   std::string name, title, hypothesis, next_action, command;
   std::vector<std::string> expect;  // thresholds on the axis `arm`, fixed before the first round
@@ -42,12 +48,14 @@ struct MoveRequest {
   bool fixed_rounds = false;           // no race: every arm runs in rules.most_screening rounds
 };
 
+// MoveArmResult is what the runs of one arm gave.
 struct MoveArmResult {
   std::vector<double> seconds;  // medians, by round
-  std::string why_out;          // of an arm without a figure
+  std::string why_out;          // for an arm without a figure
   std::optional<double> peak_fraction;
 };
 
+// MoveResult is the outcome of one move.
 struct MoveResult {
   Race race;
   std::vector<MoveArmResult> arms;
@@ -57,7 +65,7 @@ struct MoveResult {
 MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,
                     const std::function<void(const std::string& line, bool finished)>& show);
 
-// Adds a note to a stored experiment, unless it is there already.
+// Adds a note to a stored experiment, unless the same note is there already.
 void note_once(Store& store, const std::string& experiment, const std::string& text);
 
 }  // namespace moehill

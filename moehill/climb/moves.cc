@@ -1,3 +1,4 @@
+// Implementation of climb/moves.h.
 #include "moehill/climb/moves.h"
 
 #include <fmt/format.h>
@@ -11,10 +12,11 @@
 namespace moehill {
 namespace {
 
+// Options that a climb moves.
 constexpr const char* kMoved[] = {
     "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
     "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
-// These say where a problem comes from and how often it is measured.
+// Options that say where a problem comes from and how often it is measured. They do not define it.
 constexpr const char* kNoProblem[] = {"preset",
                                       "mesh",
                                       "iters",
@@ -53,7 +55,8 @@ StoredJson spread_change(const std::string& mode, const std::string& path, int64
           {"threads_per_device", number(threads)}};
 }
 
-// One device, and every even split of the cores over devices, replicated and sharded by each path.
+// Returns one device, and every even split of the cores over devices, replicated (dp) and sharded by each
+// path.
 std::vector<StoredJson> spreads(const StoredJson& base, const ClimbSpace& space) {
   if (base.contains("parallel_mode") || base.contains("ep_path")) return {};
   std::vector<StoredJson> changes = {spread_change("none", "", 0, 0)};
@@ -91,6 +94,8 @@ StoredJson changed(StoredJson options, const StoredJson& change) {
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space) {
   const bool has_shared = text_of(resolved, "shared_expert_dim") != "0";
+  // An option that the user gave is kept, so its axis has no changes. The axis `spread` stands for several
+  // options and looks at them itself.
   if (axis != ClimbAxis::spread && base.contains(name_of(axis))) return {};
   switch (axis) {
     case ClimbAxis::spread:

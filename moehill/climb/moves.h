@@ -1,4 +1,8 @@
-// Moves: the changes of a configuration that a climb tries, axis by axis, as options of bench.
+// Moves are the changes of a configuration that a climb tries, axis by axis, as options of bench. They are
+// only proposed here: a change may be what is there already, or be refused.
+//
+//     for (const StoredJson& change : changes_along(ClimbAxis::impl, base, options, resolved, space))
+//       try_out(changed(options, change));   // {"impl": "baseline"}, {"impl": "fused_w13"}, ...
 #pragma once
 
 #include <functional>
@@ -10,7 +14,8 @@
 
 namespace moehill {
 
-// Where nothing is predicted, they are tried in this order: what usually gains most comes first.
+// ClimbAxis. If nothing is predicted the axes are tried in this order, in which those that usually gain the
+// most come first.
 enum class ClimbAxis {
   spread,  // parallel mode, path, devices x threads
   impl,
@@ -27,29 +32,30 @@ constexpr auto words(ClimbAxis) {
                     "shared_placement", "ring_split", "shared_fused", "routing_pack_strategy"};
 }
 
+// ClimbSpace is what the machine allows.
 struct ClimbSpace {
   int cores = 1;
-  // Block sizes worth a look for a configuration, as --blocks has them.
+  // Returns block sizes that are worth a look for a configuration, in the form of --blocks.
   std::function<std::vector<std::string>(const StoredJson& options)> blocks;
 };
 
-// Options of bench, _ for -, and how they are changed: null leaves one out.
+// Changes options of bench (with _ for -); a null leaves an option out.
 StoredJson changed(StoredJson options, const StoredJson& change);
 
-// The changes along an axis. `base`: the options that were asked for, which are kept; an axis that they name
-// is not moved. `options`: the configuration as it is, `resolved`: the same with every default. A change may
-// turn out to be what is there already, or to be refused.
+// Returns the changes along an axis. `base` are the options that were asked for. They are kept, and an axis
+// that they name is not moved. `options` is the configuration as it is, `resolved` the same with every
+// default. A change may turn out to be what is there already, or to be refused.
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space);
 
-// Says in words where a configuration stands on an axis: "ep fused 2x1", "fast".
+// Says in words where a configuration stands on an axis: "ep fused 2x1", "impl=fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 
-// Those of a configuration that climbs move.
+// Returns the options of a configuration that climbs move.
 StoredJson moved_options(const StoredJson& options);
 
-// Returns as a text those resolved options that say what is computed, and not how. Results with one key can
-// be compared.
+// Returns the resolved options that say what is computed, and not how, as a text. Results with the same key
+// can be compared.
 std::string problem_key(const StoredJson& resolved);
 
 }  // namespace moehill

@@ -1,3 +1,4 @@
+// Implementation of climb/noise_floor.h.
 #include "moehill/climb/noise_floor.h"
 
 #include <fmt/format.h>

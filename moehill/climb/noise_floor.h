@@ -1,4 +1,8 @@
-// A/A run: one point run twice a round, each time in a process of its own, as a sweep runs two points.
+// Noise floor measures how much equal things differ on this machine: an A/A run, in which one point is run
+// twice in each round, each time in a process of its own, as a sweep runs two points.
+//
+//     const std::optional<StoredNoiseFloor> floor = measure_noise_floor(arguments, {.rounds = 20});
+//     if (floor) store.add_noise_floor(*floor);   // floor->floor: |log ratio|
 #pragma once
 
 #include <optional>
@@ -9,13 +13,13 @@
 
 namespace moehill {
 
-inline constexpr int64_t kFloorRounds = 5;  // rounds of a comparison that the stored figure is for
+inline constexpr int64_t kFloorRounds = 5;  // rounds of a comparison for which the figure is stored
 inline constexpr const char* kFloorPoint =
     "tokens=512 hidden=1024 mlp_dim=512 experts=16 topk=4 shared_expert_dim=0 parallel_mode=ep";
 
-// The floor of this machine from pairs of `moehill bench ARGUMENTS`; json holds the arguments and the medians
-// of both halves under "a" and "b", from which report/results_view.h takes the floor of other numbers of
-// rounds. Nothing when SIGINT or SIGTERM came. Throws as run_in_turn() does.
+// Returns the floor of this machine from pairs of `moehill bench ARGUMENTS`. Its json holds the arguments and
+// the medians of both halves under "a" and "b", from which report/results_view.h takes the floor for other
+// numbers of rounds. Returns nothing after SIGINT or SIGTERM. Throws as run_in_turn() does.
 std::optional<StoredNoiseFloor> measure_noise_floor(const std::vector<std::string>& arguments,
                                                     const TurnOptions& options);
 

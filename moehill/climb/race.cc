@@ -1,3 +1,5 @@
+// Implementation of climb/race.h. All figures are means of logarithms, so that ratios of speeds become
+// differences.
 #include "moehill/climb/race.h"
 
 #include <algorithm>
@@ -14,8 +16,8 @@ double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// Standard deviation of one run where arms and rounds have effects of their own (a randomised block design),
-// and its degrees of freedom. All arms have the same rounds.
+// Residual is the standard deviation of one run if arms and rounds have effects of their own (a randomised
+// block design), and its degrees of freedom. All arms have the same rounds.
 struct Residual {
   double deviation = 0, degrees = 0;
 };
@@ -44,7 +46,8 @@ MeanBound mean_bound(std::vector<double> values, double tail) {
   const std::vector<double> inner(values.begin() + static_cast<ptrdiff_t>(cut),
                                   values.end() - static_cast<ptrdiff_t>(cut));
   if (kept < 2) return {mean_of(inner), std::numeric_limits<double>::infinity()};
-  for (size_t i = 0; i < cut; ++i) {  // winsorised, for the deviation
+  // For the deviation, the values that were cut off are replaced by the nearest ones kept ("winsorised").
+  for (size_t i = 0; i < cut; ++i) {
     values[i] = inner.front();
     values[n - 1 - i] = inner.back();
   }
@@ -107,6 +110,7 @@ void Race::screen() {
   }
   if (arms.size() > 1 && rounds_ >= rules_.least_screening) {
     const Residual residual = residual_of(arms);
+    // The probability of a wrong drop is divided over all looks and arms (Bonferroni).
     const double looks = static_cast<double>(rules_.most_screening - rules_.least_screening + 1);
     const double tail = rules_.drop_alpha / looks / static_cast<double>(logs_.size());
     const double half = student_quantile(residual.degrees, tail) * residual.deviation *
@@ -140,8 +144,10 @@ void Race::confirm() {
   if (fates_[arm] == ArmFate::failed) return finish(0, ArmFate::failed);
   const int64_t confirmed = rounds_ - screened_;
   if (std::find(rules_.looks.begin(), rules_.looks.end(), confirmed) == rules_.looks.end()) return;
+  // Only rounds after the screening count, since those of the screening chose the arm.
   const std::vector<double> gains =
       differences(arm, static_cast<size_t>(screened_), static_cast<size_t>(rounds_));
+  // Several looks at the data raise the chance of a wrong adoption, so each look has its share of alpha.
   const MeanBound strict = mean_bound(gains, rules_.alpha / static_cast<double>(rules_.looks.size()));
   const MeanBound usual = mean_bound(gains, (1 - kCoverage) / 2);
   if (strict.mean - strict.half > 0) return finish(arm, ArmFate::adopted);

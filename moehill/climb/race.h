@@ -1,10 +1,15 @@
-// Race: which of several arms is the fastest, decided by interleaved rounds with as few runs as the noise
-// allows. The first arm is the incumbent, which stays unless another one is shown to be faster.
+// Race decides which of several arms is the fastest, by interleaved rounds and with as few runs as the noise
+// allows. The first arm is the incumbent, which stays unless another one is shown to be faster. It runs
+// nothing: the caller reports seconds.
 //
-// Screening: all arms run in each round; those that are clearly behind the best leave, and those that cannot
-// be faster than the incumbent by as much as is asked for. Confirming: the best challenger and the incumbent
-// run in new rounds, which had no part in the choice, and the challenger is adopted if its interval there
-// excludes the incumbent's speed.
+// Screening: all arms run in each round. Arms that are clearly behind the best leave, and so do those that
+// cannot be faster than the incumbent by as much as is asked for.
+// Confirming: the best challenger and the incumbent run in new rounds, which had no part in the choice. The
+// challenger is adopted if its interval there excludes the incumbent's speed.
+//
+//     Race race(num_arms, {.worth = 0.02});
+//     while (!race.over()) race.add_round(seconds_of_arms(race));   // [arm]; empty: the arm failed
+//     race.winner(), race.gain(1)->ratio;
 #pragma once
 
 #include <cstdint>
@@ -16,15 +21,17 @@
 
 namespace moehill {
 
+// RaceRules are the tolerances of a race.
 struct RaceRules {
   double worth = 0.02;   // smaller gains in speed are not looked for
   double alpha = 0.005;  // probability of adopting an arm that is not faster
-  // Probability, over all arms and rounds of the screening, of dropping the fastest.
+  // Probability of dropping the fastest arm, over all arms and rounds of the screening.
   double drop_alpha = 0.05;
   int64_t least_screening = 2, most_screening = 6;  // rounds
-  std::vector<int64_t> looks = {5, 10, 15};         // confirming rounds after which it may end
+  std::vector<int64_t> looks = {5, 10, 15};         // confirming rounds after which the race may end
 };
 
+// ArmFate is what became of an arm.
 enum class ArmFate {
   racing,
   incumbent,
@@ -48,6 +55,7 @@ constexpr auto words(ArmFate) {
                     "adopted"};
 }
 
+// Race keeps the seconds of all arms.
 class Race {
  public:
   Race(size_t num_arms, RaceRules rules);
@@ -55,19 +63,21 @@ class Race {
   bool over() const { return over_; }
   // Returns true if the arm runs in the next round.
   bool wants(size_t arm) const;
-  // Seconds of each arm that the round wanted; none: the arm is out. An incumbent that is out ends the race.
+  // Takes the seconds of each arm that the round wanted; empty: the arm is out. An incumbent that is out ends
+  // the race.
   void add_round(const std::vector<std::optional<double>>& seconds);
-  // No more rounds: what is in the race stays undecided.
+  // Ends the race without further rounds; arms that are still in it stay undecided.
   void end();
 
   size_t winner() const { return winner_; }
   int64_t rounds() const { return rounds_; }
   int64_t rounds_of(size_t arm) const { return static_cast<int64_t>(logs_[arm].size()); }
   ArmFate fate(size_t arm) const { return fates_[arm]; }
-  // Speed of an arm over the incumbent's, with its interval of 95 %: of the confirming rounds where it has
-  // some, which are not biased by the choice, else of the screening. None without a common round.
+  // Returns the speed of an arm over the incumbent's, with its interval of 95 %. It is from the confirming
+  // rounds if there are any, which the choice does not bias, otherwise from the screening. Empty without a
+  // common round.
   std::optional<Ratio> gain(size_t arm) const;
-  // Returns the most that the arm can gain: the upper end of its interval, or its middle where it has no
+  // Returns the most that the arm can gain: the upper end of its interval, or its middle if there is no
   // interval.
   double most_gain(size_t arm) const;
 
@@ -79,18 +89,18 @@ class Race {
   std::vector<size_t> racing() const;
 
   RaceRules rules_;
-  std::vector<std::vector<double>> logs_;  // [arm][round] log seconds
+  std::vector<std::vector<double>> logs_;  // [arm][round] logarithms of seconds
   std::vector<ArmFate> fates_;
   int64_t rounds_ = 0, screened_ = 0;
-  std::optional<size_t> challenger_;  // in the confirming rounds
+  std::optional<size_t> challenger_;  // set in the confirming rounds
   size_t winner_ = 0;
   bool over_ = false;
 };
 
-// Mean of a sample with the half width of its one-sided interval, by Student's t; of eight values and more an
-// eighth of them is cut off at each end (Yuen's trimmed t), since rounds may be disturbed.
+// MeanBound is the mean of a sample with the half width of its one-sided interval, by Student's t. From eight
+// values on, an eighth of them is cut off at each end (Yuen's trimmed t), because rounds may be disturbed.
 struct MeanBound {
-  double mean = 0, half = 0;  // half: infinite for one value
+  double mean = 0, half = 0;  // half: infinite for a single value
 };
 MeanBound mean_bound(std::vector<double> values, double tail);
 

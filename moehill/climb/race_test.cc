@@ -1,4 +1,5 @@
-// The race on samples of known distributions: how often it is wrong, what it finds, and whom it lets go.
+// Tests of the race on samples of known distributions: how often it is wrong, what it finds, and which arms
+// it drops.
 #include "moehill/climb/race.h"
 
 #include <gtest/gtest.h>
@@ -11,8 +12,8 @@
 namespace moehill {
 namespace {
 
-// Noise of each run; a state of the machine that rounds share; single runs that other work slows by up to a
-// share.
+// Noise of each run, a state of the machine that lasts over rounds, and single runs that other work slows by
+// up to a share.
 struct Noise {
   double each = 0.015, drift = 0.03, disturbed = 0.05, by = 0.3;
   bool heavy_tails = false;
@@ -53,8 +54,8 @@ class Track {
   std::uniform_real_distribution<double> uniform_;
 };
 
-// A climb of nine moves among equal arms, at the level that each move gets of the 5 % of the climb
-// (climb/climber.cc).
+// A climb of nine moves among equal arms. Each move may use a part of the 5 % of errors that the climb as a
+// whole may make (climb/climber.cc).
 TEST(Race, OfAHundredClimbsAmongEqualArmsFiveAtMostAdoptOne) {
   for (const Noise& noise : kMachines) {
     Track track(noise, 1);

@@ -1,3 +1,4 @@
+// Implementation of climb/turns.h.
 #include "moehill/climb/turns.h"
 
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 namespace moehill {
 namespace {
 
+// Exit statuses of `moehill bench`.
 constexpr int kBadInputStatus = 2, kCheckFailedStatus = 3, kRunFailedStatus = 5;
 
 std::vector<StoredJson> records_of(const TurnCommand& command, const ChildResult& child) {
@@ -35,6 +37,7 @@ std::vector<StoredJson> records_of(const TurnCommand& command, const ChildResult
                    status);
 }
 
+// TurnRunner runs all rounds.
 class TurnRunner {
  public:
   TurnRunner(const std::vector<TurnCommand>& commands, const TurnOptions& options)
@@ -60,7 +63,7 @@ class TurnRunner {
   }
 
  private:
-  // Returns whether other work disturbed one of its runs.
+  // Runs one round. Returns whether other work disturbed one of its runs.
   bool run_round(double begin) {
     bool disturbed = false;
     round_.assign(commands_.size(), {});

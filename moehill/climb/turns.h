@@ -1,5 +1,8 @@
-// Turns: commands that run in interleaved rounds, each time in a process of its own, and the records that
-// they print.
+// Turns runs commands in interleaved rounds, each time in a process of its own, and collects the records that
+// they print. It stores nothing; a sweep (experiments/driver.h) does.
+//
+//     const Turns turns = run_in_turn({{"A", command_a}, {"B", command_b}}, {.rounds = 12});
+//     turns.seconds_of(0, 0);   // of A's first record, by round
 #pragma once
 
 #include <functional>
@@ -11,23 +14,26 @@
 
 namespace moehill {
 
-// One of several commands that take turns.
+// TurnCommand is one of several commands that take turns.
 struct TurnCommand {
   std::string name;                    // for messages: "A", "the noise floor"
-  std::vector<std::string> arguments;  // the program first; it prints records, a line each
+  std::vector<std::string> arguments;  // the program first; it prints records, one on a line
 };
 
+// Turns is what the rounds gave.
 struct Turns {
   std::vector<std::vector<std::vector<StoredJson>>> records;  // [command][round][record]
-  int64_t repeated = 0;   // rounds that other work disturbed and that were run again
+  // Rounds that other work disturbed and that were run again.
+  int64_t repeated = 0;
   int64_t disturbed = 0;  // rounds that count although it did
   bool interrupted = false;
 
   int64_t rounds() const { return static_cast<int64_t>(records.front().size()); }
-  // Seconds of record number `index` by round: its median over the steps.
+  // Returns the seconds of record number `index` by round, each the median over its steps.
   std::vector<double> seconds_of(size_t command, size_t index) const;
 };
 
+// TurnOptions say how often and for how long.
 struct TurnOptions {
   int64_t rounds = 0;
   double limit_seconds = 600;                                                     // of one run
@@ -35,7 +41,7 @@ struct TurnOptions {
   std::function<void(const Turns&)> after_round = [](const Turns&) {};            // may throw
 };
 
-// A run ended otherwise than with figures; `status` is the one that its command should end with too.
+// TurnFailed: a run ended without figures. `status` is the exit status that the command should end with.
 class TurnFailed : public std::runtime_error {
  public:
   TurnFailed(const std::string& message, int status) : std::runtime_error(message), status_(status) {}
@@ -46,9 +52,9 @@ class TurnFailed : public std::runtime_error {
 };
 
 // Runs `commands` in rounds, in the order of round_order(). A round in which other work took the machine is
-// run again, a quarter of the rounds at most. After SIGINT or SIGTERM it has the rounds that were complete.
-// Throws InputError where a command refuses its options, and TurnFailed for every other run without a figure
-// that a check has passed.
+// run again, for at most a quarter of the rounds. After SIGINT or SIGTERM the result has the rounds that were
+// complete. Throws InputError if a command refuses its options, and TurnFailed for every other run without a
+// figure that passed its check.
 Turns run_in_turn(const std::vector<TurnCommand>& commands, const TurnOptions& options);
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// Commands in turn: their order, what is made of their ends, and that nothing counts without a figure.
+// Tests of commands that run in turn: their order, how their exit statuses are judged, and that a run without
+// a figure does not count.
 #include "moehill/climb/turns.h"
 
 #include <gtest/gtest.h>
@@ -31,7 +32,7 @@ class TurnsTest : public testing::Test {
 };
 
 TEST_F(TurnsTest, CommandsTakeTurnsAndEachRoundHasTheirFigures) {
-  // Three rounds are so few that none is run again, whatever else the machine does.
+  // With only three rounds no run is repeated, no matter what else the machine does.
   const Turns turns = run_in_turn({prints_record("a"), prints_record("b")}, {.rounds = 3});
   EXPECT_EQ(turns.rounds(), 3);
   EXPECT_EQ(turns.seconds_of(1, 0), std::vector<double>(3, 2.0));

@@ -1,3 +1,4 @@
+// Implementation of collectives/collective_case.h.
 #include "moehill/collectives/collective_case.h"
 
 #include <atomic>
@@ -6,10 +7,11 @@
 namespace moehill {
 namespace {
 
-constexpr int kSum = -1;  // Segment::source: all ranks
+constexpr int kSum = -1;  // a Segment::source that stands for the sum over all ranks
 
 // A multiplication and two xor-shifts after splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom
-// number generators", OOPSLA 2014): a nanosecond a value, where the counter-based generator takes twenty.
+// number generators", OOPSLA 2014). That takes a nanosecond for a value; the counter-based generator of
+// base/rng.h takes twenty, and large buffers would be slow to fill and to check.
 float input_value(int rank, int64_t i) {
   uint64_t x =
       static_cast<uint64_t>(i + 1) * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(rank) * 0xd1342543de82ef95u;
@@ -22,6 +24,7 @@ T stored_value(int rank, int64_t i) {
   return from_f32<T>(input_value(rank, i));
 }
 
+// The sum in rank order, in f32, rounded once: what the collectives of a mesh promise, to the last bit.
 template <typename T>
 T stored_sum(int num_ranks, int64_t i) {
   float sum = to_f32(stored_value<T>(0, i));
@@ -55,6 +58,7 @@ void fill_collective_input(void* data, DType dtype, int64_t n, int rank, ThreadT
 void poison(void* data, DType dtype, int64_t n, ThreadTeam& team) {
   const int64_t bytes = n * static_cast<int64_t>(dtype_bytes(dtype));
   team.parallel_for(bytes, [&](int64_t begin, int64_t end) {
+    // 0xff in every byte is a NaN in f32 and in bf16.
     std::memset(static_cast<char*>(data) + begin, 0xff, static_cast<size_t>(end - begin));
   });
 }
@@ -111,7 +115,7 @@ int64_t CollectiveCase::count_wrong_in(const Segment& segment, const T* output, 
       const int64_t from = segment.source_begin + i;
       const T expected =
           segment.source == kSum ? stored_sum<T>(num_ranks_, from) : stored_value<T>(segment.source, from);
-      // NaN differs from everything.
+      // NaN differs from everything, so an element that nobody wrote counts as wrong.
       wrong += !(to_f32(output[segment.begin + i]) == to_f32(expected));
     }
     num_wrong += wrong;

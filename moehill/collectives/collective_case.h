@@ -1,4 +1,10 @@
-// CollectiveCase: one collective at one size as one rank sees it: its counts, its call, and the exact result.
+// CollectiveCase is one collective at one size as one rank sees it: its element counts, its call, and the
+// exact result that it must give. It does not time; mesh_measurement.h does.
+//
+//     CollectiveCase problem(Collective::all_reduce, DType::f32, n, group.rank(), group.size());
+//     fill_collective_input(input, DType::f32, problem.input_elements(), group.rank(), team);
+//     problem.call(group, input, output);
+//     problem.count_wrong(output, team);   // 0
 #pragma once
 
 #include <cstdint>
@@ -9,26 +15,28 @@
 
 namespace moehill {
 
-// The bytes that a link carries over those that algbw counts, as in PERFORMANCE.md of nccl-tests: 2 (P - 1) /
-// P for all_reduce, (P - 1) / P for the others.
+// Returns bytes that a link carries over bytes that algbw counts, as in PERFORMANCE.md of nccl-tests: 2 (P -
+// 1) / P for all_reduce, (P - 1) / P for the others.
 double bus_factor(Collective collective, int num_ranks);
 
-// Bytes that all ranks together read and write, over the bytes of the size, where ranks share memory and
-// nothing is staged: 2 P, for reduce_scatter P + 1.
+// Returns bytes that all ranks together read and write over the bytes of the size, if ranks share memory and
+// nothing is staged: 2 P, and P + 1 for reduce_scatter.
 double memory_factor(Collective collective, int num_ranks);
 
-// Element i of rank r's input: a value in (-1, 1) of all 24 bits of an f32, so that another order of
-// additions shows, rounded to the type. The same for any collective and size.
+// Writes element i of rank r's input: a value in (-1, 1) that uses all 24 bits of an f32, rounded to the
+// type. So additions in another order show in the result. The values are the same for any collective and
+// size.
 void fill_collective_input(void* data, DType dtype, int64_t n, int rank, ThreadTeam& team);
 
-// Fills the memory with NaN of the type.
+// Fills the memory with NaN of the type, so that elements that nobody writes are seen.
 void poison(void* data, DType dtype, int64_t n, ThreadTeam& team);
 
+// CollectiveCase describes the problem of one rank.
 class CollectiveCase {
  public:
-  // n: elements of the size as nccl-tests defines it: all_reduce: of the input; reduce_scatter: of the input,
-  // which is the sum of the outputs of all ranks; all_gather: of the output; all_to_all: of the input. It is
-  // cut into num_ranks shares that differ by at most one element and may be empty.
+  // `n` is the number of elements of the size as nccl-tests defines it: of the input for all_reduce,
+  // reduce_scatter and all_to_all; of the output for all_gather. It is cut into num_ranks shares, which
+  // differ by at most one element and may be empty.
   CollectiveCase(Collective collective, DType dtype, int64_t n, int rank, int num_ranks);
 
   int64_t input_elements() const { return input_elements_; }
@@ -37,13 +45,13 @@ class CollectiveCase {
   // Calls the collective; allocates nothing.
   void call(Group& group, const void* input, void* output) const;
 
-  // Counts the elements of `output` that differ from what the inputs of fill_collective_input() must give,
-  // sums in rank order in f32, rounded once.
+  // Counts the elements of `output` that differ from the result of the inputs of fill_collective_input().
+  // Sums are in rank order in f32 and rounded once.
   int64_t count_wrong(const void* output, ThreadTeam& team) const;
 
  private:
-  // Elements [begin, begin + n) of the output are elements [source_begin, source_begin + n) of rank
-  // `source`'s input, or of the sum of all ranks' inputs.
+  // Segment: elements [begin, begin + n) of the output are elements [source_begin, source_begin + n) of the
+  // input of rank `source`, or of the sum over all ranks.
   struct Segment {
     int64_t begin, n;
     int source;
@@ -57,8 +65,8 @@ class CollectiveCase {
   int64_t n_;
   int num_ranks_;
   int64_t input_elements_;
-  std::vector<int64_t> offsets_;          // [num_ranks + 1] shares of n
-  std::vector<int64_t> receive_offsets_;  // all_to_all: this rank's share once from each rank
+  std::vector<int64_t> offsets_;          // [num_ranks + 1] the shares of n
+  std::vector<int64_t> receive_offsets_;  // for all_to_all: this rank's share, once from each rank
   std::vector<Segment> expected_;
 };
 

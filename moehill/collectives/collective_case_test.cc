@@ -1,5 +1,5 @@
-// One collective at one size: the formulas, the exact expectation on uneven shares, and planted wrong
-// elements.
+// Tests of one collective at one size: the formulas, the exact expectation on uneven shares, and planted
+// wrong elements.
 #include "moehill/collectives/collective_case.h"
 
 #include <gtest/gtest.h>
@@ -27,7 +27,7 @@ TEST(CollectiveCase, BusFactorsAreThoseOfNcclTests) {
   for (const Collective c : kCollectives) EXPECT_EQ(bus_factor(c, 1), 0);
 }
 
-// Bytes read and written, counted on the buffers of all ranks: each reads what its output is made of.
+// Counts bytes read and written on the buffers of all ranks: each rank reads what its output consists of.
 TEST(CollectiveCase, MemoryFactorCountsWhatAllRanksReadAndWrite) {
   for (const int num_ranks : {1, 2, 3, 4}) {
     for (const Collective c : kCollectives) {

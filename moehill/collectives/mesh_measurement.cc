@@ -1,3 +1,4 @@
+// Implementation of collectives/mesh_measurement.h.
 #include "moehill/collectives/mesh_measurement.h"
 
 #include <algorithm>
@@ -13,9 +14,10 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kColdFrom = 256 << 10;  // bytes; smaller ones stay in a core's own cache between two stages
+// Inputs smaller than this stay in a core's own cache between two stages, so they are never made cold.
+constexpr int64_t kColdFrom = 256 << 10;
 
-// Bytes of the largest input and output that any rank needs.
+// BufferBytes is what the rank that needs the most needs.
 struct BufferBytes {
   size_t input = 0, output = 0;
 };
@@ -34,7 +36,7 @@ BufferBytes largest_buffers(const MeshOptions& options, int num_ranks) {
   return {bytes.input * element, bytes.output * element};
 }
 
-// One value of every rank.
+// Returns the value of every rank.
 template <typename T>
 std::vector<T> of_all_ranks(Group& group, T value) {
   std::vector<T> values(static_cast<size_t>(group.size()));
@@ -44,14 +46,14 @@ std::vector<T> of_all_ranks(Group& group, T value) {
   return values;
 }
 
-// All devices copy at once; each copies as much, so the slowest one says when all is done.
+// All devices copy at the same time. Each copies as much, so the slowest one determines the bandwidth.
 double copy_bandwidth(Group& group) {
   group.barrier();
   const std::vector<double> rates = of_all_ranks(group, measure_copy_bandwidth(group.team()));
   return static_cast<double>(rates.size()) * *std::min_element(rates.begin(), rates.end());
 }
 
-// One device's part; its peers do the same at the same time.
+// Device does one device's part of the measurement. Its peers do the same at the same time.
 class Device {
  public:
   Device(Group& group, const MeshOptions& options, const LibraryGroupMaker& library)
@@ -63,6 +65,7 @@ class Device {
     fill_collective_input(input_.get(), options.dtype, elements, group.rank(), group.team());
     poison(output_.get(), options.dtype, static_cast<int64_t>(bytes.output / dtype_bytes(options.dtype)),
            group.team());
+    // Cold inputs change their signs before each call, so the expected result would be wrong.
     MOEHILL_CHECK(options.cold_bytes == 0 || !options.check, "cold collectives are not checked");
     if (options.cold_bytes > 0) cold_.emplace(options.cold_bytes, group.team());
   }
@@ -94,6 +97,7 @@ class Device {
       problem.call(group_, input_.get(), output_.get());
       result.num_wrong = num_wrong(problem);
       if (*result.num_wrong > 0) return result;
+      // A first call is checked before anything is timed. A result that is wrong has no time.
     }
     const bool sums = collective == Collective::all_reduce || collective == Collective::reduce_scatter;
     Group* library = sums && options_.dtype != DType::f32 ? nullptr : library_.get();
@@ -108,7 +112,8 @@ class Device {
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
 
-  // Ours and the library's in turn; ours last, since its output is checked.
+  // Times ours and the library's in turn, so that a drift of the machine hits both. Ours is last, because its
+  // output is checked.
   void time(const CollectiveCase& problem, Group* library, CollectiveResult& result) {
     for (int64_t i = -options_.warmup; i < options_.iters; ++i) {
       if (library != nullptr) {
@@ -118,6 +123,7 @@ class Device {
       const double elapsed = time_call(problem, group_);
       if (i >= 0) result.samples.push_back(elapsed);
     }
+    // A sample is the time of the slowest device in that iteration.
     for (std::vector<double>* samples : {&result.samples, &result.library_samples}) {
       for (double& sample : *samples) {
         const std::vector<double> devices = of_all_ranks(group_, sample);
@@ -128,6 +134,7 @@ class Device {
 
   double time_call(const CollectiveCase& problem, Group& group) {
     if (cold_ && problem.input_elements() * static_cast<int64_t>(dtype_bytes(options_.dtype)) >= kColdFrom) {
+      // The stage before a collective writes its input, so the input is in the caches of its own cores.
       (*cold_)();
       flip_signs(static_cast<uint32_t*>(input_.get()), problem.input_elements());
     }
@@ -137,7 +144,7 @@ class Device {
     return seconds() - start;
   }
 
-  // Writes every value, of either type.
+  // Writes every value anew. The mask flips the signs of one f32 or of two bf16.
   void flip_signs(uint32_t* words, int64_t elements) {
     const int64_t bytes = elements * static_cast<int64_t>(dtype_bytes(options_.dtype));
     group_.team().parallel_for(bytes / 4, [&](int64_t begin, int64_t end) {
@@ -148,7 +155,7 @@ class Device {
   Group& group_;
   const MeshOptions& options_;
   std::optional<ColdCaches> cold_;
-  std::unique_ptr<Group> library_;  // null: none
+  std::unique_ptr<Group> library_;  // null: there is none
   std::shared_ptr<void> input_, output_;
 };
 
@@ -162,6 +169,7 @@ double CollectiveResult::memory_bandwidth() const {
   return algorithm_bandwidth() * memory_factor(collective, num_devices);
 }
 
+// 256e3 bytes stand for the constant cost of a call.
 double cost_of(const CollectiveResult& line) { return 256e3 + line.bytes(); }
 
 double cost_of(const MeshOptions& options) {

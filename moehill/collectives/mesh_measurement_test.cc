@@ -8,7 +8,8 @@
 namespace moehill {
 namespace {
 
-// Forwards to a group; all_reduce number `bad_call` of this rank (from 1) leaves one bit of an element wrong.
+// Forwards calls to a group; call number `bad_call` of all_reduce on this rank (from 1) leaves one wrong bit
+// in an element.
 class SpoilingGroup final : public Group {
  public:
   SpoilingGroup(Group& inner, int bad_call) : inner_(inner), bad_call_(bad_call) {}
@@ -48,7 +49,7 @@ class SpoilingGroup final : public Group {
   int bad_call_, num_calls_ = 0;
 };
 
-// Device 1 spoils.
+// Device 1 is the one that spoils an element.
 class SpoilingMesh final : public Mesh {
  public:
   ThreadTeam& team(int device) override { return inner_.team(device); }

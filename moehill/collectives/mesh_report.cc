@@ -1,3 +1,4 @@
+// Implementation of collectives/mesh_report.h.
 #include "moehill/collectives/mesh_report.h"
 
 #include <fmt/format.h>
@@ -109,6 +110,7 @@ std::string mesh_closing(const MeshResult& result) {
   std::map<Collective, Mean> means;
   for (const CollectiveResult& r : result.collectives) {
     Mean& mean = means[r.collective];
+    // One size without a bandwidth leaves the whole collective without a mean.
     mean.trusted &= r.trusted();
     if (mean.trusted) mean.sum += r.bus_bandwidth();
     ++mean.n;

@@ -1,4 +1,9 @@
-// Report of `moehill mesh`: the table with its header and closing lines, and the records.
+// The report of `moehill mesh`: the table with its header and closing lines, and the records.
+//
+//     fmt::print("{}", mesh_header(options, num_devices, threads_per_device));
+//     StreamedTable table = mesh_table(options, /*beside_library=*/false);
+//     ... a mesh_row() for each line ...
+//     fmt::print("{}", mesh_closing(result));
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -9,22 +14,24 @@
 
 namespace moehill {
 
+// Returns the line above the table.
 std::string mesh_header(const MeshOptions& options, int num_devices, int threads_per_device);
-// The table, each row of which is printed as soon as it is measured. beside_library: it has columns for the
-// library's own collectives.
+// Returns the table, each row of which is printed as soon as it is measured. `beside_library` adds columns
+// for the library's own collectives.
 StreamedTable mesh_table(const MeshOptions& options, bool beside_library);
+// Returns the cells of one row; "-" for what was not checked or not timed.
 std::vector<std::string> mesh_row(const CollectiveResult& result, double copy_bytes_per_s);
 
-// Returns the copy bandwidth, then a line for each collective, then what failed. A line has the bus
-// bandwidth, which is the mean over the sizes as in nccl-tests, and its ratio to the copy bandwidth; `-` if a
+// Returns the copy bandwidth, then a line for each collective, then what failed. The line has the bus
+// bandwidth, which is the mean over the sizes as in nccl-tests, and its ratio to the copy bandwidth; "-" if a
 // size has none.
 std::string mesh_closing(const MeshResult& result);
 
-// One JSON object a line of the table, schema `moehill/1`.
+// Returns one JSON object for each line of the table, schema `moehill/1`.
 std::string mesh_records(const MeshOptions& options, const MeshResult& result, const Environment& environment,
                          const std::string& time_utc);
 
-// Lines with a wrong element.
+// Returns the number of lines with a wrong element.
 int64_t num_failed(const MeshResult& result);
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Implementation of experiments/child.h, with fork, pidfd and signalfd of Linux: the driver waits for the
+// child's end, its output, a signal and the time limit in one poll().
 #include "moehill/experiments/child.h"
 
 #include <fcntl.h>
@@ -23,10 +25,11 @@
 namespace moehill {
 namespace {
 
-constexpr size_t kTailBytes = 4096;
+constexpr size_t kTailBytes = 4096;                // of standard error
 constexpr size_t kMostOutput = size_t{256} << 20;  // what follows is read and thrown away
-constexpr int kCannotStart = 127;
+constexpr int kCannotStart = 127;                  // the exit status that shells use for it
 
+// File closes a file descriptor.
 class File {
  public:
   explicit File(int file) : file_(file) {}
@@ -46,6 +49,7 @@ class File {
   throw std::runtime_error(fmt::format("{}: {}", what, std::strerror(errno)));
 }
 
+// Pipe is a pipe whose read end does not block.
 struct Pipe {
   Pipe() : Pipe(make()) {}
   explicit Pipe(std::pair<int, int> ends) : read_end(ends.first), write_end(ends.second) {}
@@ -67,11 +71,13 @@ sigset_t stop_signals() {
   return set;
 }
 
-// Between fork and exec only calls that are safe there.
+// Runs in the child between fork and exec, where only few calls are safe. The child gets a process group of
+// its own, dies with its parent, and blocks no signals.
 [[noreturn]] void become(char* const* arguments, int parent, int input, int output, int error) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(kCannotStart);  // the parent died before the line above
+  // The parent may have died before the line above took effect.
+  if (getppid() != parent) _exit(kCannotStart);
   const sigset_t none = [] {
     sigset_t set;
     sigemptyset(&set);
@@ -100,7 +106,8 @@ double cpu_seconds(const rusage& usage) {
   return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
 }
 
-// Waits for the child while reading what it prints, which could fill the pipes. Returns how it has to end.
+// Waits for the child and reads what it prints, because full pipes would block it. Returns how the child came
+// to its end.
 ChildEnd read_until_end(int pid_file, int output, int error, int stop, double deadline, ChildResult& result) {
   pollfd files[] = {{pid_file, POLLIN, 0}, {output, POLLIN, 0}, {error, POLLIN, 0}, {stop, POLLIN, 0}};
   while (true) {
@@ -110,7 +117,7 @@ ChildEnd read_until_end(int pid_file, int output, int error, int stop, double de
     if (poll(files, 4, milliseconds) < 0 && errno != EINTR) fail("poll");
     append_some(output, result.output, kMostOutput);
     append_some(error, result.error_tail, kTailBytes);
-    // A closed pipe is readable for ever.
+    // A closed pipe would be readable forever, so it is taken out.
     if ((files[1].revents & POLLHUP) != 0) files[1].fd = -1;
     if ((files[2].revents & POLLHUP) != 0) files[2].fd = -1;
     if ((files[0].revents & POLLIN) != 0) return ChildEnd::exited;
@@ -127,7 +134,8 @@ pid_t start(const std::vector<std::string>& arguments, int output, int error) {
   const pid_t child = fork();
   if (child < 0) fail("fork");
   if (child == 0) become(raw.data(), parent, input.get(), output, error);
-  setpgid(child, child);  // also here: whichever is first
+  // Both parent and child set the group, since nobody knows who runs first.
+  setpgid(child, child);
   return child;
 }
 
@@ -161,7 +169,7 @@ ChildResult run_child(const std::vector<std::string>& arguments, double limit_se
   const pid_t child = start(arguments, output.write_end.get(), error.write_end.get());
   output.write_end.close_now();
   error.write_end.close_now();
-  // The wrapper of glibc 2.36 cannot be called from C++: its header forgets extern "C".
+  // The wrapper of glibc 2.36 cannot be called from C++, because its header lacks extern "C".
   const File pid_file(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
   if (pid_file.get() < 0) {
     kill(-child, SIGKILL);
@@ -171,7 +179,8 @@ ChildResult run_child(const std::vector<std::string>& arguments, double limit_se
   ChildResult result;
   result.end = read_until_end(pid_file.get(), output.read_end.get(), error.read_end.get(), stop,
                               begin + limit_seconds, result);
-  kill(-child, SIGKILL);  // the rest of its group too, when it ended by itself
+  // Also after the child ended by itself: the rest of its group has to go.
+  kill(-child, SIGKILL);
   int status = 0;
   rusage usage{};
   while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
@@ -201,6 +210,7 @@ std::vector<std::string> launched(const std::string& launcher, int64_t devices,
   return arguments;
 }
 
+// Warnings and estimates may come first, so our own message is looked for at the beginning of any line.
 std::string error_line(const std::string& error_tail) {
   size_t begin = error_tail.rfind("moehill: ", 0) == 0 ? 0 : error_tail.find("\nmoehill: ");
   begin = begin == std::string::npos ? 0 : error_tail[begin] == '\n' ? begin + 1 : begin;

@@ -1,4 +1,9 @@
-// Child: one program run to its end in a process group of its own, with a time limit.
+// Child is one program that runs to its end in a process group of its own, with a time limit. It is for
+// programs of which everything is wanted at the end: output, end and times.
+//
+//     StopSignals stop;
+//     const ChildResult result = run_child({"moehill", "bench", "--json", "-"}, 600, stop.file());
+//     if (result.end == ChildEnd::exited && result.status == 0) use(result.output);
 #pragma once
 
 #include <string>
@@ -6,18 +11,20 @@
 
 namespace moehill {
 
+// ChildEnd is how the child came to its end.
 enum class ChildEnd { exited, signalled, timed_out, stopped };
 
+// ChildResult is what is left of a child.
 struct ChildResult {
   ChildEnd end = ChildEnd::exited;
   int status = 0;                       // exit status, or 128 + signal
-  double seconds = 0, cpu_seconds = 0;  // cpu_seconds: of the child and the processes it waited for
+  double seconds = 0, cpu_seconds = 0;  // of the child and of processes that it waited for
   std::string output;                   // standard output
   std::string error_tail;               // the last 4 KB of standard error
 };
 
-// SIGINT and SIGTERM as a file that becomes readable, for as long as this lives: whoever waits for something
-// else too can wait for both.
+// StopSignals turns SIGINT, SIGTERM and SIGHUP into a file that becomes readable, for as long as the object
+// lives. Whoever waits for something else as well can wait for both.
 class StopSignals {
  public:
   StopSignals();
@@ -26,7 +33,7 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   int file() const { return file_; }
-  // Waits that long; whether somebody asked to stop, now or before.
+  // Waits that long. Returns whether somebody asked to stop, now or before.
   bool wait(double seconds);
 
  private:
@@ -34,17 +41,17 @@ class StopSignals {
   bool stopped_ = false;
 };
 
-// No shell: arguments[0] is the program, looked up in PATH. Standard input is empty. After `limit_seconds`,
-// and when `stop` becomes readable (-1: nothing stops it), the whole group is killed. The child dies with its
-// parent. Throws std::runtime_error where it cannot be started.
+// No shell is involved: arguments[0] is the program, looked up in PATH. Standard input is empty. The whole
+// group is killed after `limit_seconds`, and as soon as `stop` becomes readable (-1: nothing stops it). The
+// child dies with its parent. Throws std::runtime_error if it cannot be started.
 ChildResult run_child(const std::vector<std::string>& arguments, double limit_seconds, int stop);
 
-// Returns the line of a program's standard error that says why it ended: its own message, where one begins as
-// ours do ("moehill: "), else the first line. Warnings and estimates may stand before it.
+// Returns the line of a program's standard error that says why it ended: its own message if there is one that
+// begins as ours do ("moehill: "), otherwise the first line.
 std::string error_line(const std::string& error_tail);
 
-// `launcher` split at blanks, "{devices}" replaced, then the program and its arguments: {"mpirun", "-n", "4",
-// "moehill", "bench", ...}. Nothing is split that is in the arguments.
+// Returns `launcher` split at blanks, with "{devices}" replaced, followed by the program and its arguments:
+// {"mpirun", "-n", "4", "moehill", "bench", ...}. The arguments are not split.
 std::vector<std::string> launched(const std::string& launcher, int64_t devices,
                                   const std::vector<std::string>& program);
 

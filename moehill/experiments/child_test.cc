@@ -1,3 +1,5 @@
+// Tests of running a program as a child process: its output, its status, the signal that ended it, and that
+// nothing of its process group outlives it.
 #include "moehill/experiments/child.h"
 
 #include <gtest/gtest.h>
@@ -41,7 +43,7 @@ TEST(Child, ATimeLimitEndsTheWholeGroup) {
   EXPECT_EQ(result.end, ChildEnd::timed_out);
   const pid_t grandchild = std::stoi(result.output);
   for (int i = 0; i < 1000 && kill(grandchild, 0) == 0; ++i) {
-    // Killed already; init, or whoever stands for it, may take a moment to reap it.
+    // It was killed already; init, or the process that stands in for it, may need a moment to reap it.
     const ChildResult state = shell("cat /proc/" + std::to_string(grandchild) + "/stat");
     if (state.output.empty() || state.output.find(") Z") != std::string::npos) return;
     usleep(1000);

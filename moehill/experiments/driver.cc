@@ -1,3 +1,4 @@
+// Implementation of experiments/driver.h.
 #include "moehill/experiments/driver.h"
 
 #include <algorithm>
@@ -16,11 +17,12 @@
 namespace moehill {
 namespace {
 
-constexpr double kBusyPollSeconds = 0.1;  // while another sweep measures on this machine
-constexpr double kOverdueSeconds = 60;    // beyond its limit a driver on another host counts as dead
-constexpr int kCheckFailedStatus = 3;
+constexpr double kBusyPollSeconds = 0.1;  // between two looks while another sweep measures on this machine
+// A driver on another host counts as dead this long after its limit.
+constexpr double kOverdueSeconds = 60;
+constexpr int kCheckFailedStatus = 3;  // exit status of a command whose check failed
 
-// Processes that the kernel killed for want of memory since the start of the machine.
+// Returns the number of processes that the kernel killed for want of memory since the machine started.
 int64_t kernel_memory_kills() {
   std::ifstream file("/proc/vmstat");
   for (std::string name, value; file >> name >> value;) {
@@ -31,7 +33,7 @@ int64_t kernel_memory_kills() {
 
 bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-// Lines that are JSON objects; a command may say other things between them.
+// Returns the lines that are JSON objects with a schema. A command may print other things between them.
 std::vector<StoredJson> records_of(const std::string& output) {
   std::vector<StoredJson> records;
   std::istringstream lines(output);
@@ -48,6 +50,7 @@ std::string number_text(const StoredJson& record, const char* pointer, const cha
   return fmt::format(fmt::runtime(format), record[where].get<double>() * scale);
 }
 
+// Driver runs one plan.
 class Driver {
  public:
   Driver(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options)
@@ -69,7 +72,7 @@ class Driver {
       again = (plan_.interleave ? pass_by_rounds() : pass_by_points()) || first;
       if (is_race()) break;
       repeats_ = true;
-      // Another sweep runs the rest; it may die and leave it to us.
+      // Another sweep runs the rest. It may die and leave the rest to us, so this one waits and looks again.
       if (again && !first && !claimed_some_ && stop_.wait(1)) outcome_.end = SweepEnd::interrupted;
     }
     if (is_race() && outcome_.end == SweepEnd::done) journal_.settle(experiment_id_);
@@ -84,6 +87,8 @@ class Driver {
   bool pass_by_rounds() {
     claimed_some_ = false;
     bool again = false;
+    // Rounds are outside, so that all points see the same state of the machine, and an interrupted sweep has
+    // comparable points.
     for (int64_t round = 0; round < plan_.experiment.rounds; ++round) {
       if ((round > 0 || repeats_) && out_of_time()) {
         if (repeats_) return false;
@@ -119,7 +124,7 @@ class Driver {
     return options_.stop_after_seconds > 0 && seconds() - begin_ > options_.stop_after_seconds;
   }
 
-  // The experiment has the rounds that it has.
+  // Ends the experiment with the rounds that it has.
   void shorten(int64_t rounds, const char* when) {
     plan_.experiment.rounds = rounds;
     plan_.experiment.sizing["rounds"] = rounds;
@@ -130,6 +135,7 @@ class Driver {
 
   bool visit(size_t i, int64_t round) {
     const double limit = plan_.experiment.timeout_s + kOverdueSeconds;
+    // Two sweeps on one machine would disturb each other, so this one waits for its turn.
     ClaimAnswer answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     while (answer.state == ClaimState::machine_busy && !stop_.wait(kBusyPollSeconds))
       answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
@@ -137,6 +143,7 @@ class Driver {
       const double begin = seconds();
       const bool disturbed = measure(i, answer.claim);
       claimed_some_ = true;
+      // In a race what follows depends on this result, so a disturbed run is repeated at once.
       if (disturbed && is_race() && !stop_.wait(0) && options_.repeats(seconds() - begin)) {
         const ClaimAnswer repeat = journal_.claim(plan_.points[i].id, round, limit, true);
         if (repeat.state == ClaimState::claimed) measure(i, repeat.claim);
@@ -146,10 +153,12 @@ class Driver {
     return answer.state == ClaimState::claimed || answer.state == ClaimState::elsewhere;
   }
 
-  // Returns whether other work disturbed it.
+  // Runs one attempt and stores it. Returns whether other work disturbed it.
   bool measure(size_t i, const Claim& claim) {
     const StoredPoint& point = plan_.points[i];
     show(fmt::format("{} round {}{}", point.label, claim.round + 1, claim.repeat ? " again" : ""), false);
+    // Counters of the machine are read before and after the run: they tell if other work disturbed it, and
+    // whether the kernel killed it for its memory.
     const int64_t kills = kernel_memory_kills();
     const double load = load_average();
     const MachineTimes before = machine_times();
@@ -163,6 +172,8 @@ class Driver {
     result.exit_status = child.status;
     result.output_tail = child.error_tail;
     result.disturbance = disturbance_between(before, after, child.cpu_seconds, load);
+    // Even if no counter shows another program, a peak far below that of other runs shows that cores were
+    // taken.
     if (result.disturbance.empty()) result.disturbance = lost_peak_of(i, result.records);
     result.disturbed = !result.disturbance.empty();
     journal_.finish(claim, result);
@@ -176,7 +187,7 @@ class Driver {
     return result.disturbed;
   }
 
-  // Compares with the rounds of the point that this process has run.
+  // Compares the peak of this run with those of the same point's rounds that this process has run.
   std::string lost_peak_of(size_t i, const std::vector<StoredJson>& records) {
     const auto peak = [&](const char* key) {
       const StoredJson::json_pointer where(key);
@@ -190,7 +201,7 @@ class Driver {
 
   std::vector<std::string> command_line(size_t i) const {
     std::string program = host_.program;
-    // /proc/self/exe would name the launcher, if there is one.
+    // Started by a launcher, /proc/self/exe would be the launcher itself.
     if (!plan_.experiment.launcher.empty() && program == "/proc/self/exe")
       program = std::filesystem::read_symlink(program);
     std::vector<std::string> arguments = {program, plan_.experiment.command};
@@ -203,7 +214,8 @@ class Driver {
     std::string text = fmt::format("{} round {}: {} in {:.1f} s", point.label, claim.round + 1,
                                    name_of(result.state), result.seconds);
     for (const StoredJson& record : result.records) {
-      if (record.contains("ablated")) continue;  // of a step that left stages out
+      // The record of a step that left stages out is no result.
+      if (record.contains("ablated")) continue;
       text += number_text(record, "/time_s/median", ", {:.2f} ms", 1e3);
       text += number_text(record, "/tflops", " {:.1f} GF/s", 1e3);
     }
@@ -236,7 +248,8 @@ class Driver {
                             ? measured_seconds_ / static_cast<double>(counts.started)
                             : plan_.predicted_seconds() / static_cast<double>(std::max<int64_t>(1, total));
     const std::string text = what + (finished || last_.empty() ? "" : "; last: " + last_);
-    if (is_race()) return options_.show(text, finished);  // how many runs are left is not known
+    // Nobody knows how many runs of a race are left.
+    if (is_race()) return options_.show(text, finished);
     options_.show(fmt::format("[{}/{}] {} left, {} failed; {}", total - remaining_, total,
                               duration_text(each * static_cast<double>(remaining_)), counts.failed, text),
                   finished);
@@ -251,8 +264,9 @@ class Driver {
   int64_t experiment_id_ = 0, remaining_ = 0;
   double begin_ = 0, measured_seconds_ = 0;
   bool claimed_some_ = false;
-  bool repeats_ = false;                // disturbed rounds again: only when every round has a result
-  std::map<size_t, double> best_peak_;  // by point, TF/s
+  // Disturbed rounds are run again only when every round has a result.
+  bool repeats_ = false;
+  std::map<size_t, double> best_peak_;  // by point, in TF/s
   std::string last_;
   SweepOutcome outcome_;
 };
@@ -266,11 +280,12 @@ RunState classify(const ChildResult& child, size_t num_records, bool launched,
   if (child.end == ChildEnd::timed_out) return RunState::timeout;
   if (child.end == ChildEnd::exited && child.status == 0)
     return num_records > 0 ? RunState::done : RunState::failed;
+  // A process that runs out of memory is killed by the kernel, or says so itself.
   const bool killed = child.status == 128 + SIGKILL;
   if ((killed && kernel_killed_for_memory) || says(tail, "the system refused memory") ||
       says(tail, "predicted memory: got"))
     return RunState::out_of_memory;
-  // mpirun and srun say this when a process of theirs goes.
+  // mpirun and srun say this when one of their processes is gone.
   if (launched && (says(tail, "noticed that process rank") || says(tail, "lost communication with") ||
                    (says(tail, "srun: error") && says(tail, "Killed"))))
     return RunState::rank_lost;

@@ -1,4 +1,10 @@
-// Driver: runs a sweep plan's points as child processes, round by round, and stores what became of each.
+// Driver runs the points of a sweep plan as child processes, round by round, and stores what became of each.
+// It does not measure: a child is `moehill bench` or `moehill profile`. A process for each run keeps runs
+// from influencing each other through memory or warmed-up threads.
+//
+//     SweepPlan plan = make_plan(file, host, sizing);
+//     const SweepOutcome outcome = run_sweep(store, plan, host, {.show = show});
+//     outcome.counts.done;   // points with a result for every round
 #pragma once
 
 #include <functional>
@@ -10,41 +16,45 @@
 
 namespace moehill {
 
+// SweepCounts counts points and attempts.
 struct SweepCounts {
   int64_t points = 0, done = 0;       // done: with a result for every round
-  int64_t failed = 0;                 // gave up, by whatever
-  int64_t started = 0, repeated = 0;  // attempts by this process; those of rounds that were disturbed
-  int64_t disturbed = 0;              // results that count although they were
+  int64_t failed = 0;                 // gave up, for whatever reason
+  int64_t started = 0, repeated = 0;  // attempts by this process; those that repeated a disturbed round
+  int64_t disturbed = 0;              // results that count although they were disturbed
 };
 
+// SweepEnd: the sweep is done, or somebody stopped it.
 enum class SweepEnd { done, interrupted };
+// SweepOutcome is how a sweep ended.
 struct SweepOutcome {
   SweepEnd end = SweepEnd::done;
   SweepCounts counts;
   bool check_failed = false;  // in some attempt of this process
 };
 
+// DriverOptions are what a command asks of the driver.
 struct DriverOptions {
-  bool retry_failed = false;  // points that gave up too
-  std::function<void(const std::string& line, bool finished)>
-      show;  // progress; not finished: may be overwritten
-  double stop_after_seconds =
-      0;  // no new round begins after it once every point has a result; 0: no such limit
-  // A race sets this: it says whether a point runs in a round, and after each round whether another one
-  // follows. A disturbed run is then repeated at once, since what follows depends on it, and not when all
-  // rounds are through. Empty: every point runs in every round.
+  bool retry_failed = false;  // try points that gave up again
+  // Shows progress; a line that is not finished may be overwritten.
+  std::function<void(const std::string& line, bool finished)> show;
+  // No new round begins after this time, once every point has a result; 0: there is no limit.
+  double stop_after_seconds = 0;
+  // Set by a race: `wants` says whether a point runs in a round, and `goes_on` after each round whether
+  // another one follows. A disturbed run is then repeated at once, since what follows depends on it, and not
+  // after all rounds. Empty: every point runs in every round.
   std::function<bool(size_t point, int64_t round)> wants;
   std::function<bool(int64_t round)> goes_on;
-  // A race may also say whether a disturbed run is repeated; `seconds` is how long it took.
+  // A race may also say whether a disturbed run is repeated; `seconds` is how long that run took.
   std::function<bool(double seconds)> repeats = [](double) { return true; };
 };
 
-// Points that have their results are not run again; at most the attempt that was running when a driver was
-// killed is. SIGINT and SIGTERM end it after the running child is killed. A failure of a point is stored and
-// the others go on; StoreError leaves everything that was stored before.
+// Runs what has no result yet. At most the attempt that was running when a driver was killed is run again.
+// SIGINT and SIGTERM end the sweep after the running child is killed. A failure of a point is stored, and the
+// others go on. StoreError leaves everything that was stored before.
 SweepOutcome run_sweep(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options);
 
-// Says what became of an attempt, by how its process ended and what it said.
+// Tells what became of an attempt, from how its process ended and from what it said.
 struct ChildResult;
 RunState classify(const ChildResult& child, size_t num_records, bool launched, bool kernel_killed_for_memory);
 

@@ -61,7 +61,7 @@ class DriverTest : public testing::Test {
     return run_sweep(store, p, host_, options);
   }
 
-  // Starts a process of its own; its exit status is 0, or 5 for an error of the store.
+  // Starts another process. Its exit status is 0, or 5 for an error of the store.
   pid_t start_sweep(rlim_t file_limit = RLIM_INFINITY) {
     const pid_t pid = fork();
     if (pid != 0) return pid;
@@ -133,7 +133,7 @@ TEST_F(DriverTest, RunsEveryRoundOfEveryPointOnce) {
   EXPECT_EQ(runs, number_of("attempt"));
   EXPECT_EQ(sweep().counts.started, 0);  // nothing is left to do
   EXPECT_EQ(runs_started(), runs);
-  // Round by round: no point is ahead of another by more than a round.
+  // The order is round by round: no point is more than a round ahead of another.
   EXPECT_EQ(text_of("SELECT max(late.round) FROM attempt early JOIN attempt late ON late.id < early.id WHERE "
                     "late.round > early.round AND early.id <= 40"),
             "");
@@ -145,7 +145,8 @@ TEST_F(DriverTest, FiftyKillsLoseNothing) {
   std::set<std::string> before;
   for (int i = 0; i < kKills; ++i) {
     const pid_t driver = start_sweep();
-    // Half of them early, while the database is opened, the plan saved and dead owners buried.
+    // Half of the kills come early, while the database is opened, the plan saved and the attempts of dead
+    // owners closed.
     usleep(std::uniform_int_distribution<useconds_t>(0, i % 2 == 0 ? 25000 : 120000)(random));
     kill(driver, SIGKILL);
     wait_for(driver);

@@ -1,3 +1,5 @@
+// Implementation of experiments/experiment_file.h: Reader reads one table after the other, and refuses, with
+// its place in the file, what later steps could not use.
 #include "moehill/experiments/experiment_file.h"
 
 #include <algorithm>
@@ -14,10 +16,12 @@ namespace {
 
 constexpr double kLongestTimeout = 7 * 86400;
 
-// Options that the driver sets or that would make a point depend on more than its options.
+// Options that the driver sets, or that would make a point depend on more than its options.
 const std::vector<std::string> kDriversOptions = {"json", "dump", "trace_dir", "trace_steps",
                                                   "explain_blocks"};
 
+// Reader reads one file. The order of its steps matters: conditions and expectations name axes, so the axes
+// are read before them.
 class Reader {
  public:
   Reader(const std::string& path, const std::string& toml, OptionNames options_of) : toml_(path, toml) {
@@ -53,6 +57,7 @@ class Reader {
                    "a command that a sweep can run: bench, profile", "leave it out for bench");
     }
     file_.command = *known;
+    // The known options are those of the command, minus the ones that a sweep sets itself.
     options_ = options_of(*known);
     for (const std::string& name : kDriversOptions) std::erase(options_, name);
     if (const toml::table* measure = toml_.subtable(root, "measure")) {
@@ -69,6 +74,7 @@ class Reader {
     }
   }
 
+  // Remembers where an option stands, for messages about it that come later.
   void add_place(const toml::key& key) {
     file_.places.emplace_back(std::string(key.str()), toml_.place(key.source()));
   }
@@ -83,7 +89,7 @@ class Reader {
     }
   }
 
-  // An option stands once: fixed, or in one group.
+  // Refuses an option that stands twice: it may be fixed, or in one group.
   void claim_axis(const toml::key& key) {
     const std::string name(key.str());
     const std::vector<std::string> axes = file_.axis_names();
@@ -92,10 +98,12 @@ class Reader {
     add_place(key);
   }
 
+  // Returns the values of an axis. Throws if one is listed twice.
   std::vector<StoredJson> axis_values(const toml::table& table, const toml::key& key) const {
     std::vector<StoredJson> values;
     for (const toml::node& node : *toml_.array(table, std::string(key.str()))) {
       const StoredJson value = toml_.scalar(node);
+      // In a zip a value may be repeated, since only the combinations have to differ.
       if (std::find(values.begin(), values.end(), value) != values.end() &&
           &table == toml_.subtable(toml_.root(), "axes"))
         toml_.refuse(node.source(), value_text(value) + " again", "every value once", "leave it out");
@@ -104,6 +112,7 @@ class Reader {
     return values;
   }
 
+  // Reads [axes], each of them a group, and [[zip]], whose axes move together as one group.
   void read_groups() {
     if (const toml::table* axes = toml_.subtable(toml_.root(), "axes")) {
       toml_.allow_keys(*axes, "[axes]", options_);
@@ -156,6 +165,7 @@ class Reader {
       file_.baseline = axis_conditions(*table, "baseline");
   }
 
+  // Reads conditions such as { topk = 8, parallel_mode = "ep" } and checks that the axes have these values.
   StoredJson axis_conditions(const toml::table& table, const std::string& what) const {
     toml_.allow_keys(table, what, file_.axis_names());
     StoredJson conditions = StoredJson::object();
@@ -169,6 +179,7 @@ class Reader {
     return conditions;
   }
 
+  // A condition on a value that no point has would never be met, which is usually a typing error.
   void require_value(const std::string& axis, const std::string& value, const std::string& place) const {
     std::vector<std::string> known;
     for (const AxisGroup& group : file_.groups) {
@@ -196,11 +207,13 @@ class Reader {
     }
   }
 
+  // Throws unless every axis that the expectation names exists and has the value.
   void require_axes(const std::string& text, const std::string& place) const {
     const Expectation expectation = parse_expectation(text);
     const std::vector<std::string> axes = file_.axis_names();
     for (const auto* list : {&expectation.numerator, &expectation.denominator, &expectation.at}) {
       for (const AxisValue& condition : *list) {
+        // `path` is no axis, but profile runs several paths at each point.
         if (condition.axis == "path" && file_.command == SweptCommand::profile) continue;
         if (std::find(axes.begin(), axes.end(), condition.axis) == axes.end()) {
           const std::string nearest = nearest_name(condition.axis, axes);

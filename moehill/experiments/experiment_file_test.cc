@@ -1,3 +1,5 @@
+// Tests of experiment files: every key is read, axes become points in the order of the file, and a mistake is
+// reported with its line and with what was probably meant.
 #include "moehill/experiments/experiment_file.h"
 
 #include <gtest/gtest.h>

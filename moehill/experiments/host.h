@@ -1,4 +1,8 @@
-// Host: what the sweep must be told about commands, machine and build by the floor above.
+// Host is what the floor above tells a sweep about commands, machine and build, because this room knows no
+// command line. cli/sweep_host.h fills it.
+//
+//     const ResolvedPoint point = host.resolve(SweptCommand::bench, false, {"--topk", "8"});
+//     point.options["topk"];   // 8, with every other option beside it
 #pragma once
 
 #include <functional>
@@ -9,24 +13,26 @@
 
 namespace moehill {
 
-// A command line, checked and resolved.
+// ResolvedPoint is a command line, checked and resolved.
 struct ResolvedPoint {
   StoredJson options;  // every option with its value, as in a record's config
   int64_t tokens = 0;
   int64_t devices = 1;                   // processes for a launcher
   std::optional<double> seconds, bytes;  // predicted, of one run and of its memory
   // Seconds of one step of a point that is alone: predicted by the model from the probe, and at its bound by
-  // the roofline. Empty without a probe, or where it does not cover the point.
+  // the roofline. Empty without a probe, or if the probe does not cover the point.
   std::optional<double> step_seconds, bound_seconds;
 };
 
+// SweepHost is filled once for each command.
 struct SweepHost {
   // Throws InputError for what the command would refuse. `launched`: a launcher starts its processes.
   std::function<ResolvedPoint(SweptCommand command, bool launched, const std::vector<std::string>& arguments)>
       resolve;
-  std::string program;            // runs "program COMMAND ARGUMENTS --json -"
-  std::string build;              // identity of the program,
-  std::string machine;            // and of the machine: points of others are other points
+  std::string program;  // is run as "program COMMAND ARGUMENTS --json -"
+  // Identity of the program and of the machine. A point of another program or machine is another point.
+  std::string build;
+  std::string machine;
   std::string prediction_source;  // where predicted seconds come from, in words
   StoredJson provenance = StoredJson::object();
 };

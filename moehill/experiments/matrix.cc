@@ -1,3 +1,4 @@
+// Implementation of experiments/matrix.h: a point is a number whose digits are the steps of the axis groups.
 #include "moehill/experiments/matrix.h"
 
 #include <algorithm>
@@ -10,7 +11,7 @@ namespace {
 
 constexpr size_t kMostPoints = 10000;
 
-// Every key of `conditions` has this value in `axes`, or one of these.
+// True if every key of `conditions` has its value, or one of its values, in `axes`.
 bool meets(const StoredJson& conditions, const StoredJson& axes) {
   return std::all_of(conditions.items().begin(), conditions.items().end(), [&](const auto& item) {
     const StoredJson values = item.value().is_array() ? item.value() : StoredJson::array({item.value()});
@@ -20,7 +21,7 @@ bool meets(const StoredJson& conditions, const StoredJson& axes) {
   });
 }
 
-// The steps of the groups of point number `index`, the last group the fastest.
+// Returns the values of point number `index`; the last group changes fastest.
 StoredJson axes_of(const ExperimentFile& file, size_t index) {
   std::vector<size_t> steps(file.groups.size());
   for (size_t g = file.groups.size(); g-- > 0;) {
@@ -35,6 +36,7 @@ StoredJson axes_of(const ExperimentFile& file, size_t index) {
   return axes;
 }
 
+// Returns the point with these axis values: its options, its label, and whether it is the baseline.
 MatrixPoint point_of(const ExperimentFile& file, const StoredJson& axes) {
   MatrixPoint point;
   point.axes = axes;
@@ -51,6 +53,7 @@ MatrixPoint point_of(const ExperimentFile& file, const StoredJson& axes) {
 }  // namespace
 
 std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file) {
+  // The product is checked before any point is made, since it may be astronomically large.
   size_t product = 1;
   for (const AxisGroup& group : file.groups) {
     product *= group.values.size();
@@ -76,6 +79,7 @@ std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file) {
   return points;
 }
 
+// Returns options as arguments of the command line. A flag that is false is left out.
 std::vector<std::string> arguments_of(const StoredJson& options) {
   std::vector<std::string> arguments;
   for (const auto& [name, value] : options.items()) {

@@ -1,4 +1,7 @@
-// Matrix: an experiment file's points, in order: the product of its groups without the exclusions.
+// Matrix is the points of an experiment file, in order: the product of its groups without the exclusions.
+// Nothing is resolved yet, so a point is only options and their values.
+//
+//     for (const MatrixPoint& point : expand_matrix(file)) fmt::print("{}\n", point.label);
 #pragma once
 
 #include <string>
@@ -8,18 +11,20 @@
 
 namespace moehill {
 
+// MatrixPoint is one combination.
 struct MatrixPoint {
-  std::string label;  // "parallel_mode=ep topk=8"; the title of a file without axes is "point"
+  // "parallel_mode=ep topk=8"; "point" in a file without axes.
+  std::string label;
   StoredJson axes = StoredJson::object();     // in the order of the file
-  StoredJson options = StoredJson::object();  // fixed and axes together
+  StoredJson options = StoredJson::object();  // fixed options and axes together
   bool is_baseline = false;
 };
 
-// The first group is the slowest. Throws InputError for more than 10,000 points, for none, and where no point
+// The first group changes slowest. Throws InputError for more than 10,000 points, for none, and if no point
 // is the baseline.
 std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file);
 
-// The command line: {"--topk", "8", "--stage-timing"}; a flag that is false is left out.
+// Returns the command line {"--topk", "8", "--stage-timing"}; a flag that is false is left out.
 std::vector<std::string> arguments_of(const StoredJson& options);
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Implementation of experiments/plan.h: points are resolved by the host, identified by a hash, and sized for
+// a budget.
 #include "moehill/experiments/plan.h"
 
 #include <algorithm>
@@ -13,24 +15,25 @@
 namespace moehill {
 namespace {
 
+// A point with kEnoughTokens still resembles the full one; --budget never goes below kFewTokens.
 constexpr double kEnoughTokens = 256, kFewTokens = 64;
 constexpr int64_t kEnoughRounds = 3;
 
-// Twice with different starts for 128 bits.
+// Two hashes with different starts make 128 bits.
 uint64_t hash_text(const std::string& text, uint64_t start) {
   uint64_t hash = start;
   for (const char c : text) hash = fnv1a(hash, static_cast<unsigned char>(c));
   return hash;
 }
 
-// Whole multiples of 64 above that, so that sizes stay even over devices.
+// Returns whole multiples of 64 from 128 tokens on, so that sizes stay even over devices.
 int64_t scaled_tokens(int64_t tokens, double factor) {
   const double wanted = static_cast<double>(tokens) * factor;
   if (wanted >= 128) return static_cast<int64_t>(wanted / 64) * 64;
   return std::max<int64_t>(1, static_cast<int64_t>(wanted));
 }
 
-// "--topk: got ..." is about the option topk, which stands somewhere in the file.
+// A message such as "--topk: got ..." is about the option topk, whose place in the file is added.
 [[noreturn]] void refuse_at_its_place(const ExperimentFile& file, const MatrixPoint& point,
                                       const std::string& message) {
   std::string place = file.path;
@@ -42,6 +45,8 @@ int64_t scaled_tokens(int64_t tokens, double factor) {
   throw InputError(fmt::format("{}: point {}: {}", place, point.label, message));
 }
 
+// Resolves a point by the host. With a factor it is resolved twice, because only the first result says how
+// many tokens a preset or default means.
 ResolvedPoint resolve(const ExperimentFile& file, const SweepHost& host, MatrixPoint& point, double factor) {
   try {
     const bool is_launched = !file.launcher.empty();
@@ -74,6 +79,7 @@ StoredExperiment experiment_of(const ExperimentFile& file, const Sizing& sizing)
   return e;
 }
 
+// Two points that resolve to the same run would share their results.
 void refuse_twins(const ExperimentFile& file, const SweepPlan& plan) {
   for (size_t i = 0; i < plan.points.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
@@ -86,18 +92,21 @@ void refuse_twins(const ExperimentFile& file, const SweepPlan& plan) {
   }
 }
 
+// Candidate is a size of the sweep that fit_budget() may choose.
 struct Candidate {
   double factor;
   int64_t rounds;
 };
 
-// Returns the best first and the cheapest last, see fit_budget().
+// Returns the candidates of fit_budget(), the best first and the cheapest last.
 std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
   std::vector<double> factors;
   for (double factor = 1; most_tokens * factor >= kFewTokens || factor == 1; factor /= 2) {
     factors.push_back(factor);
     if (most_tokens * factor * 0.75 >= kFewTokens) factors.push_back(0.75 * factor);
   }
+  // First fewer tokens, as long as points stay similar to the full ones; then fewer rounds, down to a number
+  // that still allows a verdict; then still fewer tokens; at last single rounds.
   std::vector<Candidate> list;
   size_t f = 0;
   for (; f < factors.size() && (f == 0 || most_tokens * factors[f] >= kEnoughTokens); ++f)
@@ -111,6 +120,8 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
 
 }  // namespace
 
+// Returns the identity by which results of an earlier sweep are found again: all that decides the result of
+// the run.
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options) {
   const std::string text =
       json_text(StoredJson::array({name_of(file.command), file.launcher, host.build, host.machine, options}));
@@ -167,6 +178,7 @@ Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budg
   Sizing sizing;
   double predicted = 0;
   std::optional<SweepPlan> plan;
+  // Plans differ only in the factor, so one is made for each factor and its time scaled by the rounds.
   for (const Candidate& candidate : candidates(static_cast<double>(most_tokens), file.rounds)) {
     if (!plan || candidate.factor != sizing.factor) plan = make_plan(file, host, {candidate.factor, 0, ""});
     sizing.factor = candidate.factor;
@@ -191,6 +203,7 @@ double parse_duration(const std::string& option, const std::string& text) {
   double value = 0;
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
+  // The unit must be the last character.
   const double unit = stop + 1 != end ? 0 : *stop == 's' ? 1 : *stop == 'm' ? 60 : *stop == 'h' ? 3600 : 0;
   const double seconds = value * unit;
   if (error != std::errc() || !(seconds >= 1 && seconds <= 30 * 86400.0))

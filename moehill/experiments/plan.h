@@ -1,5 +1,9 @@
-// Sweep plan: the points of an experiment file on this machine, sized and resolved, ready to be stored and
-// run.
+// SweepPlan is the points of an experiment file on this machine, sized and resolved, ready to be stored and
+// run. Making it runs nothing.
+//
+//     const Sizing sizing = fit_budget(file, host, parse_duration("--budget", "10m"));
+//     const SweepPlan plan = make_plan(file, host, sizing);
+//     fmt::print("{}", plan_table(plan));
 #pragma once
 
 #include <vector>
@@ -10,40 +14,41 @@
 
 namespace moehill {
 
-// Changes of the file's sizes.
+// Sizing changes the sizes of the file.
 struct Sizing {
   double factor = 1;   // of every point's tokens
-  int64_t rounds = 0;  // 0: the file's
+  int64_t rounds = 0;  // 0: those of the file
   std::string note;    // in words; empty: the file's sizes
 };
 
+// SweepPlan is what the driver runs.
 struct SweepPlan {
   StoredExperiment experiment;
   std::vector<StoredPoint> points;
   std::vector<int64_t> devices, tokens;  // [point]
   bool interleave = true;
 
-  // The sum over all rounds of all points; 0 where nothing is predicted.
+  // Returns the sum over all rounds of all points; 0 if nothing is predicted.
   double predicted_seconds() const;
 };
 
-// Throws InputError, with the place in the file, for what a point's command would refuse, and for two points
+// Throws InputError, with the place in the file, for what a point's command would refuse and for two points
 // that are the same.
 SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Sizing& sizing);
 
-// Returns text for a terminal: a row a point with predicted time and memory, then "4 points, 5 rounds: about
-// 2m in all".
+// Returns text for a terminal: a row for each point with predicted time and memory, then "4 points, 5 rounds:
+// about 2m in all".
 std::string plan_table(const SweepPlan& plan);
 
-// Sizes for about `budget_seconds`: tokens by powers of two and three quarters of them down to about 256 in
-// the largest point, then fewer rounds down to 3, then fewer tokens down to 64, then one round. What is left
-// over budget then is said in the note.
+// Returns sizes for about `budget_seconds`. It takes fewer tokens first, by powers of two and three quarters
+// of them, down to about 256 in the largest point; then fewer rounds, down to 3; then fewer tokens, down to
+// 64; then one round. If that is still over budget, the note says so.
 Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budget_seconds);
 
-// 128 bits in hexadecimal of command, options, launcher, build and machine.
+// Returns 128 bits in hexadecimal, made of command, options, launcher, build and machine.
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options);
 
-// "90s", "10m", "2h". Throws InputError naming `option`.
+// Reads "90s", "10m" or "2h". Throws InputError that names `option`.
 double parse_duration(const std::string& option, const std::string& text);
 std::string duration_text(double seconds);  // "1m30s"
 

@@ -9,7 +9,7 @@ namespace {
 
 std::vector<std::string> planned_options(SweptCommand) { return {"tokens", "topk", "seed"}; }
 
-// A command that takes a millisecond a token, and 2 s besides; the default is 4096 tokens.
+// This command takes a millisecond for each token and 2 s besides; the default is 4096 tokens.
 SweepHost host() {
   SweepHost host;
   host.build = "build";

@@ -1,3 +1,4 @@
+// Implementation of experiments/sizing.h.
 #include "moehill/experiments/sizing.h"
 
 #include "moehill/base/error.h"
@@ -30,6 +31,7 @@ void SizingRequest::require_sense() const {
 Sizing choose_sizing(const SizingRequest& request, const std::string& database, const ExperimentFile& file,
                      const SweepHost& host) {
   if (!request.budget.empty()) {
+    // A resumed sweep takes the sizes that it had, since its points would be others with other sizes.
     const std::optional<StoredExperiment> stored = stored_experiment(database, file.name);
     const StoredJson asked = asked_json(request, host);
     if (stored && stored->toml == file.toml && stored->sizing.value("request", StoredJson()) == asked)

@@ -1,4 +1,7 @@
-// Sizing request: what a sweep's options say about sizes, and the sizes that follow.
+// SizingRequest is what a sweep's options say about sizes (--budget, --scale, --rounds), and this file finds
+// the sizes that follow.
+//
+//     const Sizing sizing = choose_sizing(request, database, file, host);
 #pragma once
 
 #include <string>
@@ -7,16 +10,17 @@
 
 namespace moehill {
 
+// SizingRequest holds the options as given.
 struct SizingRequest {
-  std::string budget, scale;  // as given; empty: not given
-  int64_t rounds = 0;         // 0: the file's
+  std::string budget, scale;  // empty: not given
+  int64_t rounds = 0;         // 0: those of the file
 
-  // Throws InputError for a budget together with a scale or rounds, since the budget chooses these by itself.
+  // Throws InputError for a budget together with a scale or rounds, because the budget chooses these itself.
   void require_sense() const;
 };
 
-// Returns the sizes for the request. `database` keeps what was chosen for a budget, file, build and machine,
-// so that a sweep can be resumed although the machine's speed never measures quite the same.
+// Returns the sizes for the request. `database` keeps what was chosen for a budget, file, build and machine.
+// So a sweep can be resumed although the speed of the machine never measures quite the same.
 Sizing choose_sizing(const SizingRequest& request, const std::string& database, const ExperimentFile& file,
                      const SweepHost& host);
 
@@ -24,7 +28,7 @@ Sizing choose_sizing(const SizingRequest& request, const std::string& database, 
 StoredJson kept_sizing(const SizingRequest& request, const SweepHost& host, const SweepPlan& plan,
                        const Sizing& sizing);
 
-// Returns the options again, each after a blank, such as " --budget 10m".
+// Returns the options as text, each after a blank, such as " --budget 10m".
 std::string sizing_options(const SizingRequest& request);
 
 }  // namespace moehill

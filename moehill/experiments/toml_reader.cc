@@ -1,3 +1,5 @@
+// Implementation of experiments/toml_reader.h. Every refusal names file, line and column, what is there, and
+// what would be allowed.
 #include "moehill/experiments/toml_reader.h"
 
 #include <algorithm>
@@ -34,6 +36,7 @@ std::string type_name(const toml::node& node) {
 
 TomlReader::TomlReader(std::string path, const std::string& text) : path_(std::move(path)) {
   try {
+    // Deep nesting would overflow the stack of the parser.
     refuse_deep_toml(text, path_);
     root_ = toml::parse(text, path_);
   } catch (const toml::parse_error& error) {
@@ -61,6 +64,7 @@ void TomlReader::allow_keys(const toml::table& table, const std::string& what,
   }
 }
 
+// Returns the keys in the order of the file, which a toml::table does not keep.
 std::vector<toml::key> TomlReader::ordered_keys(const toml::table& table) const {
   std::vector<toml::key> keys;
   for (const auto& [key, node] : table) keys.push_back(key);

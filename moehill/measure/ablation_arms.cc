@@ -1,3 +1,5 @@
+// Implementation of measure/ablation_arms.h: arms are made before the run, and moved to their points after
+// it.
 #include "moehill/measure/ablation_arms.h"
 
 #include <fmt/format.h>
@@ -14,6 +16,8 @@ bool has_work(const Point& point, const Ablation& ablation) {
   return !ablation.stages.in_common_with(stages_of_step(point.config)).empty();
 }
 
+// The label and the folder tell the arm from its point; everything else is the same, so that only the stages
+// differ.
 Point arm_of(const Point& whole, const Ablation& ablation) {
   Point arm = whole;
   arm.config.block.ablation = ablation;
@@ -43,6 +47,7 @@ std::vector<Point> with_ablations(const std::vector<Point>& points, const std::v
                       fmt::format("stages of {}", fmt::join(stages_of_step(points[0].config).names(), ", ")),
                       "leave it out, or choose options that have it");
   }
+  // An arm follows its point, so that both are timed next to each other in every round.
   std::vector<Point> all;
   for (const Point& point : points) {
     all.push_back(point);
@@ -52,6 +57,7 @@ std::vector<Point> with_ablations(const std::vector<Point>& points, const std::v
   return all;
 }
 
+// Moves each arm from the list of points to the point that it belongs to.
 void take_ablations(CommandResult& command) {
   std::vector<PointResult> wholes;
   for (PointResult& result : command.points) {
@@ -64,6 +70,7 @@ void take_ablations(CommandResult& command) {
 std::optional<Saving> saving_of(const PointResult& whole, const PointResult& arm) {
   if (!whole.timed() || whole.samples.size() != arm.samples.size()) return std::nullopt;
   std::vector<double> saved;
+  // Rounds are compared one by one. A drift of the machine between rounds then cancels.
   for (size_t i = 0; i < arm.samples.size(); ++i) saved.push_back(whole.samples[i] - arm.samples[i]);
   Saving saving{summarize(saved), std::nullopt, 0};
   saving.share = saving.seconds.median / median_of(whole.samples);

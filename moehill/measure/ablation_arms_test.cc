@@ -1,4 +1,5 @@
-// Which points get arms, what an arm saves, and that a real arm leaves its stages out, and nothing else.
+// Tests of ablation: which points get arms, what an arm saves, and that a real arm leaves out its stages and
+// no others.
 #include "moehill/measure/ablation_arms.h"
 
 #include <gtest/gtest.h>
@@ -40,7 +41,7 @@ CommandResult command_with_arm() {
   return command;
 }
 
-// The whole step has samples of 0.098, 0.1, 0.101, 0.1, 0.099, and its clock says 0.03 of w2_grad.
+// The whole step has samples of 0.098, 0.1, 0.101, 0.1 and 0.099 s, and its clock shows 0.03 s in w2_grad.
 TEST(AblationArms, SavingIsOfTheSameRounds) {
   const CommandResult command = command_with_arm();
   ASSERT_EQ(command.points.size(), 2u);
@@ -54,7 +55,7 @@ TEST(AblationArms, SavingIsOfTheSameRounds) {
   EXPECT_NE(ablation_tables(command).find("weight_grad"), std::string::npos) << ablation_tables(command);
 }
 
-// An arm has no throughput, even if its check is said to have passed.
+// An arm has no throughput, even if its check is recorded as passed.
 TEST(AblationArms, RecordIsMarkedAndHasNoThroughput) {
   const std::vector<Record> records = make_records({}, command_with_arm());
   ASSERT_EQ(records.size(), 3u);
@@ -81,8 +82,8 @@ TEST(AblationArms, RecordIsMarkedAndHasNoThroughput) {
   EXPECT_FALSE(is_ablated(json));
 }
 
-// Each of these words is tried in real steps if a step of this spread has its stages. The whole step passes
-// its check. The arm enters all stages but those that it leaves out, and is not checked.
+// Each word is tried in real steps, if a step with this spread has its stages. The whole step passes its
+// check. The arm enters all stages except those that it leaves out, and is not checked.
 void try_words(BenchOptions options, const std::string& words) {
   options.stage_timing = true;
   options.schedule.iters = 1;

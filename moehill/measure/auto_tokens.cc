@@ -1,3 +1,4 @@
+// Implementation of measure/auto_tokens.h.
 #include "moehill/measure/auto_tokens.h"
 
 #include "moehill/measure/memory_check.h"
@@ -6,10 +7,11 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kFewest = 256, kMost = 8192;
-constexpr double kBudgetSeconds = 90;        // leaves the rest of two minutes to operands, checks and luck
-constexpr double kEfficiency = 0.6;          // of the peak, on the low side
-constexpr double kWeightSweeps = 4;          // forward, backward for dx, writing and zeroing of the gradients
-constexpr double kCheckSecondsPerPoint = 3;  // --check sample
+constexpr double kBudgetSeconds = 90;  // leaves the rest of two minutes to operands, checks and luck
+constexpr double kEfficiency = 0.6;    // share of the peak, on the low side
+// Forward, backward for dx, and writing and clearing of the gradients each pass over the weights once.
+constexpr double kWeightSweeps = 4;
+constexpr double kCheckSecondsPerPoint = 3;  // with --check sample
 
 double weight_bytes(const MoeShape& s) {
   return static_cast<double>(s.weights()) * static_cast<double>(dtype_bytes(s.dtype));
@@ -34,6 +36,8 @@ double estimate_seconds(const std::vector<Point>& points, int64_t num_rounds, co
 
 int64_t choose_tokens(const std::function<std::vector<Point>(int64_t tokens)>& points_of, int64_t num_rounds,
                       const MachineSpeed& speed, double usable_bytes) {
+  // From many tokens to few: large steps are the ones that a user wants, and small ones are dominated by
+  // overheads.
   for (int64_t tokens = kMost; tokens > kFewest; tokens /= 2) {
     const std::vector<Point> points = points_of(tokens);
     const bool fits = total_bytes(predict_points_memory(points)) <= usable_bytes;

@@ -1,4 +1,7 @@
-// --tokens auto: as many tokens as let the whole command end in two minutes, by the measured peak.
+// Chooses the tokens for --tokens auto: as many as let the whole command end in two minutes, by the measured
+// peak. It is a rough estimate for choosing; predictions are in the room predict.
+//
+//     options.shape.tokens = choose_tokens(points_of, num_rounds, {flops, bytes_per_s}, usable_bytes);
 #pragma once
 
 #include <functional>
@@ -7,23 +10,23 @@
 
 namespace moehill {
 
-// The time of a point besides its rounds, in steps: the checked step, the one on other tokens, and a check of
-// each, which takes one and a half steps at many tokens.
+// A point takes this many steps besides its rounds: the checked step, the step on other tokens, and a check
+// of each, which takes one and a half steps with many tokens.
 inline constexpr int64_t kUntimedSteps = 5;
 
-// The speed of all the cores together: FLOP/s and B/s.
+// MachineSpeed is the speed of all cores together: FLOP/s and B/s.
 struct MachineSpeed {
   double flops, bytes_per_s;
 };
 
-// Estimates one step at 60 % of the peak, with four sweeps over the weights.
+// Estimates the seconds of one step at 60 % of the peak, with four passes over the weights.
 double estimate_step_seconds(const Point& point, const MachineSpeed& speed);
 
-// Seconds that checking and timing `points` may take, with margin.
+// Returns the seconds that checking and timing `points` may take, with a margin.
 double estimate_seconds(const std::vector<Point>& points, int64_t num_rounds, const MachineSpeed& speed);
 
-// The largest power of two from 256 to 8192 for which points_of(tokens) is estimated below 90 s and fits the
-// memory; at least 256.
+// Returns the largest power of two from 256 to 8192 for which points_of(tokens) is estimated below 90 s and
+// fits into `usable_bytes`; 256 if none does.
 int64_t choose_tokens(const std::function<std::vector<Point>(int64_t tokens)>& points_of, int64_t num_rounds,
                       const MachineSpeed& speed, double usable_bytes);
 

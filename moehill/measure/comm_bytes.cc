@@ -1,3 +1,5 @@
+// Implementation of measure/comm_bytes.h: lower bounds of the bytes that a routing must move, and the lines
+// that show what was moved.
 #include "moehill/measure/comm_bytes.h"
 
 #include <fmt/format.h>
@@ -7,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// owner[i] of n things in contiguous shares.
+// Returns the owner of each of n things that lie in contiguous shares.
 std::vector<int> owners(int64_t n, int num_devices) {
   std::vector<int> owner(n);
   for (int device = 0; device < num_devices; ++device) {
@@ -27,6 +29,7 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& routi
   int64_t num_rows = 0;
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {
+      // A token's row is counted once for each device, even if several of its experts are there.
       const bool kept = tensors.kept == nullptr || tensors.kept[a] != 0;
       if (!kept) continue;
       const int device = expert_owner[routing.expert[a]];
@@ -35,11 +38,14 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& routi
       ++num_rows;
     }
   }
+  // Each row goes out and a result comes back; the backward pass does both again with gradients.
   const int64_t row_bytes =
       tensors.shape.expert_hidden() * static_cast<int64_t>(dtype_bytes(tensors.shape.dtype));
   return num_rows * row_bytes * 2 * (pass == Pass::forward ? 1 : 2);
 }
 
+// Returns the bytes if each row were sent by itself, split into those within nodes and between them. Between
+// nodes the row goes out in the wire's form, and its sum comes back as it is stored.
 LevelBytes logical_row_bytes(const RunConfig& config, const PlanCounts& counts, const Nodes& nodes) {
   const MoeShape& shape = config.shape;
   const int64_t passes = config.block.pass == Pass::forward ? 1 : 2,
@@ -91,6 +97,7 @@ std::string flight_line(const std::vector<Traffic>& traffic) {
 
 int64_t data_parallel_lower_bound_bytes(const MoeShape& shape, Pass pass, int num_devices) {
   if (pass == Pass::forward) return 0;
+  // An all-reduce of W bytes over P devices must send at least 2 (P - 1) W bytes in all.
   return 2 * (num_devices - 1) * shape.weights() * static_cast<int64_t>(dtype_bytes(shape.dtype));
 }
 

@@ -1,3 +1,4 @@
+// Implementation of measure/device_events.h. Events travel as doubles, since a job gathers doubles.
 #include "moehill/measure/device_events.h"
 
 #include <span>
@@ -17,13 +18,14 @@ void append(std::vector<double>& values, const DeviceEvents& device) {
   values.push_back(static_cast<double>(device.num_dropped));
 }
 
-// Reads what append() wrote, from `at` on.
+// EventReader reads what append() wrote.
 class EventReader {
  public:
   explicit EventReader(std::span<const double> values) : values_(values) {}
   bool done() const { return at_ == values_.size(); }
 
   DeviceEvents next(const ClockReading& before, const ClockReading& after) {
+    // Every time is moved to the clock of the first process while it is read.
     const auto time = [&] { return on_first_clock(value(), before, after); };
     DeviceEvents device;
     device.stages.resize(static_cast<size_t>(value()));

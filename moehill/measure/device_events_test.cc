@@ -1,4 +1,5 @@
-// Events of one process come back as they were; those of a clock that stands elsewhere are moved.
+// Tests of events: those of one process come back unchanged, and those of a process with another clock are
+// shifted.
 #include "moehill/measure/device_events.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,9 @@
-// The weights of a model in a command: opened before anything is measured, and what the record says of them.
+// Loading opens the weights of a model for a command, before anything is measured, and describes them for the
+// record. Reading files is the room weights.
+//
+//     open_weights(options);                   // InputError if a tensor is missing or has another shape
+//     ... make the runs ...
+//     record.loading = loading_of(*options.layer_weights);
 #pragma once
 
 #include <string>
@@ -7,14 +12,14 @@
 
 namespace moehill {
 
-// Finds every tensor of options.source, if there is one, and holds its shape to the options'. Throws
-// InputError.
+// Finds every tensor of options.source, if there is a source, and compares its shape with that of the
+// options. Throws InputError.
 void open_weights(BenchOptions& options);
 
-// Call it after every run is made.
+// Call it after all runs are made, because runs load the weights.
 RecordedLoading loading_of(const LayerWeights& weights);
 
-// A line for eyes; empty without a source.
+// Returns a line for people; empty without a source.
 std::string loading_line(const BenchOptions& options);
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// Fills a record from the results of a command.
+// Fills a record from the results of a command. Each function fills one part of record/record.h and computes
+// nothing that results.h does not define.
 #include "moehill/measure/make_record.h"
 
 #include <algorithm>
@@ -15,6 +16,7 @@ std::string hex(uint64_t value) { return fmt::format("{:016x}", value); }
 Figure figure_if(bool exists, double value) { return exists ? Figure(value) : Figure(); }
 Words words_if_any(const std::string& text) { return text.empty() ? Words() : Words(text); }
 
+// Returns where the threads and devices of a point were.
 RecordedLayout layout_of(const BenchOptions& o, const PointResult& result, const Environment& environment) {
   const RunConfig& config = result.point.config;
   RecordedLayout layout;
@@ -23,6 +25,7 @@ RecordedLayout layout_of(const BenchOptions& o, const PointResult& result, const
   layout.cores = std::min(config.num_devices * config.threads_per_device, environment.topology.num_cores);
   layout.mesh = o.mesh;
   layout.nodes = environment.num_nodes;
+  // If one thread is not pinned, its CPU says nothing about where it will be.
   if (!all_pinned(result.placement)) return layout;
   layout.cpus.emplace();
   layout.numa.emplace();
@@ -57,6 +60,7 @@ RecordedPeak peak_of(const PointResult& result) {
     return peak.best > 0 ? Words(peak.instruction) : Words();
   };
   const auto gigabytes = [&](double rate) { return figure_if(peaks.read.median > 0, rate / 1e9); };
+  // Without a passed check there is no throughput, and so no share of the peak.
   const bool ok = own.best > 0 && result.trusted();
   return {.dtype = result.point.config.shape.dtype,
           .instruction = instruction(own),
@@ -70,6 +74,7 @@ RecordedPeak peak_of(const PointResult& result) {
           .read_gbps = {gigabytes(peaks.read.median), gigabytes(peaks.read.min), gigabytes(peaks.read.max)}};
 }
 
+// Adds the figures of speed, but only for a point that passed its check: a wrong result has no throughput.
 void add_throughput(Record& record, const PointResult& result) {
   if (!result.trusted()) return;
   record.tflops = model_flops_per_s(result) / 1e12;
@@ -79,6 +84,7 @@ void add_throughput(Record& record, const PointResult& result) {
   record.drop_adjusted_tokens_per_s = drop_adjusted_tokens_per_s(result);
 }
 
+// Returns the stages of the step nearest to the median, split into forward and backward.
 RecordedStages stages_of(const PointResult& result) {
   RecordedStages recorded;
   if (result.stage_samples.empty()) return recorded;
@@ -156,6 +162,7 @@ RecordedCheck check_of(const BenchOptions& o, const PointResult& result) {
   recorded.how = words_if_any(check.how);
   if (result.trusted()) recorded.timed_steps = kTimedStepCheck;
   recorded.worst_number = words_if_any(check.worst_number);
+  // Errors exist only if the check has compared something.
   if (check.status != CheckStatus::passed && check.status != CheckStatus::failed) return recorded;
   recorded.forward_rel_err = check.forward_rel_err;
   recorded.rows = check.num_rows;
@@ -175,7 +182,8 @@ double sum_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
-// Memory: that of this point alone.
+// Returns the predicted time and the predicted memory of this point without the others of its command, summed
+// over processes.
 std::optional<RecordedPrediction> prediction_of(const PointResult& result, bool process_a_device) {
   if (!result.prediction) return std::nullopt;
   RecordedPrediction recorded;
@@ -282,10 +290,12 @@ Record make_record(const BenchOptions& options, const CommandResult& command, si
 std::vector<Record> make_records(const BenchOptions& options, const CommandResult& command) {
   std::vector<Record> records;
   for (size_t i = 0; i < command.points.size(); ++i) records.push_back(make_record(options, command, i));
+  // Comparisons are kept with the point that is compared, not with its reference.
   for (const Comparison& c : compare_modes(command.points, options.seed))
     records[c.ep].comparison = comparison_of(c);
   for (const Comparison& c : compare_paths(command.points, options.seed))
     records[c.ep].comparisons.push_back(comparison_of(c, command.points[c.none].point.path));
+  // Arms of --ablate follow all points, so that numbers of points in comparisons stay valid.
   for (size_t i = 0; i < command.points.size(); ++i) {
     const PointResult& whole = command.points[i];
     for (const PointResult& arm : whole.arms) {

@@ -1,3 +1,4 @@
+// Implementation of measure/measure.h.
 #include "moehill/measure/measure.h"
 
 #include <fmt/format.h>
@@ -14,14 +15,14 @@
 namespace moehill {
 namespace {
 
-// Returns the bytes that may be in caches although they were emptied.
+// Returns the bytes of operands that may be in caches although the caches were emptied.
 double cache_bytes() {
   const Topology t = detect_topology();
   return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);
 }
 
-// Measures once more after the runs, and more often where a figure is above the yardsticks: on a shared
-// machine they may have been taken in a worse moment than the steps.
+// Measures the yardsticks once more after the runs, and more often if a figure is above them. On a shared
+// machine the yardsticks may have been taken in a worse moment than the steps.
 void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResult& command) {
   constexpr int kAttempts = 5;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -36,13 +37,14 @@ void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResul
   }
 }
 
-// On a shared machine a step can wait for others far longer than it takes itself.
+// Sets how long processes wait for each other. On a shared machine a step can wait for others far longer than
+// it takes itself.
 void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
   constexpr double kLeastSeconds = 30, kSteps = 20;
   if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
 }
 
-// Fails every point with a figure that no machine with these peaks can have.
+// Fails every point with a figure that no machine with these peaks can have: the step was wrong, or its time.
 void refuse_impossible_figures(CommandResult& command) {
   for (PointResult& result : command.points) {
     const std::string why = impossible_figure(result, cache_bytes());
@@ -54,7 +56,7 @@ void refuse_impossible_figures(CommandResult& command) {
   }
 }
 
-// Returns the threads on this node of the point that has most of them.
+// Returns the threads on this node, for the point that has the most.
 OwnWork own_work(const std::vector<Point>& points, const Job& job) {
   const int num_nodes = job.session() == nullptr ? 1 : job.session()->num_nodes();
   int num_threads = 1;
@@ -64,8 +66,8 @@ OwnWork own_work(const std::vector<Point>& points, const Job& job) {
   return {num_threads, detect_topology().num_cores, job.processes_of_a_node()};
 }
 
-// Measures how much of the machine other work takes from the construction on. Over several nodes nobody knows
-// it.
+// OtherWork measures how much of the machine other work takes, from its construction on. Over several nodes
+// nobody knows, so it says nothing there.
 class OtherWork {
  public:
   explicit OtherWork(const Job& job)
@@ -98,13 +100,15 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   command.started_s = unix_seconds();
   for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
   yardstick.measure_peaks();
-  // Bandwidth is measured before and after, since its memory must not count as the runs' peak.
+  // The bandwidth is measured before and after the runs and not between, because its memory must not count in
+  // their peak.
   yardstick.measure_bandwidth();
   reset_peak_rss();
   {
     Measurement measurement(options, points, job, yardstick, job.is_root() ? watcher : Watcher{});
     measurement.prepare();
-    watcher.tell(busy);  // only now, so that an error of preparing is the only line
+    // Told only now, so that an error of preparing is the only line.
+    watcher.tell(busy);
     limit_waits(options, job, measurement.longest_step());
     OtherWork others(job);
     measurement.time(&command);

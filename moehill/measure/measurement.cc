@@ -1,3 +1,4 @@
+// Implementation of measure/measurement.h.
 #include "moehill/measure/measurement.h"
 
 #include <fmt/format.h>
@@ -32,7 +33,8 @@ namespace {
 
 bool takes_part(const Run& run) { return run.local_devices().size() > 0; }
 
-// Weights of the experts that have rows, of the shared expert, and x.
+// Returns the bytes of operands that a step has to read: the weights of experts that have rows, those of the
+// shared expert, and x.
 double operand_bytes(const Run& run) {
   const MoeShape& s = run.config().shape;
   const std::vector<int64_t> load = computed_load(run.tensors());
@@ -43,7 +45,8 @@ double operand_bytes(const Run& run) {
 
 bool has_gradients(const RunConfig& config) { return config.block.pass == Pass::forward_backward; }
 
-// A sample of the weights of a device's experts; nothing where its threads are on no node.
+// Returns a sample of the pages of a device's expert weights. It is empty if a thread of the device is on no
+// known node.
 PageSample pages_of_experts(const Run& run, int device, const std::vector<ThreadPlace>& threads) {
   std::vector<int> nodes;
   for (const ThreadPlace& thread : threads) nodes.push_back(thread.numa);
@@ -64,7 +67,7 @@ PageSample pages_of_experts(const Run& run, int device, const std::vector<Thread
   return sum;
 }
 
-// config: over places.
+// `config` has places in place of experts.
 void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, PointResult& result) {
   std::vector<int64_t> received, computed;
   int64_t largest_buffer = 0;
@@ -81,12 +84,14 @@ void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, Point
         static_cast<double>(largest_buffer) * counts.num_devices / static_cast<double>(sum);
 }
 
+// All processes have to draw the same projections, so the first one's seed holds.
 uint32_t agreed_seed(const BenchOptions& options, const Job& job) {
   const uint32_t seed = options.check_seed ? *options.check_seed : std::random_device{}();
   return static_cast<uint32_t>(std::stoul(job.from_root(std::to_string(seed))));
 }
 
-// Keeps those samples, one a round from the first of warm-up on, whose round counts. Empty samples stay so.
+// Keeps the samples whose round counts. There is one sample for each round from the first of warm-up on; an
+// empty list stays empty.
 template <typename Sample>
 void keep_counted(std::vector<Sample>& samples, const std::vector<bool>& counts) {
   std::vector<Sample> kept;
@@ -112,7 +117,7 @@ Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& 
     points_.push_back(std::move(live));
   }
   const Topology topology = detect_topology();
-  // The processes of a node each read their share, but the first one all of it before steps that it makes
+  // The processes of a node each read their share. The first one has all of the memory if it makes steps
   // alone.
   cold_is_whole_ = job_.is_root() && std::any_of(points.begin(), points.end(), [](const Point& point) {
                      return point.config.spread == Spread::none;
@@ -131,7 +136,7 @@ void Measurement::prepare() {
     pace.done(1);
   }
   if (options_.layer_weights == nullptr || job_.session() == nullptr) return;
-  // Each process has loaded its own experts.
+  // Each process has loaded its own experts, so their hashes are gathered.
   const std::vector<uint64_t>& own = options_.layer_weights->hashes();
   const char* const bytes = reinterpret_cast<const char*>(own.data());
   for (const std::string& text : job_.session()->gather({bytes, own.size() * sizeof(uint64_t)})) {
@@ -152,10 +157,12 @@ std::vector<DevicePlace> Measurement::placement_of(Run& run) const {
   return gather_places(job_, local);
 }
 
+// One factory for each distribution: its runs share operands, and it knows in advance which runs follow.
 void Measurement::prepare_point(LivePoint& live) {
   const Point& point = live.result.point;
   std::unique_ptr<RunFactory>& factory = factories_[point.distribution.kind];
   if (factory == nullptr) {
+    // Points with one distribution share operands, so the factory learns the sizes of all of them first.
     factory = std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.node_cpus(),
                                            job_.session(), options_.layer_weights);
     for (const LivePoint& other : points_) {
@@ -168,6 +175,7 @@ void Measurement::prepare_point(LivePoint& live) {
   live.operands = live.run->operand_hash();
   make_ready(live);
   const double begin = seconds();
+  // The first step is the checked one. It is not a sample, but its time sizes the limit on waits.
   live.run->step(live.stages->listeners());
   longest_step_ = std::max(longest_step_, job_.largest(seconds() - begin));
   live.result.timed_region = entered_stages(*live.stages);
@@ -176,17 +184,19 @@ void Measurement::prepare_point(LivePoint& live) {
   live.result.placement = placement_of(*live.run);
   live.run->collect();
   check(live);
+  // The check reads the copy of the first device, so the other copies must be equal to it.
   if (replicas_differ(*live.run, job_) && live.result.check.status != CheckStatus::off) {
     live.result.check.status = CheckStatus::failed;
     live.result.check.reason = kReplicasDiffer;
   }
+  // All processes must agree on whether the point is measured.
   live.result.check.status = job_.from_root(live.result.check.status);
   hold_operands(live);
 }
 
-// The state in which every step of every point begins: results and work space hold NaN, and the caches hold
-// nothing of either, nor of the operands. All processes wait for each other then, and who has no part in the
-// step is asleep while those who have are roused.
+// Makes the state in which every step of every point begins. Results and work space hold NaN, and the caches
+// hold nothing of them or of the operands. Then all processes wait for each other. Those without a part in
+// the step are asleep while those with one wake their threads.
 void Measurement::make_ready(LivePoint& live) {
   live.run->poison();
   const Range devices = live.run->local_devices();
@@ -203,7 +213,8 @@ void Measurement::make_ready(LivePoint& live) {
   if (takes_part(*live.run)) live.run->rouse();
 }
 
-// A step that changed x, a weight or the routing would be checked against what it made of them.
+// Fails the point if a step changed x, a weight or the routing. Otherwise its results would be checked
+// against what it made of them.
 void Measurement::hold_operands(LivePoint& live) {
   if (job_.largest(live.run->operand_hash() != live.operands ? 1 : 0) == 0 ||
       live.result.check.status == CheckStatus::off)
@@ -212,7 +223,7 @@ void Measurement::hold_operands(LivePoint& live) {
   live.result.check.reason = "a step changed x, a weight or the routing";
 }
 
-// Compares every bit of every result after a timed step.
+// Compares every bit of every result after a timed step with the checked step, by hash.
 void Measurement::hold_to_checked(LivePoint& live) {
   const std::vector<Run::ResultHash> hashes = live.run->result_hashes();
   const auto [other, checked] = std::mismatch(hashes.begin(), hashes.end(), live.checked.begin());
@@ -223,12 +234,13 @@ void Measurement::hold_to_checked(LivePoint& live) {
                                          other == hashes.end() ? "" : ", first in " + other->tensor);
 }
 
-// Every process checks its own part; the verdict is the first one's.
+// Every process checks its own part. The verdict is the first one's.
 CheckResult Measurement::check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode) {
   const RunConfig& config = run.config();
   CheckResult result;
   if (mode == CheckMode::off) return result;
-  const LongerWaits longer;  // one process may have more to check than another, or all of it
+  // One process may have more to check than another, or everything.
+  const LongerWaits longer;
   if (share)
     result =
         check_block(*share, config.block.pass, mode, check_seed_, yardstick_.team(threads_of(config, job_)));
@@ -252,6 +264,7 @@ void Measurement::check(LivePoint& live) {
   if (ablated) live.result.check.reason = kAblated;
   if (share && !options_.dump.empty()) dump(live, *share);
   live.result.losses = losses_of(*live.run);
+  // The root alone describes the point, since it has the figures of all devices.
   job_.on_root([&] {
     describe(live);
     if (!options_.save_routing.empty()) write_trace(options_.save_routing, live.run->routing());
@@ -265,7 +278,8 @@ void Measurement::dump(const LivePoint& live, const CheckShare& share) const {
   dump_block(share, point.config.block.pass, folder);
 }
 
-// The values of the balance losses, to which each process adds those of its tokens; whole on the first one.
+// Returns the values of the balance losses, complete on the first process. Each process adds those of its own
+// tokens.
 std::vector<std::pair<std::string, double>> Measurement::losses_of(const Run& run) const {
   const RunConfig& config = run.config();
   const BalanceLoss& loss = config.block.balance_loss;
@@ -280,7 +294,7 @@ std::vector<std::pair<std::string, double>> Measurement::losses_of(const Run& ru
   return losses;
 }
 
-// Names of the stages that any device entered, in the order of the enum.
+// Returns the names of the stages that any device entered, in the order of the enum.
 std::vector<std::string> Measurement::entered_stages(const DeviceStages& stages) const {
   std::vector<std::string> names;
   for (int stage = 0; stage < kNumStages; ++stage) {
@@ -289,12 +303,13 @@ std::vector<std::string> Measurement::entered_stages(const DeviceStages& stages)
   return names;
 }
 
-// Notes what is known of a run once it has stepped, apart from its time.
+// Notes what is known of a run once it has stepped, except for its time.
 void Measurement::describe(LivePoint& live) {
   PointResult& result = live.result;
   const Run& run = *live.run;
   const RunConfig& config = result.point.config;
   const std::vector<int64_t> load = expert_load(run.routing());
+  // Loads of experts are those of the routing; loads of devices are those after experts were placed.
   result.runs = run_statistics(run.routing());
   result.load = load_statistics(load);
   result.skew = skew_properties(result.point.distribution, run.routing(), options_.seed);
@@ -310,6 +325,7 @@ void Measurement::describe(LivePoint& live) {
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();
+  // Data parallelism must add up gradients; other modes must move rows to their experts and back.
   result.lower_bound_bytes =
       config.spread == Spread::dp
           ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
@@ -319,6 +335,7 @@ void Measurement::describe(LivePoint& live) {
   const PlanCounts counts = plan_counts(config, run.placed_routing(), result.nodes);
   if (is_ep(config.spread)) result.logical_bytes = logical_row_bytes(config, counts, result.nodes);
   if (is_ep(config.spread)) add_buffer_factors(over_places(config), counts, result);
+  // Only a timeline shows the work of each stage and device.
   if (!options_.trace_dir.empty()) {
     result.work = all_work(work_problem(over_places(config)), counts);
     result.pair_rows = counts.pairs;
@@ -328,7 +345,7 @@ void Measurement::describe(LivePoint& live) {
 }
 
 std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) const {
-  std::vector<double> local;  // of each device of this process: its wait, its stages, their hand-overs
+  std::vector<double> local;  // for each device of this process: its wait, stages and hand-overs
   const std::vector<Traffic> traffic = live.run->traffic();
   for (size_t i = 0; i < live.stages->size(); ++i) {
     const std::vector<double>& stages = live.stages->seconds(i);
@@ -347,7 +364,7 @@ std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) co
   return devices;
 }
 
-// Processes of one node have one clock; those of several are read right after the step, from which they
+// Processes of one node share one clock. Clocks of several nodes are read right after the step, in which they
 // hardly drift. Collective.
 std::vector<WaitEntry> Measurement::waits_of_step(const LivePoint& live) const {
   const bool has_one_node = job_.session() == nullptr || job_.session()->num_nodes() == 1;
@@ -359,8 +376,8 @@ std::vector<WaitEntry> Measurement::waits_of_step(const LivePoint& live) const {
   return steps.empty() ? std::vector<WaitEntry>{} : wait_entries(steps.front());
 }
 
-// All other steps have the same input, so one that copies what it kept of an earlier one passes them. This
-// one is told apart by nothing but x, which is restored afterwards.
+// All other steps have the same input, so a step that copies what it kept of an earlier one would pass. This
+// step differs only in x, which is restored afterwards, and it is checked.
 void Measurement::step_on_other_tokens(LivePoint& live) {
   if (live.result.check.status == CheckStatus::off) return;
   live.run->negate_x();
@@ -387,10 +404,11 @@ void Measurement::before_sample(LivePoint& live) {
   wall_begin_ = seconds();
 }
 
-// A process without a part in the step does not even look until it should be over.
+// Returns the sample on which all processes agree, the longest one. A process without a part in the step
+// sleeps until the step should be over, so that it takes no core from it.
 double Measurement::agree(LivePoint& live, double elapsed) {
   const auto note_cpu = [&] { live.cpu_samples.push_back(process_cpu_seconds() - cpu_begin_); };
-  double busy = 0;  // seconds that a thread of this process ran, on the average
+  double busy = 0;  // seconds that a thread of this process ran, on average
   if (takes_part(*live.run)) {
     note_cpu();
     const int64_t devices = live.run->local_devices().size();
@@ -421,7 +439,7 @@ void Measurement::after_sample(LivePoint& live) {
   live.stages->restart();
 }
 
-// The mean of the rounds that count, for each process.
+// Returns the mean over the rounds that count, for each process.
 std::vector<double> Measurement::cpu_seconds(const LivePoint& live, const std::vector<bool>& counts) const {
   std::vector<double> timed = live.cpu_samples;
   keep_counted(timed, counts);
@@ -466,9 +484,12 @@ void Measurement::time(CommandResult* command) {
   std::vector<LivePoint*> timed;
   std::vector<std::function<void()>> steps;
   for (LivePoint& live : points_) {
+    // A point that failed its check is not timed.
     if (live.result.check.status == CheckStatus::failed) continue;
     const auto listeners = clocked ? live.stages->listeners() : std::vector<StageListener*>{};
     live.step = [run = live.run.get(), listeners] { run->step(listeners); };
+    // The step on other tokens comes before a sample that is drawn, so that a step cannot know when it is
+    // tested.
     live.decoy_at = options_.schedule.warmup +
                     threefry(check_seed_, Stream::kDecoy, timed.size())[0] % options_.schedule.iters;
     timed.push_back(&live);

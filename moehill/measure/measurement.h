@@ -1,4 +1,12 @@
-// Measurement: makes the runs of all points, checks each, then times them interleaved.
+// Measurement makes the runs of all points, checks each, then times them interleaved. It decides what is
+// trusted: a sample only counts if the step's results were right.
+// A command uses measure() (measure/measure.h), which adds yardsticks. The probe times single runs with
+// StepTimer.
+//
+//     Measurement measurement(options, points, job, yardstick, watcher);
+//     measurement.prepare();                    // makes, steps and checks every run
+//     measurement.time(&command);
+//     command.points = measurement.take_results();
 #pragma once
 
 #include <functional>
@@ -21,44 +29,48 @@
 
 namespace moehill {
 
+// All points with their runs are resident until the measurement ends. Every method is collective over the
+// job; results are complete on its root.
 class Measurement {
  public:
-  // clock: seconds of any start. All points with their runs are resident until the measurement ends. Every
-  // method is collective over the job; the results are complete on its root.
+  // `clock` gives seconds since any fixed moment.
   Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
               Yardstick& yardstick, Watcher watcher, std::function<double()> clock = seconds);
 
-  // Makes every run, steps it once with clocked stages, and checks (and dumps) what that step left, before
-  // another run of the same operands overwrites it.
+  // Makes every run, steps it once with clocked stages, and checks (and dumps) what that step left before
+  // another run with the same operands overwrites it.
   void prepare();
 
-  // Times the points whose check has not failed. Before every step all of its results and its work space are
-  // overwritten with NaN, then the caches are emptied; after it every bit of every result is compared with
-  // what the checked step left, by hash. Before a timed step that is drawn by chance each point makes another
-  // one, not timed, on other tokens, and that is checked: a step that only copies results which it kept is
-  // wrong there. A point that fails loses its samples. A round in which a process was held up is repeated.
-  // After SIGINT, SIGTERM or SIGHUP the complete rounds are kept; throws Interrupted where there is none.
+  // Times the points whose check has not failed.
+  // Before every step all its results and its work space are overwritten with NaN, and then the caches are
+  // emptied. After it, every bit of every result is compared with what the checked step left, by hash.
+  // Before one timed step, drawn by chance, each point makes another step, which is not timed, on other
+  // tokens. It is checked: a step that only copies results that it kept is wrong there. A point that fails
+  // loses its samples.
+  // A round in which a process was held up is repeated. After SIGINT, SIGTERM or SIGHUP the complete rounds
+  // are kept; throws Interrupted if there are none.
   void time(CommandResult* command);
 
-  // Seconds of the first step of the slowest point: with cold caches and untouched memory.
+  // Seconds of the first step of the slowest point, with cold caches and untouched memory.
   double longest_step() const { return longest_step_; }
 
   std::vector<PointResult> take_results();
-  // The state of the caches in which every step begins.
+  // Returns the state of the caches in which every step begins, in words.
   std::string cache_state() const;
 
  private:
+  // LivePoint is one point while it is measured.
   struct LivePoint {
     PointResult result;
     std::unique_ptr<Run> run;
     std::unique_ptr<DeviceStages> stages;
     std::vector<Run::ResultHash> checked;  // what the checked step left in this process
-    uint64_t operands = 0;                 // their hash before the first step
-    std::function<void()> step;            // as it is timed
-    int64_t decoy_at = 0;                  // the sample that the step on other tokens comes before
+    uint64_t operands = 0;                 // hash of the operands before the first step
+    std::function<void()> step;            // the step as it is timed
+    int64_t decoy_at = 0;                  // the sample before which the step on other tokens is made
     double last_sample = 0;                // seconds
-    double fastest_read = 0;               // B/s of this process, while it emptied the caches
-    std::vector<double> cpu_samples;       // seconds of this process, in warm-up and repeated rounds, too
+    double fastest_read = 0;               // B/s of this process while it emptied the caches
+    std::vector<double> cpu_samples;       // seconds of this process, also in warm-up and repeated rounds
     std::vector<SampleTime> sample_times;  // as many, agreed by all processes
   };
 
@@ -89,7 +101,8 @@ class Measurement {
   Watcher watcher_;
   std::function<double()> clock_;
   std::map<Distribution, std::unique_ptr<RunFactory>> factories_;
-  bool cold_is_whole_ = true;  // else this process's share of what its node reads
+  // True if this process has memory for all caches of its node, false if it has its share.
+  bool cold_is_whole_ = true;
   std::unique_ptr<ColdMemory> cold_;
   const uint32_t check_seed_;
   std::vector<LivePoint> points_;

@@ -1,4 +1,4 @@
-// Points measured by a made-up clock, which goes on by a second whenever it is read.
+// Tests of the measurement of points, with a clock that advances by a second whenever it is read.
 #include "moehill/measure/measurement.h"
 
 #include <gtest/gtest.h>
@@ -75,7 +75,7 @@ TEST(Measurement, StagesAreOfTheTimedRoundsAlone) {
   }
 }
 
-// The devices meet before each step as well, where a wait may be as long as the step.
+// The devices also meet before each step, where a wait may last as long as the step itself.
 TEST(Measurement, WaitsAreOfTheStepAlone) {
   BenchOptions options = measured_options();
   options.modes = {ParallelMode::ep};
@@ -116,8 +116,8 @@ TEST(Measurement, WaitsAreOfTheStepAlone) {
   }
 }
 
-// A product of all experts is one hand-over of the team, however many of them have rows. A small plan is made
-// by one thread.
+// The product of all experts is one hand-over to the team, no matter how many experts have rows. A small plan
+// is made by one thread.
 TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
   BenchOptions options = measured_options();
   options.shape = {3, 16, 8, 4, 2, 8, DType::bf16};

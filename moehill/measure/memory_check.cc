@@ -1,3 +1,5 @@
+// Implementation of measure/memory_check.h: the prediction of each process's bytes, summed over the processes
+// of a node and compared with what is there.
 #include "moehill/measure/memory_check.h"
 
 #include <fmt/format.h>
@@ -19,9 +21,10 @@
 namespace moehill {
 namespace {
 
+// The rest is left to the system and to what nobody predicts.
 constexpr double kUsableShare = 0.9;
-// OpenBLAS maps so much for each core when it is loaded, and then for each thread that calls it, and
-// waits without an end where it gets none. It touches little of it, so only a limit of addresses counts it.
+// OpenBLAS maps this much for each core when it is loaded, and for each thread that calls it. It waits
+// forever if it gets none. It touches little of it, so only a limit of addresses counts it.
 constexpr double kBlasBuffer = 128 << 20;
 
 std::string list_of(const std::vector<MemoryPart>& parts) {
@@ -31,13 +34,13 @@ std::string list_of(const std::vector<MemoryPart>& parts) {
   return list;
 }
 
-// A process has rows of x for a check, and of y where it holds its own tokens' alone: its own rows, and those
-// of a group of experts.
+// Returns the bytes of rows that a process has for a check: rows of x, and of y if it holds only those of its
+// own tokens. They are its own rows and those of a group of experts.
 double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
   if (process.num_processes == 1 || run.spread == Spread::none) return 0;
   const double tokens = static_cast<double>(run.shape.tokens);
   const double element = static_cast<double>(dtype_bytes(run.shape.dtype));
-  // Products around the experts need all rows, and experts of another width z, r and dr.
+  // Products around the experts need all rows; experts of another width also need z, r and dr.
   const bool all = run.shape.form.latent > 0 || run.block.router_product;
   const double own = static_cast<double>(result_tokens(run, process.rank).size());
   const double rows = all ? tokens : std::min(tokens, own + 2 * tokens / process.num_processes);
@@ -48,11 +51,13 @@ double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
 
 bool is_alone(const Point& point) { return point.config.spread == Spread::none; }
 
+// Writes a need into a message, or reads it from one.
 void pass(MemoryNeed& need, Parcel& parcel) {
   parcel(need.node), parcel(need.parts), parcel(need.bytes), parcel(need.blas_bytes);
   parcel(need.node_bytes), parcel(need.process_bytes);
 }
 
+// Returns what this process needs and what its node has.
 MemoryNeed need_of(const std::vector<MemoryPart>& parts) {
   std::array<char, 256> host{};
   (void)gethostname(host.data(), host.size() - 1);
@@ -64,6 +69,8 @@ double usable(int64_t bytes) { return kUsableShare * static_cast<double>(bytes);
 
 }  // namespace
 
+// Returns why the needs do not fit; "" if they do. A process may exceed its own limit, or the processes of a
+// node its memory.
 std::string memory_fault(const std::vector<MemoryNeed>& needs) {
   constexpr const char* kRemedy =
       "choose more processes, fewer --tokens, fewer --experts or fewer points at once";
@@ -82,6 +89,7 @@ std::string memory_fault(const std::vector<MemoryNeed>& needs) {
                  kRemedy)
           .what();
     }
+    // Processes of a node share its memory, so their needs are added up in the order of ranks.
     double& sum = of_node[need.node];
     sum += need.bytes;
     if (sum <= usable(need.node_bytes)) continue;
@@ -98,6 +106,7 @@ std::string memory_fault(const std::vector<MemoryNeed>& needs) {
   return "";
 }
 
+// Returns the place of this process in the job.
 ProcessPlace place_of(const Job& job) {
   if (job.session() == nullptr) return {};
   return {job.num_processes(), job.processes_of_a_node(), job.session()->rank()};
@@ -106,6 +115,7 @@ ProcessPlace place_of(const Job& job) {
 std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, const ProcessPlace& process,
                                               CheckMode check) {
   std::vector<MemoryPart> sum;
+  // Runs of different distributions have operands of their own.
   std::map<Distribution, std::vector<RunConfig>> runs_of;
   for (const Point& point : points) runs_of[point.distribution.kind].push_back(point.config);
   for (const auto& [kind, runs] : runs_of) {
@@ -119,6 +129,7 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, 
       }
     }
   }
+  // Checks run one after the other, so only the largest counts.
   static const double cold_bytes = static_cast<double>(cold_cache_bytes(detect_topology()));
   MemoryPart checking{"the check", 0};
   for (const Point& point : points) {
@@ -156,7 +167,7 @@ void refuse_too_much_memory(const std::vector<MemoryPart>& parts, int64_t availa
 
 namespace {
 
-// Says why the points do not fit; empty: they do. Collective, the same on all processes.
+// Returns why the points do not fit; empty if they do. Collective, with the same answer on all processes.
 std::string memory_fault(const std::vector<Point>& points, const Job& job, CheckMode check) {
   Parcel sent;
   MemoryNeed need = need_of(predict_points_memory(points, place_of(job), check));
@@ -168,6 +179,7 @@ std::string memory_fault(const std::vector<Point>& points, const Job& job, Check
   }
   pass(need, sent);
   std::vector<MemoryNeed> needs;
+  // The needs are gathered, and the root's answer is used everywhere, so that all processes refuse or none.
   for (const std::string& text : job.session() == nullptr ? std::vector<std::string>{sent.bytes()}
                                                           : job.session()->gather(sent.bytes())) {
     Parcel came(text);
@@ -210,6 +222,8 @@ std::vector<double> require_memory(const std::vector<Point>& points, const Job& 
   return by_rank(job, total_bytes(predict_points_memory(points, place_of(job), check)));
 }
 
+// none and dp need the whole block in one process. If everything else fits without them, the rest is
+// measured.
 std::vector<Point> without_large_references(const std::vector<Point>& points, const Job& job, CheckMode check,
                                             std::string& note) {
   if (job.session() == nullptr) return points;

@@ -1,4 +1,7 @@
-// Memory: predicted before anything is allocated, refused with its parts where it does not fit.
+// Memory is predicted before anything is allocated. What does not fit is refused with the parts of the
+// prediction, so that the user sees what to make smaller.
+//
+//     require_memory(points, job, options.check);   // InputError on all processes, or bytes by rank
 #pragma once
 
 #include <cstdint>
@@ -11,43 +14,44 @@
 
 namespace moehill {
 
-// Predicts the memory of a process for all points that are resident together, each distribution with operands
-// of its own. The check's work space is that of the largest point.
+// Predicts the memory of a process for all points that are resident together. Each distribution has operands
+// of its own. The work space of the check is that of the largest point.
 std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points,
                                               const ProcessPlace& process = {},
                                               CheckMode check = CheckMode::sample);
 double total_bytes(const std::vector<MemoryPart>& parts);
 ProcessPlace place_of(const Job& job);
 
-// Throws InputError naming the largest parts when they need more than 90 % of `available_bytes`.
+// Throws InputError that names the parts if they need more than 90 % of `available_bytes`.
 void refuse_too_much_memory(
     const std::vector<MemoryPart>& parts, int64_t available_bytes,
     const std::string& remedy = "choose fewer --tokens, fewer --experts or fewer points at once");
 
-// The memory that a process needs, and the memory that is there for it.
+// MemoryNeed is the memory that a process needs, and the memory that is there for it.
 struct MemoryNeed {
   std::string node, parts;  // its host; the parts of its need in words
   double bytes = 0;
-  double blas_bytes = 0;                      // of addresses alone
+  double blas_bytes = 0;                      // addresses only, hardly touched
   int64_t node_bytes = 0, process_bytes = 0;  // available on the node, and below the process's own limits
 };
-// Says which process, by rank, or which node does not have it; empty: all do.
+// Says which process, by rank, or which node does not have enough; empty if all do.
 std::string memory_fault(const std::vector<MemoryNeed>& needs);
 
 // Returns the sentence for memory that the system refused although it was predicted to be there.
 std::string memory_refusal();
 
-// A figure of each process, on the first one. Collective.
+// Returns a figure of each process, on the first one. Collective.
 std::vector<double> by_rank(const Job& job, double value);
-// Bytes of all processes together, and of those with least and most.
+// Returns the bytes of all processes together, and of those with the least and the most, in words.
 std::string memory_text(const std::vector<double>& bytes);
 
-// Returns what the points need, by rank. Throws InputError unless 90 % suffices of what each node has for its
-// processes, and of what the limits of each process leave. Collective, and it throws on all processes.
+// Returns what the points need, by rank. Throws InputError unless the needs fit into 90 % of what each node
+// has for its processes and of what the limits of each process leave. Collective, and it throws on all
+// processes.
 std::vector<double> require_memory(const std::vector<Point>& points, const Job& job, CheckMode check);
 
-// The points without those of `none` and `dp` where all together do not fit and the rest does: these two need
-// the whole block in one process. `note` says so then. Collective, the same on all processes.
+// Returns the points without those of `none` and `dp` if all together do not fit and the rest does, because
+// these two need the whole block in one process. `note` then says so. Collective, the same on all processes.
 std::vector<Point> without_large_references(const std::vector<Point>& points, const Job& job, CheckMode check,
                                             std::string& note);
 

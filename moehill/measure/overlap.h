@@ -1,5 +1,8 @@
-// Overlap: how much of a step's communication its computation hides, from steps of each alone beside the
-// whole (docs/metrics.md).
+// Overlap tells how much of a step's communication its computation hides. It is found from steps with only
+// one of the two, measured beside the whole step (docs/metrics.md).
+//
+//     const Overlap overlap = overlap_of(computation_s, communication_s, step_s);   // by round
+//     overlap.hidden.median;   // 1: the smaller of the two is hidden completely; 0: nothing is
 #pragma once
 
 #include <span>
@@ -11,16 +14,17 @@
 
 namespace moehill {
 
-// Medians in seconds, and (computation + communication - both) / min(computation, communication) by rounds.
+// Medians in seconds; `hidden` is (computation + communication - both) / min(computation, communication), by
+// round.
 struct Overlap {
   double computation = 0, communication = 0, both = 0;
   Summary hidden;
 };
-// Takes series of the same rounds, of one at least.
+// The three series are of the same rounds, at least one.
 Overlap overlap_of(std::span<const double> computation, std::span<const double> communication,
                    std::span<const double> both);
 
-// Puts behind each point of several devices the two parts of it alone.
+// Puts the two parts alone behind each point of several devices.
 std::vector<Point> with_parts(const std::vector<Point>& points);
 
 std::string overlap_line(const std::string& label, const Overlap& overlap);

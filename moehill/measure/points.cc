@@ -1,3 +1,5 @@
+// Implementation of measure/points.h: the product of the axes, and everything that is refused before memory
+// is taken.
 #include "moehill/measure/points.h"
 
 #include <fmt/format.h>
@@ -24,7 +26,8 @@ constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();  // plans numb
 constexpr int64_t kMaxElements = int64_t{1} << 40;                 // of one tensor; 4 TiB of f32
 constexpr int64_t kMaxThreads = 1024;
 
-// Products of a few dimensions below 2^32 each; a double holds them exactly enough to compare.
+// Refuses a product above `limit`. The factors are few and below 2^32 each, so a double is exact enough to
+// compare.
 void refuse_product(const std::string& what, std::initializer_list<int64_t> factors, int64_t limit) {
   double product = 1;
   for (const int64_t factor : factors) product *= static_cast<double>(factor);
@@ -33,6 +36,7 @@ void refuse_product(const std::string& what, std::initializer_list<int64_t> fact
                     "choose smaller dimensions");
 }
 
+// Axes are the values of one point on all axes.
 struct Axes {
   int64_t topk;
   DistributionOptions distribution;
@@ -41,6 +45,7 @@ struct Axes {
   ParallelMode mode;
 };
 
+// Returns all combinations of the axes; the mode changes fastest, so that points to compare are neighbours.
 std::vector<Axes> product_of_axes(const BenchOptions& o) {
   std::vector<Axes> product;
   for (const int64_t topk : o.topk_list.empty() ? std::vector<int64_t>{o.shape.topk} : o.topk_list) {
@@ -55,6 +60,7 @@ std::vector<Axes> product_of_axes(const BenchOptions& o) {
   return product;
 }
 
+// Returns the run of one point. `none` has one device with the threads of all.
 RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layout) {
   RunConfig config;
   config.shape = o.shape;
@@ -76,6 +82,7 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   return config;
 }
 
+// Returns the values of those axes that have several, as the name of the point in tables.
 std::string label_of(const BenchOptions& o, const Axes& axes) {
   std::string label;
   if (o.topk_list.size() > 1) label += fmt::format("topk={} ", axes.topk);
@@ -95,13 +102,15 @@ std::string folder_of(std::string label) {
 
 Layout resolve_layout(const BenchOptions& o, int num_cores) {
   int64_t devices = o.devices, threads = o.threads_per_device;
+  // Whatever is not given follows from the cores: as many devices as cores, or as many threads as fit each
+  // device.
   if (devices == 0) devices = threads == 0 ? num_cores : std::max<int64_t>(1, num_cores / threads);
   if (threads == 0) threads = std::max<int64_t>(1, num_cores / devices);
   if (devices * threads > kMaxThreads) {
     throw input_error("--devices times --threads-per-device", std::to_string(devices * threads),
                       fmt::format("at most {} threads", kMaxThreads), "choose fewer");
   }
-  // More threads than cores would be slower, and what is compared with them faster.
+  // More threads than cores would be slower, and what is compared with them would look faster.
   const int64_t none_threads =
       o.none_threads > 0 ? o.none_threads : std::min<int64_t>(devices * threads, num_cores);
   return {static_cast<int>(devices), static_cast<int>(threads), static_cast<int>(none_threads)};
@@ -110,6 +119,7 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
 void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device) {
   const Session* session = job.session();
   const MeshKind fitting = session == nullptr ? MeshKind::threads : MeshKind::mpi;
+  // A mesh that is named must be the one that the program was started for.
   if (mesh != MeshKind::automatic && mesh != fitting) {
     throw input_error("--mesh", name_of(mesh),
                       session == nullptr ? "threads, in one process" : "mpi, under a launcher",
@@ -118,6 +128,7 @@ void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& thread
   }
   mesh = fitting;
   if (session == nullptr) return;
+  // Under a launcher each process is one device.
   if (devices > 0 && devices != session->size()) {
     throw input_error("--devices", std::to_string(devices), fmt::format("{}, one a process", session->size()),
                       fmt::format("leave it out, or start {} processes", devices));
@@ -140,6 +151,7 @@ void adopt_nodes(const Job& job, BenchOptions& o) {
     if (broken) throw input_error("--nodes", std::to_string(o.nodes), allowed, remedy);
   };
   const Session* session = job.session();
+  // Devices of one process can pass for several nodes, which changes the plans of the two-level exchange.
   refuse(session != nullptr && o.nodes > 0, "one process, whose devices pass for several nodes",
          "leave it out: processes are on the nodes that they are on");
   refuse(o.nodes > 0 && o.modes == std::vector{ParallelMode::none}, "nothing but several devices",
@@ -155,6 +167,7 @@ void refuse_topk(int64_t topk, int64_t experts) {
                     fmt::format("use --topk {} or --experts {}", experts, topk));
 }
 
+// Throws InputError for shapes whose row numbers or bytes would overflow.
 void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
   refuse_product("tokens * topk", {s.tokens, s.topk}, kMaxRows);
   refuse_product("tokens * experts", {s.tokens, s.experts}, kMaxElements);
@@ -172,6 +185,7 @@ void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
   }
 }
 
+// Throws InputError for a capacity that this shape, path or routing cannot have.
 void refuse_capacity(const RunConfig& config, const DistributionOptions& distribution) {
   const Capacity& capacity = config.block.capacity;
   const MoeShape& shape = config.shape;
@@ -196,7 +210,7 @@ void refuse_capacity(const RunConfig& config, const DistributionOptions& distrib
            "with --router-grad");
 }
 
-// For the load of the point's own routing.
+// Places the experts for the load of the point's own routing.
 void place_experts(const BenchOptions& options, Point& point) {
   RunConfig& config = point.config;
   if (options.placement.empty() || !is_ep(config.spread)) return;
@@ -205,6 +219,7 @@ void place_experts(const BenchOptions& options, Point& point) {
                       "a router before the step: one in the step chooses experts, and rows go to places",
                       "leave one out");
   const PlacementRule rule = parse_placement(options.placement);
+  // Without a file, the placement follows the load of the point's own routing.
   Placement placement;
   if (rule.kind == PlacementRule::file) {
     placement = read_placement(rule.path);
@@ -229,6 +244,8 @@ void place_experts(const BenchOptions& options, Point& point) {
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
   const Layout layout = resolve_layout(options, num_cores);
   std::vector<Point> points;
+  // The refusals come in the order in which a user would correct them: the shape first, then options that
+  // need it.
   for (const Axes& axes : product_of_axes(options)) {
     refuse_topk(axes.topk, options.shape.experts);
     Point point;
@@ -245,7 +262,8 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     point.distribution.devices = layout.num_devices;
     refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
     if (point.distribution.kind == Distribution::trace)
-      routing_of(point.config.shape, point.distribution, options.seed);  // for what it refuses
+      // Only for what this refuses.
+      routing_of(point.config.shape, point.distribution, options.seed);
     place_experts(options, point);
     point.label = label_of(options, axes);
     point.folder = folder_of(point.label);
@@ -264,6 +282,8 @@ Routing routing_of(const MoeShape& shape, const DistributionOptions& distributio
                    int num_spares) {
   if (distribution.kind == Distribution::trace)
     return read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk);
+  // Logits come from the distribution, then the router chooses. Tokens that a ragged distribution leaves out
+  // keep their place but choose nobody.
   const int num = num_logits(shape.router, shape.experts);
   const Router router = make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed);
   Routing routing =

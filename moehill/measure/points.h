@@ -1,4 +1,8 @@
-// Points: what one command line asks for, every option resolved.
+// Points are what one command line asks for, with every option resolved. Nothing is measured or allocated
+// here.
+//
+//     adopt_job(job, options.mesh, options.devices, options.threads_per_device);
+//     for (const Point& point : expand_points(options, num_cores)) fmt::print("{}\n", point.label);
 #pragma once
 
 #include <string>
@@ -9,51 +13,52 @@
 
 namespace moehill {
 
+// Point is one combination of options.
 struct Point {
   RunConfig config;
   DistributionOptions distribution;
-  std::string label;   // what sets it apart from the others: "topk=8 ep"
-  std::string folder;  // the same for a file name: "topk-8_ep"
+  std::string label;   // what distinguishes it from the others: "topk=8 ep"
+  std::string folder;  // the same as a file name: "topk-8_ep"
   ProfilePath path = ProfilePath::none;
   Tuned tuned = Tuned::off;
 };
 
-// P devices of N threads for ep, one device of `none_threads` for none. Not given: one thread a core and as
-// many devices as there are cores; with one of P and N given the other fills the cores. none takes the same P
-// * N threads, but at most one a core.
+// Layout: P devices of N threads for ep, one device of `none_threads` for none. If neither is given there is
+// one thread on each core and a device for each thread. If one of P and N is given, the other fills the
+// cores. none takes the same P * N threads, but at most one for each core.
 struct Layout {
   int num_devices = 1, threads_per_device = 1, none_threads = 1;
 };
 Layout resolve_layout(const BenchOptions& options, int num_cores);
 
-// The mesh, devices and threads (0: not given) that fit the job: one device in each process of a launcher,
-// with as many threads as all have cores for; or the threads of this process. Throws InputError where what
-// was given contradicts it.
+// Sets the mesh, devices and threads (0: not given) to what fits the job: one device in each process of a
+// launcher, with as many threads as all of them have cores for; or the threads of this process. Throws
+// InputError if what was given contradicts that.
 void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device);
 
-// The seconds of --timeout, which waits for other processes have from now on. Throws InputError where there
-// are no others.
+// Returns the seconds of --timeout, and sets them as the limit of waits for other processes. Throws
+// InputError if there are no others.
 double take_timeout(const std::string& text);
 
-// The nodes of the job, or those that the devices of one process pass for. Throws InputError where these make
-// no sense.
+// Sets the nodes of the job, or those that the devices of one process are taken to be on. Throws InputError
+// if these make no sense.
 void adopt_nodes(const Job& job, BenchOptions& options);
 
-// The product of all lists. From the slowest to the fastest axis: top-k, distribution, queue mode, impl,
-// parallel mode; so a none and an ep that differ in nothing else are neighbours. Throws InputError for k > E
-// and for shapes whose products overflow.
+// Returns the product of all lists. The axes from the slowest to the fastest are top-k, distribution, queue
+// mode, impl, parallel mode. So a none and an ep that differ in nothing else are neighbours. Throws
+// InputError for k > E and for shapes whose products overflow.
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores);
 
-// Throws InputError for k above E.
+// Throws InputError if k is above E.
 void refuse_topk(int64_t topk, int64_t experts);
 
-// Throws InputError where a product of dimensions leaves what indices and buffers can hold.
+// Throws InputError if a product of dimensions is more than indices and buffers can hold.
 void refuse_overflow(const MoeShape& shape, const Capacity& capacity);
 
 // True if two points differ in nothing but the parallel mode and its layout.
 bool differ_in_mode_only(const Point& a, const Point& b);
 
-// The routing that runs of this shape see, with the spares of their capacity.
+// Returns the routing that runs of this shape see, with the spares of their capacity.
 Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed,
                    int num_spares = 0);
 

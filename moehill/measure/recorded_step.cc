@@ -1,4 +1,4 @@
-// Reads the configuration and the routing of a step back from its record.
+// Implementation of measure/recorded_step.h.
 #include "moehill/measure/recorded_step.h"
 
 #include <fmt/format.h>
@@ -19,6 +19,7 @@ namespace {
 
 RecordedStep step_of(const Record& record) {
   RecordedStep step;
+  // The record may come from anywhere, so its numbers are checked like options.
   step.config = record.config.run;
   RunConfig::fields(step.config, RangeCheck{});
   MoeShape::fields(step.config.shape, RangeCheck{});
@@ -27,6 +28,7 @@ RecordedStep step_of(const Record& record) {
   step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
   step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
                             step.config.block.capacity.spares);
+  // With a placement the step ran over places, and its routing has to name them.
   if (!step.config.placement.empty()) {
     require_placement("--record", {step.config.placement}, step.config.shape.experts,
                       step.config.num_devices);

@@ -1,5 +1,7 @@
-// Steps as records of `moehill bench` have them: the configuration, its routing made again, and what was
-// measured.
+// Recorded steps are read back from records of `moehill bench`: the configuration, its routing made again,
+// and what was measured. They are for commands that look at a step without running it (predict, roofline).
+//
+//     for (const RecordedStep& step : steps_of_records("runs.jsonl")) explain(step.config, step.routing);
 #pragma once
 
 #include <string>
@@ -10,19 +12,20 @@
 
 namespace moehill {
 
-// One step to look at.
+// RecordedStep is one step to look at.
 struct RecordedStep {
   std::string label;
   RunConfig config;
   Routing routing;
   double time_s = 0, comm_s = 0;
-  // Figures measured beside the step on all its cores, the peak for its dtype; 0: the hardware's are taken.
+  // Figures that were measured beside the step on all its cores; the peak is that of its dtype. 0: the
+  // hardware's figures are taken.
   double peak_flops = 0, read_bytes_per_s = 0;
   std::string instruction;  // of the peak; empty: not named
   std::vector<StageMeasurement> stages;
 };
 
-// The steps of a file of records; - is standard input. Lines of other commands are passed over. Throws
+// Returns the steps of a file of records; "-" is standard input. Lines of other commands are skipped. Throws
 // InputError in the name of --record.
 std::vector<RecordedStep> steps_of_records(const std::string& path);
 

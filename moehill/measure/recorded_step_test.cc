@@ -1,4 +1,4 @@
-// Records: the step that a record describes has the routing that was measured.
+// Tests that the step described by a record has the routing that was measured.
 #include "moehill/measure/recorded_step.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Results that every device ends with are checked on the first device alone: the others' copies must be
-// equal.
+// Results that every device ends with are checked on the first device only, so the copies of the others have
+// to be equal to it. This file compares them, by hash.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ inline constexpr const char* kReplicasDiffer = "a device's copy of a result diff
 
 inline constexpr const char* kCopiesDiffer = "copies of an expert ended with different gradients";
 
-// True on every process if any device's copy differs. Collective over the job.
+// True on every process if the copy of any device differs. Collective over the job.
 inline bool replicas_differ(Run& run, const Job& job) {
   const std::vector<uint64_t> hashes = run.replica_hashes();
   const std::string first = job.from_root(hashes.empty() ? "" : std::to_string(hashes.front()));

@@ -1,3 +1,5 @@
+// Implementation of measure/results.h: figures that follow from the samples of a point. Each formula is here
+// once; records and tables only show it.
 #include "moehill/measure/results.h"
 
 #include <fmt/format.h>
@@ -16,6 +18,7 @@ double total(const std::vector<double>& values) { return std::accumulate(values.
 
 }  // namespace
 
+// Returns the seconds of work: all stages except those in which devices exchange rows or sums.
 double DeviceSeconds::busy() const {
   double seconds = total(stages);
   for (const Stage stage : {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad})
@@ -23,6 +26,7 @@ double DeviceSeconds::busy() const {
   return seconds;
 }
 
+// Parts alone follow their point, in the order in which with_parts() put them.
 void take_overlaps(CommandResult& command) {
   std::vector<PointResult> points;
   for (size_t i = 0; i < command.points.size(); ++i) {
@@ -40,6 +44,8 @@ void take_overlaps(CommandResult& command) {
 }
 
 double model_flops_per_s(const PointResult& result) {
+  // Rows that were dropped, belong to nobody or go to zero experts are not computed, so their FLOPs do not
+  // count.
   const RunConfig& config = result.point.config;
   const int64_t computed =
       config.shape.assignments() - result.num_dropped - result.num_unassigned - result.num_zero;
@@ -66,6 +72,8 @@ double drop_adjusted_tokens_per_s(const PointResult& result) {
 
 double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak().best; }
 
+// Returns why a figure cannot be true: faster than the peak, or operands read faster than memory gives them.
+// A result may be right and its time wrong, for example if a step was skipped.
 std::string impossible_figure(const PointResult& result, double cache_bytes) {
   if (!result.trusted()) return "";
   const double flops = executed_flops_per_s(result), peak = result.peak().best;
@@ -73,6 +81,7 @@ std::string impossible_figure(const PointResult& result, double cache_bytes) {
     return fmt::format("{:.4g} GF/s is more than {:.0f} % of the {:.4g} GF/s that {} reaches on its cores",
                        flops / 1e9, 100 * kMostOfPeak, peak / 1e9, result.peak().instruction);
   }
+  // The caches may hold data read before the clock started, so only the rest must come from memory.
   const double read = std::max(result.peaks.read.max, result.read_before_steps);
   const double rate = (result.operand_bytes - cache_bytes) / median_seconds(result);
   if (read > 0 && rate > kMostOfRead * read) {
@@ -85,12 +94,15 @@ std::string impossible_figure(const PointResult& result, double cache_bytes) {
 
 StageSeconds stages_of_median(const PointResult& result) {
   const double median = median_seconds(result);
+  // The stages come from one real step, the one nearest to the median. Medians of stages would not add up to
+  // a step.
   size_t nearest = 0;
   for (size_t i = 1; i < result.samples.size(); ++i) {
     if (std::abs(result.samples[i] - median) < std::abs(result.samples[nearest] - median)) nearest = i;
   }
   StageSeconds stages;
   stages.devices = result.stage_samples[nearest];
+  // The slowest device is the one whose work ends last; the others wait for it.
   if (!result.wait_samples.empty()) stages.waits = result.wait_samples[nearest];
   double sum = 0;
   for (size_t i = 0; i < stages.devices.size(); ++i) {

@@ -1,4 +1,6 @@
-// A command with made-up results, for tests of what is made of them.
+// A command with made-up results, for tests of what is made of results.
+//
+//     const CommandResult command = made_up_command();   // none at 0.1 s, compact_psum at 0.2 s
 #pragma once
 
 #include "moehill/measure/results.h"

@@ -1,4 +1,9 @@
-// The bridge between the stages of a step and the bench's stage clock, which keeps the waits too.
+// ClockedStages is the bridge between the stages of a step, which moe/ and parallel/ announce, and the
+// bench's stage clock. It also keeps the waits. The stages know no clock, and the clock knows no stages.
+//
+//     DeviceStages stages(num_devices, seconds);
+//     run.step(stages.listeners());
+//     stages.seconds(0)[static_cast<int>(Stage::up)];   // seconds of device 0 in the stage `up`
 #pragma once
 
 #include <algorithm>
@@ -12,6 +17,7 @@
 
 namespace moehill {
 
+// ClockedStages listens to one device.
 class ClockedStages : public StageListener {
  public:
   explicit ClockedStages(std::function<double()> clock) : clock_(kNumStages, std::move(clock)) {
@@ -42,12 +48,12 @@ class ClockedStages : public StageListener {
     num_dropped_ = 0;
   }
   const StageClock& clock() const { return clock_; }
-  // The team's hand-overs by stage since restart().
+  // The team's hand-overs by stage, since restart().
   const std::array<int64_t, kNumStages>& hand_overs() const { return hand_overs_; }
   DeviceEvents events() const { return {clock_.intervals(), waits_, clock_.num_dropped() + num_dropped_}; }
 
  private:
-  // Those since the last call belong to the stage that was entered then.
+  // Hand-overs since the last call belong to the stage that was entered then.
   void count_hand_overs() {
     if (team_ == nullptr) return;
     const int64_t now = team_->num_hand_overs();
@@ -65,7 +71,7 @@ class ClockedStages : public StageListener {
   int64_t num_dropped_ = 0;
 };
 
-// The listeners of a process's devices.
+// DeviceStages are the listeners of a process's devices.
 class DeviceStages {
  public:
   DeviceStages(int num_devices, const std::function<double()>& clock) {
@@ -81,7 +87,7 @@ class DeviceStages {
     for (const auto& device : devices_) device->restart();
   }
 
-  // Seconds per stage of the device at `i`, since restart().
+  // Seconds by stage of device number `i` here, since restart().
   const std::vector<double>& seconds(size_t i) const { return devices_[i]->clock().seconds(); }
   const std::array<int64_t, kNumStages>& hand_overs(size_t i) const { return devices_[i]->hand_overs(); }
   size_t size() const { return devices_.size(); }

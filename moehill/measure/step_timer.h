@@ -1,5 +1,9 @@
-// StepTimer: steps of a run with their stages clocked, for those who time a few steps of many runs (probe,
-// validate). Points of a benchmark are timed by Measurement.
+// StepTimer steps a run with its stages clocked, for those who time a few steps of many runs (probe,
+// validate). It checks nothing and has no rounds; points of a benchmark are timed by Measurement.
+//
+//     StepTimer timer(factory.make(config), /*num_steps=*/5);
+//     for (size_t i = 0; i < 5; ++i) timer.step(i);
+//     median_of(timer.step_s);   // seconds
 #pragma once
 
 #include <memory>
@@ -13,9 +17,10 @@
 
 namespace moehill {
 
+// StepTimer owns its run.
 class StepTimer {
  public:
-  // Makes one step, which touches all memory.
+  // Makes one step, which touches all memory for the first time.
   StepTimer(std::unique_ptr<Run> run, size_t num_steps, const std::function<double()>& clock = seconds)
       : step_s(num_steps),
         stage_s(num_steps),
@@ -27,7 +32,7 @@ class StepTimer {
     first_s = clock_() - begin;
   }
 
-  // Times step i; it takes the place of what step i was before, if it is run again.
+  // Times step i. If step i is run again, the new times replace the old ones.
   void step(size_t i) {
     stages_.restart();
     run_->rouse();
@@ -39,7 +44,7 @@ class StepTimer {
   }
   const Run& run() const { return *run_; }
 
-  double first_s = 0;                                     // of the step that touched all memory
+  double first_s = 0;                                     // of the step that touched all memory first
   std::vector<double> step_s;                             // [steps]
   std::vector<std::vector<std::vector<double>>> stage_s;  // [steps][devices][kNumStages]
 
@@ -49,15 +54,16 @@ class StepTimer {
   DeviceStages stages_;
 };
 
-// The cores that runs are timed on, what tells whether they were all there, and what empties their caches.
+// Cores are what runs are timed on: the CPUs, what tells whether all of them were there, and what empties
+// their caches.
 struct Cores {
   const std::vector<int>& cpus;
   CoreWatch& watch;
   ColdCores& cold;
 };
 
-// Times all steps of all timers in turn, a round at a time; every step begins with cold caches, and a round
-// in which not all cores were at hand is run again.
+// Times all steps of all timers in turn, one step each in a round. Every step begins with cold caches, and a
+// round in which not all cores were at hand is run again.
 inline void time_in_turn(std::vector<StepTimer>& timers, const Cores& cores) {
   size_t num_rounds = 0;
   for (const StepTimer& timer : timers) num_rounds = std::max(num_rounds, timer.step_s.size());

@@ -1,3 +1,4 @@
+// Implementation of measure/timeline.h.
 #include "moehill/measure/timeline.h"
 
 #include <fmt/format.h>
@@ -13,6 +14,7 @@
 namespace moehill {
 namespace {
 
+// The rows of a device in the viewer.
 enum Track { step_track, compute_track, communication_track, wait_track };
 
 constexpr Stage kExchanges[] = {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad};
@@ -66,6 +68,8 @@ TraceFacts arguments_of(const PointResult& result, size_t device, Stage stage, d
   return facts;
 }
 
+// A stage may be entered several times, in waves for example. Its FLOPs are for all slices together, so the
+// rate needs their sum.
 void add_stages(const PointResult& result, size_t device, const DeviceEvents& events, TraceDevice& out) {
   std::vector<double> seconds(kNumStages);
   std::vector<int64_t> visits(kNumStages);
@@ -90,7 +94,7 @@ void add_step(const PointResult& result, size_t device, size_t step, const Devic
   for (const Wait& w : events.waits) out.slices.push_back({wait_track, "wait for peers", w.begin, w.end});
 }
 
-// Slices of one stage among those of a step.
+// StageSlices are the slices of one stage among those of a step.
 struct StageSlices {
   size_t first = 0, last = 0;
 };
@@ -109,14 +113,15 @@ bool only_all_to_all(const StageWork& work) {
                      [](const LinkWork& link) { return link.op == Collective::all_to_all; });
 }
 
-// Rows that `from` sends to `to` in a stage of rows that travel to their experts, or back from them.
+// Returns the rows that `from` sends to `to` in a stage in which rows travel to their experts, or back from
+// them.
 int64_t pair_rows(const PointResult& result, Stage stage, size_t from, size_t to) {
   const bool back = stage == Stage::reduce || stage == Stage::reduce_grad;
   const size_t num_devices = result.work.size();
   return result.pair_rows[back ? to * num_devices + from : from * num_devices + to];
 }
 
-// An arrow for each pair of devices between which the stage moves something.
+// Adds an arrow for each pair of devices between which the stage moves something.
 void add_flows(const PointResult& result, Stage stage, const std::vector<size_t>& step_begins, Trace& trace) {
   for (size_t from = 0; from < result.work.size(); ++from) {
     const StageWork* const work = work_of(result, from, stage);
@@ -139,8 +144,8 @@ void add_flows(const PointResult& result, Stage stage, const std::vector<size_t>
   }
 }
 
-// Returns what one event costs: the best of some batches of both kinds, a wait with the two readings of the
-// clock that it has.
+// Returns the seconds that one event costs: the best of several batches of both kinds, where a wait includes
+// its two readings of the clock.
 double event_seconds() {
   constexpr int kBatches = 20, kPairs = 500;
   ClockedStages stages(seconds);

@@ -1,4 +1,7 @@
-// Timeline: the steps of a point as a trace, with what each stage worked on (docs/metrics.md).
+// Timeline makes a trace of the steps of a point (bench/trace.h), with what each stage worked on
+// (docs/metrics.md). It is a picture for people; figures of stages are in StageSeconds.
+//
+//     std::ofstream(path) << chrome_trace(make_timeline(result, command.clock_uncertainty));
 #pragma once
 
 #include "moehill/bench/trace.h"
@@ -6,12 +9,12 @@
 
 namespace moehill {
 
-// Makes the trace of a result with events. clock_uncertainty: seconds by which the clocks of two devices may
-// differ.
+// Makes the trace of a result with events. `clock_uncertainty` is how many seconds the clocks of two devices
+// may differ by.
 Trace make_timeline(const PointResult& result, double clock_uncertainty);
 
-// The time that keeping events costs a step: the events of the device with the most, times what one takes
-// here and now.
+// TimelineCost is the time that keeping events costs a step: the events of the device with the most, times
+// what one event takes here and now.
 struct TimelineCost {
   size_t num_events = 0;
   double seconds = 0;

@@ -1,3 +1,4 @@
+// Implementation of measure/wait_matrix.h.
 #include "moehill/measure/wait_matrix.h"
 
 #include <fmt/format.h>
@@ -9,7 +10,8 @@
 namespace moehill {
 namespace {
 
-// The stage of a device at a moment; the one before it where it is between two, the first before all.
+// Returns the stage of a device at a moment. Between two stages it is the one before, and before all stages
+// the first one.
 Stage stage_at(const DeviceEvents& device, double time) {
   Stage stage = static_cast<Stage>(device.stages.front().stage);
   for (const StageInterval& interval : device.stages) {
@@ -19,12 +21,13 @@ Stage stage_at(const DeviceEvents& device, double time) {
   return stage;
 }
 
+// Waits adds up the seconds of equal entries.
 class Waits {
  public:
   void add(Stage stage, int device, int other, Stage busy_in, double seconds) {
     if (seconds > 0) seconds_[{stage, device, other, busy_in}] += seconds;
   }
-  // One device's wait for another, which came at `came`.
+  // Splits one device's wait for another, which came at `came`, by what the other was doing.
   void add_wait(const StepEvents& events, int device, const Wait& wait, int other, double came) {
     const DeviceEvents& culprit = events[static_cast<size_t>(other)];
     const Stage stage = stage_at(events[static_cast<size_t>(device)], wait.begin);
@@ -52,7 +55,7 @@ class Waits {
   std::map<std::tuple<Stage, int, int, Stage>, double> seconds_;
 };
 
-// The key with the largest sum, and that sum.
+// Returns the key with the largest sum, and that sum.
 template <typename Key>
 std::pair<Key, double> largest(const std::map<Key, double>& sums) {
   const auto at = std::max_element(sums.begin(), sums.end(),
@@ -60,7 +63,7 @@ std::pair<Key, double> largest(const std::map<Key, double>& sums) {
   return {at->first, at->second};
 }
 
-// The device that came last of those that device `d` waits for with its n-th wait; -1 where there is none.
+// Returns the device that came last of those that device `d` waits for in its n-th wait; -1 if there is none.
 int last_to_come(const StepEvents& events, size_t d, size_t n) {
   const Wait& own = events[d].waits[n];
   int last = -1;
@@ -76,6 +79,7 @@ int last_to_come(const StepEvents& events, size_t d, size_t n) {
 }  // namespace
 
 std::vector<WaitEntry> wait_entries(const StepEvents& events) {
+  // Without all waits of all devices the n-th waits do not belong together, and nothing can be said.
   Waits waits;
   for (const DeviceEvents& device : events) {
     if (device.num_dropped > 0 || device.stages.empty() || device.waits.size() != events.front().waits.size())

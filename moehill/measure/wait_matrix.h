@@ -1,4 +1,8 @@
-// Wait matrix: who waited for whom in a step, in which stage, and what the one waited for was doing.
+// The wait matrix tells who waited for whom in a step, in which stage, and what the one waited for was doing.
+// It explains times; the times themselves are in DeviceSeconds.
+//
+//     const std::vector<WaitEntry> entries = wait_entries(events);
+//     culprit_sentence(entries);   // "Device 1 is waited for most: 2.10 of 3.00 ms that devices wait ..."
 #pragma once
 
 #include <string>
@@ -9,7 +13,8 @@
 
 namespace moehill {
 
-// The time that `device` waited for `other` while it was itself in `stage` and `other` in `busy_in`.
+// WaitEntry is the time that `device` waited for `other` while it was in `stage` itself and `other` in
+// `busy_in`.
 struct WaitEntry {
   Stage stage{};
   int device = 0, other = 0;
@@ -18,17 +23,19 @@ struct WaitEntry {
   bool operator==(const WaitEntry&) const = default;
 };
 
-// Devices meet in the same order, so the n-th waits of all belong together. In each the devices of a node
-// wait for each other, or for those of the other nodes; of these the one that came last is the one waited
-// for. What remains of a wait after that one had come (until a sleeping thread runs again) counts as its
-// stage at that moment. Between nodes that is only so where it came later than the wait began: else messages
-// were under way, and nobody is to blame. The largest come first. Nothing where devices have different
-// numbers of waits or one has no stages: they did not all meet each other, or some waits were not kept. The
-// events' times are of one clock.
+// Returns the entries, largest first.
+// Devices meet in the same order, so the n-th waits of all devices belong together. In each, the devices of a
+// node wait for each other, or for those of the other nodes. The one that came last is the one that was
+// waited for. What remains of a wait after it had come (until a sleeping thread runs again) counts as its
+// stage at that moment.
+// Between nodes that only holds if it came later than the wait began. Otherwise messages were under way, and
+// nobody is to blame.
+// Returns nothing if devices have different numbers of waits or one has no stages: then they did not all meet
+// each other, or some waits were not kept. The times of the events have to be of one clock.
 std::vector<WaitEntry> wait_entries(const StepEvents& events);
 
-// Names the device that was waited for most, and what it did meanwhile; ends in a full stop. Empty without
-// waits.
+// Names the device that was waited for most, and what it did meanwhile, as a sentence with a full stop. Empty
+// without waits.
 std::string culprit_sentence(const std::vector<WaitEntry>& entries);
 
 }  // namespace moehill

@@ -60,8 +60,8 @@ TEST(WaitMatrix, NothingIsSaidWhereTheMeetingsDoNotMatch) {
   EXPECT_TRUE(wait_entries({}).empty());
 }
 
-// Devices 0 and 1 are a node, 2 is another. Each collective has a wait in the node and one between the nodes,
-// for the others' announcements; device 2 announces late, and device 0 comes late within its node.
+// Devices 0 and 1 are one node, 2 is another. Each collective has a wait within the node and a wait between
+// nodes for the others' announcements. Device 2 announces late, and device 0 comes late within its node.
 StepEvents two_nodes() {
   const auto device = [](int node, double came_to_node, double node_end, double announced, double end) {
     return DeviceEvents{{in(Stage::up, 0, announced), in(Stage::reduce, announced, 10)},

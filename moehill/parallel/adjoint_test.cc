@@ -16,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// Returns a value in (-1, 1), another one for every `what` and i.
+// Returns a value in (-1, 1) that depends on `what` and i.
 double value(uint32_t what, int64_t i) {
   return 2 * random_uniform(what, Stream::kSampleRows, static_cast<uint64_t>(i)) - 1;
 }
@@ -55,8 +55,8 @@ class LinearBlock {
     for (int rank = 0; rank < config.num_devices; ++rank) paths_.push_back(make_path(inputs(rank)));
   }
 
-  // |<forward(x), v> - <x, backward(v)>| as a share of the absolute terms. backward_gates: what backward
-  // takes for the gate values; empty: those of forward.
+  // Returns |<forward(x), v> - <x, backward(v)>| as a share of the absolute terms. `backward_gates` are the
+  // gate values that backward uses; empty: those of forward.
   double defect(const std::vector<float>& backward_gates = {}) {
     mesh_.run([&](Group& group) {
       path(group).prepare(group);
@@ -145,7 +145,8 @@ std::string to_text(const RunConfig& c, const char* what) {
                      c.num_devices, c.split_rows ? " split" : "", c.num_waves, what);
 }
 
-// Odd sizes, experts that nobody chooses (skew), more devices than experts or tokens; gate values and 1.
+// The cases have odd sizes, experts that nobody chooses (skew), and more devices than experts or tokens; each
+// runs with gate values and with gate values of 1.
 TEST(Adjoint, EveryPath) {
   for (const MoeShape& shape :
        {MoeShape{37, 21, 13, 7, 3, 9, DType::f32}, MoeShape{3, 17, 5, 2, 1, 0, DType::f32},
@@ -179,7 +180,7 @@ TEST(Adjoint, CapacityAndForms) {
   }
 }
 
-// A pass that is not the mirror of the other shows in every path.
+// If one pass is not the mirror image of the other, every path must show it.
 TEST(Adjoint, FaultsShow) {
   const MoeShape shape{37, 21, 13, 7, 3, 9, DType::f32};
   const Routing routing = random_routing(shape.tokens, shape.experts, shape.topk, 0, 9);

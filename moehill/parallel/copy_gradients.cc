@@ -1,3 +1,5 @@
+// Implementation of parallel/copy_gradients.h: gradients go to the home of their expert, are added there, and
+// the sum comes back.
 #include "moehill/parallel/copy_gradients.h"
 
 #include <algorithm>
@@ -8,7 +10,8 @@
 namespace moehill {
 namespace {
 
-// own[i] += the parts' [i], in their order; each of them becomes the sum too.
+// Adds the parts' elements to own[i], in the order of the parts, and writes the sum to the parts as well. The
+// sum is made in f32 and rounded once.
 template <typename T>
 void add_parts(T* own, const std::vector<char*>& parts, Range elements) {
   for (int64_t i = elements.begin; i < elements.end; ++i) {
@@ -24,6 +27,9 @@ void add_parts(T* own, const std::vector<char*>& parts, Range elements) {
 CopyGradients::CopyGradients(const Placement& placement, const MlpWeights& gradients, int rank,
                              int num_devices)
     : gradients_(gradients), send_offsets_(1), receive_offsets_(1) {
+  // Two lists, both in the order of devices: the own places that send to a home, and for each gradient that
+  // arrives the home it is for. Every device computes both from the placement, so no message is needed for
+  // them.
   const std::vector<int32_t> home = home_places(placement);
   const auto places_of = [&](int device) { return share(placement.num_places(), device, num_devices); };
   const auto is_on = [&](int32_t place, int device) {
@@ -39,6 +45,8 @@ CopyGradients::CopyGradients(const Placement& placement, const MlpWeights& gradi
     send_offsets_.push_back(std::ssize(sent_));
     receive_offsets_.push_back(std::ssize(home_));
   }
+  // Without copies the lists are empty and no memory is taken; place_bytes_ = 0 then tells sum() that it has
+  // nothing to do.
   if (num_copies(placement) == 0) return;
   for_each_part([&](const WeightView& part) { place_bytes_ += bytes_of(part); });
   parts_.reserve(home_.size());
@@ -60,6 +68,7 @@ void CopyGradients::for_each_part(const Visit& visit) const {
   }
 }
 
+// A place is packed part by part, so that one exchange carries all matrices of its gradient.
 void CopyGradients::copy(ThreadTeam& team, bool into_buffer) {
   team.parallel_for(std::ssize(sent_), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -79,6 +88,7 @@ void CopyGradients::add(ThreadTeam& team) {
     size_t offset = 0;
     for_each_part([&](const WeightView& part) {
       parts_.clear();
+      // Several copies may have the same home, so their parts are collected first.
       for (size_t i = 0; i < home_.size(); ++i) {
         if (home_[i] == home) parts_.push_back(received_data_.data() + i * place_bytes_ + offset);
       }

@@ -1,5 +1,11 @@
-// Copy gradients: experts that several devices have copies of. Each device has the gradients of the rows that
-// its own copy got, and all end with their sum, as they would update their copies.
+// CopyGradients adds up the gradients of experts that several devices have copies of. Each device has the
+// gradient of the rows that its own copy got. All copies end with the sum, because each device would update
+// its own copy with it.
+// It is for expert parallelism with a placement that repeats experts (--placement). The gradients of
+// replicated experts under `dp` are summed by an all-reduce instead (data_parallel_path.cc).
+//
+//     CopyGradients copies(placement, weights.routed_grad, rank, num_devices);
+//     copies.sum(group);   // at the end of backward, on every device
 #pragma once
 
 #include <vector>
@@ -10,15 +16,16 @@
 
 namespace moehill {
 
-// A copy's gradient goes to the device of the expert's first place (its home), is added there in f32 in the
-// order of places, rounded once, and the sum comes back. So what moves is two gradients for each place that
-// is not a home.
+// A copy's gradient goes to the device of the expert's first place (its home). There the gradients are added
+// in f32 in the order of places and rounded once, and the sum comes back. So two gradients move for each
+// place that is not a home.
 class CopyGradients {
  public:
-  // gradients: of all places; a device reads and writes those of its own.
+  // `gradients` are those of all places. A device reads and writes only those of its own places.
   CopyGradients(const Placement& placement, const MlpWeights& gradients, int rank, int num_devices);
 
-  // Collective. Allocates nothing. Nothing to do without copies.
+  // Sums the gradients of all copies. Collective: all devices call it. It allocates nothing, and without
+  // copies it does nothing.
   void sum(Group& group);
   void spoil(const MemoryVisitor& visit) {
     visit_vector(sent_data_, visit);
@@ -26,20 +33,22 @@ class CopyGradients {
   }
 
  private:
-  static size_t bytes_of(const WeightView& part);  // of one place
+  static size_t bytes_of(const WeightView& part);  // bytes of one place in this matrix
   template <typename Visit>
   void for_each_part(const Visit& visit) const;
-  void copy(ThreadTeam& team, bool into_buffer);  // between gradients and sent_data_
+  void copy(ThreadTeam& team, bool into_buffer);  // copies between the gradients and sent_data_
   void add(ThreadTeam& team);
 
   MlpWeights gradients_;
-  size_t place_bytes_ = 0;          // of all parts; 0 without copies
-  std::vector<int32_t> sent_;       // own places that are no homes, by the device of their home
-  std::vector<int32_t> home_;       // of each received gradient, by the device that it is from
-  std::vector<int32_t> own_homes_;  // those of home_, each once
-  std::vector<int64_t> send_offsets_, receive_offsets_;  // [P + 1] places
+  size_t place_bytes_ = 0;  // of all matrices together; 0 without copies
+  // The own places that are not a home, in the order of their homes' devices.
+  std::vector<int32_t> sent_;
+  // For each gradient received, its home; in the order of the devices that send.
+  std::vector<int32_t> home_;
+  std::vector<int32_t> own_homes_;                       // the elements of home_, each once
+  std::vector<int64_t> send_offsets_, receive_offsets_;  // [P + 1] in places
   std::vector<char> sent_data_, received_data_;          // [places][parts of a gradient]
-  std::vector<char*> parts_;                             // of one home, in received_data_
+  std::vector<char*> parts_;                             // the gradients for one home, in received_data_
 };
 
 }  // namespace moehill

@@ -1,5 +1,6 @@
-// `dp`: tokens sharded, experts replicated. Every device does the whole block for its own tokens and nothing
-// travels forward; backward ends with an all-reduce of all weight gradients.
+// The path `dp`: tokens are sharded and experts replicated. Every device does the whole block for its own
+// tokens, and nothing travels in the forward pass. The backward pass ends with an all-reduce of all weight
+// gradients.
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 
@@ -13,7 +14,7 @@ class DataParallelPath final : public ParallelPath {
     const MoeShape& shape = inputs.config.shape;
     routing_ = {own_.size(), shape.experts + 1, shape.topk, {}, {}};
     take_tokens();
-    // The first device's gradients are the run's own.
+    // The first device writes to the gradients of the run; the others need memory for their part of the sum.
     if (!backward_too() || inputs.rank == 0 || inputs.own_results) return;
     const WeightKey key = weight_key(inputs.config);
     experts_grad_ = make_mlp(key.expert_storage());
@@ -27,6 +28,8 @@ class DataParallelPath final : public ParallelPath {
     take_zero_experts(group.team());
     assignments_.drop(group);
     count_sent(group, Move::metadata);
+    // The capacity is that of the whole problem, so what it drops was decided above. Here a dropped
+    // assignment goes to one more expert that nobody has.
     const int nobody = inputs_.config.shape.experts;
     for (int64_t i = 0; i < assignments_.size(); ++i) {
       routing_.expert[static_cast<size_t>(i)] = assignments_.kept(i) ? assignments_.expert(i) : nobody;
@@ -46,7 +49,8 @@ class DataParallelPath final : public ParallelPath {
     if (own_.size() > 0) {
       backward_alone(group.team(), dy_scale, inputs_.dp + own_.begin * inputs_.config.shape.topk, listener);
     } else {
-      clear(weights_.routed_grad);  // of the sum that the last step left there
+      // A device without tokens has no part in the sum; its gradients still hold the sum of the last step.
+      clear(weights_.routed_grad);
       clear(weights_.shared_grad);
     }
     enter(listener, Stage::reduce_grad);
@@ -88,7 +92,7 @@ class DataParallelPath final : public ParallelPath {
 
   Range own_;
   OwnAssignments assignments_;
-  Routing routing_;  // [n, k] of the own tokens; dropped assignments go to nobody's expert
+  Routing routing_;  // [n, k] of the own tokens; dropped assignments go to the expert that nobody has
   OwnedMlp experts_grad_, shared_grad_;
 };
 

@@ -1,3 +1,6 @@
+// Implementation of parallel/hierarchical_exchange.h. A pass has two levels: the own tokens' rows go across
+// to other nodes (a round trip of all ranks). The rows that have landed go on to the ranks inside the node,
+// and the node's sums go back across.
 #include "moehill/parallel/hierarchical_exchange.h"
 
 #include "moehill/kernels/rows.h"
@@ -20,6 +23,8 @@ class HierarchicalExchange final : public RowExchange {
     const MoeShape& shape = inputs.config.shape;
     const auto rows = [&](int64_t n) { return ExchangeRows(group.on_node(), n, shape.hidden, shape.dtype); };
     const int64_t received = RaggedRoute::max_received(inputs.config, inputs.rank);
+    // Rows on their way: sent to the node, landed there, spread within it; then sums collected, added up and
+    // returned.
     sent_ = rows(route_.across().max_sent());
     returned_ = rows(route_.across().max_sent());
     landed_ = rows(route_.across().max_received());
@@ -29,6 +34,7 @@ class HierarchicalExchange final : public RowExchange {
     x_ = rows(received);
     partial_ = rows(received);
     if (scatters_) by_token_ = rows(received);
+    // Only a backward pass needs the outputs of the experts again, and sends gradients of gate values.
     if (!spec.has_backward()) return;
     y_ = rows(received);
     const auto values = [&](std::vector<float>& of, int64_t n) {
@@ -46,13 +52,16 @@ class HierarchicalExchange final : public RowExchange {
     return route_.received();
   }
   const int32_t* row_of_token() const override { return route_.row_of_token(); }
-  // Scatter-add leaves sums where their tokens are.
+  // Scatter-add leaves its sums in the order of tokens; the other implementations can write them in the order
+  // of rows.
   void describe(RowTransfer& transfer) const override {
     if (!scatters_) transfer.token_of = route_.token_of_row();
   }
 
   void start_x(Group& group) override { start(group, inputs_.x, x_.view); }
   void start_y(Group& group) override { start(group, read_dy(inputs_), y_.view); }
+  // Rows from other nodes may have another type on the way, so they are widened first; only then does the
+  // node hand them on.
   void land(Group& group, int) override {
     group.await(0);
     const std::vector<int64_t>& offsets = route_.across().receive_offsets();
@@ -72,6 +81,7 @@ class HierarchicalExchange final : public RowExchange {
   void answer(Group& group, int, const MatView&) override {
     ThreadTeam& team = group.team();
     Group& node = group.on_node();
+    // From here the way of the rows is walked back: to the landing ranks, summed there, then across.
     if (scatters_) gather_rows(team, {received(by_token_), route_.token_of_row()}, received(partial_));
     node.all_to_all(partial_.view.data, route_.inside().receive_offsets(), collected_.view.data,
                     route_.inside().send_offsets(), row_bytes(inputs_.config.shape));
@@ -107,6 +117,7 @@ class HierarchicalExchange final : public RowExchange {
   }
 
  private:
+  // The next four return the part of a buffer that this step uses. Buffers have the size of the largest step.
   MatView sent(const ExchangeRows& rows) const { return rows.view.slice_rows(0, route_.across().num_sent()); }
   MatView landed(const ExchangeRows& rows) const {
     return rows.view.slice_rows(0, route_.across().num_received());
@@ -137,14 +148,15 @@ class HierarchicalExchange final : public RowExchange {
   const PathInputs& inputs_;
   const bool scatters_;
   HierarchicalRoute route_;
-  WireBuffers wire_;                 // of the rows across
-  ExchangeRows sent_, returned_;     // [rows sent across, H]
-  ExchangeRows landed_, sums_;       // [rows landed, H]
-  ExchangeRows spread_, collected_;  // [rows sent inside, H]
-  ExchangeRows x_, y_;               // [rows received, H]; y of backward
+  WireBuffers wire_;                 // for the rows across
+  ExchangeRows sent_, returned_;     // [rows sent across, H]: x or dy, and the sums that come back
+  ExchangeRows landed_, sums_;       // [rows landed, H]: rows from all nodes, and the node's sums of them
+  ExchangeRows spread_, collected_;  // [rows sent inside, H]: landed rows for each rank, and its sums
+  ExchangeRows x_, y_;               // [rows received, H]: what the experts read; y holds dy of backward
   ExchangeRows partial_, by_token_;  // [rows received, H] this device's part of y, then of dx
-  std::vector<float> returned_dp_, landed_dp_, collected_dp_, received_dp_;  // [rows, k], likewise
-  MatView coming_{};  // x_ or y_, whose rows are on their way
+  std::vector<float> returned_dp_, landed_dp_, collected_dp_,
+      received_dp_;   // [rows, k] gradients of gate values at each stage of the way back
+  MatView coming_{};  // x_ or y_, whichever rows are on their way
 };
 
 }  // namespace

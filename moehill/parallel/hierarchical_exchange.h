@@ -1,5 +1,9 @@
-// The rows of `hierarchical`: over the network once a node, and inside of a node by memory that its ranks
-// share.
+// Makes the exchange of the path `hierarchical`: a row crosses the network once for each node that wants it,
+// and goes on inside the node through memory that its ranks share.
+// It pays off if the network is much slower than memory and tokens have several experts in one node.
+// Otherwise `ragged_a2a` has fewer steps.
+//
+//     std::unique_ptr<RowExchange> exchange = make_hierarchical_exchange(inputs, block.spec(), group);
 #pragma once
 
 #include <memory>
@@ -9,7 +13,7 @@
 
 namespace moehill {
 
-// Collective.
+// Collective: all devices call it, since it makes memory that they share.
 std::unique_ptr<RowExchange> make_hierarchical_exchange(const PathInputs& inputs, const BlockSpec& spec,
                                                         Group& group);
 

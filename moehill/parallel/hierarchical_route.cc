@@ -1,3 +1,5 @@
+// Implementation of parallel/hierarchical_route.h: two RaggedRoute, the second of which starts from what the
+// first received.
 #include "moehill/parallel/hierarchical_route.h"
 
 #include <algorithm>
@@ -8,12 +10,14 @@
 namespace moehill {
 namespace {
 
-// Nodes of which the ranks can be asked for.
+// A single node may be given without its ranks. This names them, so that the rest need not treat one node as
+// a special case.
 Nodes with_ranks(const Nodes& nodes, int num_devices) {
   return nodes.num() == 1 ? Nodes::of_size(num_devices, num_devices) : nodes;
 }
 
-// Rows go from device `rank` to its landing rank in the node of each expert.
+// The first route ends at nodes: the rows of device `rank` for an expert go to the landing rank of `rank` in
+// that expert's node.
 RouteEnds ends_across(const RunConfig& config, int rank, const Nodes& nodes) {
   RouteEnds ends = ends_at_experts(config, rank);
   for (int32_t& device : ends.device_of) device = nodes.landing_rank(rank, nodes.of(device));
@@ -24,7 +28,8 @@ RouteEnds ends_across(const RunConfig& config, int rank, const Nodes& nodes) {
   return ends;
 }
 
-// Rows go from a landing rank to those of the experts, which have their places in the node as numbers.
+// The second route ends at experts, among the ranks of one node. These are numbered by their place in the
+// node.
 RouteEnds ends_inside(const RunConfig& config, int rank, const Nodes& nodes) {
   RouteEnds ends = ends_at_experts(config, rank);
   for (int32_t& device : ends.device_of) device = nodes.place(device);
@@ -37,7 +42,7 @@ RouteEnds ends_inside(const RunConfig& config, int rank, const Nodes& nodes) {
   return ends;
 }
 
-// Assignments are dropped before their rows land.
+// Assignments over the capacity are dropped before their rows land, so the route inside has no capacity.
 RunConfig without_capacity(RunConfig config) {
   config.block.capacity = {};
   return config;
@@ -94,7 +99,9 @@ void HierarchicalRoute::exchange_tokens(Group& node) {
                   inside_.receive_offsets(), sizeof(int32_t));
 }
 
-// The tokens of a device have landed at one rank, in their order, and those of the devices in the devices'.
+// Rows arrive ordered by landing rank, but the block plans in the order of all tokens. The tokens of one
+// device all landed at the same rank and are in order there. So one pass over the devices, with a cursor for
+// each landing rank, puts them in order.
 void HierarchicalRoute::order_tokens() {
   const std::vector<int64_t>& offsets = inside_.receive_offsets();
   std::copy(offsets.begin(), offsets.end() - 1, next_.begin());
@@ -110,6 +117,7 @@ void HierarchicalRoute::order_tokens() {
 }
 
 void HierarchicalRoute::take_choices(ThreadTeam& team) {
+  // Rows beyond those received belong to nobody, so that the plan has the same size in each step.
   const RaggedRoute::Choice nobody{received_.num_experts - 1, 0};
   team.parallel_for(received_.num_tokens, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {

@@ -1,5 +1,6 @@
-// HierarchicalRoute: which rows go where in two levels, so that a token crosses the network once for each
-// node that wants it, however many of the node's devices do.
+// HierarchicalRoute decides which rows go where in two levels, so that a token crosses the network once for
+// each node that wants it, however many devices of the node do. It moves no rows of x: HierarchicalExchange
+// does.
 #pragma once
 
 #include <vector>
@@ -9,33 +10,38 @@
 
 namespace moehill {
 
-// Two routes, one after the other:
+// It consists of two routes, one after the other:
 //
-//   across   a token goes once to every node that holds a kept expert of its own, its own node included: to
-//            the rank where its device's rows land there
+//   across   a token goes once to every node that holds a kept expert of its own, its own node included.
+//            There it lands at one rank, which its device's number determines (Nodes::landing_rank)
 //   inside   from there it goes once to every rank of the node that holds one of its experts
 //
-// Sums come back the same ways: the landing rank adds those of its node's ranks, in their order, and the
-// token's device adds those of the nodes. What a device's block plans from is the same as on ragged_a2a,
-// since received rows are put in the order of all tokens.
+// Sums come back the same ways. The landing rank adds those of its node's ranks in their order, and the
+// token's device adds those of the nodes. Received rows are put in the order of all tokens, so a device's
+// block plans from the same routing as on `ragged_a2a`.
+//
+//     HierarchicalRoute route(config, routing, rank, group.nodes());
+//     route.bind(routing, token_offsets);
+//     route.make(group);                      // once in each step
+//     route.across().num_sent();              // rows that this device sends to landing ranks
 class HierarchicalRoute {
  public:
-  // `nodes` of the config's devices.
+  // `nodes` are those of the config's devices.
   HierarchicalRoute(const RunConfig& config, const Routing& routing, int rank, const Nodes& nodes);
-  // These three are as in RaggedRoute. `group` is that of all devices.
+  // These three are as in RaggedRoute. `group` has all devices.
   void bind(const Routing& routing, std::span<const int64_t> token_offsets);
   void make(Group& group);
   void spoil(const MemoryVisitor& visit);
 
   const RaggedRoute& across() const { return across_; }
   const RaggedRoute& inside() const { return inside_; }
-  // [T, k] of the received rows in the order of all tokens, then of nobody.
+  // [T, k]: the received rows in the order of all tokens, followed by rows of nobody.
   const Routing& received() const { return received_; }
-  // [received] where the row of such a token is, as rows arrive, and which token a row is.
+  // [received] The row that a token has arrived in, and the token of a row.
   const int32_t* row_of_token() const { return row_of_token_.data(); }
   const int32_t* token_of_row() const { return token_of_row_.data(); }
 
-  // The most rows that land at a device: all tokens of the devices that it is the landing rank of.
+  // The most rows that can land at a device: all tokens of the devices whose landing rank it is.
   static int64_t max_landed(const RunConfig& config, const Nodes& nodes, int rank);
 
  private:
@@ -47,9 +53,10 @@ class HierarchicalRoute {
   int rank_, topk_;
   RaggedRoute across_, inside_;
   std::span<const int64_t> token_offsets_;
-  std::vector<int32_t> sent_token_, received_token_;  // [rows sent, received inside] counted over all devices
+  std::vector<int32_t> sent_token_,
+      received_token_;  // [rows sent and received inside], numbered over all devices
   std::vector<int32_t> row_of_token_, token_of_row_;
-  std::vector<int64_t> next_;  // [ranks of the node] among the rows from each
+  std::vector<int64_t> next_;  // [ranks of the node] the next row from each
   Routing received_;
 };
 

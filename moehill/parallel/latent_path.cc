@@ -1,9 +1,12 @@
-// The path of a block whose routed experts are of another width H' than the model's: any path that moves
-// rows, over rows of H', between two products that each device makes for its own tokens.
+// The path of a block whose routed experts have another width H' than the model ("latent" experts). It puts
+// any path that moves rows between two products: each device projects its own tokens to H' before and back to
+// H after, and the inner path only sees rows of H'.
+// The formulas, with r the routed experts' sums for z:
 //
-//   z = x down; r = the routed experts' sums for z; n = r, or its norm; y = the shared expert's + n up^T
-//   dn = dy up; dr = dn, or the norm's gradient; dz = the routed experts' dx for dr; dx = the shared expert's
-//   + dz down^T; d down = x^T dz; d up = dy^T n; d norm = the sum of dn r / rms(r)
+//   z = x down;  n = r, or norm(r);  y = shared(x) + n up^T
+//   dn = dy up;  dr = dn, or the norm's gradient;  dz = the routed experts' dx for dr
+//   dx = the shared expert's dx + dz down^T
+//   d down = x^T dz;  d up = dy^T n;  d norm = sum over tokens of dn r / rms(r)
 #include "moehill/parallel/latent_path.h"
 
 #include <cmath>
@@ -15,7 +18,9 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kNormTokens = 64;  // whose part of d norm is one sum, so that it does not depend on threads
+// So many tokens share one partial sum of d norm. The cut is fixed, so the result does not depend on the
+// number of threads.
+constexpr int64_t kNormTokens = 64;
 
 GemmLimits limits_of(const RunConfig& config, int64_t tokens) {
   GemmLimits limits;
@@ -27,18 +32,20 @@ GemmLimits limits_of(const RunConfig& config, int64_t tokens) {
   return limits;
 }
 
-// 1 / rms of a row.
+// Returns 1 / rms of a row.
 float inverse_rms(const MatView& rows, int64_t row, double eps) {
   float sum = 0;
   for (int64_t c = 0; c < rows.cols; ++c) sum += rows.at(row, c) * rows.at(row, c);
   return static_cast<float>(1 / std::sqrt(static_cast<double>(sum) / static_cast<double>(rows.cols) + eps));
 }
 
+// The outer part is the shared expert and zero experts, over rows of the model's width.
 PathInputs outer_inputs(PathInputs inputs) {
   inputs.config = outer_part(inputs.config);
   return inputs;
 }
 
+// The inner path is given the latent rows as if they were x, y, dx and dy, and no shared expert.
 PathInputs routed_inputs(PathInputs inputs, const RunConfig& config) {
   inputs.config = routed_part(config);
   const LatentRows& rows = inputs.latent;
@@ -58,6 +65,8 @@ class LatentPath final : public ParallelPath {
     gemm_ = make_gmm(limits_of(whole_, tokens));
     take_tokens();
     if (!backward_too()) return;
+    // With several devices each has the gradients of its own tokens only, so it needs memory for its part of
+    // the sum.
     grad_ = inputs.weights.latent_grad;
     if (has_norm())
       norm_sums_.resize(static_cast<size_t>((tokens / kNormTokens + 1) * whole_.shape.form.latent));
@@ -89,6 +98,7 @@ class LatentPath final : public ParallelPath {
     if (has_shared()) block_.forward_shared(forward_pass(team, listener));
     if (!begins(listener, block_.spec().left_out, Stage::latent)) return;
     if (has_norm()) make_norm(team);
+    // y already holds the shared expert's rows if there is one; the product is then added to them.
     gemm_->input_grad(team, offset_, {own(inputs_.latent.n)}, inputs_.weights.latent.up, {y_, has_shared()});
   }
 
@@ -142,7 +152,7 @@ class LatentPath final : public ParallelPath {
     experts_->bind(routed_inputs(inputs_, whole_));
   }
 
-  // Whose plan packs the rows that are there.
+  // True if making the plan packs rows, which then have to exist before it.
   bool packs_rows() const { return experts_->routed_block().spec().packs_rows(); }
   void make_rows(ThreadTeam& team, StageListener* listener) {
     if (!begins(listener, block_.spec().left_out, Stage::latent)) return;
@@ -151,7 +161,7 @@ class LatentPath final : public ParallelPath {
 
   bool has_norm() const { return whole_.shape.form.latent_norm > 0; }
   double eps() const { return whole_.shape.form.latent_norm; }
-  // The rows of the device's own tokens.
+  // The rows of the device's own tokens, or all rows on a path that replicates tokens.
   MatView own(const MatView& rows) const {
     const Range tokens = shards_tokens(whole_) ? own_tokens() : Range{0, num_tokens()};
     return rows.slice_rows(tokens.begin, tokens.end);
@@ -168,7 +178,8 @@ class LatentPath final : public ParallelPath {
     });
   }
 
-  // With u = r / rms(r) and g = dn weight: dr = (g - u mean(g u)) / rms(r).
+  // The gradient of r -> r / rms(r) * weight. With u = r / rms(r) and g = dn weight it is dr = (g - u mean(g
+  // u)) / rms(r).
   void make_norm_grad(ThreadTeam& team) {
     const MatView r = own(inputs_.latent.r), dn = own(inputs_.latent.dn), dr = own(inputs_.latent.dr);
     const float* weight = vector_of(inputs_.weights.latent.norm, 0);
@@ -191,6 +202,7 @@ class LatentPath final : public ParallelPath {
         }
       }
     });
+    // The partial sums are added in a fixed order, after all threads are done.
     float* const sum = vector_of(grad_.norm, 0);
     std::fill_n(sum, r.cols, 0.0f);
     for (int64_t part = 0; part < num_parts; ++part) {
@@ -198,7 +210,8 @@ class LatentPath final : public ParallelPath {
     }
   }
 
-  // Each device ends with its share of the elements of the sums, in the run's own gradients.
+  // Sums the weight gradients over devices. Each device ends with its share of the elements, in the gradients
+  // of the run.
   void reduce(Group& group) {
     const LatentWeights& sums = inputs_.weights.latent_grad;
     for (size_t i = 0; i < sums.parts().size(); ++i) {
@@ -218,8 +231,8 @@ class LatentPath final : public ParallelPath {
   std::unique_ptr<GroupedGemm> gemm_;
   std::vector<int64_t> offset_{0, 0};  // one group of all own tokens
   LatentWeights grad_;                 // this device's part
-  OwnedLatent part_;                   // its memory, of several devices
-  std::vector<int64_t> offsets_;       // [P + 1] likewise
+  OwnedLatent part_;                   // the memory of grad_ if there are several devices
+  std::vector<int64_t> offsets_;       // [P + 1] elements; empty for one device
   std::vector<float> norm_sums_;       // [parts of the own tokens, H']
   std::optional<SharedGradient> shared_gradient_;
 };

@@ -1,18 +1,23 @@
-// Latent rows: the memory of a step's rows around experts of another width H' than the model's.
+// LatentMemory owns the rows of a step around experts of another width H' than the model's: z, r, n and their
+// gradients (latent_path.cc has the formulas). It computes nothing.
+//
+//     LatentMemory memory(config, held);
+//     inputs.latent = memory.views(config.shape.tokens, held.begin);
 #pragma once
 
 #include "moehill/parallel/operands.h"
 
 namespace moehill {
 
-// The rows [held tokens, H'] of all devices of a process, which read each other's; nothing where experts are
-// of the model's width.
+// The rows are [held tokens, H'], for all devices of a process, which read each other's. If experts have the
+// model's width, there is no memory.
 class LatentMemory {
  public:
   LatentMemory() = default;
-  // of config.shape.tokens; `held`: those that there is memory for.
+  // For a step of config.shape.tokens. `held` are the tokens that this process has memory for.
   LatentMemory(const RunConfig& config, Range held);
-  // Returns views as if the rows of all `tokens` were here; the first that is here has number `first`.
+  // Returns views as if the rows of all `tokens` were here; the first one that is has number `first`. Only
+  // rows that are held may be read.
   LatentRows views(int64_t tokens, int64_t first) const;
   static double bytes(const RunConfig& config, int64_t held_tokens);
 

@@ -1,3 +1,5 @@
+// Implementation of parallel/memory_model.h. Where sizes depend on the routing, it takes their expectation
+// under uniform routing.
 #include "moehill/parallel/memory_model.h"
 
 #include <algorithm>
@@ -16,8 +18,8 @@ double matrix_bytes(int64_t rows, int64_t cols, DType dtype) {
   return static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(dtype_bytes(dtype));
 }
 
-// Rows that a device's plan is expected to have: its experts' share of the assignments (uniform routing), all
-// of them where they are masked, capacity rows where they are padded.
+// Returns the rows that a device's plan is expected to have under uniform routing: its experts' share of the
+// assignments. If they are masked it has all assignments, if they are padded the rows of the capacity.
 int64_t expected_rows(const RunConfig& config, const BlockShare& share) {
   const MoeShape& shape = config.shape;
   const int64_t experts = share.expert_end - share.expert_begin;
@@ -32,15 +34,15 @@ int64_t expected_rows(const RunConfig& config, const BlockShare& share) {
   return assignments * experts / shape.num_logits();  // choices of zero experts have no row
 }
 
-// Rows that a device is expected to send on the ragged path: each token to every device that holds one of its
-// experts, P (1 - (1 - 1/P)^k) of P for uniform routing.
+// Returns the rows that a device is expected to send on the ragged path. Each token goes once to every device
+// that holds one of its experts. Under uniform routing these are P (1 - (1 - 1/P)^k) devices.
 double expected_sent_rows(const RunConfig& config, int rank) {
   const double devices = config.num_devices;
   const double tokens = static_cast<double>(result_tokens(config, rank).size());
   return tokens * devices * (1 - std::pow(1 - 1 / devices, config.shape.topk));
 }
 
-// Returns the bytes of sent and received rows that have another form on the way to and from other nodes.
+// Returns the bytes of sent and received rows that have another type on the way between nodes.
 double expected_wire_bytes(const RunConfig& config, int rank) {
   if (config.wire == Wire::native) return 0;
   const double devices = config.num_devices, nodes = std::ceil(devices / config.ranks_per_node);
@@ -51,8 +53,9 @@ double expected_wire_bytes(const RunConfig& config, int rank) {
   return 2 * rows * static_cast<double>(wire_row_bytes(config.wire, config.shape.hidden, config.shape.dtype));
 }
 
-// Rows that a device is expected to keep on the two-level path: sent across and back, landed and their sums;
-// sent inside and back; x, dy and partial sums received, which scatter-add has once more.
+// Returns the rows that a device is expected to keep on the two-level path: four kinds across (sent,
+// returned, landed and their sums) and, for each row sent inside, x, dy, partial sums and the two buffers of
+// the way; scatter-add needs one more.
 double expected_hierarchical_rows(const RunConfig& config, int rank) {
   const int of_node = config.ranks_per_node > 0 ? config.ranks_per_node : config.num_devices;
   const double nodes = std::ceil(static_cast<double>(config.num_devices) / of_node);
@@ -67,7 +70,8 @@ double shared_gradient_bytes(const RunConfig& config) {
   return key.shared_dim == 0 ? 0 : mlp_bytes(key.shared_storage());
 }
 
-// Gradients of copies that a device sends to their homes, and those that come to its own homes.
+// Returns the bytes of the gradients of copies that a device sends to their homes, and of those that come to
+// its own homes.
 double copy_bytes(const RunConfig& config, int rank) {
   const Placement placement{config.placement};
   if (num_copies(placement) == 0) return 0;
@@ -79,7 +83,7 @@ double copy_bytes(const RunConfig& config, int rank) {
   return static_cast<double>(num) * mlp_bytes(weight_key(config).expert_storage()) / config.shape.experts;
 }
 
-// Bytes that a device's path keeps beside its block.
+// Returns the bytes that a device's path keeps beside its block.
 double path_bytes(const RunConfig& config, int rank, int num_processes) {
   const MoeShape& shape = config.shape;
   const bool backward = config.block.pass == Pass::forward_backward;
@@ -100,8 +104,8 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   if (routes_rows(config)) {
     const double row_bytes =
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
-    // Partial sums, and unless rows are read where they are: rows sent, sums that come back, and x and dy
-    // received, as many.
+    // Kinds of rows: partial sums are always there. Unless rows are read in place there are also rows sent,
+    // sums that come back, and x and dy received, all of the same number.
     const bool in_place = config.spread == Spread::fused && num_processes == 1 && config.wire == Wire::native;
     const double kinds = in_place ? 1 : backward ? 5 : 4;
     const double kept = config.spread == Spread::hierarchical ? expected_hierarchical_rows(config, rank)
@@ -123,7 +127,8 @@ double device_bytes(const RunConfig& config, int device, int num_processes) {
   if (config.shape.form.latent > 0) {
     const RunConfig outer = outer_part(config);
     const WeightKey key = weight_key(config);
-    double parts = 0;  // of gradients, of which several devices have one each
+    // Devices of a path with latent experts each have a part of these gradients.
+    double parts = 0;
     if (config.num_devices > 1 && config.block.pass == Pass::forward_backward)
       parts = latent_weight_bytes(key) + (key.shared_dim > 0 ? mlp_bytes(key.shared_storage()) : 0);
     return device_bytes(routed_part(config), device, num_processes) + parts +
@@ -131,6 +136,7 @@ double device_bytes(const RunConfig& config, int device, int num_processes) {
   }
   const BlockSpec spec = block_spec(config, device);
   const int64_t rows = expected_rows(config, spec.share);
+  // A portion is the largest piece of rows that the block takes at once.
   const int64_t portion = std::max<int64_t>(rows / 8, config.shape.assignments() / config.shape.experts);
   return BlockScratch::bytes(spec, rows, portion) + path_bytes(config, device, num_processes);
 }
@@ -144,8 +150,8 @@ double run_bytes(const RunConfig& config, const ProcessPlace& process) {
   return bytes;
 }
 
-// Logits of all tokens, where a step or the check has them, choices with gate values, the gradient of the
-// logits of the tokens held, and the work space of the router's own product.
+// Returns the bytes of routing: logits of all tokens if a step or the check has them, choices with gate
+// values, gradients of the logits of the tokens held, and the router's own product.
 double routing_bytes(const RunConfig& config, const ProcessPlace& process) {
   const MoeShape& shape = config.shape;
   const BlockOptions& block = config.block;
@@ -168,7 +174,8 @@ double routing_bytes(const RunConfig& config, const ProcessPlace& process) {
   return bytes;
 }
 
-// Operands that runs share.
+// SharedOperands are the operands that several runs use together. The memory has to suffice for the largest
+// need of any of them.
 struct SharedOperands {
   RunConfig config;
   HeldOperands held;
@@ -209,6 +216,7 @@ HeldOperands held_operands(const RunConfig& config, const ProcessPlace& process)
   return {result_tokens(config, process.rank), {share.expert_begin, share.expert_end}};
 }
 
+// Operands that agree are merged first, because they are allocated once.
 std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, const ProcessPlace& process) {
   std::vector<SharedOperands> of_weights, of_tokens;
   double weights = 0, gradients = 0, tokens = 0, scratch = 0, routing = 0;
@@ -229,6 +237,7 @@ std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, const
     weights += weight_bytes(o);
     if (o.backward) gradients += weight_bytes(o);
   }
+  // x and y, and dx if any of the runs has a backward pass.
   for (const SharedOperands& o : of_tokens)
     tokens += (o.backward ? 3 : 2) *
               matrix_bytes(o.held.tokens.size(), o.config.shape.hidden, o.config.shape.dtype);

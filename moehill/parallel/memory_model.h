@@ -1,4 +1,10 @@
-// The memory that points need, by part: the same lay-out code that allocates, asked for its size.
+// The memory model predicts the bytes that points need, by part. It asks the code that allocates for its
+// sizes instead of keeping formulas of its own, so the two cannot drift apart.
+// It is for refusing what does not fit before anything is allocated, and for the record. It does not measure:
+// the peak of a run is in RecordedMemory.
+//
+//     for (const MemoryPart& part : predict_memory(configs, {.num_processes = 8, .rank = 3}))
+//       fmt::print("{}: {:.0f} bytes\n", part.name, part.bytes);   // weights, gradients, x y dx, ...
 #pragma once
 
 #include <string>
@@ -9,13 +15,13 @@
 
 namespace moehill {
 
-// The operands that a process has of a run: rows of tokens and places of experts.
+// HeldOperands are the operands of a run that one process has: rows of tokens and places of experts.
 struct HeldOperands {
   Range tokens, experts;
 };
 
-// A process among those of a job, each of which is a device; all devices are in one where it is alone. A
-// point without parallelism is in the first one.
+// ProcessPlace is one process of a job. In a job of several processes each is a device; a single process has
+// all devices. A point without parallelism runs in the first process.
 struct ProcessPlace {
   int num_processes = 1;
   int processes_of_a_node = 1;
@@ -23,12 +29,12 @@ struct ProcessPlace {
 };
 HeldOperands held_operands(const RunConfig& config, const ProcessPlace& process);
 
-// Bytes that a process needs for its part of the runs, by part; the printed parts of a refusal.
+// MemoryPart is one part of the bytes that a process needs. A refusal prints all parts.
 struct MemoryPart {
   std::string name;
   double bytes;
 };
-// `runs`: all points that are resident at once; equal operands are counted once.
+// `runs` are all points that are resident at once. Operands that several of them share are counted once.
 std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, const ProcessPlace& process = {});
 
 }  // namespace moehill

@@ -1,3 +1,4 @@
+// Implementation of parallel/operands.h: storage of the weights, and how they are filled.
 #include "moehill/parallel/operands.h"
 
 #include <algorithm>
@@ -12,8 +13,12 @@ namespace {
 
 int64_t up_columns(const MlpStorage& s) { return s.gate_up() ? gate_up_columns(s.width) : s.width; }
 
+// The standard deviation of random biases. It is large enough for a bias that is left out to show in the
+// check.
 constexpr float kBiasDeviation = 0.5f;
 
+// Weights get the deviation 1/sqrt(inputs), so that products of normal rows stay near deviation 1 at every
+// depth.
 float deviation(int64_t fan_in) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in))); }
 
 }  // namespace
@@ -72,6 +77,8 @@ double mlp_bytes(const MlpStorage& s) {
          4 * static_cast<double>(s.num_groups * vectors);
 }
 
+// A set of weights is stored in one of two forms, with W1 and W3 in one matrix or apart. The logical matrices
+// hide that.
 void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, LogicalWeights& w3,
                  LogicalWeights& w2) {
   using Part = LogicalWeights::Part;
@@ -115,6 +122,8 @@ void set_latent(const LatentWeights& latent, int64_t width, BlockWeights& weight
 
 void* before(const void* data, int64_t first, int64_t row_bytes) {
   if (data == nullptr) return nullptr;
+  // Pointer arithmetic outside of the array is undefined, so it is done on integers. The result is only ever
+  // used with rows that exist.
   return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) -
                                  static_cast<uintptr_t>(first * row_bytes));
 }
@@ -183,6 +192,8 @@ ExpertWeights WeightOperands::views() const {
           latent_grad.view()};
 }
 
+// All weights are drawn by the same seed and a stream of their own, so a weight does not depend on which
+// others exist or on which process makes it.
 void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team) {
   const WeightKey& key = weights.key;
   if (key.shared_dim == 0) return;
@@ -233,7 +244,7 @@ void fill_router(const WeightKey& key, const WeightView& router, WeightOrigin or
 
 namespace {
 
-// These places get the weights of as many experts from `first` on.
+// Fills these places with the weights of experts `first`, `first` + 1, ... in order.
 void fill_places(WeightOperands& weights, Range places, int64_t first, WeightOrigin origin,
                  ThreadTeam& team) {
   const WeightKey& key = weights.key;
@@ -262,6 +273,7 @@ void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, T
   if (contains(weights.filled, experts)) return;
   weights.filled = hull(weights.filled, experts);
   const std::vector<int32_t>& placement = weights.key.placement;
+  // With a placement, neighbouring places may hold any experts, so each is filled by itself.
   if (placement.empty()) return fill_places(weights, weights.filled, weights.filled.begin, origin, team);
   for (int64_t p = weights.filled.begin; p < weights.filled.end; ++p)
     fill_places(weights, {p, p + 1}, placement[static_cast<size_t>(p)], origin, team);
@@ -269,7 +281,8 @@ void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, T
 
 namespace {
 
-// A device without tokens has a row that nobody reads: a tensor without memory is one that is not there.
+// A device without tokens still gets one row, which nobody reads, because a tensor without memory means that
+// the tensor does not exist.
 Matrix make_rows(const TokenOperands& tokens) {
   return Matrix::tight(std::max<int64_t>(1, tokens.held.size()), tokens.hidden, tokens.dtype);
 }

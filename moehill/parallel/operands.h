@@ -1,5 +1,12 @@
-// Operands: weights and gradients as a block reads and writes them, and what the harness makes of a seed or
-// of a model's files: x and weights, shared by the points that agree on them.
+// Operands are the weights and tensors that a block reads and writes, and where their values come from:
+// random numbers of a seed, or a model's files. Points that agree on them share them.
+// This file stores and fills. The products over them are in moe/block.h and kernels/grouped_gemm.h.
+//
+//     auto weights = make_weights(weight_key(config), {0, config.shape.experts}, /*with_gradients=*/true);
+//     fill_experts(*weights, {0, config.shape.experts}, WeightOrigin(seed), team);
+//     auto tokens = make_tokens(config.shape, {0, config.shape.tokens});
+//     fill_tokens(*tokens, {0, config.shape.tokens}, seed, team);
+//     inputs.weights = weights->views(), inputs.x = tokens->among_all(tokens->x);
 #pragma once
 
 #include <memory>
@@ -11,8 +18,8 @@
 
 namespace moehill {
 
-// num_groups matrices [hidden, width], of W3 and W1 or of one of them alone, and [width, hidden]; width 0
-// gives an empty set.
+// MlpStorage says how the matrices of some experts are stored: num_groups matrices [hidden, width] for W1 and
+// W3, in one matrix or apart, and num_groups matrices [width, hidden] for W2. Width 0 gives an empty set.
 struct MlpStorage {
   WeightLayout layout;
   int64_t num_groups, hidden, width;
@@ -24,7 +31,8 @@ struct MlpStorage {
   bool gate_up() const { return fused && activation.gated; }  // W1 and W3 are one matrix
 };
 
-// The form in which weights are stored; runs that agree in it share them. Experts are places here.
+// WeightKey is the form in which weights are stored. Runs whose keys are equal share them. `experts` counts
+// places here, and a place holds a copy of an expert.
 struct WeightKey {
   int64_t hidden, mlp_dim;
   int experts;
@@ -33,8 +41,9 @@ struct WeightKey {
   WeightLayout layout;
   bool fused, shared_fused;
   ExpertForm form{};
-  std::vector<int32_t> placement{};  // [experts] whose weights each has; empty: its own
-  int64_t router_logits = 0;         // L of the router's weights W_g; 0: none
+  // [experts] The expert whose weights each place has; empty: each has its own.
+  std::vector<int32_t> placement{};
+  int64_t router_logits = 0;  // L, the columns of the router's weights W_g; 0: there are none
 
   int64_t expert_hidden() const { return form.latent > 0 ? form.latent : hidden; }
   MlpStorage expert_storage() const {
@@ -47,7 +56,7 @@ struct WeightKey {
 };
 WeightKey weight_key(const RunConfig& config);
 
-// One set of MLP weights and their owner.
+// OwnedMlp is one set of MLP weights together with the memory.
 struct OwnedMlp {
   WeightStack up[2], down, up_bias[2], down_bias, row_gate;
   MlpWeights view;
@@ -55,16 +64,16 @@ struct OwnedMlp {
 OwnedMlp make_mlp(const MlpStorage& storage);
 double mlp_bytes(const MlpStorage& storage);
 
-// The weights around experts of another width than the model's.
+// OwnedLatent is the weights around experts of another width than the model's.
 struct OwnedLatent {
   WeightStack down, up, norm;
   LatentWeights view() const { return {down, up, norm}; }
 };
-OwnedLatent make_latent(const WeightKey& key);  // empty where experts are of the model's width
+OwnedLatent make_latent(const WeightKey& key);  // empty if experts have the model's width
 double latent_weight_bytes(const WeightKey& key);
 
-// The weights and gradients of the experts `held`, of what is around them, of the shared one and of the
-// router.
+// WeightOperands are the weights and gradients of the experts `held`, of the shared expert, of the
+// projections around latent experts, and of the router.
 struct WeightOperands {
   WeightKey key;
   Range held;
@@ -74,52 +83,55 @@ struct WeightOperands {
   Range filled{};
   bool has_gradients = false;
 
-  // These are stacks of all experts, of which there is memory for those held.
+  // Returns stacks as if all experts were here; only those held have memory.
   ExpertWeights views() const;
 };
 
-// Tensors of the tokens `held`; rows are tight, since they move between devices as one block.
+// TokenOperands are the tensors of the tokens `held`. Rows have no gaps between them, because they move
+// between devices as one block.
 struct TokenOperands {
   int64_t tokens, hidden;
   DType dtype;
   Range held;
-  Matrix x, y, dx;  // dx where there is a backward pass
-  Range filled{};   // rows of x
+  Matrix x, y, dx;  // dx only for a backward pass
+  Range filled{};   // the rows of x that have values
   bool negated = false;
 
-  // One of them as a matrix of all tokens, of which there is memory for those held.
+  // Returns one of the matrices as if it had the rows of all tokens; only those held have memory.
   MatView among_all(const Matrix& rows) const;
 };
 
-// Logical matrices of a set of weights.
+// Sets the logical matrices (W1, W3, W2 as the mathematics names them) of a set of weights.
 void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, LogicalWeights& w3,
                  LogicalWeights& w2);
-// place_of: [E] as in LogicalWeights.
+// `place_of` is [E], as in LogicalWeights.
 BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape,
                              const int32_t* place_of = nullptr);
 
 void set_latent(const LatentWeights& latent, int64_t width, BlockWeights& weights);
 
-// The content of the weights: random numbers, or the layer of a model.
+// WeightOrigin is where the values of the weights come from: random numbers, or a layer of a model.
 struct WeightOrigin {
   WeightOrigin(uint32_t from_seed, LayerWeights* from_layer = nullptr) : seed(from_seed), layer(from_layer) {}
   uint32_t seed;
   LayerWeights* layer;
 };
 
-// Zeros everywhere.
+// Allocates weights that are all zero.
 std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, bool with_gradients);
 void add_gradients(WeightOperands& weights);
-// Where row 0 would be if `first` rows of so many bytes lay before `data`. Nobody may read them.
+// Returns where row 0 would be if `first` rows of this size lay before `data`. So a process can number rows
+// as if it had all of them. Nobody may read the rows that are not there.
 void* before(const void* data, int64_t first, int64_t row_bytes);
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, Range held);
 void add_gradients(TokenOperands& tokens);
 void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team);
 void fill_latent(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team);
-// W_g, if there is one: normal, so that logits of normal tokens have deviation 1, or the model's. Throws
-// InputError for a model without it.
+// Fills W_g if there is one. Random weights are such that the logits of normal tokens have deviation 1.
+// Throws InputError if the model has no W_g or adds a bias.
 void fill_router(const WeightKey& key, const WeightView& router, WeightOrigin origin, ThreadTeam& team);
-// Ranges are of all experts and of all tokens, and held. Rows between two filled ranges are filled, too.
+// Both ranges count over all experts or tokens, and have to be held. Rows between two ranges that are filled
+// get filled, too.
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team);
 void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team);
 

@@ -1,3 +1,4 @@
+// Implementation of parallel/path.h: what all paths share, and the path `none`.
 #include "moehill/parallel/path.h"
 
 #include <cstring>
@@ -7,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// `none`: one device does all the work.
+// The path `none`: one device does all the work.
 class SinglePath final : public ParallelPath {
  public:
   explicit SinglePath(const PathInputs& inputs) : ParallelPath(inputs) { take_tokens(); }
@@ -30,6 +31,8 @@ ParallelPath::ParallelPath(const PathInputs& inputs)
   token_offsets_.resize(static_cast<size_t>(inputs.config.num_devices) + 1);
   const MoeShape& shape = inputs.config.shape;
   const Capacity& capacity = inputs.config.block.capacity;
+  // Paths that know all assignments limit them here. Paths whose devices only see their own tokens limit them
+  // in the route (OwnAssignments).
   if (!capacity.is_plain() && (!shards_tokens(inputs.config) || inputs.config.spread == Spread::ring_ag_rs))
     limiter_.emplace(capacity, shape.tokens, shape.experts, shape.topk);
   if (shape.router.zero_experts > 0) zero_.emplace(shape.tokens);
@@ -190,9 +193,10 @@ BlockShare block_share(const RunConfig& config, int rank) {
   return block;
 }
 
-// A block that sees a part of the assignments gives those that it does not get (dropped, or sent elsewhere)
-// to one more expert, which nobody holds. Dropping goes by the order of all tokens, so it happens before; the
-// capacity itself is that of the whole problem.
+// A block that sees only a part of the assignments gives those that it does not get (dropped, or sent
+// elsewhere) to one more expert, which nobody holds.
+// Dropping depends on the order of all tokens, so it happens before; the capacity in rows is that of the
+// whole problem.
 BlockSpec block_spec(const RunConfig& config, int rank) {
   BlockSpec spec{config.shape, config.block, block_share(config, rank), config.threads_per_device};
   if (!config.block.capacity.is_plain()) spec.options.capacity = {};
@@ -217,6 +221,7 @@ SharedGradient::SharedGradient(const PathInputs& inputs)
 
 void SharedGradient::reduce(Group& group, bool is_written) {
   if (!is_written) clear(part_);
+  // Each device ends with a range of each matrix, so the sum moves half as much as an all-reduce would.
   const auto parts = part_.parts(), sums = sum_.parts();
   for (size_t i = 0; i < parts.size(); ++i) {
     if (sums[i]->data == nullptr) continue;

@@ -1,5 +1,14 @@
-// ParallelPath: one device's part of a way to spread the block over devices. A path is a class and one line
-// of make_path(). `none` is in path.cc, the others have a file each.
+// ParallelPath is one device's part of a way to spread the block over devices. A new path is a class and one
+// line of make_path(). `none` is in path.cc, each other path has a file.
+// A path has no clock and no files: who measures passes a StageListener. It takes memory only when it is
+// made.
+//
+//     std::unique_ptr<ParallelPath> path = make_path(inputs);   // one for each device
+//     path->prepare(group);                                     // all devices, once
+//     path->begin_step(group);                                  // then in each step:
+//     path->make_plan(group, listener);
+//     path->forward(group, listener);
+//     path->backward(group, 2.0f / (tokens * hidden), listener);
 #pragma once
 
 #include <array>
@@ -19,61 +28,64 @@
 
 namespace moehill {
 
-// The run lends this to a device's path. It is resident before the clock starts, and the same memory for all
-// devices unless `own_results` is set.
+// PathInputs is what the run lends to a device's path. The memory exists before the clock starts. It is the
+// same for all devices, unless `own_results` is set.
 struct PathInputs {
-  RunConfig config{};  // shape.tokens: the most that a step has, cut evenly
+  RunConfig config{};  // shape.tokens is the most that a step has, cut evenly
   int rank = 0;
-  bool own_results = false;  // y, dx, dp and the gradients are this device's alone
-  // [P + 1] where each device's tokens begin in a step; empty: cut evenly.
+  bool own_results = false;  // y, dx, dp and the gradients belong to this device only
+  // [P + 1] Where each device's tokens begin in this step; empty: they are cut evenly.
   std::span<const int64_t> token_offsets{};
-  // These are of all tokens. A path that shards the tokens reads those of its own alone and is told of the
-  // others.
+  // These cover all tokens. A path that shards tokens reads only the rows of its own tokens; the other
+  // devices send what it needs of theirs.
   const Routing* routing = nullptr;
   MatView x, y, dx;       // [T, H]; y and dx are the results
-  MatView dy{};           // [T, H] the gradient of y, over dy_scale; without data it is y
-  LatentRows latent{};    // [T, H'] where experts are of another width: work space
+  MatView dy{};           // [T, H] the gradient of y, over dy_scale; without data, y itself is used
+  LatentRows latent{};    // [T, H'] work space, if experts have another width
   ExpertWeights weights;  // of all experts; the gradients are results
   float* dp = nullptr;    // [T k], a result
 };
 
-// [T, H] what backward reads.
+// Returns [T, H], the rows that backward reads as the gradient of y.
 inline const MatView& read_dy(const PathInputs& inputs) {
   return inputs.dy.data == nullptr ? inputs.y : inputs.dy;
 }
 
-// Zeros in all of its parts.
+// Sets all parts of a gradient to zero.
 void clear(const MlpWeights& gradient);
 
-// Which tokens' results a device has when a step of the most tokens is over.
+// Returns the tokens whose results a device has after a step of the most tokens.
 Range result_tokens(const RunConfig& config, int rank);
 
+// See the top of the file for the order of the calls.
 class ParallelPath {
  public:
   explicit ParallelPath(const PathInputs& inputs);
   virtual ~ParallelPath() = default;
-  // Binds the path, from the next plan on, to other tokens, of which there may be fewer, and other memory for
-  // them and their results. Weights stay what they were. Allocates nothing.
+  // Binds the path to other tokens and to other memory for them and their results, from the next plan on.
+  // There may be fewer tokens than before. Weights stay what they were. It allocates nothing.
   void bind(const PathInputs& inputs);
 
-  // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H).
-  // Once, before the first step: memory that is shared with the peers.
+  // SPMD: every device calls these on its own object with its own group. dy_scale is 2 / (T H), since the
+  // gradient of the mean of y^2 is 2 y / (T H).
+  // prepare() is called once before the first step; it makes memory that devices share.
   virtual void prepare(Group&) {}
   void begin_step(Group& group);
-  // Steps leave these stages out from now on, of those that the path has.
+  // Leaves these stages out of all steps from now on, as far as the path has them (--ablate).
   virtual void leave_out(StageSet stages) { block_.leave_out(stages); }
   virtual void make_plan(Group& group, StageListener* listener);
   virtual void forward(Group& group, StageListener* listener) = 0;
   virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;
 
-  // Spoils what a step leaves in its work space and the next one must make anew, as
-  // Block::spoil_work_space().
+  // Overwrites what a step leaves in its work space and the next one has to make again, so that a step that
+  // reads old values shows. See Block::spoil_work_space().
   virtual void spoil_work_space(const MemoryVisitor& spoil);
-  // Results that every device ends with: this device's copy, tensor by tensor in the same order on all
-  // devices. The first device's are the run's own. Nothing where each device has its own part.
+  // Visits this device's copy of the results that every device ends with, tensor by tensor and in the same
+  // order on all devices. The copy of the first device is the run's own. It visits nothing if each device has
+  // a part of the results.
   virtual void visit_replicas(const MemoryVisitor&) {}
 
-  // Names what was sent since the last call, or since the step began.
+  // Counts what was sent since the last call, or since the step began, as this kind of move.
   void count_sent(Group& group, Move move);
   virtual const Block& routed_block() const { return block_; }
   virtual double executed_flops() const { return block_.executed_flops(); }
@@ -83,42 +95,43 @@ class ParallelPath {
   const MatView& dx() const { return dx_; }
 
  protected:
-  // The bytes that `part` has counted in the step so far are this path's, which counts what follows.
+  // Takes over what an inner path has counted in this step so far. What follows is counted here.
   void take_counts(Group& group, const ParallelPath& part) {
     sent_bytes_ = part.sent_bytes_;
     counted_bytes_ = group.traffic().sent_bytes;
   }
-  // For a path that has another one.
+  // Overridden by a path that has an inner path.
   virtual void begin_step_of_part(Group&) {}
-  // Derives from the inputs what a step needs; called after construction and in bind().
+  // Derives from the inputs what a step needs. Called after construction and in bind().
   virtual void take_tokens() = 0;
   Range own_tokens() const {
     return {token_offsets_[idx(inputs_.rank)], token_offsets_[idx(inputs_.rank) + 1]};
   }
   int64_t num_tokens() const { return token_offsets_.back(); }
   int64_t num_assignments() const { return num_tokens() * inputs_.config.shape.topk; }
-  // The whole block for the tokens of x_, nothing exchanged; dp has one element for each of their
+  // The whole block for the tokens of x_, without any exchange; dp has one element for each of their
   // assignments.
   void forward_alone(ThreadTeam& team, StageListener* listener);
   void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
-  // At the end of backward: gradients of experts that other devices have copies of.
+  // At the end of backward: sums the gradients of experts that other devices have copies of.
   void sum_copies(Group& group);
-  // Computes the part that a token's own device adds to its rows, over the tokens of the shared expert: the
-  // shared expert's rows and the zero experts'. Writes to pass.out [shared tokens, H].
+  // Computes what a token's own device adds to its rows: the rows of the shared expert and of zero experts.
+  // Writes to pass.out [shared tokens, H].
   void forward_own(const BlockPass& pass);
   void backward_own(const BlockPass& pass);
   bool adds_own() const { return inputs_.config.shape.shared_dim > 0 || zero_.has_value(); }
   bool has_own() const { return adds_own() && block_.spec().share.shared_tokens.size() > 0; }
-  // dp, [k] a row of x_, of the choices of zero experts among the tokens of the shared expert. Call it after
-  // all others of a step are made.
+  // Makes dp for choices of zero experts, [k] for each row of x_ among the tokens of the shared expert. Call
+  // it after all others of the step are made.
   void make_zero_dp(ThreadTeam& team, float dy_scale, float* dp);
-  // At the planning of a step.
+  // Lets zero experts see the routing; called when a step is planned.
   void take_zero_experts(ThreadTeam& team);
-  // The routing of all tokens under the capacity, where the block's plan does not see to that by itself.
+  // Returns the routing of all tokens with the capacity applied, if the block's plan does not do that by
+  // itself.
   const Routing& limited(const Routing& routing);
-  // `sums` with the rows outside `kept` set to zero.
+  // Sets the rows of `sums` outside of `kept` to zero and returns `sums`.
   static MatView only_rows(ThreadTeam& team, const MatView& sums, Range kept);
-  // Passes over x_, to y_ and to dx_.
+  // Passes from x_ to y_, and to dx_.
   BlockPass forward_pass(ThreadTeam& team, StageListener* listener) const {
     return {.team = team, .weights = weights_, .listener = listener, .x = x_, .out = y_};
   }
@@ -136,7 +149,7 @@ class ParallelPath {
   Block block_;
   ExpertWeights weights_;     // this device's
   MatView x_{}, y_{}, dx_{};  // [T, H], or the rows of the device's own tokens
-  MatView dy_{};              // the rows of y_, as backward reads them
+  MatView dy_{};              // the gradient that backward reads, for the rows of y_
 
  private:
   static size_t idx(int rank) { return static_cast<size_t>(rank); }
@@ -149,14 +162,16 @@ class ParallelPath {
   uint64_t counted_bytes_ = 0;
 };
 
-// The shared expert's weight gradients where every device has a part of them: its own tokens'. The sum over
-// devices is left sharded: each device ends with the range of elements that it would update, in the run's own
-// gradients. Where these are the device's alone, its part lies there too, and the sum replaces a range of it.
+// SharedGradient sums the shared expert's weight gradients if every device has a part of them, that of its
+// own tokens. The sum stays sharded: each device ends with the range of elements that it would update, in the
+// gradients of the run. If these belong to the device, its part lies there too, and the sum replaces a range
+// of it.
 class SharedGradient {
  public:
   explicit SharedGradient(const PathInputs& inputs);
   const MlpWeights& part() const { return part_; }
-  // is_written: this step wrote the part; without tokens of its own a device has none.
+  // `is_written` tells whether this step wrote the part; a device without tokens did not, and its part is
+  // cleared.
   void reduce(Group& group, bool is_written);
   void spoil_work_space(const MemoryVisitor& spoil) const { part_.visit(spoil); }
 
@@ -166,15 +181,15 @@ class SharedGradient {
   std::vector<int64_t> offsets_;  // [P + 1]
 };
 
-// This spoils a device's copy of the others' routing: gate values become NaN, expert ids those of another,
-// valid routing.
+// Overwrites a device's copy of the others' routing: gate values become NaN, and expert ids those of another,
+// still valid routing.
 inline void spoil_routing(Routing& routing, const MemoryVisitor& spoil) {
   for (size_t i = 0; i < routing.expert.size(); ++i)
     routing.expert[i] = static_cast<int32_t>(i % static_cast<size_t>(routing.topk));
   visit_vector(routing.weight, spoil);
 }
 
-// The block of device `rank`: what it does of the whole one.
+// Returns the part of the block that device `rank` does.
 BlockShare block_share(const RunConfig& config, int rank);
 BlockSpec block_spec(const RunConfig& config, int rank);
 

@@ -1,11 +1,11 @@
-// `compact_psum` and `dense_masked`: tokens replicated, experts sharded, results summed by one all-reduce
-// forward and one backward, as the reference has it. The two differ in the plan alone (PlanScope): compact
-// plans hold a device's own rows, masked plans all rows, of which those of other devices' experts are
-// computed with gate value 0.
+// The paths `compact_psum` and `dense_masked`: tokens are replicated, experts sharded, and the results summed
+// by one all-reduce forward and one backward, as in the reference implementation.
+// The two differ only in the plan (PlanScope). A compact plan has the rows of a device's own experts. A
+// masked plan has all rows; those of other devices' experts are computed with the gate value 0.
 //
-// Shared expert: `sliced` gives each device a slice of the tokens and lets the same all-reduce carry the
-// result; its weight gradients then need a sum over devices of their own. `replicated` is the reference's
-// way: every device computes all of it.
+// The shared expert has two placements. `sliced` gives each device a slice of the tokens and lets the same
+// all-reduce carry the result; its weight gradients then need a sum over devices of their own. `replicated`
+// is the reference's way: every device computes all of it.
 #include <optional>
 
 #include "moehill/kernels/rows.h"
@@ -50,6 +50,8 @@ class PsumPath final : public ParallelPath {
     pass.out = partial_;
     std::fill(dp_.begin(), dp_.end(), 0.0f);
     block_.backward_routed(pass);
+    // Zero experts of sliced tokens are computed once each. Replicated ones are on every device, and only the
+    // first may count them.
     if (sliced_ || group.rank() == 0) make_zero_dp(group.team(), dy_scale, dp_.data());
     enter(listener, Stage::reduce_grad);
     reduce(group, has_own() && !sliced_, dx_);
@@ -77,7 +79,7 @@ class PsumPath final : public ParallelPath {
   }
 
  private:
-  // Every device ends with all results; rank 0's are the run's own.
+  // Every device ends with all results. Those of rank 0 are the run's own, the others need memory for theirs.
   bool keeps_own_results() const { return inputs_.rank > 0 && !inputs_.own_results; }
   void make_own_results(const MoeShape& shape) {
     own_y_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
@@ -96,19 +98,19 @@ class PsumPath final : public ParallelPath {
     dp_sum_ = own_dp_.data();
   }
 
-  // Returns the place of the shared expert's rows: the partial sums, or the output, to which the sum of all
-  // devices is added.
+  // Returns where the shared expert's rows go. If it is sliced they go to the partial sums; otherwise to the
+  // output, to which the sum over devices is added later.
   MatView shared_out(const MatView& out) const {
     const Range tokens = block_.spec().share.shared_tokens;
     return sliced_ ? partial_.slice_rows(tokens.begin, tokens.end) : out;
   }
-  // The routed experts' sums are added to this.
+  // Returns what the routed experts' sums are added to.
   MatView base(ThreadTeam& team) const {
     if (!sliced_ || !adds_own()) return {};
     return only_rows(team, partial_, block_.spec().share.shared_tokens);
   }
 
-  // out = sum over devices of the partial sums, plus what `out` holds if `add`.
+  // out = the sum over devices of the partial sums, plus what `out` holds if `add` is set.
   void reduce(Group& group, bool add, const MatView& out) {
     const MatView& partial = partial_;
     const MatView& sum = add ? partial : out;
@@ -117,10 +119,10 @@ class PsumPath final : public ParallelPath {
   }
 
   bool sliced_;
-  Matrix memory_{};                 // of partial_, for the most tokens
-  MatView partial_{};               // [T, H] f32: this device's part of a sum over devices
+  Matrix memory_{};                 // the memory of partial_, for the largest step
+  MatView partial_{};               // [T, H] f32: this device's part of the sum over devices
   Matrix own_y_{}, own_dx_{};       // [T, H], on devices other than the first
-  std::vector<float> dp_, own_dp_;  // [T k] this device's part; the sum, on devices other than the first
+  std::vector<float> dp_, own_dp_;  // [T k] this device's part, and the sum on devices other than the first
   float* dp_sum_ = nullptr;
   std::optional<SharedGradient> shared_gradient_;
 };

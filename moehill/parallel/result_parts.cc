@@ -1,3 +1,4 @@
+// Implementation of parallel/result_parts.h.
 #include "moehill/parallel/result_parts.h"
 
 #include <array>
@@ -8,11 +9,12 @@
 namespace moehill {
 namespace {
 
+// Parts collects the parts of one rank, tensor by tensor.
 class Parts {
  public:
   Parts(const RunConfig& config, int rank) : config_(config), rank_(rank) {}
 
-  // Rows of tokens, `row_bytes` each.
+  // Adds a tensor of rows, `row_bytes` for each token.
   void add_rows(const char* tensor, void* whole, int64_t row_bytes) {
     if (whole == nullptr) return;
     const bool sharded = shards_tokens(config_);
@@ -41,7 +43,7 @@ class Parts {
     }
   }
 
-  // Its elements are shared out to the devices.
+  // Adds a tensor whose elements are shared out to the devices.
   void add_elements(const char* tensor, const WeightView& gradient) {
     const int64_t n = gradient.data == nullptr ? 0 : gradient.group_elements();
     if (n > 0)
@@ -56,7 +58,7 @@ class Parts {
   Range root(Range all) const { return rank_ == 0 ? all : Range{0, 0}; }
   static int64_t element_bytes(const WeightView& w) { return static_cast<int64_t>(dtype_bytes(w.dtype)); }
   using Named = std::pair<const char*, const WeightView*>;
-  // `names`: of both up matrices in one, of W1, W3 and W2.
+  // `names` are those of W1 and W3 in one matrix, of W1, of W3 and of W2.
   static std::vector<Named> named(const MlpWeights& w, std::array<const char*, 4> names) {
     return {{w.gate_up() ? names[0] : names[1], &w.up[0]},
             {names[2], &w.up[1]},

@@ -1,3 +1,4 @@
+// Implementation of parallel/router_product.h.
 #include "moehill/parallel/router_product.h"
 
 #include <algorithm>
@@ -11,6 +12,7 @@ namespace {
 GemmLimits limits_of(const RouterProductSizes& sizes) {
   GemmLimits limits;
   limits.max_rows = std::max<int64_t>(1, sizes.tokens);
+  // W_g is stored in whole panels, so its columns are rounded up.
   const int64_t logits = round_up(sizes.logits, kPanelWidth);
   limits.max_depth = std::max(sizes.hidden, logits);
   limits.max_matrix = sizes.hidden * logits;
@@ -38,6 +40,7 @@ RouterProduct::RouterProduct(const RouterProductSizes& sizes)
       logits_(sizes.tokens, sizes.logits, DType::f32),
       rows_(Matrix::tight(sizes.tokens, sizes.hidden, DType::f32)) {}
 
+// The product is in f32. Rows of bf16 are widened first, which is exact.
 RowSource RouterProduct::widened(ThreadTeam& team, const MatView& x) {
   if (x.dtype == DType::f32) return {x};
   const MatView rows = rows_.view().slice_rows(0, x.rows);
@@ -51,6 +54,7 @@ void RouterProduct::forward(ThreadTeam& team, const MatView& x, const WeightView
   offset_[1] = x.rows;
   const MatView made = logits_.view().slice_rows(0, x.rows);
   gemm_->forward(team, offset_, widened(team, x), w, {.c = made});
+  // Rows of the product are padded to cache lines; callers get them without gaps.
   gather_rows(team, {made}, tight_rows(z, x.rows, made.cols));
 }
 
@@ -60,6 +64,7 @@ void RouterProduct::backward(ThreadTeam& team, const MatView& x, const WeightVie
   const MatView gradient = logits_.view().slice_rows(0, x.rows);
   gather_rows(team, {tight_rows(dz, x.rows, gradient.cols)}, gradient);
   gemm_->weight_grad(team, offset_, widened(team, x), {gradient}, dw);
+  // The widened x is no longer needed, so its memory takes the gradient of x.
   const MatView part = rows_.view().slice_rows(0, x.rows);
   gemm_->input_grad(team, offset_, {gradient}, w, {part});
   add_rows(team, part, dx);

@@ -1,5 +1,14 @@
-// RowExchange: how the rows of a pass get to the devices of their experts, and sums back, where tokens and
-// experts are sharded.
+// RowExchange brings rows of tokens to the devices of their experts and partial sums back, if tokens and
+// experts are sharded. There is one implementation for each of ring_ag_rs, ragged_a2a, fused and
+// hierarchical; a pass over any of them is the same (ShardedPath).
+// It moves rows and adds them up. It multiplies nothing and knows no gate values.
+//
+//     exchange.start_x(group);                       // rows of x leave
+//     ... work that does not need them ...
+//     exchange.land(group, wave);                    // rows of this wave are in exchange.x()
+//     ... experts write exchange.partial() ...
+//     exchange.answer(group, wave, out);
+//     exchange.finish(group, base, out);             // out = base + sums of all devices
 #pragma once
 
 #include <memory>
@@ -9,52 +18,51 @@
 
 namespace moehill {
 
-// Brings rows of tokens to the devices of their experts, and partial sums back. There is one for each of
-// ring_ag_rs, ragged_a2a, fused and hierarchical; a pass over any of them is the same (ShardedPath).
-//
-// All methods are collective but has_landed(). A pass is start_x() or start_y(), any work that does not touch
-// the partial sums, land() wave by wave or some at once, answer() likewise, finish(). What a device's block
-// calls tokens are the rows that it receives.
+// All methods except has_landed() are collective. A pass is: start_x() or start_y(); any work that does not
+// touch the partial sums; land() for single waves or several at once; answer() likewise; finish(). "Tokens"
+// of a device's block are the rows that it receives.
 class RowExchange {
  public:
   virtual ~RowExchange() = default;
 
-  // Follows a change of the path's inputs, which it reads as they are at each call.
+  // Follows a change of the path's inputs. The exchange reads them as they are at each call.
   virtual void take_tokens() = 0;
-  // Makes this step's routes. Returns what the device's block plans from.
+  // Makes the routes of this step. Returns the routing that the device's block plans from.
   virtual const Routing& make_route(Group& group) = 0;
-  // [received] where in x() and y() the row of a received token is; null: in their order.
+  // [received] The row of x() and y() that holds a received token; null: they are in order.
   virtual const int32_t* row_of_token() const { return nullptr; }
-  // Tells a pass of the waves in which rows travel, and of own rows that a start leaves in x() and y().
+  // Tells a pass in which waves rows travel, and which own rows are in x() and y() right after a start.
   virtual void describe(RowTransfer&) const {}
 
   virtual void start_x(Group&) {}
   virtual void start_y(Group&) {}
   // True if land(wave) would return at once.
   virtual bool has_landed(Group&, int /*wave*/) { return false; }
-  // Returns when the rows of the waves up to this are there.
+  // Returns as soon as the rows of all waves up to this one are there.
   virtual void land(Group& group, int wave) = 0;
   // The rows that the experts read.
   virtual MatView x() const = 0;
   virtual MatView y() const = 0;
-  // [received, H] where the device's partial sums go.
+  // [received, H] The device's partial sums go here.
   virtual MatView partial() const = 0;
-  // The part of partial() that is of the own tokens, where the shared expert's rows have to be before the
-  // routed experts'. Without data: they have a place of their own, and finish() adds them.
+  // The part of partial() for the own tokens, in which the shared expert's rows have to be before the routed
+  // experts add to it. Without data the shared expert has a place of its own, and finish() adds it.
   virtual MatView own_partial() const { return {}; }
-  // The partial sums of the waves up to this are complete, but for the own tokens'; out as in finish().
+  // Tells that the partial sums of the waves up to this one are complete, except for the own tokens'. `out`
+  // is as in finish().
   virtual void answer(Group&, int /*wave*/, const MatView& /*out*/) {}
-  // out [own tokens, H] = base + the partial sums of all devices.
+  // Sets out [own tokens, H] = base + the partial sums of all devices.
   virtual void finish(Group& group, const MatView& base, const MatView& out) = 0;
-  // Brings the gradients of gate values, partial [received, k], to their tokens' devices: dp [own tokens, k].
+  // Brings the gradients of gate values, partial [received, k], back to the devices of their tokens: dp [own
+  // tokens, k].
   virtual void return_dp(Group& group, float* partial, float* dp) = 0;
 
-  // Spoils what a step leaves and the next one must make again: rows, and with `route_too` what make_route()
-  // makes.
+  // Overwrites what a step leaves and the next one has to make again: rows, and if `route_too` also what
+  // make_route() makes.
   virtual void spoil(const MemoryVisitor& visit, bool route_too) = 0;
 };
 
-// Rows [rows, H] in memory that the peers of the node reach.
+// ExchangeRows are rows [rows, H] in memory that the peers of the node can reach.
 struct ExchangeRows {
   ExchangeRows() = default;
   ExchangeRows(Group& group, int64_t rows, int64_t cols, DType dtype)

@@ -1,3 +1,4 @@
+// Implementation of parallel/row_route.h.
 #include "moehill/parallel/row_route.h"
 
 #include <algorithm>
@@ -10,7 +11,8 @@
 namespace moehill {
 namespace {
 
-// 256 KiB take 2 ms at 1 Gbit/s, where the team looks after messages about every millisecond.
+// 256 KiB take 2 ms at 1 Gbit/s. The team looks after messages about every millisecond, so smaller parts
+// would wait for it.
 constexpr double kPartBytes = 256 << 10;
 constexpr double kMaxWaves = 8;
 
@@ -22,6 +24,8 @@ OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, 
   if (capacity_.policy == CapacityPolicy::none) return;
   const MoeShape& shape = config.shape;
   capacity_rows_ = capacity_rows(capacity_, shape.assignments(), shape.experts);
+  // With sources of its own (a capacity for each device's tokens) a device decides alone. By gate value, or
+  // with next choices, it has to know the choices of all devices.
   const bool is_own_source = capacity_.sources > 1;
   MOEHILL_CHECK(!is_own_source || capacity_.sources == config.num_devices, "{} sources on {} devices",
                 capacity_.sources, config.num_devices);
@@ -41,6 +45,7 @@ OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, 
     }
     return;
   }
+  // In the order of positions it suffices to know how many assignments of each pool the devices before have.
   const int pools = capacity_.num_pools(shape.experts);
   kept_.resize(static_cast<size_t>(size_));
   count_.resize(static_cast<size_t>(pools));
@@ -74,6 +79,7 @@ void OwnAssignments::drop_by_counts(Group& group) {
     if (expert(i) != kNoExpert) ++count(i);
   }
   group.all_gather(count_.data(), offsets_, sizeof(int32_t), counts_.data());
+  // Afterwards count_ runs on from the assignments of the devices before this one.
   std::fill(count_.begin(), count_.end(), 0);
   for (int r = 0; r < group.rank(); ++r) {
     for (size_t p = 0; p < count_.size(); ++p)
@@ -114,6 +120,8 @@ int64_t RaggedRoute::max_received(const RunConfig& config, int rank) {
   if (capacity.policy == CapacityPolicy::none) return shape.tokens;
   const Range own = share(shape.experts, rank, config.num_devices);
   if (own.size() == 0) return 0;
+  // A pool of experts keeps a number of rows together, so the pools that the device has a part of count
+  // whole.
   const int64_t rows = capacity_rows(capacity, shape.assignments(), shape.experts);
   int64_t kept = 0;
   for (int64_t pool = own.begin / capacity.pool; pool * capacity.pool < own.end; ++pool)
@@ -189,7 +197,8 @@ void RaggedRoute::make(Group& group) {
   if (sends_tokens_) exchange_tokens(group);
 }
 
-// Counts first, since rows are ordered by device.
+// Two passes: the first counts the rows for each device, since rows are ordered by device. The second gives
+// each its place.
 void RaggedRoute::place_rows() {
   std::fill(row_at_device_.begin(), row_at_device_.end(), -1);
   std::fill(count_.begin(), count_.end(), 0);
@@ -197,6 +206,7 @@ void RaggedRoute::place_rows() {
     if (!own_.kept(i)) continue;
     const int device = device_of(own_.expert(i));
     int32_t& row = row_at_device_[idx(i / topk_ * num_devices_ + device)];
+    // The first expert of a token on a device makes the row; others on the same device share it.
     if (row < 0) row = static_cast<int32_t>(count_[idx(device)]++);
   }
   send_offsets_[0] = 0;
@@ -222,6 +232,7 @@ void RaggedRoute::exchange_counts(Group& group) {
   receive_offsets_[0] = 0;
   for (int r = 0; r < num_devices_; ++r)
     receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + counts_[idx(r)];
+  // Buffers were sized before the routing was known. More rows than that would be an error of max_received().
   MOEHILL_CHECK(num_received() <= std::min(max_received_, num_tokens_),
                 "{} rows received, of {} tokens, into a buffer of {}", num_received(), num_tokens_,
                 max_received_);
@@ -231,7 +242,7 @@ void RaggedRoute::exchange_places(Group& group) {
   group.exchange_counts(receive_offsets_.data(), places_.data());
 }
 
-// A sender names tokens by their places among its own.
+// A sender numbers tokens among its own. The receiver adds where that device's tokens begin.
 void RaggedRoute::exchange_tokens(Group& group) {
   group.all_to_all(sent_token_.data(), send_offsets_, received_token_.data(), receive_offsets_,
                    sizeof(int32_t));
@@ -245,6 +256,7 @@ void RaggedRoute::exchange_tokens(Group& group) {
 void RaggedRoute::exchange_choices(Group& group) {
   group.all_to_all(sent_choice_.data(), send_offsets_, received_choice_.data(), receive_offsets_,
                    sizeof(Choice) * idx(topk_));
+  // Rows after the last received one belong to nobody, so that the plan has the same size in each step.
   const int64_t num_choices = num_received() * topk_;
   group.team().parallel_for(static_cast<int64_t>(received_.expert.size()), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -320,7 +332,8 @@ int RouteWaves::last_wave(const RaggedRoute::Choice* choices) const {
   return last;
 }
 
-// Stable, and for each device by itself.
+// Sorts rows by wave, for each device separately, and keeps the order within a wave. It is a counting sort:
+// `cuts` becomes the waves' bounds.
 template <typename WaveOf>
 void RouteWaves::sort(Order& order, const std::vector<int64_t>& offsets, const WaveOf& wave_of) {
   for (int d = 0; d < num_devices_; ++d) {
@@ -343,6 +356,8 @@ void RouteWaves::sort(Order& order, const std::vector<int64_t>& offsets, const W
 void RouteWaves::make() {
   const auto sent = [&](int64_t i) { return route_.sent_choices() + i * topk_; };
   const auto received = [&](int64_t i) { return route_.received_choices() + i * topk_; };
+  // The sender and the receiver of a row sort by the same waves, because both see the row's expert ids. So no
+  // message is needed for the order.
   sort(sent_, route_.send_offsets(), [&](int64_t i) { return first_wave(sent(i)); });
   sort(received_, route_.receive_offsets(), [&](int64_t i) { return first_wave(received(i)); });
   sort(answer_, route_.receive_offsets(), [&](int64_t i) { return last_wave(received(i)); });

@@ -1,6 +1,13 @@
-// Routes of rows on the paths that send tokens to their experts: which assignments a device's tokens have
-// (OwnAssignments), which rows it therefore sends and receives (RaggedRoute), and in what order they travel
-// where devices take their experts in waves (RouteWaves).
+// Routes of rows on the paths that send tokens to their experts: the assignments of a device's tokens
+// (OwnAssignments), the rows that it therefore sends and receives (RaggedRoute), and the order in which they
+// travel if devices take their experts in waves (RouteWaves).
+// They hold numbers only: rows of x are moved by a RowExchange. With two levels of the network see
+// parallel/hierarchical_route.h.
+//
+//     RaggedRoute route(config, routing, rank);
+//     route.bind(routing, token_offsets);
+//     route.make(group);          // in each step; collective
+//     route.received();           // [T, k] what this device's block plans from
 #pragma once
 
 #include <cstdint>
@@ -15,19 +22,19 @@
 
 namespace moehill {
 
-// A view of the routing: assignment i is that of token tokens.begin + i / k.
+// OwnAssignments is a view of the routing: assignment i belongs to token tokens.begin + i / k.
 class OwnAssignments {
  public:
   OwnAssignments(const RunConfig& config, const Routing& routing, Range tokens);
-  // Takes another routing, for which there may be fewer tokens.
+  // Takes another routing, with as many tokens or fewer.
   void bind(const Routing& routing, Range tokens);
 
-  // Collective where the capacity drops across devices. In the order of positions a device must know how
-  // many of each pool the devices before it have: sends a count a pool. By gate value, and for spilling, it
-  // must know all choices: sends 8 bytes an assignment, and 4 a spare. With sources of its own it sends
-  // nothing.
+  // Decides which assignments the capacity keeps. Collective if the capacity counts across devices.
+  // In the order of positions, a device has to know how many assignments of each pool the devices before it
+  // have; it sends one count for each pool. By gate value, or with spilling, it has to know all choices; it
+  // sends 8 bytes for each assignment and 4 for each spare. With sources of its own it sends nothing.
   void drop(Group& group);
-  // Spoils what drop() makes: nothing is kept, and nobody has assignments.
+  // Overwrites what drop() makes: nothing is kept, and nobody has assignments.
   void spoil();
 
   int64_t size() const { return size_; }
@@ -44,36 +51,40 @@ class OwnAssignments {
 
   const Routing* routing_;
   int64_t begin_, size_;
-  const Routing* decided_;  // under the capacity, where a limiter decides; else routing_
+  const Routing* decided_;  // with the capacity applied if a limiter decides; otherwise routing_
   int64_t decided_begin_;
   Capacity capacity_;
-  int32_t nobody_;  // of a routing that has gone through a RaggedRoute: others' experts
+  // The expert that nobody has, in a routing that has passed through a RaggedRoute: choices of other devices'
+  // experts.
+  int32_t nobody_;
   int64_t capacity_rows_ = 0;
-  std::vector<char> kept_;               // empty: all
-  std::vector<int32_t> count_, counts_;  // [pools] of the own tokens, then running; [P, pools] of all devices
-  std::vector<int64_t> offsets_;         // [P + 1] times what a device sends
+  std::vector<char> kept_;  // empty: all are kept
+  // [pools] Counts of the own tokens, which then run on; [P, pools] those of all devices.
+  std::vector<int32_t> count_, counts_;
+  std::vector<int64_t> offsets_;  // [P + 1] of what each device sends
   std::optional<CapacityLimiter> limiter_;
-  Routing all_;                                          // of all devices, where their choices are needed
+  Routing all_;  // the routing of all devices, if their choices are needed
   std::vector<int64_t> choice_offsets_, spare_offsets_;  // [P + 1] in all_
 };
 
-// Between whom the rows of a route go, and the most that there can be.
+// RouteEnds says between whom the rows of a route go, and how many there can be.
 struct RouteEnds {
-  int num_devices = 1, rank = 0;   // of the group that exchanges them
-  std::vector<int32_t> device_of;  // [E] where the rows of an expert's tokens go
+  int num_devices = 1, rank = 0;   // the devices that exchange them
+  std::vector<int32_t> device_of;  // [E] where rows for an expert go
   Range own_tokens;
   int64_t max_sent = 0, max_received = 0;
-  bool sends_tokens = false;  // receivers hear which tokens the rows are
+  bool sends_tokens = false;  // receivers are told which tokens the rows are
 };
-// The ends of rows that go from each device to those of the experts.
+// Returns the ends of rows that go from each device to those of the experts.
 RouteEnds ends_at_experts(const RunConfig& config, int rank);
 
-// Which rows go where: made once a step from the router's decision. A token is sent once to every device that
-// holds a kept expert of its own, with the gate values of those experts; itself included, which costs a copy
-// and no message. Sent rows are ordered by device, then by token, so that received rows come in the order of
-// all tokens.
+// RaggedRoute says which rows go where. It is made once in each step from the router's decision.
+// A token is sent once to every device that holds a kept expert of its own, with the gate values for these
+// experts. That includes its own device, which costs a copy and no message. Sent rows are ordered by device,
+// then by token. So received rows are in the order of all tokens.
 class RaggedRoute {
  public:
+  // Choice is one of a row's k experts; expert E stands for nobody.
   struct Choice {
     int32_t expert;  // E: nobody's
     float weight;
@@ -82,17 +93,18 @@ class RaggedRoute {
   RaggedRoute(const RunConfig& config, const Routing& routing, const RouteEnds& ends);
   RaggedRoute(const RunConfig& config, const Routing& routing, int rank)
       : RaggedRoute(config, routing, ends_at_experts(config, rank)) {}
-  // Call it before the first make(), and for another routing. token_offsets [P + 1]: each device's tokens, at
-  // most as many as the config's.
+  // Call it before the first make(), and for another routing. token_offsets [P + 1] says where each device's
+  // tokens begin; together there are at most as many as the config has.
   void bind(const Routing& routing, std::span<const int64_t> token_offsets);
-  // This binds a route that sends no tokens: to the own ones among the routing's, and to the most that all
-  // devices have together.
+  // Binds a route that does not send token numbers: `own` are the own tokens among the routing's,
+  // `num_tokens` the most that all devices have together.
   void bind(const Routing& routing, Range own, int64_t num_tokens);
 
-  // Collective: exchanges counts (a number for each device), expert ids and gate values (8 k bytes a row).
+  // Makes the route of a step. Collective. It exchanges counts (a number for each device), expert ids and
+  // gate values (8 k bytes for each row).
   void make(Group& group);
 
-  // Spoils what make() makes, as ParallelPath::spoil_work_space().
+  // Overwrites what make() makes, as ParallelPath::spoil_work_space() describes.
   void spoil(const MemoryVisitor& visit);
 
   int64_t max_sent() const { return std::ssize(sent_token_); }
@@ -101,28 +113,28 @@ class RaggedRoute {
   int64_t num_received() const { return receive_offsets_.back(); }
   const std::vector<int64_t>& send_offsets() const { return send_offsets_; }        // [P + 1] rows
   const std::vector<int64_t>& receive_offsets() const { return receive_offsets_; }  // [P + 1] rows
-  const int32_t* sent_token() const { return sent_token_.data(); }            // [sent] own token of a row
+  const int32_t* sent_token() const { return sent_token_.data(); }            // [sent] the own token of a row
   const Choice* sent_choices() const { return sent_choice_.data(); }          // [sent, k]
   const Choice* received_choices() const { return received_choice_.data(); }  // [received, k]
-  // [n, P] the sent row of an own token at a device, or -1: what combine sums over.
+  // [n, P] The sent row of an own token for a device, or -1. Combine sums over these.
   const int32_t* row_at_device() const { return row_at_device_.data(); }
-  // [T, k] of the received rows, then of nobody: what the device's block plans from. Received row r is token
-  // r.
+  // [T, k] The choices of the received rows, followed by rows of nobody. The device's block plans from it;
+  // received row r is its token r.
   const Routing& received() const { return received_; }
-  // [received] token of a received row, counted over all devices; `fused` only.
+  // [received] The token of a received row, numbered over all devices. Only for `fused`.
   const int32_t* received_token() const { return received_token_.data(); }
-  // The own rows begin here among those that `device` receives; after exchange_places() alone.
+  // Where the own rows begin among those that `device` receives. Only valid after exchange_places().
   int64_t place_at(int device) const { return places_[static_cast<size_t>(device)]; }
-  // For those who read other devices' rows in place: each is told where its own begin.
+  // Tells each device where its rows begin at the others. It is needed to read other devices' rows in place.
   void exchange_places(Group& group);
   int device_of(int expert) const { return device_of_[static_cast<size_t>(expert)]; }
   const OwnAssignments& own() const { return own_; }
-  // Brings numbers of received rows back to the own assignments, which get 0 where nothing was sent: received
-  // [received, k], own [n, k]. returned: [sent, k] work space. Collective.
+  // Brings one value for each choice of received rows back to the own assignments, which get 0 if nothing was
+  // sent: received [received, k], own [n, k]. `returned` is work space [sent, k]. Collective.
   void return_values(Group& group, const float* received, std::vector<float>& returned, float* own) const;
 
-  // Most rows that a device can send or receive, and so what its buffers have: it receives a token once at
-  // most, and with a capacity no more rows than its experts may keep.
+  // The most rows that a device can send or receive, which is the size of its buffers. It receives a token at
+  // most once, and with a capacity no more rows than its experts may keep.
   static int64_t max_sent(const RunConfig& config, int rank);
   static int64_t max_received(const RunConfig& config, int rank);
 
@@ -139,45 +151,48 @@ class RaggedRoute {
   bool sends_tokens_;
   OwnAssignments own_;
   std::vector<int32_t> device_of_;  // [E]
-  std::vector<int64_t> count_, counts_,
-      places_;  // [P] rows to each device, of each, and where they are there
+  // [P] The rows for each device, the rows from each, and where the own rows begin there.
+  std::vector<int64_t> count_, counts_, places_;
   std::vector<int64_t> send_offsets_, receive_offsets_;
   std::vector<int32_t> sent_token_, row_at_device_, received_token_;
   std::vector<Choice> sent_choice_, received_choice_;  // [rows, k]
   Routing received_;
 };
 
-// Into how many waves devices cut their experts where rows go to other nodes: by the bytes that one device is
-// expected to send another, so that a part is worth a message. The same on all devices.
+// Returns how many waves devices cut their experts into if rows go to other nodes. It is chosen by the bytes
+// that one device is expected to send another, so that each part is worth a message. All devices get the same
+// number.
 int default_waves(const RunConfig& config);
 
-// A device's experts are cut evenly by number, and so by bytes of weights; waves may be empty. A row travels
-// with the first wave that needs it, and its sum returns after the last one that adds to it. Both ends know
-// that from the row's expert ids, so nothing is sent for it.
+// RouteWaves is the order in which rows travel if the experts of a device are computed in waves. While the
+// first wave is multiplied, the rows of the next are on their way.
+// Experts are cut evenly by number, and so by bytes of weights; a wave may be empty. A row travels with the
+// first wave that needs it, and its sum returns after the last wave that adds to it. Both ends know that from
+// the row's expert ids, so nothing is sent for it.
 //
-// All orders are by device, then by wave, then as in the route, whose offsets hold for them.
+// All orders are by device, then by wave, then as in the route. The offsets of the route hold for them.
 class RouteWaves {
  public:
   RouteWaves(const RunConfig& config, const RaggedRoute& route, int rank, int num_waves);
 
-  void make();  // after the route of a step was made
-  // Spoils what make() makes: nothing travels, and rows are nobody's.
+  void make();  // after the route of the step was made
+  // Overwrites what make() makes: nothing travels, and rows belong to nobody.
   void spoil(const MemoryVisitor& visit);
 
   int num_waves() const { return num_waves_; }
-  std::span<const int64_t> experts() const { return experts_; }  // [waves + 1] of this device's
-  // [sent] own token of a row as it is sent.
+  std::span<const int64_t> experts() const { return experts_; }  // [waves + 1] cuts of this device's experts
+  // [sent] The own token of a row, in the order of sending.
   const int32_t* sent_token() const { return is_one() ? route_.sent_token() : sent_token_.data(); }
-  // [received] where the row of a token of the route is, as it is received; null: in its order.
+  // [received] The row in which a token of the route arrives; null: in its order.
   const int32_t* received_row() const { return is_one() ? nullptr : received_.place.data(); }
-  // [received] which token of the route a sum is of, as it goes back; null: in its order.
+  // [received] The token of the route whose sum goes back in this row; null: in its order.
   const int32_t* answer_token() const { return is_one() ? nullptr : answer_token_.data(); }
-  // [n, P] where the sum of an own token comes back from a device, or -1.
+  // [n, P] The row in which the sum of an own token comes back from a device, or -1.
   const int32_t* answered_row() const { return is_one() ? route_.row_at_device() : answered_row_.data(); }
-  // [waves][P - 1] rows of other devices' sums that are complete after a wave.
+  // [waves][P - 1] The rows of other devices' sums that are complete after a wave.
   std::span<const Range> answers() const { return answers_; }
 
-  // [P][waves + 1] as in RoundTrip.
+  // [P][waves + 1], as in RoundTrip.
   std::span<const int64_t> sent_cuts() const { return sent_.cuts; }
   std::span<const int64_t> received_cuts() const { return received_.cuts; }
   std::span<const int64_t> answer_cuts() const { return answer_.cuts; }
@@ -187,19 +202,19 @@ class RouteWaves {
   bool is_one() const { return num_waves_ == 1; }
   struct Order {
     std::vector<int64_t> cuts;
-    std::vector<int32_t> place;  // [rows of the route]; not of one wave
+    std::vector<int32_t> place;  // [rows of the route]; empty with a single wave
   };
   template <typename WaveOf>
   void sort(Order& order, const std::vector<int64_t>& offsets, const WaveOf& wave_of);
   void list_answers();
-  // Answers for a row with these k choices.
+  // Return the first and the last wave that needs a row with these k choices.
   int first_wave(const RaggedRoute::Choice* choices) const;
   int last_wave(const RaggedRoute::Choice* choices) const;
 
   const RaggedRoute& route_;
   int num_waves_, num_devices_, rank_, topk_;
   std::vector<int64_t> experts_;
-  std::vector<int> wave_of_;  // [E + 1] of an expert among its device's; -1 of nobody's
+  std::vector<int> wave_of_;  // [E + 1] the wave of an expert at its device; -1 for nobody's
   Order sent_, received_, answer_, answered_;
   std::vector<int32_t> sent_token_, answer_token_, answered_row_;
   std::vector<Range> answers_;

@@ -1,6 +1,6 @@
-// Routes of rows. One that was spoilt has to be made anew: nothing of the step before is left to plan from.
-// There are as many waves as the bytes between two devices and their experts make worth a message, and not
-// too many.
+// Tests of routes of rows. A spoilt route must be made again: nothing of the step before may be left to plan
+// from. The number of waves follows from the bytes that are worth a message between two devices, and stays
+// small.
 #include "moehill/parallel/row_route.h"
 
 #include <gtest/gtest.h>
@@ -56,7 +56,8 @@ TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
   });
 }
 
-// All tokens want the experts of device 0: it has as many rows as its buffer, whatever keeps some out.
+// All tokens choose experts of device 0. It receives exactly as many rows as its buffer holds, under every
+// capacity rule that drops some.
 TEST(RaggedRoute, ReceivesNoMoreThanItsBufferHas) {
   for (const Spread spread : {Spread::ragged_a2a, Spread::fused}) {
     for (const Capacity& rule :

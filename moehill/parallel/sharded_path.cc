@@ -1,9 +1,9 @@
-// `ring_ag_rs`, `ragged_a2a`, `fused` and `hierarchical`: tokens and experts sharded. Forward brings rows of
-// x to the devices of their experts and partial sums back to the tokens' devices; backward the same with rows
-// of dy and of dx. They differ in their RowExchange.
-//
-// While rows are in flight the shared expert works on the device's own tokens, and so do the routed experts
-// where the transfer says so (RowTransfer::split); partial sums of dx travel during the weights' gradients.
+// The paths `ring_ag_rs`, `ragged_a2a`, `fused` and `hierarchical`: tokens and experts are sharded. Forward
+// brings rows of x to the devices of their experts and partial sums back to the devices of the tokens.
+// Backward does the same with rows of dy and of dx. The paths differ only in their RowExchange.
+// While rows are on their way the shared expert works on the device's own tokens. So do the routed experts if
+// the transfer allows it (RowTransfer::split). Partial sums of dx travel while the weight gradients are
+// computed.
 #include <memory>
 #include <optional>
 
@@ -16,9 +16,9 @@
 namespace moehill {
 namespace {
 
-// `ring_ag_rs`: x and y of all tokens are gathered on all devices, and f32 partial sums of all tokens are
-// reduced and scattered: (P-1) T/P rows of H a device each way, whatever the routing. Where devices share an
-// address space nothing is gathered: rows are read where they are.
+// The exchange of `ring_ag_rs`: x and y of all tokens are gathered on all devices, and f32 partial sums of
+// all tokens are reduced and scattered. That is (P-1) T/P rows of H for each device and direction, whatever
+// the routing. If devices share an address space nothing is gathered, and rows are read where they are.
 class GatherExchange final : public RowExchange {
  public:
   GatherExchange(const PathInputs& inputs, Group& group)
@@ -74,8 +74,8 @@ class GatherExchange final : public RowExchange {
 
   void start_x(Group& group) override { start(group, inputs_.x, x_.view); }
   void start_y(Group& group) override { start(group, read_dy(inputs_), y_.view); }
-  // All rows of the peers are written before any of them reads here, and read before any is written again:
-  // other collectives lie between.
+  // Peers read rows here without a copy. That is safe: the barrier lies after all rows are written, and
+  // before any is written again the devices meet in other collectives.
   void land(Group& group, int) override {
     if (!in_place_) return group.finish();
     group.barrier();
@@ -113,17 +113,20 @@ class GatherExchange final : public RowExchange {
 
   const PathInputs& inputs_;
   const bool in_place_;
-  Routing routing_;  // as gathered
+  Routing routing_;  // gathered from all devices
   Range own_, others_[2];
-  std::vector<int64_t> value_offsets_, choice_offsets_, spare_offsets_;  // [P + 1]: tokens x H, x k, x spares
-  std::vector<int64_t> copy_offsets_;  // [P + 1] of the own rows, once a device
-  ExchangeRows x_, y_;                 // [T, H]; none in place
-  ExchangeRows partial_;               // [T, H] f32
+  std::vector<int64_t> value_offsets_, choice_offsets_,
+      spare_offsets_;  // [P + 1]: tokens times H, k and spares
+  // [P + 1] Of the own rows, which each device reads once.
+  std::vector<int64_t> copy_offsets_;
+  ExchangeRows x_, y_;    // [T, H]; empty if rows are read in place
+  ExchangeRows partial_;  // [T, H] f32
 };
 
-// `ragged_a2a` and `fused` share this: a token's row goes once to every device that holds one of its experts;
-// that device sums the rows of its experts before it returns one row, and the token's device adds
-// what comes back, in the order of devices. Moves as many rows as the routing needs and no more.
+// RoutedExchange is what `ragged_a2a` and `fused` share. A token's row goes once to every device that holds
+// one of its experts. That device sums the rows of its experts before it returns one row, and the token's
+// device adds what comes back in the order of devices. It moves as many rows as the routing needs and no
+// more.
 class RoutedExchange : public RowExchange {
  public:
   explicit RoutedExchange(const PathInputs& inputs)
@@ -151,7 +154,7 @@ class RoutedExchange : public RowExchange {
   }
 
  protected:
-  virtual void make_index(Group& group) = 0;  // after the route of a step was made
+  virtual void make_index(Group& group) = 0;  // after the route of the step was made
 
   const PathInputs& inputs_;
   RaggedRoute route_;
@@ -160,12 +163,12 @@ class RoutedExchange : public RowExchange {
   std::vector<float> returned_dp_;  // [rows sent, k]
 };
 
-// `fused` where devices share an address space: experts read x and y in their owners' memory, and owners the
-// partial sums in the experts'. Rows that are read in place cannot have the form of a wire; with a wire they
-// are sent.
-//
-// Two barriers a pass keep this safe. That of land(): y is complete on all devices, and nobody reads the
-// partial sums of the pass before. That of finish(): the partial sums are complete, and nobody reads y.
+// The exchange of `fused` if devices share an address space. Experts read x and y in their owners' memory,
+// and owners read the partial sums in the experts' memory. Rows that are read in place cannot have another
+// type on the way; with --wire they are sent (MessageExchange).
+// Two barriers in each pass keep this safe. After the one of land(), y is complete on all devices and nobody
+// reads the partial sums of the pass before. After the one of finish(), the partial sums are complete and
+// nobody reads y.
 class DirectExchange final : public RoutedExchange {
  public:
   DirectExchange(const PathInputs& inputs, std::shared_ptr<void> memory)
@@ -177,7 +180,7 @@ class DirectExchange final : public RoutedExchange {
     partial_row_.resize(static_cast<size_t>(max_own * inputs.config.num_devices));
   }
 
-  // The partial sums of a device begin here among those of all.
+  // Returns where the partial sums of a device begin among those of all devices.
   static int64_t partial_begin(const RunConfig& config, int device) {
     int64_t begin = 0;
     for (int d = 0; d < device; ++d) begin += RaggedRoute::max_received(config, d);
@@ -214,6 +217,8 @@ class DirectExchange final : public RoutedExchange {
     const int devices = inputs_.config.num_devices;
     const int64_t num_own = route_.own().size() / inputs_.config.shape.topk;
     for (int d = 0; d < devices; ++d) {
+      // A row is known by its place among those sent to device d. Shifted by where they begin there, it is a
+      // row of the common memory.
       const int64_t shift = partial_begin(inputs_.config, d) + route_.place_at(d) -
                             route_.send_offsets()[static_cast<size_t>(d)];
       for (int64_t t = 0; t < num_own; ++t) {
@@ -225,12 +230,13 @@ class DirectExchange final : public RoutedExchange {
   }
 
   std::shared_ptr<void> memory_;
-  MatView all_partial_{};             // [rows of all devices, H]; each its own
+  MatView all_partial_{};             // [rows of all devices, H]; each device writes its own
   std::vector<int32_t> partial_row_;  // [n, P] the row of an own token's partial sum from a device, or -1
 };
 
-// Rows by round trips: packed once on the sender, one copy or message to the receiver, and so back. With
-// `fused` the own rows are there from the start, and to other nodes rows travel in waves of experts.
+// MessageExchange sends rows in round trips: they are packed once on the sender, moved by one copy or
+// message, and so back. With `fused` the own rows are there from the start, and rows to other nodes travel in
+// waves of experts.
 class MessageExchange final : public RoutedExchange {
  public:
   MessageExchange(const PathInputs& inputs, const BlockSpec& spec, Group& group)
@@ -312,6 +318,7 @@ class MessageExchange final : public RoutedExchange {
     coming_ = all;
     num_landed_ = 0;
     wire_.pack(group.team(), {own, waves_.sent_token()}, route_.send_offsets(), sent(sent_));
+    // The experts can begin with the own rows while the others are under way.
     if (fused_) {
       const Range rows = own_rows();
       gather_rows(group.team(), {own, waves_.sent_token() + route_.send_offsets()[rank_]},
@@ -336,13 +343,15 @@ class MessageExchange final : public RoutedExchange {
   const size_t rank_;
   RouteWaves waves_;
   WireBuffers wire_;
-  MatView coming_{};              // x_ or y_, whose rows are on their way
-  int num_landed_ = 0;            // waves of these that have been awaited
+  MatView coming_{};              // x_ or y_, whichever rows are on their way
+  int num_landed_ = 0;            // waves that were awaited in this pass
   ExchangeRows sent_, returned_;  // [rows sent, H]
   ExchangeRows x_, y_;            // [rows received, H]; y of backward
   ExchangeRows partial_;          // [rows received, H] this device's part of y, then of dx
 };
 
+// Chooses the exchange of a path. `fused` reads rows in place if that is possible: devices share memory, no
+// waves were asked for, and rows keep their type.
 std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const BlockSpec& spec, Group& group) {
   const RunConfig& config = inputs.config;
   if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
@@ -355,6 +364,7 @@ std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const Block
   return std::make_unique<MessageExchange>(inputs, spec, group);
 }
 
+// ShardedPath is the path over any RowExchange.
 class ShardedPath final : public ParallelPath {
  public:
   explicit ShardedPath(const PathInputs& inputs) : ParallelPath(inputs) {
@@ -384,6 +394,8 @@ class ShardedPath final : public ParallelPath {
     Transfer transfer(*this, group, listener, false);
     BlockPass shared = forward_pass(team, listener);
     shared.out = transfer.shared_out();
+    // If the routed experts can begin with the rows that are here, the shared expert waits until the end and
+    // covers the way back. Otherwise it covers the way there.
     const bool shared_last = transfer.split && !sums_shared();
     if (has_own() && !shared_last) forward_own(shared);
     if (block_.spec().packs_rows()) {
@@ -410,6 +422,7 @@ class ShardedPath final : public ParallelPath {
     exchange_->return_dp(group, partial_dp_.data(), dp);
     make_zero_dp(group.team(), dy_scale, dp);
     count_sent(group, Move::metadata);
+    // From here on weights: gradients of copies and of the shared expert.
     sum_copies(group);
     if (shared_gradient_) shared_gradient_->reduce(group, has_shared());
     count_sent(group, Move::gradients);
@@ -428,7 +441,8 @@ class ShardedPath final : public ParallelPath {
     if (exchange_ != nullptr) exchange_->take_tokens();
   }
 
-  // The rows of one pass on their way, from a start to finish().
+  // Transfer is the rows of one pass on their way, from the start to finish(). The block calls it wave by
+  // wave, and it counts time and bytes for the path.
   struct Transfer final : RowTransfer {
     Transfer(ShardedPath& path_of_device, Group& its_group, StageListener* its_listener, bool is_backward)
         : path(path_of_device),
@@ -468,10 +482,10 @@ class ShardedPath final : public ParallelPath {
     int num_arrived = 0;
   };
 
-  // True if the partial sums have the shared expert's rows among them.
+  // True if the shared expert's rows lie among the partial sums.
   bool sums_shared() const { return exchange_->own_partial().data != nullptr; }
 
-  // The pass over the rows that this device receives.
+  // Returns the pass over the rows that this device receives.
   BlockPass over_received(BlockPass pass, Transfer& transfer) const {
     pass.x = exchange_->x();
     pass.out = exchange_->partial();

@@ -7,6 +7,7 @@
 
 namespace moehill {
 
+// Each refusal says what cannot be combined, since the options are fine one by one.
 void refuse_route_in_step(const RunConfig& config) {
   const BlockOptions& block = config.block;
   if (block.router_product && !block.route_in_step)
@@ -35,7 +36,8 @@ StepRouter::StepRouter(const Router& router, const float* logits, const Routing&
       logits_(logits),
       made_(makes_logits ? static_cast<size_t>(expected.num_tokens * expected.num_logits()) : 0),
       routing_(expected) {
-  std::fill(routing_.expert.begin(), routing_.expert.end(), kNoExpert - 1);  // the plan builder refuses it
+  // The plan builder refuses this expert, so a token that no step has routed is seen.
+  std::fill(routing_.expert.begin(), routing_.expert.end(), kNoExpert - 1);
   std::fill(routing_.weight.begin(), routing_.weight.end(), 0.0f);
 }
 

@@ -1,4 +1,10 @@
-// StepRouter: the router as a part of the step, on each device for its own tokens.
+// StepRouter makes the router a part of the step: each device routes its own tokens while the clock runs.
+// Without it the routing is made before (routing/route_tokens.h).
+//
+//     refuse_route_in_step(config);                                // InputError if the path cannot
+//     StepRouter step_router(router, logits, expected, false);
+//     step_router.route(own_tokens, team);                         // in each step, on each device
+//     step_router.routing();                                       // what the paths read
 #pragma once
 
 #include <vector>
@@ -8,34 +14,35 @@
 
 namespace moehill {
 
-// Throws InputError for what routes in the step and cannot: a path whose devices all need every token's
-// routing, and a plan made before the clock starts.
+// Throws InputError if the config routes in the step and cannot: on a path whose devices all need the routing
+// of every token, or with a plan that is made before the clock starts.
 void refuse_route_in_step(const RunConfig& config);
 
-// The routing that the devices' paths read. No token is routed before a device's first step.
+// StepRouter holds the routing that the devices' paths read. Before a device's first step none of its tokens
+// is routed.
 class StepRouter {
  public:
-  // logits [T, L], of which those of the own tokens are read; they live as long as this does, as does the
-  // router. `expected`: what they give, made
-  // before the clock starts, for the check; here for its sizes.
-  // With `makes_logits` each step makes them, in own_logits().
+  // `logits` are [T, L], of which those of the own tokens are read. They and the router have to live as long
+  // as this object. `expected` is the routing that they give, which the check made before the clock started;
+  // only its sizes are used.
+  // If `makes_logits` is set, each step makes the logits, in own_logits().
   StepRouter(const Router& router, const float* logits, const Routing& expected, bool makes_logits);
 
-  // Routes these tokens, on the device that calls; others may route theirs at the same time. Allocates
+  // Routes these tokens on the device that calls; others may route theirs at the same time. It allocates
   // nothing.
   void route(Range tokens, ThreadTeam& team);
   const float* logits() const { return made_.empty() ? logits_ : made_.data(); }
-  // Where a device makes the logits of its tokens, the first of which is this.
+  // A device writes the logits of its tokens here; `token` is the first of them.
   float* own_logits(int64_t token) { return made_.data() + token * routing_.num_logits(); }
-  // NaN in the gate values of these tokens and in logits that a step makes, so that a step without them
-  // shows.
+  // Sets the gate values of these tokens to NaN, and logits if a step makes them. A step that does not route
+  // them then shows in the check.
   void poison(Range tokens);
   const Routing& routing() const { return routing_; }
 
  private:
   const Router& router_;
   const float* logits_;
-  std::vector<float> made_;  // [T, L]; empty where the logits are made before
+  std::vector<float> made_;  // [T, L]; empty if the logits are made before the step
   Routing routing_;
 };
 

@@ -1,3 +1,4 @@
+// Implementation of parallel/wire_buffers.h.
 #include "moehill/parallel/wire_buffers.h"
 
 #include "moehill/kernels/rows.h"
@@ -40,6 +41,7 @@ void WireBuffers::pack(ThreadTeam& team, const RowSource& source, std::span<cons
   if (row_bytes_ == 0) return gather_rows(team, source, sent);
   ranges_.clear();
   const size_t num = is_far_.size();
+  // Neighbouring ranks on the same side are taken together, so that few large pieces are encoded.
   for (size_t r = 0, end = 0; r < num; r = end) {
     while (end < num && is_far_[end] == is_far_[r]) ++end;
     const Range rows{send_offsets[r], send_offsets[end]};

@@ -1,5 +1,10 @@
-// WireBuffers: the rows of an exchange that go to and come from other nodes, in the form of the config's
-// wire.
+// WireBuffers hold the rows of an exchange that go to and come from other nodes, in the type that the
+// config's wire has (for example fp8 with a scale). Rows inside of a node keep their type. The encoding
+// itself is in kernels/wire_rows.h.
+//
+//     wire.pack(team, {x, sent_token}, send_offsets, sent);   // near rows to `sent`, far ones encoded
+//     group.start_round_trip({..., .far = wire.far()});
+//     wire.unpack(team, rows_of_rank, received);              // decodes what came from other nodes
 #pragma once
 
 #include <span>
@@ -13,17 +18,18 @@
 
 namespace moehill {
 
-// Returns [T, k] with 1 for assignments to experts on other nodes than their tokens. Experts are where the
-// config places them. Returns nothing if the wire is native.
+// Returns [T, k] with 1 for assignments to experts on other nodes than their tokens. `placed` names places of
+// the config. Returns nothing if the wire is native.
 std::vector<uint8_t> far_assignments(const RunConfig& config, const Routing& placed, const Nodes& nodes);
 
+// One object for each device and direction of rows.
 class WireBuffers {
  public:
-  // group: of all devices. max_*: the most rows of a step.
+  // `group` has all devices. max_sent and max_received are the most rows of a step.
   WireBuffers(const RunConfig& config, const Group& group, int64_t max_sent, int64_t max_received);
 
-  // Gathers the rows for each device [rows sent]. Those for the own node go to `sent`, the others to where
-  // far() points. Without a wire all of them go to `sent`.
+  // Gathers the rows for each device [rows sent]. Rows for the own node go to `sent`, the others to the
+  // memory of far(). If the wire is native all rows go to `sent`.
   void pack(ThreadTeam& team, const RowSource& source, std::span<const int64_t> send_offsets,
             const MatView& sent);
   FarRows far() const;
@@ -43,8 +49,8 @@ class WireBuffers {
  private:
   Wire wire_;
   size_t row_bytes_ = 0;       // 0: the wire is native, and there are no rows here
-  std::vector<bool> is_far_;   // [ranks] on another node
-  Buffer sent_, received_;     // rows in the form of the wire
+  std::vector<bool> is_far_;   // [ranks] true if on another node
+  Buffer sent_, received_;     // rows as they travel
   std::vector<Range> ranges_;  // work space, so that a step allocates nothing
 };
 

@@ -1,4 +1,4 @@
-// A run's configuration in the words of the model.
+// Implementation of parallel/work_problem.h.
 #include "moehill/parallel/work_problem.h"
 
 #include "moehill/parallel/row_route.h"
@@ -32,6 +32,7 @@ WorkProblem work_problem(const RunConfig& config) {
   problem.router_grad = block.router_grad;
   problem.wire = config.wire;
   problem.packs_rows = block.backend == Backend::ragged_dot;
+  // The number of waves decides how much of the way the model may hide.
   if (problem.spread == Spread::fused)
     problem.num_waves = config.num_waves > 0 ? config.num_waves : default_waves(config);
   problem.shared_replicated =
@@ -48,6 +49,7 @@ Nodes nodes_of(const RunConfig& config) {
 }
 
 PlanCounts plan_counts(const RunConfig& config, const Routing& placed, const Nodes& nodes) {
+  // Counting by nodes costs time, so it is done only where the result depends on it.
   const bool asks_for_nodes = config.spread == Spread::hierarchical || config.wire != Wire::native;
   return count_plan(placed, config.block.capacity, config.num_devices, asks_for_nodes ? nodes : Nodes());
 }

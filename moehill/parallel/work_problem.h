@@ -1,4 +1,7 @@
-// A run's configuration in the words of the model.
+// A run's configuration in the words of the model (model/work.h), which knows no options of blocks.
+//
+//     const WorkProblem problem = work_problem(config);
+//     const PlanCounts counts = plan_counts(config, routing);   // rows by device, as this routing has them
 #pragma once
 
 #include "moehill/block/run_config.h"
@@ -7,7 +10,7 @@
 namespace moehill {
 
 WorkProblem work_problem(const RunConfig& config);
-// The nodes that the config's devices pass for.
+// Returns the nodes that the config's devices are taken to be on: ranks_per_node of them on each.
 Nodes nodes_of(const RunConfig& config);
 // Counts the rows of a routing among the config's places.
 PlanCounts plan_counts(const RunConfig& config, const Routing& placed, const Nodes& nodes);

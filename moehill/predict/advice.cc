@@ -1,3 +1,5 @@
+// Implementation of predict/advice.h: each way to spread the block is predicted, those that fit into memory
+// are ranked by tokens/s, and the answer is a sentence, a table and commands to verify it.
 #include "moehill/predict/advice.h"
 
 #include <fmt/format.h>
@@ -11,7 +13,7 @@
 namespace moehill {
 namespace {
 
-// Weights of a device, which are as many as their gradients.
+// Returns the bytes of a device's weights; its gradients have as many.
 double weight_bytes(const AdviceQuestion& q, const AdviceLine& line) {
   const MoeShape& s = q.shape;
   const bool sharded = is_ep(line.spread);
@@ -20,6 +22,8 @@ double weight_bytes(const AdviceQuestion& q, const AdviceLine& line) {
          static_cast<double>(dtype_bytes(s.dtype));
 }
 
+// Returns one line of the table: the prediction of one spread, for `groups` groups that each compute their
+// share of the tokens.
 AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& config,
                    const Routing& routing, int groups) {
   AdviceLine line;
@@ -29,16 +33,18 @@ AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& 
   line.units = config.threads_per_device;
   line.prediction = predict_run(config, routing, h);
   const int total = groups * line.devices;
+  // In training each group has gradients of its own tokens, and adds them up with the other groups.
   if (groups > 1 && q.pass == Pass::forward_backward)
     line.gradients_s = link_seconds(h, Collective::all_reduce, weight_bytes(q, line), total, q.shape.dtype);
   line.tokens_per_s = static_cast<double>(config.shape.tokens) * groups / line.step_s();
   line.rank_bytes = line.prediction.memory_bytes;
+  // All devices of a node share its memory.
   line.node_bytes = line.rank_bytes * std::max(1, total / q.nodes);
   line.fits = h.memory_bytes == 0 || line.node_bytes <= h.memory_bytes;
   return line;
 }
 
-// Numbers of devices that may share the experts: halves of all devices, down to two.
+// Returns the numbers of devices that may share the experts: all devices, and halves of that down to two.
 std::vector<int> group_sizes(int devices, int experts) {
   std::vector<int> sizes;
   for (int size = devices; size >= 2; size /= 2) {
@@ -54,6 +60,7 @@ std::string use_text(const AdviceLine& line, const Hardware& h) {
   return fmt::format("{} over {}", name_of(line.spread), groups);
 }
 
+// The answer begins with yes or no; the reason follows.
 std::string sentence(const Advice& advice, const Hardware& h, const std::string& error) {
   const AdviceLine *best = advice.best(), *base = advice.baseline();
   if (best == nullptr && base == nullptr)
@@ -90,6 +97,8 @@ std::string table(const Advice& advice, const Hardware& h) {
                       rows);
 }
 
+// Returns commands with which the reader can verify the best line: a simulation, and measurements if the
+// hardware is no chip.
 std::string verification(const Advice& advice, const AdviceQuestion& q, const Hardware& h) {
   const AdviceLine* best = advice.best();
   if (best == nullptr) return "";
@@ -150,6 +159,7 @@ std::string layout_cell(const Hardware& h, int devices, int units) {
 std::string layout_header(const Hardware& h) { return fmt::format("nodes x devices x {}s", name_of(h.unit)); }
 
 Binding binding_of(const AdviceLine& line) {
+  // The parts of a step, summed over its stages; the largest one holds it back.
   Binding parts[] = {{"products", 0}, {"rows", 0},
                      {"links", 0},    {"waiting for the fullest device", 0},
                      {"overhead", 0}, {"gradients between groups", line.gradients_s}};
@@ -186,7 +196,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
   config.shape.router = used_router(q.shape.router, q.distribution);
   config.block.pass = q.pass;
   Advice advice;
-  // A routing for each number of tokens: those of a group.
+  // Each number of tokens has a routing of its own, since a group routes its share of the tokens.
   const auto add = [&](Spread spread, int devices, int units, int groups) {
     config.spread = spread;
     config.wire = Wire::native;
@@ -205,7 +215,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
       advice.lines.push_back(line_of(q, h, config, routing, groups));
     }
   };
-  // Cores of a node can be one device; a chip alone has the tokens of one device.
+  // All cores of a node can be one device. A chip alone has the tokens of one device.
   if (h.is_chip())
     add(Spread::none, 1, h.units_per_device, total);
   else

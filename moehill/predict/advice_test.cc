@@ -1,5 +1,5 @@
-// Advice: the ways that are compared can exist, what does not fit is told apart, and the answer follows from
-// the table.
+// Tests of advice: the ways that are compared can exist, a way that does not fit into memory says so, and the
+// answer agrees with the table.
 #include "moehill/predict/advice.h"
 
 #include <gtest/gtest.h>

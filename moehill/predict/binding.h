@@ -1,5 +1,9 @@
-// Binding: which level a step waits for most: compute, memory, a rank with more than the others, the links of
-// a node, or the network between nodes.
+// Binding tells which level a step waits for most: compute, memory, a rank with more than the others, the
+// links of a node, or the network between nodes. It sums up a prediction or a simulation and computes no
+// times of its own.
+//
+//     binding_text(level_seconds(prediction));
+//     // "bound by the network: rows between nodes: 12.300 of 20.100 ms; then compute 4.100, memory 3.700"
 #pragma once
 
 #include <array>
@@ -11,19 +15,20 @@
 
 namespace moehill {
 
+// Level is what a second of a step is spent on.
 enum class Level { compute, memory, rank, node, network, overhead };
 constexpr auto words(Level) { return std::array{"compute", "memory", "rank", "node", "network", "overhead"}; }
 
-// Seconds of a step by level; what is hidden under work is in none.
+// Seconds of a step by level. What is hidden under work counts for no level.
 using LevelSeconds = std::array<double, kNumWords<Level>>;
 inline double& at(LevelSeconds& seconds, Level level) { return seconds[static_cast<size_t>(level)]; }
 LevelSeconds level_seconds(const Prediction& prediction);
 LevelSeconds level_seconds(const StagePrediction& stage);
-// Goes by the critical path.
+// Follows the critical path of the simulation.
 LevelSeconds level_seconds(const SimulatedStep& step);
 
 Level binding_level(const LevelSeconds& seconds);
-// "bound by the network, rows between nodes: 12.300 of 20.100 ms; then compute 4.100, memory 3.700".
+// Returns a line such as the one above.
 std::string binding_text(const LevelSeconds& seconds);
 
 }  // namespace moehill

@@ -1,5 +1,5 @@
-// The level that binds a step is named in words, and where it is the network, the two-level exchange is
-// predicted to be the faster one.
+// Tests that the level which limits a step is named in words, and that the two-level exchange is predicted to
+// be faster where the network is the limit.
 #include "moehill/predict/binding.h"
 
 #include <gtest/gtest.h>
@@ -64,7 +64,7 @@ TEST(Binding, OfANetworkIsWhatTwoLevelsTakeLess) {
   }
   EXPECT_GT(hierarchical, 0);
   EXPECT_LT(hierarchical, ragged);
-  // On one node it is no candidate.
+  // On one node, the two-level exchange is not among the candidates.
   config.num_devices = per_node;
   config.ranks_per_node = 0;
   for (const RankedPath& path : rank_paths(config, routing, cluster))

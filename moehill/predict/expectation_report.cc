@@ -1,3 +1,4 @@
+// Implementation of predict/expectation_report.h.
 #include "moehill/predict/expectation_report.h"
 
 #include <fmt/format.h>

@@ -1,4 +1,7 @@
-// Expectations of the model for a shape by each spread: a table, a table of stages, and records.
+// Expectations of the model for a shape with each spread: a table, a table of stages, and records. They are
+// made by predict_run(); this file only shows them.
+//
+//     fmt::print("{}", spread_table(expected, hardware));
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -9,7 +12,7 @@
 
 namespace moehill {
 
-// One line: a spread and what is expected of it.
+// ExpectedSpread is one line: a spread and what is expected of it.
 struct ExpectedSpread {
   RunConfig config;
   Prediction prediction;
@@ -18,7 +21,7 @@ struct ExpectedSpread {
 nlohmann::ordered_json expectation_json(const ExpectedSpread& expectation, const Hardware& hardware,
                                         const DistributionOptions& distribution);
 std::string stage_table(const Prediction& prediction);
-// The first line is what the others are compared with.
+// The other lines are compared with the first one.
 std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hardware& hardware);
 
 }  // namespace moehill

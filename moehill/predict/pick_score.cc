@@ -1,3 +1,5 @@
+// Implementation of predict/pick_score.h: a file of lines, one for each run, and what they say together about
+// the model. A pick is judged only if all paths of its problem were measured.
 #include "moehill/predict/pick_score.h"
 
 #include <fcntl.h>
@@ -28,8 +30,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/score-1";
-constexpr double kClose = 1.03;
+constexpr double kClose = 1.03;  // a pick within 3 % of the best is good
 
+// The problem has everything that decides the time, except for the path.
 std::string problem_of(const BenchOptions& options, const Point& point) {
   const RunConfig& c = point.config;
   std::string text = fmt::format("{} {} {} {} {}x{} {} seed {}", to_string(c.shape), name_of(c.block.pass),
@@ -56,6 +59,7 @@ std::string line_of(const ScoredRun& run) {
          "\n";
 }
 
+// Throws a JSON exception if a field is missing.
 ScoredRun run_of(const Json& json) {
   return {json.at("time_utc"),   json.at("build"),       json.at("cpu"),
           json.at("problem"),    json.at("path"),        json.at("taken"),
@@ -64,7 +68,7 @@ ScoredRun run_of(const Json& json) {
 
 double error_of(const ScoredRun& run) { return run.predicted_s / run.measured_s - 1; }
 
-// One problem on one machine: the times of each path, and how many there are to choose from.
+// Problem is one problem on one machine: the times of each path, and how many paths there are to choose from.
 struct Problem {
   std::map<std::string, std::vector<double>> seconds;
   std::vector<std::string> taken;
@@ -104,13 +108,14 @@ std::string path_table(const std::vector<ScoredRun>& runs) {
   return format_table({"path", "runs", "taken by auto", "median error %", "median size %"}, rows);
 }
 
-// Adds all of `text` to a regular file or nothing of it. Returns the reason where it failed.
+// Appends all of `text` to a regular file, or nothing. Returns the reason if it failed.
 std::string append(const std::string& path, const std::string& text) {
   const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
   struct stat before {};
   if (file < 0 || fstat(file, &before) != 0) return std::strerror(errno);
   std::string reason = S_ISREG(before.st_mode) ? "" : "no regular file";
-  flock(file, LOCK_EX);  // another process appends before or after, so that what is cut off below is ours
+  // Other processes append before or after. So what is cut off below is ours.
+  flock(file, LOCK_EX);
   if (reason.empty() && fstat(file, &before) == 0 &&
       write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     reason = std::strerror(errno);
@@ -187,6 +192,7 @@ Score score_of(const std::vector<ScoredRun>& runs) {
   for (const auto& [name, problem] : by_problem(runs)) {
     if (problem.taken.empty() || !problem.all_measured()) continue;
     ++score.num_judged;
+    // The newest pick counts, since the model may have been improved since.
     const double taken = median_of(problem.seconds.at(problem.taken.back()));
     score.num_within += taken <= kClose * problem.best() ? 1 : 0;
   }

@@ -1,4 +1,5 @@
-// Predictions of points from the probe of this machine.
+// Implementation of predict/prediction.h: predictions of points from the probe of this machine, and the
+// choice of a path for --ep-path auto.
 #include "moehill/predict/prediction.h"
 
 #include <fmt/format.h>
@@ -13,7 +14,7 @@ namespace {
 
 std::string milliseconds(double seconds) { return fmt::format("{:.2f} ms", 1e3 * seconds); }
 
-// A probe that was started on several nodes has them as one switch's.
+// A probe that was started on several nodes describes them as one switch's.
 int nodes_of_probe(const Hardware& hardware) {
   return hardware.topology.kind == TopologyKind::fat_tree ? hardware.topology.dims.front() : 1;
 }
@@ -41,6 +42,7 @@ ProbedHardware probed_hardware(const Environment& environment, const std::string
   return {probe->hardware, stale.empty() ? "" : "the probe is stale: " + stale};
 }
 
+// Returns why a run cannot be predicted; "" if it can.
 std::string unpredictable(const RunConfig& config) {
   if (config.block.backend != Backend::gmm) return "the probe has no speeds of the backend ragged_dot";
   if (config.block.prequeue) return "the model has no prequeued rows";
@@ -52,6 +54,8 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
                        DeviceMemory memory) {
   const RunConfig placed = over_places(config);
   const PlanCounts counts =
+      // Rows can be read in place by paths that pull them, within one node, if devices share an address
+      // space.
       plan_counts(config, config.placement.empty() ? routing : place(routing, {config.placement}));
   WorkProblem problem = work_problem(placed);
   const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
@@ -64,9 +68,10 @@ std::vector<Spread> candidate_paths(const RunConfig& config) {
   std::vector<Spread> paths;
   if (config.wire != Wire::native) return {Spread::ragged_a2a, Spread::fused, Spread::hierarchical};
   if (config.shape.form.latent == 0) paths = {Spread::compact_psum, Spread::dense_masked};
-  if (config.shared_placement == SharedPlacement::replicated) return paths;  // the others have no such form
+  // The other paths do not have a replicated shared expert.
+  if (config.shared_placement == SharedPlacement::replicated) return paths;
   paths.insert(paths.end(), {Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused});
-  // Within one node it is ragged_a2a with a detour.
+  // Within one node, `hierarchical` is ragged_a2a with a detour.
   if (config.ranks_per_node > 0 && config.ranks_per_node < config.num_devices)
     paths.push_back(Spread::hierarchical);
   return paths;
@@ -93,6 +98,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   const bool choose = !options.ep_path.has_value();
   const DeviceMemory memory = options.mesh == MeshKind::mpi ? DeviceMemory::apart : DeviceMemory::shared;
   const auto has_path = [](const Point& point) { return is_ep(point.config.spread); };
+  // Without a fitting probe, `auto` takes the default path and says why.
   const bool knows_nodes = probed.hardware && nodes_of_probe(*probed.hardware) == environment.num_nodes;
   if (!probed.hardware || (environment.num_nodes > 1 && !knows_nodes)) {
     const std::string why =
@@ -116,6 +122,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
     }
     const Routing routing =
         routing_of(point.config.shape, point.distribution, options.seed, point.config.block.capacity.spares);
+    // An `auto` path becomes the one predicted fastest, also in `points`, so the run uses it.
     if (choose && has_path(point)) {
       const std::vector<RankedPath> ranked = rank_paths(point.config, routing, *probed.hardware, memory);
       point.config.spread = ranked.front().path;

@@ -1,4 +1,9 @@
-// Predictions of points: the hardware that a command may use, and the path that --ep-path auto takes.
+// Predictions of points: the hardware that a command may use, and the path that --ep-path auto takes. The
+// model itself is model/predict.h, which knows no options.
+//
+//     const ProbedHardware probed = probed_hardware(environment);
+//     if (probed.hardware && unpredictable(config).empty())
+//       predict_run(config, routing, *probed.hardware).time_s;   // seconds of a step
 #pragma once
 
 #include <optional>
@@ -11,27 +16,28 @@
 
 namespace moehill {
 
-// The hardware that the model reads for this machine. `note` says why there is none, or what to know of it.
+// ProbedHardware is the hardware that the model reads for this machine. `note` says why there is none, or
+// what one should know of it.
 struct ProbedHardware {
   std::optional<Hardware> hardware;
   std::string note;
 };
-// A probe of another CPU or another number of cores is not used; one of another build is, with a note.
+// A probe of another CPU or of another number of cores is not used. One of another build is, with a note.
 ProbedHardware probed_hardware(const Environment& environment,
                                const std::string& file = default_probe_file());
 
-// Says why the model has nothing to tell of a run; empty: it has.
+// Says why the model cannot predict this run; empty if it can.
 std::string unpredictable(const RunConfig& config);
-// Devices of a node are threads of one process (`shared`), which `fused` makes use of, or processes
-// (`apart`).
+// DeviceMemory: the devices of a node are threads of one process (`shared`), which `fused` and ring_ag_rs
+// make use of, or processes (`apart`).
 enum class DeviceMemory { shared, apart };
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory = DeviceMemory::shared);
 
-// The paths of expert parallelism that this configuration allows.
+// Returns the paths of expert parallelism that this configuration allows.
 std::vector<Spread> candidate_paths(const RunConfig& config);
 
-// A candidate path with its prediction; rank_paths() gives the best first.
+// RankedPath is a candidate path with its prediction; rank_paths() returns the fastest first.
 struct RankedPath {
   Spread path;
   Prediction prediction;
@@ -39,8 +45,9 @@ struct RankedPath {
 std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,
                                    DeviceMemory memory = DeviceMemory::shared);
 
-// --ep-path auto: sets each such point's path to the one predicted fastest, and says so; and predicts every
-// point. Without a probe auto is compact_psum. Call it on one process; `paths` of another are copied.
+// Carries out --ep-path auto: sets the path of each such point to the one that is predicted fastest, and says
+// so. It also predicts every point. Without a probe, auto is default_path(). Call it on one process and copy
+// the paths to the others.
 struct BenchPredictions {
   std::vector<std::optional<Prediction>> points;
   std::string text;

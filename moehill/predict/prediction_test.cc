@@ -110,13 +110,13 @@ TEST(RankPaths, ExpertsOfAnotherWidthSendTheirWidth) {
   ASSERT_EQ(ranked.size(), 3u) << "paths that move rows";
   for (const RankedPath& path : ranked)
     EXPECT_TRUE(path.path != Spread::compact_psum && path.path != Spread::dense_masked);
-  // Rows are a quarter as wide; what tells of the routing is as much as before.
+  // Rows are a quarter as wide, but the messages about the routing stay as large.
   const double narrow = predict_run(config, routing, hardware).sent_bytes;
   EXPECT_LT(narrow, 0.35 * whole);
   EXPECT_GT(narrow, 0.25 * whole);
 }
 
-// Between nodes auto chooses by a probe that was made on as many.
+// Between nodes, auto uses a probe that was made on as many nodes.
 TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
   Probe probe = small_probe();
   probe.hardware.topology.dims = {3, 3};

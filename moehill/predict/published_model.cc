@@ -1,3 +1,4 @@
+// Implementation of predict/published_model.h.
 #include "moehill/predict/published_model.h"
 
 #include <algorithm>
@@ -12,10 +13,12 @@
 namespace moehill {
 namespace {
 
-constexpr int kChips = 4;                   // of the reference's host; its `none` ran on one
-constexpr int64_t kPaddingRows = 256;       // that its data-parallel paths add to each expert's group
-constexpr double kLinksOfAChip = 6;         // a chip of a 3D torus: one link carries a sixth of its bandwidth
-constexpr int64_t kFusedBlockTokens = 128;  // of a pass of its fused kernel over the experts, by default
+constexpr int kChips = 4;              // of the reference's host; its `none` ran on one of them
+constexpr int64_t kPaddingRows = 256;  // that its data-parallel paths add to each expert's group
+// A chip of a 3D torus has six links, so one link carries a sixth of its bandwidth.
+constexpr double kLinksOfAChip = 6;
+// The tokens of one pass of its fused kernel over the experts, by default.
+constexpr int64_t kFusedBlockTokens = 128;
 
 int64_t size_of(const PublishedRow& row, const char* name) {
   const auto found = row.sizes.find(name);
@@ -27,7 +30,7 @@ std::string extra_of(const PublishedRow& row, const std::string& name) {
   return found == row.extra.end() ? "" : found->second;
 }
 
-// "bt" of a row's "blocks: ... bt=64 ...", the first size of the list.
+// Returns "bt" of a row's "blocks: ... bt=64 ...", the first size of the list.
 int64_t fused_block_tokens(const PublishedRow& row) {
   for (const auto& [name, value] : row.extra) {
     if (name.rfind("blocks:", 0) != 0) continue;
@@ -38,7 +41,7 @@ int64_t fused_block_tokens(const PublishedRow& row) {
   return kFusedBlockTokens;
 }
 
-// A row as a step: what the original computed, on how many chips.
+// PublishedStep is a row as a step: what the original computed, on how many chips.
 class PublishedStep {
  public:
   PublishedStep(const PublishedRow& row, const Hardware& hardware, Defects defects)
@@ -99,8 +102,8 @@ class PublishedStep {
     p.shared_fused = extra_of(row_, "shared_fused") == "1";
     p.recompute = extra_of(row_, "remat") == "expert_mlp";
     p.dx_over_outputs = extra_of(row_, "remat") == "combine";
-    // The original's expert parallelism packs on the host before the clock, and has the shared expert
-    // everywhere.
+    // The original's expert parallelism packs rows on the host before the clock starts, and has the shared
+    // expert on all chips.
     p.prequeue = row_.parallel_mode == "ep";
     p.shared_replicated = is_psum(p.spread);
     return p;
@@ -119,26 +122,29 @@ class PublishedStep {
     return s;
   }
 
-  // The original sums bf16 rows by one all-reduce a pass, of the size that its logbook gives; ours are f32.
+  // Returns the seconds of the original's sums. It sums bf16 rows by one all-reduce in each pass, of the size
+  // that its logbook gives; ours are f32.
   double sum_seconds() const {
     const auto sums = logbook_communication(shape_.tokens, shape_.hidden, DType::bf16, chips_, backward_);
     return sums.step_bytes / h_.topology.levels.front().bytes_per_s;
   }
 
-  // Slots of the original's data-parallel paths: room for 256 rows of padding an expert, all computed.
+  // Adds the slots of the original's data-parallel paths: 256 rows of padding for each expert, all of which
+  // are computed.
   void pad(PlanCounts* counts) const {
     for (int64_t& rows : counts->local_kept) rows += kPaddingRows;
   }
 
-  // The reference path gathers the weights of each block of 256 slots: read, written, and read again.
+  // Returns the seconds of copies of the reference path. It gathers the weights of each block of 256 slots:
+  // they are read, written, and read again.
   double block_copies() const {
     const double slots = static_cast<double>(shape_.assignments()) / chips_ +
                          static_cast<double>(shape_.experts) * kPaddingRows;
     return 3 * slots / kPaddingRows * expert_weight_bytes() / h_.memory_bytes_per_s;
   }
 
-  // Operands lie on the first chip and are sent to the others in every call: all weights where they are
-  // replicated, else each chip's experts, and x.
+  // Returns the bytes of operands that move. They lie on the first chip and are sent to the others in every
+  // call: all weights if they are replicated, otherwise each chip's experts, and x.
   double moved_bytes(bool replicated) const {
     const double weights = shape_.experts * expert_weight_bytes();
     if (replicated) return weights * (chips_ - 1);
@@ -148,8 +154,9 @@ class PublishedStep {
     return weights * (chips_ - 1) / chips_ + (shared + x) * (chips_ - 1);
   }
 
-  // The original's kernel: 128 tokens of each chip at a time through all of its experts, whose weights are
-  // read once more each time, so that a product has few rows; and W1, W3 are stacked in every call.
+  // Returns the seconds of the original's fused kernel. It takes 128 tokens of each chip at a time through
+  // all of its experts, whose weights are read once more each time, so that a product has few rows. W1 and W3
+  // are stacked in every call.
   PublishedSeconds fused_kernel(const PlanCounts& counts) const {
     const double tokens = static_cast<double>(shape_.tokens) / chips_;
     const double block = with_defects_ ? static_cast<double>(fused_block_tokens(row_)) : tokens;
@@ -181,7 +188,7 @@ class PublishedStep {
   MoeShape shape_;
 };
 
-// TF/s as published, or from a row that gives only its time; 0 without either.
+// Returns TF/s as published, or from a row that only gives its time; 0 without either.
 double published_rate(const PublishedRow& row, double flops) {
   if (row.tflops) return *row.tflops;
   const std::string text = extra_of(row, "time_s");
@@ -197,6 +204,7 @@ void compare_pairs(PublishedOrder* order) {
   for (size_t i = 0; i < rows.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       const double a = rows[i].published_tflops, b = rows[j].published_tflops;
+      // A difference below 10 % may be noise of the original, so such a pair has no order.
       if (std::max(a, b) <= 1.1 * std::min(a, b)) continue;
       const double p = rows[i].predicted_tflops(), q = rows[j].predicted_tflops();
       const bool right = p != q && (a > b) == (p > q);

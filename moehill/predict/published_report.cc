@@ -1,4 +1,4 @@
-// The order of the published rows, as text.
+// The report of predict/published_model.h as text.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ std::string label_of(const PublishedRow& row) {
   return masked ? text + ", masked" : text;
 }
 
-// Why the model's rate is off, as far as its parts tell.
+// Says why the model's rate is off, as far as its parts tell.
 std::string reason_of(const PublishedExpectation& e) {
   const double ratio = e.predicted_tflops() / e.published_tflops;
   const PublishedSeconds& s = e.seconds;

@@ -1,3 +1,4 @@
+// Implementation of predict/replay_prediction.h.
 #include "moehill/predict/replay_prediction.h"
 
 #include <algorithm>
@@ -15,15 +16,16 @@
 namespace moehill {
 namespace {
 
-// The most tokens that are drawn for a routing. Where rows go once an expert, fewer tokens spread as evenly
-// over the ranks.
+// So many tokens are drawn at most for a routing. If rows go once to each expert, fewer tokens spread as
+// evenly over the ranks.
 constexpr int64_t kMostDrawn = 1 << 16, kMostDrawnOfExperts = 1 << 15;
 
-// Rows that a rank sends to other ranks and receives from them on a level.
+// RowsOnLevel are the rows that a rank sends to other ranks and receives from them on a level.
 struct RowsOnLevel {
   int64_t sent = 0, received = 0;
 };
 
+// RowCounter counts rows by the way in which copies are sent.
 class RowCounter {
  public:
   RowCounter(const PlanCounts& counts, RowCopies copies) : counts_(counts), copies_(copies) {
@@ -33,8 +35,9 @@ class RowCounter {
   RowsOnLevel inside(int device) const { return on_level(device, true); }
   RowsOnLevel across(int device) const { return on_level(device, false); }
 
-  // Returns the rows of a rank's tokens as DeepEP's tests count them, with those to itself: once a node if
-  // there are several nodes and rows are sent once a node, else once a rank or once an expert.
+  // Returns the rows of a rank's tokens as DeepEP's tests count them, with those to itself: once for each
+  // node if there are several nodes and rows are sent once to a node, otherwise once for each rank or each
+  // expert.
   int64_t logical(int device) const {
     if (copies_ == RowCopies::node && counts_.nodes.num() > 1) return staged(device);
     int64_t rows = 0;
@@ -42,7 +45,7 @@ class RowCounter {
     return rows;
   }
 
-  // Returns the rows once a node, with those for the rank's own node.
+  // Returns the rows sent once to each node, with those for the rank's own node.
   int64_t staged(int device) const {
     const int num = counts_.nodes.num();
     const auto begin = counts_.node_rows.begin() + static_cast<ptrdiff_t>(device) * num;
@@ -150,7 +153,7 @@ double* parameter_of(Fitted fits, ReplayTable& table, Hardware& hardware) {
   return nullptr;
 }
 
-// Adds the times of the same rows sent in other ways.
+// Adds the times of the same rows if they were sent in other ways.
 void add_other_ways(ReplayTable table, const ReplayRow& row, const Hardware& h, const ReplayCounts& counted,
                     ReplayedRow& replayed) {
   if (table.copies != RowCopies::node || counted.counts.nodes.num() == 1) return;
@@ -162,12 +165,14 @@ void add_other_ways(ReplayTable table, const ReplayRow& row, const Hardware& h, 
   replayed.once_a_rank_s = replay_row(table, row, h, counted).time_s;
 }
 
-// Returns the factor that makes SI units of a parameter, and one rank's share of a node's connection.
+// Returns the factor that turns a parameter into SI units and into one rank's share of a node's connection.
 double unit_of(Fitted fits, const Hardware& hardware) {
   if (fits == Fitted::network) return 1.0 / hardware.topology.devices_per_node;
   return fits == Fitted::rank ? 1e9 : fits == Fitted::start ? 1e-6 : 1;
 }
 
+// Bisection on a logarithmic scale, from a thirty-second to 32 times the value. If the time is on the same
+// side of the published one at both ends, no value fits.
 FittedParameter fit(const ReplayTable& original, const ReplayRow& row, const Hardware& described,
                     const ReplayCounts& counted, double published_s) {
   ReplayTable table = original;
@@ -227,6 +232,7 @@ ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Har
   const double node_rate = rate_of(h, {.op = Collective::all_to_all, .way = RowWay::inside}, num),
                network_rate = rate_of(h, {.op = Collective::all_to_all, .way = RowWay::across}, num);
   ReplayedRow result;
+  // Levels work at the same time, and the fullest rank of each level decides.
   const auto most = [&](Level level, double seconds) {
     at(result.seconds, level) = std::max(at(result.seconds, level), seconds);
   };
@@ -289,6 +295,8 @@ std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table) {
   ThreadTeam team(std::max(1, detect_topology().num_cores));
   const Router router;
   for (size_t r = 0; r < table.rows.size(); ++r) drops[r].resize(table.rows[r].factors.size());
+  // Every cell sees the same draws of a routing, so cells differ only by their capacity. mean and deviation
+  // hold sums until the draws are done.
   for (int64_t draw = 0; draw < table.draws; ++draw) {
     const Routing routing =
         route_tokens({distribution, router, tokens, experts, topk, 0, static_cast<uint32_t>(draw)}, team);
@@ -310,6 +318,7 @@ std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table) {
       }
     }
   }
+  // From the sums: the mean, and the standard deviation of a sample of n draws.
   const double n = to_double(table.draws);
   for (auto& row : drops) {
     for (ReplayedDrop& drop : row) {

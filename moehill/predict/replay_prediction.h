@@ -1,5 +1,11 @@
 // Replayed rows: the time of a published figure by the model. Rows are routed and counted as those of any
-// step; a level of the cluster takes the time of its bytes at its rate, and the levels work at the same time.
+// step. A level of the cluster takes the time of its bytes at its rate, and the levels work at the same time.
+// It is for figures of others, read from predict/replay_tables.h; steps of this program are predicted by
+// predict_run().
+//
+//     ReplayRoutings routings;
+//     const ReplayedTable replayed = replay_table(table, routings);
+//     replayed.rows[0].time_s;   // predicted seconds of the first row
 #pragma once
 
 #include <map>
@@ -14,28 +20,32 @@
 
 namespace moehill {
 
-// Bytes of a rank, the mean of all: as the publishers count them, and those that cross links.
+// ReplayBytes are bytes of a rank, the mean of all: as the publishers count them, and those that cross links.
 struct ReplayBytes {
   double logical = 0, node = 0, network = 0;
 };
 
+// ReplayedRow is one row by the model.
 struct ReplayedRow {
   ReplayBytes bytes;
-  double touched_experts = 0;  // of a rank: those with rows
-  LevelSeconds seconds{};      // of the fullest rank. Level::rank: rows that it stages; overhead: the start
+  double touched_experts = 0;  // experts of a rank that have rows
+  // These are times of the fullest rank. Level::rank: rows that it stages; overhead: the start.
+  LevelSeconds seconds{};
   double time_s = 0;
-  // These are for rows that are sent once a node: the time if the levels work one after the other, as in
-  // `hierarchical` here, and the time if the rows are sent once a rank, as in `ragged_a2a`. 0 for other rows.
+  // Only for rows that are sent once to each node: the time if the levels work one after the other, as in
+  // `hierarchical` here, and the time if the rows are sent once to each rank, as in `ragged_a2a`. 0 for other
+  // rows.
   double in_turn_s = 0, once_a_rank_s = 0;
 };
 
-// The rows of a routing drawn for a table's row. Those of many tokens are drawn for fewer and multiplied.
+// ReplayCounts are the rows of a routing that is drawn for a table's row. Rows of many tokens are drawn for
+// fewer tokens and multiplied by `scale`.
 struct ReplayCounts {
   const PlanCounts& counts;
   double scale = 1;
 };
 
-// Routings of rows, each drawn once.
+// ReplayRoutings draws the routings of rows, each only once.
 class ReplayRoutings {
  public:
   ReplayRoutings();
@@ -49,17 +59,19 @@ class ReplayRoutings {
 ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware,
                        const ReplayCounts& counted);
 
-// Returns the published seconds, or else the logical bytes over the published bandwidth.
+// Returns the published seconds; if there are none, the logical bytes over the published bandwidth.
 double published_seconds(const ReplayRow& row, const ReplayedRow& replayed);
 
-// A parameter, and the value that fits its row alone: with it, and the other parameters as they are, the
-// row's time is the published one. 0: no value does that, since another level binds.
+// FittedParameter is a parameter, and the value that fits its row alone: with it, and with the other
+// parameters as they are, the row's time is the published one. 0: no value does that, because another level
+// binds.
 struct FittedParameter {
   const ReplayTable* table = nullptr;
   const ReplayRow* row = nullptr;
   double used = 0, fitted = 0;  // in B/s of a rank, seconds, or times the fraction in the file
 };
 
+// ReplayedTable is a table with its rows by the model.
 struct ReplayedTable {
   const ReplayTable* table = nullptr;
   Hardware hardware;
@@ -68,8 +80,8 @@ struct ReplayedTable {
 };
 ReplayedTable replay_table(const ReplayTable& table, ReplayRoutings& routings);
 
-// Percent of the assignments that a capacity drops: mean and standard deviation over draws of the routing,
-// [row][factor].
+// ReplayedDrop is the percent of the assignments that a capacity drops: mean and standard deviation over
+// draws of the routing, [row][factor].
 struct ReplayedDrop {
   double mean = 0, deviation = 0;
 };

@@ -1,5 +1,5 @@
-// Replayed tables: rows counted as others count them, parameters that fit the rows that they say, and the
-// page that shows the result.
+// Tests of replayed tables: rows counted as the publishers count them, parameters that fit the rows which
+// they are said to fit, and the page that shows the result.
 #include "moehill/predict/replay_prediction.h"
 
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ ReplayTable small_table(RowCopies copies) {
   return table;
 }
 
-// Two nodes of two devices; 100 B/s inside of a node and 10 B/s a device between them.
+// Two nodes of two devices, with 100 B/s inside a node and 10 B/s for each device between them.
 Hardware small_hardware() {
   Hardware h = load_hardware("h800-node");
   h.topology.devices_per_node = 2;
@@ -41,8 +41,8 @@ Hardware small_hardware() {
   return h;
 }
 
-// Token 0 of device 0 goes to devices 2 and 3, its second one stays; tokens of device 1 go to 0 and 2; those
-// of devices 2 and 3 to their own expert and their neighbour's. One expert a device.
+// Each device has one expert. On device 0, token 0 goes to devices 2 and 3 and the second token stays; tokens
+// of device 1 go to 0 and 2; those of devices 2 and 3 go to their own expert and their neighbour's.
 ReplayCounts small_counts() {
   Routing routing{8, 4, 2, {2, 3, 0, 1, 0, 2, 0, 2, 2, 3, 2, 3, 3, 2, 3, 2}, std::vector<float>(16, 0.5F)};
   static const PlanCounts counts = count_plan(routing, {}, 4, Nodes::of_size(4, 2));
@@ -62,13 +62,14 @@ ReplayRow small_row() {
 TEST(ReplayPrediction, RowsOfALevelAreThoseThatCrossIt) {
   const Hardware h = small_hardware();
   const ReplayCounts counts = small_counts();
-  // Across, once a node: one of device 0, two of device 1. Inside: device 0's second token to 1, device 1's
-  // two to 0, four rows between 2 and 3; of those that land, 0's goes on from 2 to 3 and 1's from 3 to 2.
+  // Between nodes, each token once for each node: one of device 0, two of device 1. Inside nodes: device 0's
+  // second token to 1, device 1's two to 0, and four rows between 2 and 3. Of the rows that arrive, device
+  // 0's continues from 2 to 3 and device 1's from 3 to 2.
   const ReplayedRow node = replay_row(small_table(RowCopies::node), small_row(), h, counts);
   EXPECT_DOUBLE_EQ(node.bytes.network, 10 * 3 / 4.0);
   EXPECT_DOUBLE_EQ(node.bytes.node, 10 * (1 + 2 + 4 + 1 + 2) / 4.0);
   EXPECT_DOUBLE_EQ(node.bytes.logical, 10 * 10 / 4.0);  // once a node, their own among them
-  // Device 1 sends two rows at 10 B/s; device 3 passes two on besides its own two, at 100.
+  // Device 1 sends two rows at 10 B/s; device 3 forwards two rows at 100 B/s besides its own two.
   EXPECT_DOUBLE_EQ(node.time_s, 2);
   EXPECT_DOUBLE_EQ(node.seconds[static_cast<size_t>(Level::node)], 0.4);
   const ReplayedRow rank = replay_row(small_table(RowCopies::rank), small_row(), h, counts);
@@ -96,9 +97,9 @@ TEST(ReplayPrediction, PartsAndLevelsMakeTheTime) {
   EXPECT_NEAR(replay_row(table, row, h, small_counts()).time_s, 41, 0.5);
 }
 
-// Distinct ranks of a token in one node are 8 (1 - C(224, 8) / C(256, 8)); distinct nodes are by a Monte
-// Carlo that is not this program's. The four nodes of eight are those of the largest scores, each of which is
-// a choice, so nearly all four are there.
+// A token has 8 (1 - C(224, 8) / C(256, 8)) distinct ranks in one node. The distinct nodes come from a Monte
+// Carlo simulation outside this program. The four nodes of eight are those with the largest scores, and each
+// of these is a choice, so nearly always all four are used.
 void expect_ranks_and_nodes_counted_elsewhere(const Replay& replay) {
   const ReplayedTable& table = table_named(replay, "deepep-normal");
   const double expected[] = {5.295, 5.295, 1.99, 1.99, 3.61, 3.61, 3.98, 3.98};
@@ -108,8 +109,8 @@ void expect_ranks_and_nodes_counted_elsewhere(const Replay& replay) {
   }
 }
 
-// Where a publisher gives bandwidth and time, their product tests the formula of bytes without any model. The
-// low-latency tests leave out 10 of 1024 choices, and one row of theirs contradicts itself.
+// If a publisher gives bandwidth and time, their product tests the formula for bytes without any model. The
+// low-latency tests leave out 10 of 1024 choices, and one published row contradicts itself.
 void expect_logical_bytes_to_be_bandwidth_times_time(const Replay& replay) {
   int num_rows = 0;
   for (const ReplayedTable& table : replay.tables) {
@@ -154,7 +155,7 @@ void expect_the_page_to_show(const Replay& replay) {
       << replay_report(replay);
 }
 
-// In one test, since each is a process and the replay takes seconds.
+// All of this is in one test, because each test is a process and the replay takes seconds.
 TEST(ReplayReport, WholeFile) {
   const Replay replay = replay_published();
   expect_ranks_and_nodes_counted_elsewhere(replay);

@@ -1,3 +1,5 @@
+// Implementation of predict/replay_report.h: published rows beside the model's, table by table, then the
+// fitted parameters and the drops.
 #include "moehill/predict/replay_report.h"
 
 #include <fmt/format.h>
@@ -13,7 +15,7 @@
 namespace moehill {
 namespace {
 
-constexpr double kFar = 0.15;  // an error that wants a reason
+constexpr double kFar = 0.15;  // an error that needs a reason
 
 constexpr const char* kLegend =
     "GB/s, us: as published; ~ is the logical bytes over the published GB/s. model: predicted us. MB: of a\n"
@@ -22,6 +24,7 @@ constexpr const char* kLegend =
     "rank (rows that it stages itself, for its own node too), node (links inside of it), network, overhead\n"
     "(the start). fitted: the parameter that was fitted to the row.\n";
 
+// Row is a published row with its prediction.
 struct Row {
   const ReplayRow& published;
   const ReplayedRow& replayed;
@@ -82,6 +85,7 @@ std::string formula_line(const ReplayedTable& table) {
       100 * worst);
 }
 
+// Returns the rows that the model misses by more than kFar, with the reason if one is known.
 std::string misfit_lines(const ReplayedTable& table) {
   std::string names;
   for (const Row& row : rows_of(table)) {
@@ -92,6 +96,7 @@ std::string misfit_lines(const ReplayedTable& table) {
   return fmt::format("does not fit: {}:\n  {}\n", names, why.empty() ? "the reason is not known" : why);
 }
 
+// Returns a table with the same rows sent in other ways, for rows that are sent once to each node.
 std::string other_ways(const ReplayedTable& table) {
   std::vector<std::vector<std::string>> lines;
   for (const Row& row : rows_of(table)) {
@@ -129,6 +134,8 @@ std::string value_text(Fitted fits, double value) {
   return fmt::format("{:.1f} GB/s", value / 1e9);
 }
 
+// Returns each fitted parameter with its value in the hardware file and the value that its row alone would
+// give.
 std::string parameter_table(const Replay& replay) {
   std::vector<std::vector<std::string>> lines;
   for (const ReplayedTable& table : replay.tables) {
@@ -220,6 +227,7 @@ HeldOut held_out(const std::vector<const ReplayedTable*>& tables) {
   HeldOut held;
   if (errors.empty()) return held;
   std::sort(errors.begin(), errors.end());
+  // The median of an even number of rows is the mean of the two in the middle.
   const size_t n = errors.size();
   held.rows = static_cast<int>(n);
   held.median = (errors[(n - 1) / 2] + errors[n / 2]) / 2;

@@ -1,4 +1,8 @@
-// The report of `moehill replay published`.
+// The report of `moehill replay published`: all tables with their predictions, and how far off they are.
+//
+//     const Replay replay = replay_published();
+//     fmt::print("{}", replay_report(replay));
+//     held_out(replay).median;   // error of measured rows that nothing was fitted to
 #pragma once
 
 #include <optional>
@@ -9,15 +13,17 @@
 
 namespace moehill {
 
+// Replay is everything that the report shows.
 struct Replay {
   ReplayFile file;
-  std::vector<ReplayedTable> tables;             // of the file's, in order
+  std::vector<ReplayedTable> tables;             // of the file's tables, in order
   std::vector<std::vector<ReplayedDrop>> drops;  // [row][factor]
 };
-// All tables of the file, or the one of that name. Throws InputError for a name that is none of them.
+// Replays all tables of the file, or the one of that name. Throws InputError for a name that is none of them.
 Replay replay_published(const std::optional<std::string>& only = std::nullopt);
 
-// Median of the errors, as shares of the published times, of measured rows that nothing was fitted to.
+// HeldOut is the median of the errors, as shares of the published times, over measured rows that nothing was
+// fitted to.
 struct HeldOut {
   int rows = 0, within_tenth = 0;
   double median = 0;
@@ -26,7 +32,7 @@ HeldOut held_out(const std::vector<const ReplayedTable*>& tables);
 HeldOut held_out(const Replay& replay);
 
 std::string replay_report(const Replay& replay);
-// One record a row, one a share of drops.
+// Returns one record for each row, and one for each share of drops.
 std::string replay_records(const Replay& replay);
 
 }  // namespace moehill

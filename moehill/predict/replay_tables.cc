@@ -1,3 +1,5 @@
+// Implementation of predict/replay_tables.h: the file is read with limits on every number, like any file that
+// others may have written.
 #include "moehill/predict/replay_tables.h"
 
 #include <fmt/format.h>
@@ -15,6 +17,7 @@ constexpr std::pair<const char*, const char*> kShipped[] = {
 constexpr int64_t kMostTokens = 1 << 20, kMostDevices = 4096;
 constexpr double kMostBytes = 1e6, kMostRate = 1e5, kMostMicroseconds = 1e9;
 
+// Reader reads one file.
 class Reader {
  public:
   Reader(const std::string& toml, const std::string& name) : toml_(name, toml) {
@@ -48,6 +51,7 @@ class Reader {
     *value = *named;
   }
 
+  // Reads one table. Keys of the table are defaults for its rows.
   void read_table(const toml::table& t) {
     toml_.allow_keys(
         t, "[[tables]]",
@@ -77,6 +81,7 @@ class Reader {
     toml_.read(t, "start_us", &table.start_us, 0, kMostMicroseconds);
     toml_.read(t, "rank_gb_per_s", &table.rank_gb_per_s, 0.001, kMostRate);
     for (const toml::table* row : tables_of(t, "rows")) table.rows.push_back(read_row(*row, every));
+    // A table without one of these could not be predicted, so it is refused with its place in the file.
     const bool whole = !table.name.empty() && !table.hardware.empty() && table.hidden > 0 &&
                        table.mlp_dim > 0 && every.experts > 0 && table.topk > 0 && every.tokens > 0;
     if (!whole || table.rows.empty())
@@ -107,6 +112,7 @@ class Reader {
     return row;
   }
 
+  // Reads the table of shares that a capacity drops.
   void read_drops(const toml::table& t) {
     toml_.allow_keys(
         t, "[drops]",

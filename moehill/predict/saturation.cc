@@ -1,3 +1,4 @@
+// Implementation of predict/saturation.h.
 #include "moehill/predict/saturation.h"
 
 #include <fmt/format.h>
@@ -7,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// Returns the seconds that all devices together work for a token.
+// Returns the seconds that all devices together work on a token.
 double work_of_token(const SimulatedStep& step) {
   double sum = 0;
   for (const ProgramStage& stage : step.program.stages)
@@ -48,6 +49,8 @@ std::string efficiency_text(const std::vector<SimulatedStep>& steps) {
   const std::string above = fmt::format(
       "efficiency {:.3f} at {} devices is above 1: ", scaling_efficiency(*best, least), best->num_devices);
   const double work = work_of_token(*best), work_of_least = work_of_token(least);
+  // There are two reasons for more than perfect scaling: a smaller maximum of the load, or less work for each
+  // token.
   if (work >= work_of_least) {
     return above +
            fmt::format("the fullest device has {:.3f} times the mean load, at {} it has {:.3f} times\n",

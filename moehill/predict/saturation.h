@@ -1,4 +1,8 @@
-// Saturation: why more devices do not help, or help more than they should, in words.
+// Saturation says in words why more devices do not help, or help more than they should. It reads simulated
+// steps and changes none.
+//
+//     fmt::print("{}", saturation_text(step));        // "saturated: 4 of the 64 devices have no expert, ..."
+//     scaling_efficiency(steps[2], steps[0]);         // 0.87
 #pragma once
 
 #include <string>
@@ -8,13 +12,13 @@
 
 namespace moehill {
 
-// Returns tokens/s a device over those of the smallest size, for weak and for strong scaling.
+// Returns tokens/s of a device over those at the smallest size, for weak and for strong scaling.
 double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest);
 
-// Returns a line if some devices hold no expert, else an empty text.
+// Returns a line if some devices hold no expert, otherwise nothing.
 std::string saturation_text(const SimulatedStep& step);
-// Returns a line if the efficiency of some size is above 1, else an empty text. The steps are in the order of
-// rising sizes.
+// Returns a line if the efficiency of some size is above 1, otherwise nothing. The steps have to be in the
+// order of rising sizes.
 std::string efficiency_text(const std::vector<SimulatedStep>& steps);
 
 }  // namespace moehill

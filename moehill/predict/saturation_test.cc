@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// A step of one stage whose devices all work for so long, and nothing else.
+// Makes a step of one stage in which all devices work for so long, and which has nothing else.
 SimulatedStep step_of(int num_devices, double work_s) {
   SimulatedStep step;
   step.path = num_devices == 1 ? Spread::none : Spread::fused;
@@ -37,7 +37,7 @@ TEST(Saturation, AnEfficiencyAboveOneIsExplainedByItsWork) {
   EXPECT_EQ(efficiency_text({step_of(1, 2e-3), step_of(2, 2e-3), step_of(4, 2.1e-3)}), "");
 }
 
-// The work of a token stays, and the time falls: then the load was less even before.
+// The work of a token stays equal while the time falls, so the load must have been less even before.
 TEST(Saturation, AnEfficiencyAboveOneMayComeOfAnEvenLoad) {
   SimulatedStep least = step_of(2, 1e-3);
   least.simulation.seconds = 2e-3;

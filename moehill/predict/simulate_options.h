@@ -1,4 +1,7 @@
-// Options of `moehill simulate`.
+// Options of `moehill simulate`, as values.
+//
+//     SimulateOptions options{.hardware = "epyc-cluster", .devices = 256};
+//     options.tokens_at(256);   // 262144: 1024 on each device
 #pragma once
 
 #include <cstdint>
@@ -11,12 +14,14 @@
 
 namespace moehill {
 
+// Scaling: one size, sizes with the same tokens on each device (weak), or with the same tokens in all
+// (strong).
 enum class Scaling { none, weak, strong };
 constexpr auto words(Scaling) { return std::array{"none", "weak", "strong"}; }
 
 struct SimulateOptions {
   std::string hardware = "epyc-cluster";
-  int64_t devices = 64, nodes = 0;  // nodes: 0: not given
+  int64_t devices = 64, nodes = 0;  // nodes 0: not given
   std::string preset;
   MoeShape shape{0, 2048, 1408, 60, 4, 5632};  // tokens 0: devices times tokens_per_device
   int64_t tokens_per_device = 1024;
@@ -31,18 +36,19 @@ struct SimulateOptions {
   uint32_t seed = 0;
   std::string json;
   int64_t validate = 0;  // random shapes that are run here and simulated
-  std::string record;    // of runs that are simulated
+  std::string record;    // file of records of runs that are simulated
 
-  // Those that are simulated, in the order of ties.
+  // Returns the paths that are simulated; of equal times the first one counts as the best.
   std::vector<Spread> paths() const {
     if (!compare_paths) return {path};
     std::vector<Spread> all = {Spread::ragged_a2a, Spread::fused, Spread::hierarchical};
-    if (wire != Wire::native) return all;  // of the rows that they send
+    // Other paths send no rows whose type could change.
+    if (wire != Wire::native) return all;
     all.push_back(Spread::ring_ag_rs);
     if (shape.form.latent == 0) all.insert(all.end(), {Spread::compact_psum, Spread::dp});
     return all;
   }
-  // The largest step, on nodes of so many devices, as a run that may be refused.
+  // Returns the largest step, on nodes of so many devices, as a run that may be refused.
   RunConfig largest(int devices_per_node) const {
     return {.shape = shape,
             .spread = path,

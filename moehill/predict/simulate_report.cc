@@ -1,3 +1,4 @@
+// Implementation of predict/simulate_report.h: texts and records of simulated steps.
 #include "moehill/predict/simulate_report.h"
 
 #include <fmt/format.h>
@@ -21,16 +22,18 @@ std::string bar(double share) {
 
 std::string ms(double seconds) { return fmt::format("{:.3f}", 1e3 * seconds); }
 
+// Returns what a stage does: work, messages, or both at once.
 std::string kind_of(const ProgramStage& stage) {
   if (stage.is_exchange()) return stage.is_work() ? "both" : "messages";
   return "work";
 }
 
-// Seconds of one stage over the devices.
+// StageFigures are the seconds of one stage over the devices.
 struct StageFigures {
   double mean_s = 0, max_s = 0, critical_s = 0;
 };
 
+// Returns the mean and the longest time of a stage over devices, and its part of the critical path.
 StageFigures figures_of(const SimulatedStep& step, size_t stage) {
   StageFigures figures;
   const std::vector<TimeSpan>& intervals = step.simulation.stages[stage];
@@ -59,10 +62,12 @@ std::string stage_table(const SimulatedStep& step) {
                       rows);
 }
 
+// Returns the share of the time in which the link is busy.
 double utilisation(const LinkLoad& link, double seconds) {
   return static_cast<double>(link.bytes) / (link.bytes_per_s * seconds);
 }
 
+// Returns all links, the one with the longest busy time first.
 std::vector<LinkLoad> fullest_links(const SimulatedStep& step) {
   std::vector<LinkLoad> links = step.simulation.links;
   std::stable_sort(links.begin(), links.end(), [](const LinkLoad& a, const LinkLoad& b) {
@@ -160,7 +165,8 @@ CriticalSeconds critical_seconds(const SimulatedStep& step) {
     const ProgramStage& stage = step.program.stages[piece.stage];
     const double length = piece.end - piece.begin;
     double work = stage.is_exchange() ? 0 : length;
-    if (stage.is_exchange() && stage.is_work())  // both at once: messages are what lasts longer than the work
+    // If both run at once, messages are what lasts longer than the work.
+    if (stage.is_exchange() && stage.is_work())
       work = std::min(length, stage.seconds[static_cast<size_t>(piece.device)]);
     seconds.work += work;
     seconds.messages += length - work;
@@ -240,6 +246,7 @@ std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s
 
 Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int seq) {
   const CriticalSeconds critical = critical_seconds(step);
+  // The record has the names of a bench record where both have the same figure.
   Json skew = Json::array();
   for (const SkewProperty& p : step.skew) {
     skew.push_back(

@@ -1,4 +1,8 @@
-// The report of `moehill simulate`: tables and bars for a terminal, and records.
+// The report of `moehill simulate`: tables and bars for a terminal, and records. Everything in it comes from
+// a SimulatedStep.
+//
+//     fmt::print("{}", step_report(step));
+//     file << simulation_record(options, step, 0).dump() << "\n";
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -9,18 +13,19 @@
 
 namespace moehill {
 
-// Stages with their share of the critical path, the path itself, and the fullest links.
+// Returns the stages with their share of the critical path, the path itself, and the fullest links.
 std::string step_report(const SimulatedStep& step);
-// One line a path, with a bar of its time.
+// Returns one line for each path, with a bar of its time.
 std::string path_table(const std::vector<SimulatedStep>& steps);
-// Returns one line a size with a bar of its efficiency, and says why an efficiency is above 1.
+// Returns one line for each size with a bar of its efficiency, and says why an efficiency is above 1.
 std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling);
-// Says what the simulator itself took. all_s are the seconds of everything, routing included.
+// Says what the simulator itself took. `all_s` are the seconds of everything, including the routing.
 std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s);
 
 nlohmann::ordered_json simulation_record(const SimulateOptions& options, const SimulatedStep& step, int seq);
 
-// Seconds of the critical path in work and in messages (those of both at once count as messages).
+// CriticalSeconds are the seconds of the critical path in work and in messages. Of a stage with both, what
+// lasts longer than the work counts as messages.
 struct CriticalSeconds {
   double work = 0, messages = 0;
 };

@@ -1,3 +1,4 @@
+// Implementation of predict/simulated_step.h.
 #include "moehill/predict/simulated_step.h"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ RunConfig config_of(const SimulateOptions& o, Spread path, int64_t tokens, int n
   config.shape.tokens = tokens;
   config.block.pass = o.pass;
   config.ranks_per_node = devices_per_node;
-  // With --scaling the smallest sizes have one node.
+  // With --scaling the smallest sizes have one node, where no row changes its type.
   if (config.ranks_per_node < config.num_devices) config.wire = o.wire;
   return config;
 }
@@ -55,7 +56,8 @@ MessageOptions message_options(const SimulateOptions& o, const Cluster& cluster)
 const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
   DistributionOptions distribution = options_.distribution;
   distribution.devices = num_devices;
-  // Where the load hangs on the devices, or which tokens are there on their number, fewer are not the first.
+  // If the load depends on the devices, or the tokens that are there on their number, the first tokens of a
+  // larger routing are not the routing of fewer.
   const bool is_whole = distribution.kind == Distribution::hot_device || is_ragged(distribution);
   if (is_whole || most_.num_tokens < num_tokens) {
     ThreadTeam team(std::max(1, detect_topology().num_cores));
@@ -82,6 +84,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.experts = routing.num_experts;
   step.cluster = make_cluster(hardware, num_devices, options.shape.dtype);
   describe_routing(options, routing, num_devices, &step);
+  // The exact counts of the plan say how many rows each pair of devices exchanges.
   const RunConfig config =
       config_of(options, step.path, step.tokens, num_devices, step.cluster.devices_per_node);
   const PlanCounts counts = plan_counts(config, routing);
@@ -94,9 +97,11 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.memory_bytes = step.program.memory_bytes;
   const double planned = seconds();
   step.simulation = simulate(step.cluster, step.program, progress);
+  // No byte may be lost in the simulation, or its times would be too short.
   MOEHILL_CHECK(step.simulation.delivered_bytes == step.program.total_bytes(), "{} of {} bytes arrived",
                 step.simulation.delivered_bytes, step.program.total_bytes());
   step.critical = critical_path(step.program, step.simulation);
+  // The flows of many devices take much memory, and reports need only the stages.
   step.program.forget_flows();
   step.plan_s = planned - begin;
   step.simulate_s = seconds() - planned;
@@ -112,7 +117,7 @@ void refuse_impossible_messages(const SimulateOptions& o, const Hardware& hardwa
                       fmt::format("1, or whole nodes of {} devices of {}", per_node, hardware.name),
                       fmt::format("use --grouping {}", (o.grouping + per_node - 1) / per_node * per_node));
   }
-  // Where paths are compared, a form may leave some of them as they are.
+  // If paths are compared, a form may leave some of them unchanged.
   if (o.compare_paths) return;
   const WorkProblem problem =
       work_problem(config_of(o, o.path, o.tokens_at(o.devices), num_devices, per_node));

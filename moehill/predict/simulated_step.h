@@ -1,4 +1,10 @@
-// One simulated step with all that is reported of it.
+// SimulatedStep is one simulated step with all that is reported of it. It joins the rooms that a simulation
+// needs: routing, the model's work, the program and the simulator.
+//
+//     RoutingSource source(options);
+//     const Routing& routing = source.route(tokens, most_tokens, num_devices);
+//     const SimulatedStep step = simulate_step(options, hardware, Spread::fused, num_devices, routing);
+//     step.tokens_per_s();
 #pragma once
 
 #include <memory>
@@ -13,6 +19,7 @@
 
 namespace moehill {
 
+// All figures are of one step with this path on this many devices.
 struct SimulatedStep {
   Spread path = Spread::ragged_a2a;
   CollectiveForm form = CollectiveForm::direct;
@@ -26,26 +33,27 @@ struct SimulatedStep {
   LoadStatistics load;
   std::vector<SkewProperty> skew;
   double expert_max_over_mean = 0, device_max_over_mean = 0;
-  double flops = 0;         // of the model, all devices
+  double flops = 0;         // of the model, for all devices
   double memory_bytes = 0;  // of the device that needs the most
-  // These are the seconds that the simulator itself took to count and plan, and to simulate messages.
+  // Seconds that the simulator itself took, to count and plan, and to simulate messages.
   double plan_s = 0, simulate_s = 0;
   int64_t peak_rss_bytes = 0;
 
   double tokens_per_s() const { return static_cast<double>(tokens) / simulation.seconds; }
 };
 
-// Routes tokens for any number of devices; a smaller number of tokens has the first ones of a larger.
+// RoutingSource routes tokens for any number of devices. Fewer tokens are the first ones of more tokens.
 class RoutingSource {
  public:
   explicit RoutingSource(const SimulateOptions& options) : options_(options) {}
   // Routes once for the most tokens that will be asked for, unless the distribution depends on the devices.
-  // The routing that it returns lives until the next call.
+  // The routing that it returns is valid until the next call.
   const Routing& route(int64_t num_tokens, int64_t most_tokens, int num_devices);
 
  private:
   const SimulateOptions& options_;
-  Routing most_, asked_;  // of the most tokens; of those asked for last, where they are fewer
+  // The routing of the most tokens, and of those that were asked for last if they were fewer.
+  Routing most_, asked_;
 };
 
 // Simulates a step. `progress` is called now and then with the part of the step that is done.

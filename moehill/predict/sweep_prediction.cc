@@ -1,3 +1,4 @@
+// Implementation of predict/sweep_prediction.h.
 #include "moehill/predict/sweep_prediction.h"
 
 #include <algorithm>

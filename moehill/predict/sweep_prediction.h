@@ -1,5 +1,8 @@
-// Sweep prediction: seconds that a run of a point takes, by the model where a probe of this machine has what
-// it needs, else from the measured peak.
+// Sweep prediction tells how many seconds a run of a point takes: by the model if a probe of this machine has
+// what it needs, otherwise from the measured peak. It serves budgets and orders; results never use it.
+//
+//     RunPredictor predictor(probed_hardware(environment), measure_speed(topology, num_threads));
+//     predictor.run_seconds(options, points);   // from the start of `moehill bench` to its end
 #pragma once
 
 #include <optional>
@@ -12,26 +15,29 @@
 
 namespace moehill {
 
-// FLOP/s by f32's multiply-adds and B/s of so many threads of this process, measured now; about a second.
+// Returns FLOP/s of f32 multiply-adds and B/s, of so many threads of this process, measured now. It takes
+// about a second.
 MachineSpeed measure_speed(const Topology& topology, int num_threads);
 
+// RunPredictor keeps the last routing, since many points share one.
 class RunPredictor {
  public:
   RunPredictor(ProbedHardware probed, const MachineSpeed& speed)
       : probed_(std::move(probed)), speed_(speed) {}
 
-  // Seconds from the start of `moehill bench` to its end: the steps, and what happens before them: random
-  // operands of this size and the double-precision check. A point of ep without a path in `options` takes the
-  // best.
+  // Returns the seconds from the start of `moehill bench` to its end: the steps, and what happens before
+  // them, which is making random operands of this size and the double-precision check. An ep point without a
+  // path in `options` takes the best path.
   double run_seconds(const BenchOptions& options, const std::vector<Point>& points);
 
-  // One step by the model, and at the bound of its roofline; none where it does not cover the point.
+  // Step is one step by the model, and at the bound of its roofline. step() returns nothing if the model does
+  // not cover the point.
   struct Step {
     double seconds = 0, bound_seconds = 0;
   };
   std::optional<Step> step(const BenchOptions& options, const Point& point);
 
-  // Says whether predictions come from the model or the peak, and why.
+  // Says whether predictions come from the model or from the peak, and why.
   std::string source() const;
 
  private:
@@ -40,7 +46,7 @@ class RunPredictor {
 
   ProbedHardware probed_;
   MachineSpeed speed_;
-  // The last one: points of an experiment often share theirs, and a large one takes 0.1 s.
+  // The last routing. Points of an experiment often share theirs, and a large one takes 0.1 s.
   std::optional<Routing> routing_;
   std::pair<MoeShape, DistributionOptions> routed_;
   uint32_t seed_ = 0;

@@ -1,4 +1,5 @@
-// Seconds of a run before it is run: by the model where there is hardware for it, else from a measured peak.
+// Tests of the predicted seconds of a run: by the model if there is hardware for it, else from a measured
+// peak.
 #include "moehill/predict/sweep_prediction.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Implementation of probe/kernel_rates.h.
 #include "moehill/probe/kernel_rates.h"
 
 #include <fmt/format.h>
@@ -15,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// Group sizes as random routing makes them: each row goes to a uniformly drawn group.
+// Returns group sizes as random routing makes them: each row goes to a group that is drawn uniformly.
 std::vector<int64_t> random_offsets(int64_t groups, int64_t rows, uint32_t seed) {
   std::vector<int64_t> offset(static_cast<size_t>(groups) + 1, 0);
   for (int64_t r = 0; r < groups * rows; ++r) {
@@ -26,11 +27,12 @@ std::vector<int64_t> random_offsets(int64_t groups, int64_t rows, uint32_t seed)
   return offset;
 }
 
+// Few rows in each group allow many groups; many rows are limited by max_rows in all.
 int64_t num_groups(const KernelOptions& o, int64_t mean_rows) {
   return std::clamp(o.max_rows / mean_rows, std::min<int64_t>(2, o.groups), o.groups);
 }
 
-// One size of the problem with both backends' operands and the dense yardstick.
+// KernelCase is one size of the problem with the operands of both backends and of the dense yardstick.
 class KernelCase {
  public:
   KernelCase(const KernelOptions& o, DType dtype, int64_t mean_rows, ThreadTeam& team)
@@ -57,7 +59,8 @@ class KernelCase {
       fill_normal(team, seed, Stream::kW1, 0.02f, LogicalWeights{w_[i], LogicalWeights::Part::all, columns_},
                   0);
     }
-    index_.resize(static_cast<size_t>(rows()));  // a fixed shuffle: rows come from all over x
+    // A fixed shuffle: rows come from all over x, as after routing.
+    index_.resize(static_cast<size_t>(rows()));
     for (size_t i = 0; i < index_.size(); ++i) index_[i] = static_cast<int32_t>(i * 7919 % index_.size());
   }
 
@@ -68,8 +71,8 @@ class KernelCase {
     return 2.0 * static_cast<double>(rows()) * static_cast<double>(hidden_) * static_cast<double>(columns_);
   }
 
-  // Runs product i: forward, input_grad and weight_grad of gmm, then the same of ragged_dot, which takes
-  // packed rows, then the dense product.
+  // Returns the products to be timed: forward, input_grad and weight_grad of gmm; the same of ragged_dot,
+  // which takes packed rows; then the dense product.
   std::vector<std::function<void()>> subjects() {
     std::vector<std::function<void()>> all;
     for (int i = 0; i < 2; ++i) {
@@ -114,6 +117,7 @@ std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dt
   ScheduleOptions schedule;
   schedule.iters = options.iters;
   ScheduleHooks hooks;
+  // The peaks are measured between the rounds, so that the shares are of what the cores gave at that time.
   hooks.after_round = [&](int64_t) {
     yardstick.measure_peaks();
     yardstick.measure_tile();

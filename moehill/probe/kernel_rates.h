@@ -1,5 +1,9 @@
-// Kernel rates: the grouped GEMM alone, by rows a group, direction and type, beside ragged_dot and a dense
-// product with the same FLOPs, all interleaved (`moehill kernels`).
+// Kernel rates measure the grouped GEMM alone, by rows in a group, direction and type, beside ragged_dot and
+// a dense product with the same FLOPs, all interleaved (`moehill kernels`). Products inside of a step are
+// measured as stages (probe/probe_blocks.h).
+//
+//     const auto results = measure_kernels(options, DType::bf16, /*mean_rows=*/137, team, yardstick);
+//     results[0].gmm / results[0].dense;   // forward: 1 is as fast as a dense product
 #pragma once
 
 #include <string>
@@ -11,6 +15,7 @@
 
 namespace moehill {
 
+// KernelOptions are the options of `moehill kernels`.
 struct KernelOptions {
   std::vector<int64_t> rows{1, 2, 4, 8, 16, 34, 68, 137, 273, 546, 1092, 4369};
   int64_t hidden = 2048, mlp_dim = 1408, groups = 60, max_rows = 16384, threads = 0, iters = 5, seed = 0;
@@ -18,7 +23,7 @@ struct KernelOptions {
   std::string json;
 };
 
-// One line of the table; rates in FLOP/s.
+// KernelResult is one line of the table; rates are in FLOP/s.
 struct KernelResult {
   DType dtype;
   int64_t mean_rows, groups, total_rows, hidden, columns;
@@ -33,7 +38,7 @@ std::vector<MemoryPart> kernel_memory(const KernelOptions& options, DType dtype,
 std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dtype, int64_t mean_rows,
                                           ThreadTeam& team, Yardstick& yardstick);
 
-// These are the table, whose rows are printed as they are measured, and the records of all results.
+// The table, whose rows are printed as they are measured, and the records of all results.
 StreamedTable kernel_table(const KernelOptions& options);
 std::vector<std::string> kernel_row(const KernelResult& result, const Peaks& peaks);
 std::string kernel_records(const std::vector<KernelResult>& results, const Peaks& peaks);

@@ -1,4 +1,5 @@
-// Calibration blocks, the median of a few steps for each stage, each begun with cold caches.
+// Implementation of probe/probe_blocks.h: calibration blocks, timed as medians of a few steps for each stage,
+// each step begun with cold caches.
 #include "moehill/probe/probe_blocks.h"
 
 #include <fmt/format.h>
@@ -16,14 +17,14 @@ constexpr size_t kSteps = 5;      // after one that touches all memory
 constexpr size_t kLongSteps = 3;  // of long ones, which vary less
 constexpr double kLong_s = 0.1;
 
-// A width of the matrices, and the rows a group at which it is measured; about max_rows rows in all, so
-// that a step takes some 0.3 s at most.
+// BlockSize is one width of the matrices, with the rows in a group at which it is measured. There are about
+// max_rows rows in all, so that a step takes some 0.3 s at most.
 struct BlockSize {
   int64_t hidden, mlp_dim;
-  int experts;  // at most: their weights leave the caches, but for the smallest size
+  int experts;  // at most; their weights leave the caches, except for the smallest size
   int64_t max_rows;
   std::vector<int64_t> rows;
-  std::vector<int64_t> rows_of_one;  // the same of a block with a single expert
+  std::vector<int64_t> rows_of_one;  // the same for a block with a single expert
 };
 
 const std::vector<BlockSize>& block_sizes() {
@@ -35,7 +36,8 @@ const std::vector<BlockSize>& block_sizes() {
   return sizes;
 }
 
-// One device with all cores; and, for products, a device a core, which share the experts.
+// Returns the layouts: one device with all cores; and, for products, a device on each core, which share the
+// experts.
 std::vector<RunConfig> layouts_of(const MoeShape& shape, int cores, bool every_layout) {
   RunConfig config{.shape = shape};
   config.threads_per_device = cores;
@@ -76,25 +78,26 @@ const StageWork& work_of(const TimedBlock& timed, Stage stage) { return work_of(
 
 double seconds_of(const TimedBlock& timed, Stage stage) { return timed.stage_s[static_cast<size_t>(stage)]; }
 
-// FLOP/s of a unit.
+// Returns FLOP/s of a unit.
 double unit_rate(const TimedBlock& timed, Stage stage) {
   double flops = 0;
   for (const DeviceWork& device : timed.work) flops += work_of(device, stage).flops;
   return flops / seconds_of(timed, stage) / timed.units;
 }
 
-// The stages that are one product each, by direction: the up-projections', then the down-projection's.
+// The stages that are one product each, by direction: those of the up-projections, then those of the
+// down-projection.
 constexpr Stage kProducts[2][kNumGemmDirections] = {{Stage::up, Stage::up_grad, Stage::w13_grad},
                                                     {Stage::down, Stage::down_grad, Stage::w2_grad}};
 
-// Curves of all layouts from blocks with these rows a group and experts_of(rows) of them. Groups are even,
-// as the model takes each group by its own rows.
+// Adds curves of all layouts from blocks with these rows in a group and experts_of(rows) experts. Groups are
+// even, because the model takes each group by its own rows.
 template <typename Experts>
 void add_curves(const BlockSize& size, const std::vector<int64_t>& rows_of_groups, const Experts& experts_of,
                 DType dtype, const Cores& cores, Hardware& h) {
-  // One for all rows: weights take longer to make than steps.
+  // One factory for all rows: weights take longer to make than steps.
   RunFactory factory({.kind = Distribution::balanced}, 1, cores.cpus);
-  std::map<int, std::array<GemmCurve, 2>> curves;  // by units of a device: of both products
+  std::map<int, std::array<GemmCurve, 2>> curves;  // by units of a device, for both products
   for (const int64_t rows : rows_of_groups) {
     const int64_t experts = experts_of(rows);
     const int topk = static_cast<int>(std::min<int64_t>(2, experts));
@@ -117,7 +120,7 @@ void add_curves(const BlockSize& size, DType dtype, const Cores& cores, Hardware
     return std::clamp<int64_t>(size.max_rows / rows, 2, size.experts);
   };
   add_curves(size, size.rows, several, dtype, cores, h);
-  // One thread takes a single group as it takes several.
+  // One thread takes a single group as it takes several, so this only matters for several.
   if (cores.cpus.size() > 1)
     add_curves(
         size, size.rows_of_one, [](int64_t) { return 1; }, dtype, cores, h);
@@ -149,6 +152,8 @@ void add_points(const TimedBlock& timed, double rows, Hardware& h, std::array<Ge
     const GemmWork& gemm = work_of(timed, kProducts[product][0]).gemms.front();
     curve.k = gemm.k;
     curve.n = gemm.n;
+    // The fraction is at most 1. Above 1 the peak was disturbed when it was measured, and a prediction must
+    // not exceed it.
     for (int d = 0; d < kNumGemmDirections; ++d)
       // The fraction is at most 1: beyond, the peak was disturbed when it was measured, and no prediction
       // passes it.
@@ -161,7 +166,7 @@ void set_row_rates(const TimedBlock& timed, Hardware& h) {
   const double threads = timed.units;
   h.rows.combine = work_of(timed, Stage::combine).rows.combine / seconds_of(timed, Stage::combine) / threads;
   h.rows.swiglu = work_of(timed, Stage::act_grad).rows.swiglu / seconds_of(timed, Stage::act_grad) / threads;
-  // This stage is inner products of gathered rows, then a combine.
+  // This stage is inner products of gathered rows followed by a combine, so the combine is taken off.
   const RowBytes& mixed = work_of(timed, Stage::combine_grad).rows;
   const double combine_s = mixed.combine / (h.rows.combine * threads);
   const double gather_s = std::max(seconds_of(timed, Stage::combine_grad) - combine_s, 0.2 * combine_s);
@@ -170,8 +175,8 @@ void set_row_rates(const TimedBlock& timed, Hardware& h) {
       seconds_of(timed, Stage::plan) * threads / static_cast<double>(work_of(timed, Stage::plan).assignments);
 }
 
-// A block with next to no work has next to nothing but the fixed cost of its products and rows, and in its
-// first stage the threads wake up.
+// A block with next to no work takes almost nothing but the fixed cost of its products and rows. In its first
+// stage the threads wake up.
 void set_fixed_costs(const TimedBlock& timed, Hardware& h) {
   const double first_s = seconds_of(timed, Stage::plan);
   double num_stages = 0;
@@ -189,7 +194,7 @@ void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
   ColdCores cold(topology);
   const Cores cores{topology.core_cpus, watch, cold};
   progress("row operations");
-  // 16,384 rows of 1,024 values, 32 MiB: beyond the caches of most machines.
+  // 16,384 rows of 1,024 values are 32 MiB, more than the caches of most machines.
   set_row_rates(time_block({4096, 1024, 256, 32, 4, 0, DType::bf16}, cores), h);
   set_fixed_costs(time_block({8, 16, 16, 2, 1, 0, DType::bf16}, cores), h);
   for (const DType dtype : {DType::bf16, DType::f32}) {

@@ -41,7 +41,7 @@ TEST(TimedBlock, HasMediansOfTheStepsAddedUpOverDevices) {
   EXPECT_EQ(timed.stage_s[at(Stage::down)], 2);
   EXPECT_EQ(timed.work.size(), 2u);
   EXPECT_EQ(timed.units, 1);
-  // Steps that were not asked for do not count.
+  // Steps that were not asked for are not counted.
   timer.step_s.resize(1);
   EXPECT_EQ(timed_block(timer).stage_s[at(Stage::up)], 9 + 1);
 }
@@ -82,7 +82,8 @@ TEST(RowRates, AreTheBytesOfAStageOverItsSecondsAndUnits) {
   EXPECT_DOUBLE_EQ(h.rows.combine, combine / 2 / 2);
   EXPECT_DOUBLE_EQ(h.rows.swiglu, work_of(timed, Stage::act_grad).rows.swiglu / 4 / 2);
   EXPECT_DOUBLE_EQ(h.plan_s_per_assignment, 6.0 * 2 / 48);
-  // The stage of dx is a combine of as many bytes, which takes 2 s, and the rest is gathered rows.
+  // The stage of dx consists of a combine of as many bytes, which takes 2 s; the rest of its time is gathered
+  // rows.
   const RowBytes& mixed = work_of(timed, Stage::combine_grad).rows;
   ASSERT_DOUBLE_EQ(mixed.combine, combine);
   EXPECT_DOUBLE_EQ(h.rows.gather, mixed.gather / (10 - 2) / 2);

@@ -1,4 +1,5 @@
-// The probe as JSON; what the model reads of it is a hardware file inside.
+// Implementation of probe/probe_file.h. The part that the model reads is a hardware file (model/hardware.h)
+// inside of the JSON.
 #include "moehill/probe/probe_file.h"
 
 #include <cstdlib>
@@ -50,6 +51,7 @@ void write_probe(const Probe& probe, const std::string& path) {
                     {"memory_of", b.memory},
                     {"read_bytes_per_s", b.read},
                     {"copy_bytes_per_s", b.copy}});
+  // The model reads only hardware_toml. The other figures say what it was made of, and when it is stale.
   const Json json = {{"schema", kSchema},
                      {"time_utc", probe.time_utc},
                      {"cpu", probe.cpu},

@@ -1,4 +1,8 @@
-// The probe's file: where it lies, what is in it, and whether it still speaks of this machine.
+// The probe's file: where it lies, what it holds, and whether it still describes this machine. Measuring is
+// probe/probe_measurement.h.
+//
+//     const std::optional<Probe> probe = find_probe();   // empty: nobody has probed this machine
+//     if (probe && stale_reason(*probe, environment).empty()) use(probe->hardware);
 #pragma once
 
 #include <optional>
@@ -8,20 +12,20 @@
 
 namespace moehill {
 
-// $XDG_DATA_HOME/moehill/probe.json, or ~/.local/share/moehill/probe.json; MOEHILL_PROBE names another file.
-// Empty where there is no home.
+// Returns $XDG_DATA_HOME/moehill/probe.json, or ~/.local/share/moehill/probe.json, or the file that
+// MOEHILL_PROBE names. Empty if there is no home.
 std::string default_probe_file();
-// A file of this user's data folder: $XDG_DATA_HOME/moehill, else ~/.local/share/moehill; empty without a
-// home.
+// Returns a file of this user's data folder: $XDG_DATA_HOME/moehill, otherwise ~/.local/share/moehill. Empty
+// if there is no home.
 std::string data_file(const std::string& name);
 
 void write_probe(const Probe& probe, const std::string& path);
-// Throws InputError for a file that is none.
+// Throws InputError for a file that is no probe.
 Probe read_probe(const std::string& path);
-// Returns nothing where there is no file.
+// Returns nothing if there is no file.
 std::optional<Probe> find_probe(const std::string& path = default_probe_file());
 
-// Says why the probe no longer describes what this program would run on; empty: it does.
+// Says why the probe no longer describes what this program would run on; empty if it still does.
 std::string stale_reason(const Probe& probe, const Environment& environment);
 
 }  // namespace moehill

@@ -1,3 +1,4 @@
+// Implementation of probe/probe_links.h.
 #include "moehill/probe/probe_links.h"
 
 #include <algorithm>
@@ -12,10 +13,11 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kJobBytes = int64_t{16} << 20;  // the largest size of a job, whose links may be slow
+constexpr int64_t kJobBytes = int64_t{16} << 20;  // largest size in a job, whose links may be slow
 
 double barrier_seconds(Mesh& mesh, CoreWatch& watch) {
   constexpr int kBarriers = 2000;
+  // The inverse of the time is passed on, because best_of() keeps the largest value.
   return 1 / watch.best_of([&] {
     double elapsed = 0;
     mesh.run([&](Group& group) {
@@ -28,7 +30,7 @@ double barrier_seconds(Mesh& mesh, CoreWatch& watch) {
   });
 }
 
-// Takes over what is new or faster than what the curves have.
+// Takes over what is new, or faster than what the curves have.
 void keep_best(const std::vector<CollectiveResult>& results, int devices,
                std::vector<CollectiveCurve>& curves) {
   for (const CollectiveResult& result : results) {
@@ -50,8 +52,8 @@ void keep_best(const std::vector<CollectiveResult>& results, int devices,
   }
 }
 
-// Returns the collectives that the model asks for: sums of both types, and copies. The largest size leaves
-// the caches of most machines, as gradients do. The `devices` of this node take its caches together.
+// Returns the collectives that the model asks for: sums in both types, and copies. The largest size leaves
+// the caches of most machines, as gradients do. The `devices` of a node share its caches.
 std::vector<MeshOptions> collective_options(int64_t max_bytes, const Topology& topology, int devices) {
   MeshOptions f32;
   f32.min_bytes = 1024;
@@ -75,8 +77,8 @@ const CollectiveCurve* find_curve(const std::vector<CollectiveCurve>& curves, Co
   return found == curves.end() ? nullptr : &*found;
 }
 
-// Latency and bandwidth from the smallest and the largest size; `part`: of the curve's bytes that the link
-// carries.
+// Takes latency and bandwidth from the smallest and the largest size. `part` is the share of the curve's
+// bytes that the link carries.
 LinkLevel level_of(const std::string& name, const CollectiveCurve& curve, double part = 1) {
   return {name, curve.seconds.front(),
           part * curve.bytes.back() / (curve.seconds.back() - curve.seconds.front())};
@@ -101,7 +103,8 @@ void measure_thread_links(const Topology& topology, int64_t max_bytes, CoreWatch
 void use_thread_links(int num_cores, Hardware& h) {
   h.topology.devices_per_node = num_cores;
   const CollectiveCurve* curve =
-      find_curve(h.collectives, Collective::all_to_all);  // none: one core, nobody to talk to
+      // Without such a curve there is one core, and nobody to talk to.
+      find_curve(h.collectives, Collective::all_to_all);
   h.topology.levels = {curve == nullptr ? LinkLevel{"shared memory", 1e-6, h.memory_bytes_per_s / 2}
                                         : level_of("shared memory", *curve)};
 }
@@ -109,7 +112,8 @@ void use_thread_links(int num_cores, Hardware& h) {
 LinkLevel JobLinks::network() const {
   const CollectiveCurve* curve = find_curve(collectives, Collective::all_to_all);
   MOEHILL_CHECK(curve != nullptr, "a job of {} without links", num_processes);
-  // A curve's bytes are what one device sends to all others; those of a node send to the other nodes' alike.
+  // The bytes of a curve are what one device sends to all others. A node sends those of its devices to the
+  // other nodes.
   const double others = num_processes - 1, away = num_processes - devices_per_node();
   return level_of("network", *curve, devices_per_node() * away / others);
 }
@@ -134,7 +138,7 @@ void use_job_links(const JobLinks& links, Hardware& h) {
   });
   h.collectives.insert(h.collectives.end(), links.collectives.begin(), links.collectives.end());
   if (links.num_nodes == 1) return;
-  h.topology.kind = TopologyKind::fat_tree;  // one switch that all nodes are at
+  h.topology.kind = TopologyKind::fat_tree;  // one switch that all nodes are connected to
   h.topology.dims = {links.num_nodes, links.num_nodes};
   h.topology.devices_per_node = in_node;
   h.topology.max_devices = 0;

@@ -1,5 +1,9 @@
 // Links as the probe measures them: collectives among devices of one thread each, in this process and, under
-// a launcher, among the processes of the job.
+// a launcher, among the processes of the job. The result is curves and levels of a Hardware; predictions use
+// them.
+//
+//     measure_thread_links(topology, 1 << 20, watch, hardware);
+//     use_thread_links(topology.num_cores, hardware);           // hardware.topology
 #pragma once
 
 #include <cstdint>
@@ -14,27 +18,27 @@
 
 namespace moehill {
 
-// Every collective and the barrier on the threads mesh, for 2, 4, ... devices up to all cores. Called more
-// than once, so that its calls lie apart in time: of the medians it keeps the smaller.
+// Measures every collective and the barrier on the threads mesh, for 2, 4, ... devices up to all cores. It is
+// called more than once, with time between the calls, and keeps the smaller of the medians.
 void measure_thread_links(const Topology& topology, int64_t max_bytes, CoreWatch& watch, Hardware& h);
-// Fills h.topology from them: the devices of one node.
+// Fills h.topology from these curves: the devices of one node.
 void use_thread_links(int num_cores, Hardware& h);
 
-// Collectives among the processes of a job, one device each.
+// JobLinks are collectives among the processes of a job, one device each.
 struct JobLinks {
   int num_processes = 1, num_nodes = 1;
   std::vector<CollectiveCurve> collectives;
 
-  // The largest node's.
+  // Devices of the largest node.
   int devices_per_node() const { return (num_processes + num_nodes - 1) / num_nodes; }
-  // The level between nodes, from all_to_all: latency of its smallest size, and what leaves a node over the
-  // time that its largest takes longer.
+  // Returns the level between nodes, from all_to_all: the latency of its smallest size, and the bytes that
+  // leave a node over the time that its largest size takes longer.
   LinkLevel network() const;
 };
 
 // Collective over the processes; empty without a job.
 JobLinks measure_job_links(const Job& job, const Topology& topology);
-// Puts them in the place of the threads' for as many devices; with several nodes h becomes a cluster of such.
+// Replaces the threads' curves for as many devices. With several nodes, h becomes a cluster of them.
 void use_job_links(const JobLinks& links, Hardware& h);
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// Peaks and bandwidths; blocks are in probe_blocks.cc, the mesh in probe_links.cc.
+// Implementation of probe/probe_measurement.h: peaks and bandwidths. Blocks are in probe_blocks.cc, links in
+// probe_links.cc.
 #include "moehill/probe/probe_measurement.h"
 
 #include <unistd.h>
@@ -17,7 +18,7 @@
 namespace moehill {
 namespace {
 
-constexpr double kPatience_s = 15;  // with cores that other work takes
+constexpr double kPatience_s = 15;  // how long to wait for cores that other work takes
 
 constexpr size_t kPasses = 5;
 
@@ -62,9 +63,10 @@ void measure_peaks(Yardstick& yardstick, int cores, CoreWatch& watch, Probe& pro
   }
 }
 
-// All cores of one NUMA node on the memory of another, and of its own.
+// Measures all cores of one NUMA node on the memory of another, and on its own.
 void measure_numa_pairs(const Topology& topology, CoreWatch& watch, Probe& probe) {
-  if (topology.num_numa_nodes == 1) return;  // what all threads reach above
+  // With a single node, measure_bandwidth() has measured that already.
+  if (topology.num_numa_nodes == 1) return;
   std::vector<std::unique_ptr<ThreadTeam>> teams;
   for (int node = 0; node < topology.num_numa_nodes; ++node) {
     std::vector<int> cpus;
@@ -76,7 +78,8 @@ void measure_numa_pairs(const Topology& topology, CoreWatch& watch, Probe& probe
   }
   for (size_t c = 0; c < teams.size(); ++c) {
     for (size_t m = 0; m < teams.size(); ++m) {
-      if (teams[c] == nullptr || teams[m] == nullptr) continue;  // memory alone, or cores that we may not use
+      // A node may have memory alone, or only cores that we may not use.
+      if (teams[c] == nullptr || teams[m] == nullptr) continue;
       const PinScope pinned(teams[c]->cpus().front());
       const double copy = watch.best_of([&] { return measure_copy_bandwidth(*teams[c], *teams[m]); });
       probe.numa.push_back({static_cast<int>(c), static_cast<int>(m),
@@ -161,6 +164,8 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
     progress("collectives");
     measure_thread_links(topology, max_bytes, watch, hardware);
   };
+  // Collectives are measured before and after the blocks, so that a disturbance of some seconds cannot spoil
+  // both.
   collectives(int64_t{64} << 20);
   probe_blocks(topology, watch, hardware, progress, [&] { measured(probe); });
   collectives(int64_t{1} << 20);

@@ -1,3 +1,4 @@
+// Implementation of probe/probe_sources.h: a table of all keys.
 #include "moehill/probe/probe_sources.h"
 
 #include <algorithm>
@@ -50,7 +51,7 @@ constexpr Source kSources[] = {
     {"collective", "seconds", "the median of eight calls; on threads the smaller of two such up to 1 MiB"},
 };
 
-// Returns the key of "key = figure"; empty for other lines.
+// Returns the key of a line "key = figure"; empty for other lines.
 std::string_view key_of(std::string_view line) {
   const size_t equals = line.find(" = ");
   if (equals == std::string_view::npos) return {};

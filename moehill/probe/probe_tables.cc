@@ -1,3 +1,4 @@
+// Implementation of probe/probe_tables.h.
 #include "moehill/probe/probe_tables.h"
 
 #include <fmt/format.h>

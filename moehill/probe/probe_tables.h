@@ -1,4 +1,9 @@
-// Probe tables: what a probe has measured. Rows of tables are printed as they come, the rest at the end.
+// Probe tables print what a probe has measured. Rows are printed as they come, since a probe takes a while;
+// the rest comes at the end.
+//
+//     ProbeTables tables(print);
+//     measure_probe(environment, links, progress, [&](const Probe& probe) { tables.print_new(probe); });
+//     print(probe_summary(probe));
 #pragma once
 
 #include <functional>
@@ -9,11 +14,11 @@
 
 namespace moehill {
 
-// Bandwidths by threads and by NUMA nodes, and the products' speeds.
+// ProbeTables prints bandwidths by threads and by NUMA nodes, and the speeds of products.
 class ProbeTables {
  public:
   explicit ProbeTables(std::function<void(const std::string&)> print);
-  // Prints the rows that came since the last call, and a header before the first row of a table.
+  // Prints the rows that came since the last call, and a header before the first row of each table.
   void print_new(const Probe& probe);
 
  private:
@@ -22,7 +27,7 @@ class ProbeTables {
 
   std::function<void(const std::string&)> print_;
   StreamedTable bandwidth_, numa_, gemm_;
-  size_t num_bandwidth_ = 0, num_numa_ = 0, num_gemm_ = 0;  // rows printed
+  size_t num_bandwidth_ = 0, num_numa_ = 0, num_gemm_ = 0;  // rows that are printed
 };
 
 // Returns the peaks, collectives, links and row operations.

@@ -7,11 +7,13 @@
 
 namespace moehill {
 
-// "6.10 5.20 4.80 3/250 12345" (proc(5)).
+// Fields of the file: three load averages, then running/all threads, then the last process id: "6.10 5.20
+// 4.80 3/250 12345" (proc(5)).
 MachineLoad parse_machine_load(const std::string& proc_loadavg) {
   MachineLoad load;
   std::istringstream text(proc_loadavg);
   double of_five = 0, of_fifteen = 0;
+  // Reading stops at the slash, so `running` is the number before it.
   if (!(text >> load.average >> of_five >> of_fifteen >> load.running)) return {};
   return load;
 }
@@ -23,6 +25,7 @@ MachineLoad machine_load() {
   return parse_machine_load(text.str());
 }
 
+// Two signs of other work: more was runnable than the cores can do, or somebody else runs right now.
 std::string busy_words(const MachineLoad& load, const OwnWork& own) {
   constexpr double kNotIdle = 0.7;
   const bool overloaded = load.average > own.num_cores + 1.0;

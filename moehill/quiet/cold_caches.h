@@ -1,5 +1,9 @@
-// Takes the caches away from what is measured next, as the other layers of a model do between two steps of a
-// block. Without it a small block measured again and again is faster than it is anywhere else.
+// Empties the caches before what is measured next, as the other layers of a model do between two steps of a
+// block. Without this, a small block that is measured again and again is faster than it is anywhere else.
+// Use it with --caches cold; it is not needed for blocks that are much larger than the caches.
+//
+//     ColdCores empty_caches(detect_topology());
+//     empty_caches();   // reads three times the L2 and L3 on all cores, then the step may be timed
 #pragma once
 
 #include <atomic>
@@ -11,24 +15,25 @@
 
 namespace moehill {
 
-// Bytes to read until nothing older is left in the L2 and L3 of all cores.
+// Returns the bytes to read until the L2 and L3 of all cores hold nothing older.
 int64_t cold_cache_bytes(const Topology& topology);
 
-// Memory whose reading leaves nothing older in the caches.
+// ColdMemory is memory that leaves nothing older in the caches once it is read.
 class ColdMemory {
  public:
-  // `placer` writes it first, and so places it.
+  // The threads of `placer` write the memory first. So its pages lie on their memory nodes.
   ColdMemory(int64_t bytes, ThreadTeam& placer);
-  // The team reads share `part` of `num_parts`, each thread its share of that.
+  // The team reads part `part` of `num_parts`; each thread reads its share of that.
   void read(ThreadTeam& team, int part = 0, int num_parts = 1);
   int64_t bytes() const { return static_cast<int64_t>(memory_.bytes()); }
 
  private:
   Buffer memory_;
-  std::atomic<uint64_t> sum_{0};  // of what was read, so that it is
+  // The sum of all that was read. It is kept so that the compiler cannot leave the reading out.
+  std::atomic<uint64_t> sum_{0};
 };
 
-// The threads of one team read so much, each its share.
+// ColdCaches lets one team read all of its memory, each thread its share.
 class ColdCaches {
  public:
   ColdCaches(int64_t bytes, ThreadTeam& team) : team_(team), memory_(bytes, team) {}
@@ -39,7 +44,7 @@ class ColdCaches {
   ColdMemory memory_;
 };
 
-// All cores of this process do, between steps of runs that have teams of their own.
+// ColdCores reads with all cores of this process, for runs that each have a team of their own.
 class ColdCores {
  public:
   explicit ColdCores(const Topology& topology);

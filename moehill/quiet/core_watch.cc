@@ -1,3 +1,5 @@
+// Implementation of quiet/core_watch.h: bursts of multiply-adds show shared cores, and the system's counters
+// show other processes.
 #include "moehill/quiet/core_watch.h"
 
 #include <sys/resource.h>
@@ -13,10 +15,11 @@
 namespace moehill {
 namespace {
 
-constexpr double kFullSpeed = 0.8;  // of the best burst; two threads on one core reach a half
-constexpr double kPause_s = 0.05;   // between looks for the cores
+constexpr double kFullSpeed = 0.8;  // share of the best burst; two threads on one core reach a half
+constexpr double kPause_s = 0.05;   // between two attempts
 constexpr double kTicks_s = 0.03;   // the system counts in ticks of 10 ms
-constexpr double kLearn_s = 2;      // at most, until all cores together do about what one does alone
+// Learning ends after this time even if all cores together never do as much as one alone times their number.
+constexpr double kLearn_s = 2;
 
 void pause() { std::this_thread::sleep_for(std::chrono::duration<double>(kPause_s)); }
 
@@ -24,10 +27,12 @@ void pause() { std::this_thread::sleep_for(std::chrono::duration<double>(kPause_
 
 CoreWatch::CoreWatch(const std::vector<int>& cpus, double patience_s)
     : team_(static_cast<int>(cpus.size()), cpus), left_s_(patience_s) {
+  // One core alone gives the speed to hope for: two virtual CPUs cannot share a core with only one of them at
+  // work.
   ThreadTeam first(1, {cpus.front()});
   const double one = measure_pinned(first, measure_fma_peak);
   const Look begin = look();
-  // Processors that clock lower with all cores at work never get there, which costs these seconds once.
+  // Processors that clock lower when all cores work never get there. That costs kLearn_s once.
   while (burst() < kFullSpeed * one * team_.size() && seconds_since(begin) < kLearn_s) pause();
 }
 
@@ -44,6 +49,7 @@ double CoreWatch::seconds_since(const Look& before) { return seconds() - before.
 
 bool CoreWatch::left_alone(const Look& before) {
   const Look now = look();
+  // Everything that all CPUs did, without what this process did, is other work.
   const double all = now.machine.busy + now.machine.stolen - before.machine.busy - before.machine.stolen;
   return all - (now.own_s - before.own_s) <= kOtherShare * seconds_since(before) + kTicks_s;
 }
@@ -54,7 +60,7 @@ double CoreWatch::burst() {
   return flops;
 }
 
-// A second look, since bursts are short.
+// Bursts are short and may be unlucky, so a slow one has a second chance.
 bool CoreWatch::at_full_speed() { return burst() >= kFullSpeed * best_ || burst() >= kFullSpeed * best_; }
 
 void CoreWatch::wait_for_cores() {

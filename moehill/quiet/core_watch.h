@@ -1,10 +1,14 @@
-// CoreWatch: measures again what ran while not all cores were at hand.
+// CoreWatch measures again what ran while not all cores were at hand. It is for short measurements of the
+// machine itself (`probe`, `tune`); `bench` interleaves its points and judges whole rounds instead.
+// A virtual machine may put two of its CPUs on one core for a second. Threads then reach half their speed,
+// and the minimum over repetitions does not help if all of them fall into that second. Short bursts of
+// multiply-adds on all cores before and after each measurement show it.
+// Other processes are not seen in a burst, because the scheduler favours threads that have slept. They take
+// their time from the measurement that follows. The system's count of busy CPUs shows these.
 //
-// A virtual machine may put two of its CPUs on one core for a second: threads then reach half their speed,
-// and no minimum over repetitions that all fall into that second shows it. Short bursts of multiply-adds on
-// all cores do, when they lie before and after every measurement. Other processes let a burst through, since
-// its threads have slept, and take their time from what follows; the system's count of busy CPUs tells of
-// them.
+//     CoreWatch watch({0, 1}, /*patience_s=*/10);
+//     const double gflops = watch.best_of([&] { return measure(); });
+//     watch.num_disturbed();   // measurements that never had the cores for themselves
 #pragma once
 
 #include <algorithm>
@@ -17,13 +21,12 @@ namespace moehill {
 
 class CoreWatch {
  public:
-  // Watches `cpus`; takes a moment to learn what a burst reaches there. patience_s: seconds in all to wait
-  // for cores and to run again.
+  // Watches `cpus`, and takes a moment to learn how much a burst does there. `patience_s` is the number of
+  // seconds that it may spend in all on waiting for cores and on running again.
   CoreWatch(const std::vector<int>& cpus, double patience_s);
 
-  // Runs `measure`, which keeps the best of all its runs or the last of them, until a burst at full speed
-  // lies on either side of it: kMaxRuns times at most, and while the watch has seconds left to wait or
-  // repeat.
+  // Runs `measure` until a burst at full speed lies before and after it: at most kMaxRuns times, and only
+  // while the watch has seconds left. `measure` keeps the best of its runs or the last one.
   template <typename Measure>
   void run(const Measure& measure) {
     for (int i = 1;; ++i) {
@@ -40,7 +43,7 @@ class CoreWatch {
     }
   }
 
-  // The largest of three values of `measure`, each as by run().
+  // Returns the largest of three values of `measure`, each taken by run().
   template <typename Measure>
   double best_of(const Measure& measure) {
     double best = 0;
@@ -49,11 +52,12 @@ class CoreWatch {
   }
 
   int num_repeated() const { return num_repeated_; }
-  int num_disturbed() const { return num_disturbed_; }  // measurements with no run undisturbed
+  int num_disturbed() const { return num_disturbed_; }  // measurements of which every run was disturbed
 
  private:
   static constexpr int kMaxRuns = 4;
 
+  // Look is the state of the counters at one moment.
   struct Look {
     MachineTimes machine;
     double own_s = 0;  // CPU time of this process
@@ -64,7 +68,8 @@ class CoreWatch {
   double burst();
   bool at_full_speed();
   void wait_for_cores();
-  bool spend(double seconds);  // false: nothing left
+  // Takes this from the patience; false if nothing was left.
+  bool spend(double seconds);
 
   ThreadTeam team_;
   double best_ = 0;  // FLOP/s

@@ -1,4 +1,5 @@
-// The watch runs a measurement, and again where cores are missing; it never runs on for ever.
+// Tests that the watch runs each measurement, repeats it if cores were missing, and stops repeating at some
+// point.
 #include "moehill/quiet/core_watch.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Implementation of quiet/disturbance.h, from /proc/stat.
 #include "moehill/quiet/disturbance.h"
 
 #include <fmt/format.h>
@@ -12,8 +13,9 @@
 
 namespace moehill {
 
-// "cpu user nice system idle iowait irq softirq steal guest guest_nice" of all CPUs, then one line a CPU
-// (proc(5)).
+// The first line sums over all CPUs, "cpu user nice system idle iowait irq softirq steal guest guest_nice";
+// one line for each CPU follows (proc(5)). guest and guest_nice are part of user and nice, so they are not
+// added.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second) {
   MachineTimes times;
   times.num_cpus = 0;
@@ -62,6 +64,7 @@ std::string lost_peak(double typical_peak, double best_peak) {
   return fmt::format("the cores gave {:.0f} % of their peak", 100 * typical_peak / best_peak);
 }
 
+// The last sample is compared with the median of those before, which leave it out.
 bool is_held_up(const std::vector<SampleTime>& samples) {
   constexpr double kLeast_s = 0.05;
   if (samples.size() < 2) return false;

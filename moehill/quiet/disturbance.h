@@ -1,4 +1,11 @@
-// Disturbance: how much of the machine other work took while a child was measured.
+// Disturbance tells how much of the machine other work took while something was measured, and whether a
+// sample was held up.
+// It judges what has already happened. quiet/busy.h looks before a measurement, quiet/core_watch.h repeats
+// one.
+//
+//     const MachineTimes before = machine_times();
+//     run_child();
+//     disturbance_between(before, machine_times(), child_cpu_seconds, load);   // "other work took 0.80 CPUs"
 #pragma once
 
 #include <string>
@@ -6,40 +13,43 @@
 
 namespace moehill {
 
-// Counters of the whole machine since its start, in seconds of one CPU; 0 where the system does not say.
+// MachineTimes are counters of the whole machine since its start, in seconds of one CPU; 0 if the system does
+// not tell.
 struct MachineTimes {
-  double busy = 0;    // of anything
-  double stolen = 0;  // by other virtual machines
+  double busy = 0;    // with any work
+  double stolen = 0;  // taken by other virtual machines
   double clock = 0;   // the time of the reading
   int num_cpus = 1;
 };
 MachineTimes machine_times();
-// Reads a text like that of /proc/stat.
+// Reads a text like that of /proc/stat. The clock stays 0.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 
-// Shares of one CPU: more than this beside a measurement is a disturbance. The measured process waits for its
-// slowest thread, so it is one CPU that counts and not the whole machine.
+// More than this share of one CPU beside a measurement is a disturbance. It is a share of one CPU and not of
+// the machine, because a step waits for its slowest thread.
 inline constexpr double kOtherShare = 0.10, kStolenShare = 0.02;
 
-// Describes the disturbance between two readings, of which `own_cpu_seconds` were the measured child's, in
-// words ("other work took 0.8 CPUs"); empty if it was left alone. `load` is the load average before it, told
-// beside the rest.
+// Describes the disturbance between two readings in words ("other work took 0.80 CPUs"); empty if there was
+// none. `own_cpu_seconds` is what the measured child itself used. `load` is the load average before it (below
+// 0: not known), which is told beside the rest.
 std::string disturbance_between(const MachineTimes& before, const MachineTimes& after, double own_cpu_seconds,
                                 double load);
 
-// Two virtual CPUs on one core take no time from each other that the system counts, but the FMA peak of the
-// run (median of the bursts between its steps) falls to a half. Below kPeakShare of the best peak of the
-// point a result is disturbed: in words, as above; empty otherwise, and where either is not known (0).
+// Two virtual CPUs on one core take no time from each other that the system would count. But the FMA peak of
+// the run, the median of the bursts between its steps, falls to a half. If it is below kPeakShare of the best
+// peak of the point, the result is disturbed, and this returns the words for it. It returns nothing
+// otherwise, or if a peak is not known (0).
 std::string lost_peak(double typical_peak, double best_peak);
 
-// One sample of a step: what the clock says, and the part of it in which this process's threads did not run.
+// SampleTime is one sample of a step: what the clock says, and the part of it in which this process's threads
+// did not run.
 struct SampleTime {
   double elapsed = 0, idle = 0;  // seconds
 };
 
-// Tells whether the last sample was held up: the process was stopped, or its CPUs were given to others. That
-// is so where it did not run for 50 ms and half a median step longer than in the median of the samples
-// before. Without a sample before nothing is known, and the answer is no.
+// Tells whether the last sample was held up: the process was stopped, or others had its CPUs. That is so if
+// it was idle for longer than the samples before in the median, by more than 50 ms and more than half a
+// median step. Without an earlier sample nothing is known, and the answer is no.
 bool is_held_up(const std::vector<SampleTime>& samples);
 
 }  // namespace moehill

@@ -1,4 +1,8 @@
-// Environment: the machine and the build that a record was made with.
+// Environment is the machine and the build that a record was made with. It describes them; nothing decides by
+// it except whether tuned block sizes still hold (kernels_id).
+//
+//     Environment environment = detect_environment();
+//     environment.kernel;   // "AVX3_SPR"
 #pragma once
 
 #include <cstdint>
@@ -12,9 +16,11 @@ namespace moehill {
 struct Environment {
   Topology topology;
   std::string build, compiler, flags;
-  std::string kernels_id;   // of the grouped GEMM's sources, compiler and flags: what tuned blocks hold for
-  std::string kernel;       // SIMD target that the kernels run on
-  std::string mpi;          // the library, in a job of several processes; else empty
+  // A hash of the grouped GEMM's sources, compiler and flags. Tuned block sizes hold for the same id only.
+  std::string kernels_id;
+  std::string kernel;  // the SIMD target that the kernels run on
+  // The MPI library in a job of several processes, otherwise empty.
+  std::string mpi;
   int num_nodes = 1;        // of the job
   std::string system;       // operating system and its release
   double load_average = 0;  // of the last minute, before the command ran anything
@@ -22,13 +28,13 @@ struct Environment {
 
 Environment detect_environment();
 
-std::string build_name();  // version, build type, revision
+std::string build_name();  // version, build type and revision
 
-// The time as "2026-02-09T13:40:00Z".
+// Returns the time as "2026-02-09T13:40:00Z".
 std::string utc_now();
 double unix_seconds();
 
-// A number drawn by the system, so that no two processes anywhere have the same.
+// Returns a number drawn by the system, so that no two processes anywhere have the same one.
 uint64_t random_id();
 
 }  // namespace moehill

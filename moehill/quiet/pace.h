@@ -1,4 +1,9 @@
-// Pace: says once how long something will last, from how long its first part took.
+// Pace says once how long something will last, from how long its first part took. It is no progress bar: that
+// is show() of a Watcher.
+//
+//     Pace pace(12, "12 points x 5 rounds", watcher.tell);
+//     for (int i = 0; i < 12; ++i) measure(i), pace.done(1);   // prints "about 40 s: 12 points x 5 rounds"
+//     once
 #pragma once
 
 #include <functional>
@@ -8,23 +13,24 @@
 
 namespace moehill {
 
-// A watcher of a command is told in two ways: show() replaces the line that was shown before ("" clears it),
-// and tell() prints a line that stays.
+// Watcher is told of a command's progress in two ways. show() replaces the line that was shown before (""
+// clears it), and tell() prints a line that stays.
 struct Watcher {
   std::function<void(const std::string&)> show = [](const std::string&) {};
   std::function<void(const std::string&)> tell = [](const std::string&) {};
 };
 
-// What takes less than this is not announced.
+// Work that takes less than this is not announced.
 inline constexpr double kWorthTelling_s = 10;
 
-// Returns "about 40 s: 12 points x 5 rounds", or nothing for what is soon over.
+// Returns "about 40 s: 12 points x 5 rounds", or nothing if the work is soon over.
 std::string estimate_words(double seconds, const std::string& what);
 
+// Pace counts work that is done and speaks once.
 class Pace {
  public:
-  // `total` is the amount of all work, in any unit. `tell` gets the estimate once the work that is done took
-  // kLeastPart_s or more, and only if all of it will take at least kWorthTelling_s.
+  // `total` is the amount of all work, in any unit. `tell` gets the estimate once the work done took at least
+  // kLeastPart_s, and only if all of it will take at least kWorthTelling_s.
   Pace(double total, std::string what, std::function<void(const std::string&)> tell,
        std::function<double()> clock = seconds)
       : total_(total),

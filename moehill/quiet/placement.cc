@@ -1,3 +1,5 @@
+// Placement of devices on CPUs and memory nodes (placement.h): where each thread and each device's memory
+// are, told by every process to the first one, and put into words for the terminal.
 #include "moehill/quiet/placement.h"
 
 #include <fmt/format.h>
@@ -12,8 +14,8 @@
 namespace moehill {
 namespace {
 
-constexpr size_t kMostNamed = 8;
-constexpr int kFields = 3;  // of a device and of a thread, as doubles
+constexpr size_t kMostNamed = 8;  // devices in the line
+constexpr int kFields = 3;        // doubles of a device and of a thread in a message
 
 bool is_pinned(const DevicePlace& device) {
   return std::none_of(device.threads.begin(), device.threads.end(),
@@ -35,7 +37,7 @@ std::string describe(size_t device, const DevicePlace& place) {
                      remote > 0 ? fmt::format(", {:.0f} % of its experts on another", 100 * remote) : "");
 }
 
-// Warns once a host.
+// Warns at most once for each host, since one shared core usually means that all are.
 std::string shared_cores(const std::vector<DevicePlace>& devices) {
   std::map<std::pair<std::string, int>, size_t> owner;  // [host, core] the device
   std::map<std::string, std::string> warnings;
@@ -70,6 +72,8 @@ std::string too_many_threads(const std::vector<DevicePlace>& devices, int num_co
 
 }  // namespace
 
+// The places travel as doubles: for each device its number of threads and pages, then CPU, core and memory
+// node of each thread.
 std::vector<DevicePlace> gather_places(const Job& job, const std::vector<DevicePlace>& local) {
   std::vector<double> own;
   const auto add = [&own](auto... values) { (own.push_back(static_cast<double>(values)), ...); };

@@ -1,5 +1,8 @@
-// Placement of a run's devices: which CPUs and memory nodes their threads are on, read back from the system,
-// and what is wrong with it.
+// Placement tells on which CPUs and memory nodes the threads of a run's devices are, as the system says, and
+// warns if something is wrong with that. It moves nothing: pinning is in machine/pinning.h.
+//
+//     const std::vector<DevicePlace> devices = gather_places(job, local);
+//     fmt::print("{}", placement_lines(devices, num_cores));   // "devices 0: CPU 0, memory node 0; ..."
 #pragma once
 
 #include <string>
@@ -10,23 +13,27 @@
 
 namespace moehill {
 
+// DevicePlace is where one device is.
 struct DevicePlace {
   std::string host;  // empty: this one
   std::vector<ThreadPlace> threads;
-  PageSample expert_pages =
-      {};  // of the weights that the device works on: on its threads' memory nodes or not
-  double remote_share() const;  // of the pages whose node is known; 0 without any
+  // A sample of the pages of its expert weights: how many are on its threads' memory nodes, and how many on
+  // others.
+  PageSample expert_pages = {};
+  // Returns the share of pages on other nodes among those whose node is known; 0 if none is.
+  double remote_share() const;
 };
 
-// local: of this process's devices, without hosts; those without threads are none. Returns those of all
-// devices in their order, on the first process.
+// Collects the places of all devices in their order; the result is complete on the first process only.
+// `local` has this process's devices without host names. A device without threads belongs to another process
+// and is left out.
 std::vector<DevicePlace> gather_places(const Job& job, const std::vector<DevicePlace>& local);
 
-// True if every thread is held on one CPU.
+// True if there are devices and each of their threads is held on one CPU.
 bool all_pinned(const std::vector<DevicePlace>& devices);
 
-// A line that says where the devices are, the first eight by name, and a line for every warning: more threads
-// on a host than its `num_cores` cores, and threads of different devices on one core.
+// Returns one line that says where the devices are, the first eight by name, and a line for every warning: a
+// host has more threads than its `num_cores` cores, or threads of different devices share a core.
 std::string placement_lines(const std::vector<DevicePlace>& devices, int num_cores);
 
 }  // namespace moehill

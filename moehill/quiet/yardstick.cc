@@ -1,3 +1,4 @@
+// Implementation of quiet/yardstick.h: bursts that all processes begin together, put on one clock.
 #include "moehill/quiet/yardstick.h"
 
 #include <algorithm>
@@ -9,8 +10,8 @@
 namespace moehill {
 namespace {
 
-constexpr int kBursts = 2;      // of a measurement, which is the better one
-constexpr int kReadPasses = 3;  // of a measurement
+constexpr int kBursts = 2;      // of one measurement; the better one counts
+constexpr int kReadPasses = 3;  // of one measurement
 
 InstructionPeak peak_of(const char* instruction, const std::vector<double>& samples) {
   return {instruction, *std::max_element(samples.begin(), samples.end()), median_of(samples)};
@@ -55,22 +56,24 @@ ThreadTeam& Yardstick::team(PointThreads threads) {
   return *team;
 }
 
-// Clocks differ between hosts alone: the processes of one share its clock.
+// Only clocks of different hosts differ, because the processes of one host share its clock.
 std::vector<ClockReading> Yardstick::read_clocks() const {
   const bool several = job_.session() != nullptr && job_.session()->num_nodes() > 1;
   return several ? job_.read_clocks() : std::vector<ClockReading>(static_cast<size_t>(job_.num_processes()));
 }
 
-// This process's part of a burst that all begin together; nothing where it has none.
+// Runs this process's part of a burst that all processes begin together. A process that takes no part returns
+// an empty burst.
 template <typename Measure>
 Burst Yardstick::measure_here(PointThreads threads, const Measure& measure) {
   job_.wait_quietly();
-  if (takes_part(threads)) team(threads).run([](int) {});  // to wake them takes a fifth of a burst
+  // Waking the threads takes a fifth of a burst, so they are woken before.
+  if (takes_part(threads)) team(threads).run([](int) {});
   job_.start_together();
   return takes_part(threads) ? measure_pinned(team(threads), measure) : Burst{};
 }
 
-// Returns the rate of each burst of the job, on the first process.
+// Returns the rate of each burst of the whole job, on the first process.
 std::vector<double> Yardstick::rates(const std::vector<Burst>& own,
                                      const std::vector<ClockReading>& before) const {
   std::vector<double> values;
@@ -110,7 +113,8 @@ void Yardstick::measure_peaks() {
   }
 }
 
-// The processes of a node share what is beyond its caches; one alone has all of it.
+// The processes of a node share its memory beyond the caches, so each reads its part. One that measures alone
+// reads all of it.
 std::unique_ptr<ReadMemory> Yardstick::memory_for(PointThreads threads) {
   if (!takes_part(threads)) return nullptr;
   const Topology topology = detect_topology();

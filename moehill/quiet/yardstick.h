@@ -1,8 +1,12 @@
-// Yardstick: the peaks of the cores that the points use, measured in the same job between the rounds.
+// Yardstick measures the peaks of the cores that the points use, in the same job and between the rounds. A
+// result is then a share of what these cores did at that time, and not of a number from a data sheet.
+// All processes of a job begin a burst together. Its rate is what all of them did, over the time from the
+// earliest start to the latest end. Processes that take turns on a core thus count that core once.
 //
-// All processes of a job begin a burst together, and its rate is what all of them did over the time from the
-// earliest start to the latest end. So processes that take turns on a core have that core's peak once, not
-// once each.
+//     Yardstick yardstick(cpus, job);
+//     yardstick.watch(threads_of(config, job));
+//     yardstick.measure_peaks();                                        // once in each round, on all
+//     processes yardstick.peaks(threads_of(config, job)).of(DType::f32).best;     // FLOP/s
 #pragma once
 
 #include <map>
@@ -19,8 +23,8 @@
 
 namespace moehill {
 
-// FLOP/s of one instruction. What else runs on the machine only lowers it, so the best counts; typical: the
-// median of the measurements.
+// InstructionPeak is the FLOP/s of one instruction. Other work on the machine can only lower it, so the best
+// measurement counts; `typical` is the median, which shows how much other work there was.
 struct InstructionPeak {
   std::string instruction;
   double best = 0, typical = 0;
@@ -30,16 +34,16 @@ struct ReadBandwidth {
   double median = 0, min = 0, max = 0;  // B/s, of the passes
 };
 
-// Peaks are reached by all threads of a point at once; zeros: not measured. That of bf16 is by the fastest
-// instruction of the CPU that multiplies it, which is f32's where there is no other.
+// Peaks are what all threads of a point reach together; zeros: not measured. The peak of bf16 is that of the
+// CPU's fastest instruction that multiplies bf16, and f32's if there is none.
 struct Peaks {
   InstructionPeak f32, bf16;
   ReadBandwidth read;
   const InstructionPeak& of(DType dtype) const { return dtype == DType::f32 ? f32 : bf16; }
 };
 
-// Threads that work on a point: of every process of the job or, alone, of the first one while the others
-// sleep.
+// PointThreads are the threads that work on a point: in every process of the job or, if `alone`, in the first
+// process while the others sleep.
 struct PointThreads {
   int num_threads = 1;  // of a process
   bool alone = false;
@@ -47,26 +51,29 @@ struct PointThreads {
 };
 PointThreads threads_of(const RunConfig& config, const Job& job);
 
-// The rate of several processes' bursts, whose times are on the first one's clock; 0 if nobody did anything.
+// Returns the rate of several processes' bursts, whose times are on the clock of the first process; 0 if
+// nobody did anything.
 double rate_together(const std::vector<Burst>& bursts);
 
+// Yardstick keeps a team of threads and all samples for each PointThreads that it watches.
 class Yardstick {
  public:
-  // Threads are where the runs' are: on the node's CPUs from the first on, or on this process's own of
-  // several. They are unpinned where there are more threads than CPUs.
+  // The threads are where those of the runs are: on the node's CPUs from the first one on, or on this
+  // process's own if there are several processes. They are not pinned if there are more threads than CPUs.
   explicit Yardstick(std::vector<int> node_cpus, Job job = {});
 
   // This process's team.
   ThreadTeam& team(PointThreads threads);
   const std::vector<int>& node_cpus() const { return node_cpus_; }
 
-  // These are measured from here on. All processes call this and all that follows alike.
+  // Measures this point's threads from here on. All processes have to call this function and the measure
+  // functions in the same order.
   void watch(PointThreads threads) { measured_[threads]; }
   void measure_peaks();
   void measure_bandwidth();
-  void measure_tile();  // of this process alone
+  void measure_tile();  // of this process only
 
-  // These are complete on the first process alone.
+  // These are complete on the first process only.
   Peaks peaks(PointThreads threads) const;
   double tile_flops(int num_threads) const;
 
@@ -89,7 +96,7 @@ class Yardstick {
   std::map<PointThreads, Samples> measured_;
 };
 
-// Calls `measure` with the calling thread on the team's first CPU.
+// Calls `measure` while the calling thread is pinned to the team's first CPU.
 template <typename Measure>
 auto measure_pinned(ThreadTeam& team, const Measure& measure) {
   const std::vector<int>& cpus = team.cpus();

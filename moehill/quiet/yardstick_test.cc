@@ -1,4 +1,4 @@
-// The rate of a job is what all processes did over the time that they took together.
+// Tests that the rate of a job is the work of all processes over the time that they took together.
 #include "moehill/quiet/yardstick.h"
 
 #include <gtest/gtest.h>

@@ -1,9 +1,15 @@
-// Record: what a run gives of one point, in the order and under the names of schema `moehill/1`
+// Record is what a run tells of one point, in the order and under the names of schema `moehill/1`
 // (docs/metrics.md).
+// Whoever measures fills it (measure/make_record.h). Files and databases hold its JSON, and whoever reads a
+// record reads this struct. It computes nothing. A value that does not exist (the check failed, nothing was
+// timed) is null in JSON and never NaN.
+// Each part has `fields(self, visit)`, which names every member once; json_of() and read_fields()
+// (base/json_fields.h) write and read JSON by it. A field with `.present = false` is left out of the JSON.
 //
-// Whoever measures fills it (measure/make_record.h); its JSON is what files and databases hold, and whoever
-// reads a record reads this struct. What does not exist (no check passed, not timed, not measured) has no
-// value: null in JSON, never NaN.
+//     Record record;
+//     record.time_s.median = 0.0125;                                       // seconds
+//     file << record_line(record);                                         // one line of JSON
+//     part_of<RecordedTimes>(Json::parse(line), "time_s").median;          // 0.0125 again
 #pragma once
 
 #include <cstdint>
@@ -24,16 +30,18 @@
 
 namespace moehill {
 
+// Figure is a number that may be missing; Words is a text that may be.
 using Figure = std::optional<double>;
 using Words = std::optional<std::string>;
 
-// The ways to spread a block that `moehill profile` compares; other commands have none.
+// ProfilePath names the ways to spread a block that `moehill profile` compares. Records of other commands
+// have none.
 enum class ProfilePath { none, ref_dp, staged_dp, fused_ep };
 constexpr auto words(ProfilePath) { return std::array{"", "ref_dp", "staged_dp", "fused_ep"}; }
 
-// Options of measuring, for a command as a whole.
+// MeasuringOptions are the options of measuring that hold for a whole command, not for one point.
 struct MeasuringOptions {
-  MeshKind mesh = MeshKind::automatic;  // a point's is resolved: threads or mpi
+  MeshKind mesh = MeshKind::automatic;  // in a record it is resolved: threads or mpi
   bool stage_timing = false;
   ScheduleOptions schedule;
   uint32_t seed = 0;
@@ -57,10 +65,10 @@ struct MeasuringOptions {
   }
 };
 
-// The source of the weights, as the options say it.
+// WeightSource says where the weights come from, as the options say it.
 struct WeightSource {
   std::string path;              // a .safetensors file, an index or a folder; empty: they are random
-  std::optional<int64_t> layer;  // none: the first that has experts
+  std::optional<int64_t> layer;  // none: the first layer that has experts
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -69,7 +77,7 @@ struct WeightSource {
   }
 };
 
-// Every option of a point, resolved.
+// RecordedConfig holds every option of a point, resolved: nothing is `automatic` any more.
 struct RecordedConfig {
   Words preset;
   RunConfig run;
@@ -80,6 +88,8 @@ struct RecordedConfig {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"preset"}, self.preset);
+    // The router's own text tells less than the record has to: its parameters are among the options of the
+    // distribution. So the router is written with them, and read back from the text alone.
     MoeShape::fields(self.run.shape, [&](const Field& field, auto&& value) {
       if constexpr (std::is_const_v<Self> &&
                     std::is_same_v<std::decay_t<decltype(value)>, Told<std::string>>) {
@@ -96,6 +106,8 @@ struct RecordedConfig {
   }
 };
 
+// RecordedProcess tells which process measured. Records of one process share the state of the machine
+// (bench/comparison.h).
 struct RecordedProcess {
   std::string id;
   double started_s = 0;  // Unix time
@@ -106,13 +118,15 @@ struct RecordedProcess {
   }
 };
 
+// RecordedLayout is where the threads ran.
 struct RecordedLayout {
   int devices = 1, threads_per_device = 1, cores = 1;
   MeshKind mesh = MeshKind::automatic;
   int nodes = 1;
-  // [device][thread] where the system had them; none where threads are not pinned.
+  // Both are [device][thread], read back from the system; none if the threads are not pinned.
   std::optional<std::vector<std::vector<int>>> cpus, numa;
-  std::optional<std::vector<double>> remote_share;  // [device] of its experts' pages, on other nodes
+  // For each device, the share of its experts' pages that lie on another memory node.
+  std::optional<std::vector<double>> remote_share;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -122,6 +136,7 @@ struct RecordedLayout {
   }
 };
 
+// RecordedInterval is an interval of confidence, as `ci_lo`, `ci_hi` and `coverage` of the object around it.
 struct RecordedInterval {
   Figure lo, hi, coverage;
 
@@ -135,14 +150,15 @@ struct RecordedInterval {
   }
 };
 
-// Seconds.
+// RecordedTimes holds the seconds of a step: the median with its interval, and every sample, so that a later
+// reader can use other statistics.
 struct RecordedTimes {
   Figure median;
   RecordedInterval interval;
   Figure min, max;
   int64_t n = 0;
   std::vector<double> samples;  // by round
-  std::vector<double> cpu_s;    // of a step, by process
+  std::vector<double> cpu_s;    // CPU seconds of a step, by process
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -153,6 +169,7 @@ struct RecordedTimes {
   }
 };
 
+// RecordedBandwidth is the bandwidth of reading memory beyond the caches.
 struct RecordedBandwidth {
   Figure median, min, max;  // GB/s of the passes
 
@@ -171,7 +188,8 @@ inline void take_json(const char*, const Json& json, RecordedBandwidth& value) {
   }
 }
 
-// TF/s. The point's own peak first, then those of both dtypes.
+// RecordedPeak is what the cores can do at most, in TF/s, measured in the same job: first for the point's own
+// type, then for both. `fraction` is the step's throughput over `tflops_measured`.
 struct RecordedPeak {
   DType dtype = DType::bf16;
   Words instruction;
@@ -188,7 +206,9 @@ struct RecordedPeak {
   }
 };
 
+// RecordedStages is where the time of a step went. The seconds by stage are those of the slowest device.
 struct RecordedStages {
+  // Device is the time in which one device worked, and in which it waited for others.
   struct Device {
     double busy_s = 0, wait_s = 0;
 
@@ -197,6 +217,7 @@ struct RecordedStages {
       visit_all(visit, "busy_s", self.busy_s, "wait_s", self.wait_s);
     }
   };
+  // Wait is the time in which one device waited, and what the device that it waited for was doing.
   struct Wait {
     std::string stage;  // of the device that waits
     int64_t device = 0, other = 0;
@@ -213,7 +234,7 @@ struct RecordedStages {
   std::optional<NamedNumbers> hand_overs;  // of the slowest device's team, by stage
   Figure unaccounted_s;
   std::optional<bool> too_much_unaccounted;
-  // Absent unless stages were timed.
+  // The rest is absent unless stages were timed (--stage-timing).
   Figure step_s;
   std::optional<std::vector<Device>> devices;
   std::optional<int64_t> slowest_device;
@@ -238,6 +259,7 @@ struct RecordedStages {
   }
 };
 
+// RecordedBalance is how unevenly the routing loads experts and devices: the largest load over the mean one.
 struct RecordedBalance {
   double expert_max_over_mean = 0, device_max_over_mean = 0;
 
@@ -248,16 +270,17 @@ struct RecordedBalance {
   }
 };
 
+// RecordedCapacity is what the capacity limit did to the assignments (routing/capacity.h).
 struct RecordedCapacity {
   CapacityPolicy policy = CapacityPolicy::none;
   Figure factor;
-  std::optional<int64_t> cap;
+  std::optional<int64_t> cap;  // rows of an expert at most
   int64_t num_dropped = 0;
   double drop_fraction = 0;
-  int64_t num_spilled = 0;                                // to a next choice
-  int64_t num_unassigned = 0;                             // of nobody, in a trace
-  int64_t num_zero = 0;                                   // choices of zero experts
-  Figure recv_factor, assign_factor, recv_buffer_factor;  // of ep
+  int64_t num_spilled = 0;                                // assignments moved to the token's next choice
+  int64_t num_unassigned = 0;                             // assignments of a trace that name no expert
+  int64_t num_zero = 0;                                   // assignments to experts that compute nothing
+  Figure recv_factor, assign_factor, recv_buffer_factor;  // of expert parallelism only
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -273,8 +296,8 @@ struct RecordedCapacity {
   }
 };
 
-// Bytes inside of nodes and between them: of rows, if each went from its token's device to each that wants it
-// and back; and of everything that is sent, by device.
+// RecordedLogicalBytes are the bytes of rows if each went from its token's device to each device that wants
+// it, and back; within nodes and between them.
 struct RecordedLogicalBytes {
   int64_t node = 0, network = 0;
 
@@ -283,6 +306,7 @@ struct RecordedLogicalBytes {
     visit_all(visit, "node", self.node, "network", self.network);
   }
 };
+// RecordedLinkBytes are the bytes of everything that is sent, by device, within nodes and between them.
 struct RecordedLinkBytes {
   std::vector<uint64_t> node, network;
 
@@ -292,12 +316,16 @@ struct RecordedLinkBytes {
   }
 };
 
+// RecordedTraffic is what the devices sent each other in a step.
 struct RecordedTraffic {
   std::vector<uint64_t> sent_bytes, received_bytes;  // by device
   uint64_t dispatch_bytes = 0, combine_bytes = 0, gradient_bytes = 0, metadata_bytes = 0;
+  // The fewest bytes with which any path could do this routing.
   int64_t lower_bound_bytes = 0;
-  std::vector<double> flight_s;         // by device
-  std::vector<int64_t> progress_calls;  // by device
+  // Seconds in which messages were under way, by device.
+  std::vector<double> flight_s;
+  // Calls that only moved messages along, by device.
+  std::vector<int64_t> progress_calls;
   RecordedLogicalBytes logical_bytes;
   RecordedLinkBytes link_bytes;
 
@@ -311,6 +339,7 @@ struct RecordedTraffic {
   }
 };
 
+// RecordedOverlap tells how much of the communication lay behind computation: `hidden` is the share of it.
 struct RecordedOverlap {
   double computation_s = 0, communication_s = 0, both_s = 0, hidden = 0;
   RecordedInterval interval;
@@ -325,8 +354,9 @@ struct RecordedOverlap {
   }
 };
 
-// The time that leaving stages out saves of the whole step, which is point number `of_seq`, and the time that
-// the stage clock gives for these stages.
+// RecordedAblation is the time that a step saves if stages are left out. The whole step is point number
+// `of_seq` of the same rounds. `clock_s` is what the stage clock gives for the same stages; the two differ
+// where stages overlap.
 struct RecordedAblation {
   int64_t of_seq = 0;
   double saves_s = 0;  // median over the rounds
@@ -343,9 +373,10 @@ struct RecordedAblation {
   }
 };
 
+// RecordedMemory compares the memory that was predicted with the peak of what the processes held, in bytes.
 struct RecordedMemory {
-  double predicted_bytes = 0, peak_rss_bytes = 0;  // of all processes
-  // Where there are several.
+  double predicted_bytes = 0, peak_rss_bytes = 0;  // of all processes together
+  // These are there if the job has several processes.
   std::vector<double> predicted_bytes_by_rank, peak_rss_bytes_by_rank;
 
   template <typename Self, typename Visit>
@@ -357,7 +388,8 @@ struct RecordedMemory {
   }
 };
 
-// The tokens are drawn by the check's seed.
+// RecordedWireError is what rounding rows for the way between nodes does to the results: the relative error
+// over tokens that the check's seed draws.
 struct RecordedWireError {
   int64_t tokens = 0;
   double y_max = 0, y_rms = 0;
@@ -370,6 +402,8 @@ struct RecordedWireError {
   }
 };
 
+// RecordedCheck is the verdict of the correctness check (moe/check.h), its errors and how they were found. A
+// record whose check failed has no throughput.
 struct RecordedCheck {
   CheckStatus status = CheckStatus::off;
   Figure forward_rel_err;
@@ -382,7 +416,8 @@ struct RecordedCheck {
   std::optional<uint32_t> seed;
   Figure time_s, worst_bounds;
   Words worst_number;
-  std::optional<RecordedWireError> wire_error;  // where rows have another form between nodes
+  // Present if rows travel between nodes in another type than they are computed in.
+  std::optional<RecordedWireError> wire_error;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -395,9 +430,11 @@ struct RecordedCheck {
   }
 };
 
+// RecordedHashes identify the routing plan and the output, so that two records can be seen to have computed
+// the same thing.
 struct RecordedHashes {
   std::string plan, output;
-  std::string weights;  // of a model's files; else empty and not there
+  std::string weights;  // of a model's files; otherwise empty and left out
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -406,10 +443,10 @@ struct RecordedHashes {
   }
 };
 
-// The first process's account of what it read of a model's files.
+// RecordedLoading is what the first process read of a model's files, and how fast.
 struct RecordedLoading {
   int64_t layer = 0;
-  std::string tensors;  // of the gates: "model.layers.0.mlp.experts.*.gate_proj.weight"
+  std::string tensors;  // of the gate matrices: "model.layers.0.mlp.experts.*.gate_proj.weight"
   std::string encoding;
   std::vector<std::string> unused;  // tensors of the block that the step has no place for
   double bytes = 0, time_s = 0, gbps = 0;
@@ -423,7 +460,7 @@ struct RecordedLoading {
   }
 };
 
-// The machine and the build.
+// RecordedEnvironment is the machine and the build (quiet/environment.h).
 struct RecordedEnvironment {
   struct Caches {
     int64_t l1d_bytes = 0, l2_bytes = 0, l3_bytes = 0, num_l3 = 0;
@@ -449,6 +486,7 @@ struct RecordedEnvironment {
   }
 };
 
+// RecordedPrediction is what the model said of this point before it ran (model/predict.h).
 struct RecordedPrediction {
   double time_s = 0;
   NamedNumbers stages;  // seconds
@@ -460,10 +498,12 @@ struct RecordedPrediction {
   }
 };
 
+// RecordedSchedule is how the rounds went (bench/schedule.h).
 struct RecordedSchedule {
   std::string stop_reason;
   std::vector<std::vector<int>> order;  // [round] the points as they were run
-  int64_t repeated = 0;                 // rounds that do not count, since a process was held up in them
+  // The number of rounds that were run again because a process was held up in them.
+  int64_t repeated = 0;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -471,7 +511,8 @@ struct RecordedSchedule {
   }
 };
 
-// A comparison with another point of the same rounds.
+// RecordedComparison compares this point with another one of the same rounds; `ratio` is the other's time
+// over this one's.
 struct RecordedComparison {
   int64_t with_seq = 0;
   double ratio = 0;
@@ -489,6 +530,7 @@ struct RecordedComparison {
   }
 };
 
+// Record puts the parts together. docs/metrics.md defines each field.
 struct Record {
   std::string schema = "moehill/1", command;
   ProfilePath path = ProfilePath::none;
@@ -501,7 +543,8 @@ struct Record {
   std::vector<std::string> timed_region;
   std::string caches;
   RecordedTimes time_s;
-  std::vector<std::string> ablated;  // stages that the step left out: the record is no result then
+  // The stages that the step left out. If there are any, the record is no result.
+  std::vector<std::string> ablated;
   std::optional<RecordedAblation> ablation;
   Figure tflops, tflops_executed, tflops_per_device, tokens_per_s, drop_adjusted_tokens_per_s;
   RecordedPeak peak;
@@ -511,18 +554,18 @@ struct Record {
   RecordedBalance balance;
   std::vector<SkewProperty> skew;
   RecordedCapacity capacity;
-  NamedNumbers losses;  // with a balance loss; else empty and not there
+  NamedNumbers losses;  // with a balance loss; otherwise empty and left out
   RecordedTraffic comm;
   std::optional<RecordedOverlap> overlap;
   RecordedMemory memory;
   RecordedCheck check;
   RecordedHashes hash;
-  std::optional<RecordedLoading> loading;  // with weights of a model; else not there
+  std::optional<RecordedLoading> loading;  // with weights of a model
   RecordedEnvironment env;
   std::optional<RecordedPrediction> prediction;
   RecordedSchedule schedule;
-  std::optional<RecordedComparison> comparison;  // of an ep with its none
-  std::vector<RecordedComparison> comparisons;   // of `profile`: fused_ep with the other paths
+  std::optional<RecordedComparison> comparison;  // expert parallelism with one device
+  std::vector<RecordedComparison> comparisons;   // for `profile`: fused_ep with the other paths
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -547,7 +590,8 @@ struct Record {
   }
 };
 
-// Reads a part of a record. A part that is missing or of another form keeps its default.
+// Reads a part of a record. A part that is missing or has another form keeps its default, so that records of
+// older versions stay readable.
 template <typename Part>
 Part part_from(const Json& json) {
   try {
@@ -565,7 +609,7 @@ Part part_of(const Json& record, const char* name) {
   return found == record.end() ? Part{} : part_from<Part>(*found);
 }
 
-// True of a step that left stages out (bench --ablate): it is no result, whatever else its record says.
+// True if the step left stages out (bench --ablate). Such a record is no result, whatever else it says.
 inline bool is_ablated(const Json& record) {
   const auto says = [](const Json& part, const char* name) {
     const auto found = part.is_object() ? part.find(name) : part.end();
@@ -575,17 +619,17 @@ inline bool is_ablated(const Json& record) {
          says(part_of<Json>(record, "config"), "ablate");
 }
 
-// Returns the TF/s of a record, or none if it is no result.
+// Returns the TF/s of a record; none if it is no result.
 inline Figure tflops_of(const Json& record) {
   return is_ablated(record) ? Figure() : part_of<Figure>(record, "tflops");
 }
 
-// The status of a record's check, if it has one.
+// Returns the status of a record's check; none if it has no check.
 inline std::optional<CheckStatus> check_status_of(const Json& record) {
   return part_of<std::optional<CheckStatus>>(part_of<Json>(record, "check"), "status");
 }
 
-// One line.
+// Returns the record as one line of JSON with the line end. Bytes that are not UTF-8 are replaced.
 std::string record_line(const Record& record);
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Implementation of report/exports.h: CSV, JSON lines and Markdown. The formats of other programs are in
+// exports_other_tools.cc.
 #include "moehill/report/exports.h"
 
 #include <fmt/format.h>
@@ -11,7 +13,8 @@
 namespace moehill {
 namespace {
 
-// RFC 4180. A terminal must not obey what a file or a program has said, nor a spreadsheet calculate it.
+// Returns a cell by RFC 4180. Control characters become blanks, since a terminal must not obey what a file
+// said. A quote before "=", "@" or "+" keeps a spreadsheet from calculating it.
 std::string csv_cell(std::string text) {
   const auto is_control = [](unsigned char c) { return (c < 0x20 && c != '\n') || c == 0x7f; };
   std::replace_if(text.begin(), text.end(), is_control, ' ');
@@ -31,7 +34,7 @@ std::string csv_cell(std::string text) {
 
 std::string number(double value) { return fmt::format("{:.6g}", value); }
 
-// Two cells side by side, and one for the coverage.
+// Writes the ends into two neighbouring cells and the coverage into one.
 void put_interval(const std::optional<Interval>& interval, std::string* ends, std::string* coverage) {
   if (!interval) return;
   ends[0] = number(interval->lo);
@@ -39,11 +42,13 @@ void put_interval(const std::optional<Interval>& interval, std::string* ends, st
   *coverage = number(interval->coverage);
 }
 
+// Returns the line of one row. The numbers of the cells are the columns in the head of export_csv().
 std::string csv_line(const ExperimentView& view, const ResultRow& row) {
   const StoredPoint& point = view.points[row.point];
   std::vector<std::string> cells = {view.experiment.name, point.label,
                                     row.measured ? name_of(row.measured->path) : "", name_of(point.state),
                                     json_text(point.axes)};
+  // Cells stay empty if there is nothing to say, so a reader can tell "not measured" from 0.
   cells.resize(20);
   if (row.timed()) {
     const Summary tflops = tflops_summary(*row.measured);

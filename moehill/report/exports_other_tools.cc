@@ -1,4 +1,5 @@
-// Exports in the formats of Google Benchmark and JUnit.
+// Exports in the formats of Google Benchmark and JUnit. Both are read by other programs, which expect every
+// field, so those without a value here have a neutral one. They have no room for intervals or verdicts.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 namespace moehill {
 namespace {
 
+// All records of a database usually come from one machine; the first that has the value speaks for it.
 StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
@@ -21,7 +23,7 @@ StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) 
   return nullptr;
 }
 
-// The one of "0.1.0 Release REVISION", in small letters as the format has it.
+// Returns the build type of "0.1.0 Release REVISION" in small letters, as the format has it.
 StoredJson build_type(const StoredJson& build) {
   std::istringstream words(build.is_string() ? build.get<std::string>() : "");
   std::string version, type;
@@ -44,9 +46,11 @@ StoredJson google_context(const std::vector<ExperimentView>& views) {
           {"library_build_type", build_type(env_value(views, "build"))}};
 }
 
+// Returns one repetition of a benchmark: one round of a point.
 StoredJson google_repetition(const std::string& name, const Measured& measured, size_t i, int64_t family) {
   const double nanoseconds = measured.seconds[i] * 1e9;
   const StoredJson* layout = measured.first.contains("layout") ? &measured.first["layout"] : nullptr;
+  // CPU time is not measured apart, so it is the real time.
   return {{"name", name},
           {"family_index", family},
           {"per_family_instance_index", 0},
@@ -63,11 +67,13 @@ StoredJson google_repetition(const std::string& name, const Measured& measured, 
           {"tflops", measured.tflops[i]}};
 }
 
+// JunitCounts are the sums of one suite.
 struct JunitCounts {
   int tests = 0, failures = 0, errors = 0, skipped = 0;
   double seconds = 0;
 };
 
+// Returns the reason of the first failed check of a point; "" if none failed.
 std::string failed_check(Store& store, const StoredPoint& point) {
   for (const StoredRecord& record : store.records(point.id)) {
     if (check_status_of(record.json) != CheckStatus::failed) continue;
@@ -76,6 +82,7 @@ std::string failed_check(Store& store, const StoredPoint& point) {
   return "";
 }
 
+// Returns one test case: a failed check is a failure, a point that could not be run an error.
 std::string junit_case(Store& store, const StoredExperiment& experiment, const StoredPoint& point,
                        JunitCounts& counts) {
   const std::vector<StoredAttempt> attempts = store.attempts(point.id);

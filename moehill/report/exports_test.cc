@@ -1,3 +1,5 @@
+// Tests of the report in forms for other programs (CSV, JSON lines, Google Benchmark, JUnit), and of the rule
+// that two runs of the same work are identical and no comparison.
 #include "moehill/report/exports.h"
 
 #include <gtest/gtest.h>
@@ -155,7 +157,7 @@ TEST(IdenticalRecords, SamePlanPathStagesKernelsAndLayout) {
   }
 }
 
-// ep on one device has the plan of none, and two sums more.
+// On one device, ep has the plan of none but computes two more sums.
 TEST(IdenticalRecords, AnotherModeIsMeasuredEvenOnOneDevice) {
   StoredJson none = block_record("none", 2, 1), ep = none;
   none["layout"]["devices"] = ep["layout"]["devices"] = 1;

@@ -1,3 +1,5 @@
+// Implementation of report/findings.h: one function for each kind of sentence, in the order in which a reader
+// asks.
 #include "moehill/report/findings.h"
 
 #include <fmt/format.h>
@@ -19,7 +21,8 @@ std::string ratio_text(const Ratio& ratio) {
   return fmt::format("{:.3f}{}", ratio.ratio, interval_text(ratio.interval, "{:.3f}"));
 }
 
-// The fastest of a baseline and the rows compared with it, by the ratios that the verdicts are of.
+// Returns the sentence on a baseline and the rows compared with it. The fastest is chosen by the same ratios
+// as the verdicts.
 std::string winner_line(const ExperimentView& view, size_t baseline) {
   const ResultRow* best = nullptr;
   double most = 1;  // the baseline's own
@@ -47,6 +50,7 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
     lines.push_back(winner_line(view, i));
     compared = true;
   }
+  // Without a baseline nothing is compared, so only the highest rate can be told.
   if (compared) return;
   const ResultRow* best = nullptr;
   for (const ResultRow& row : view.rows) {
@@ -57,6 +61,7 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
                                                 markdown_code(view.label(*best)), median_tflops(*best)));
 }
 
+// Lists rows without a clear verdict, and the noise floor that they were judged by.
 void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) {
   for (const Verdict verdict :
        {Verdict::within_noise, Verdict::inconclusive, Verdict::cannot_tell, Verdict::identical}) {

@@ -1,4 +1,7 @@
-// Findings: the factual lines that the numbers of an experiment give by themselves, as Markdown.
+// Findings are the sentences that follow from the numbers of an experiment alone, as Markdown: who wins, what
+// was expected, what is noise, what failed. They hold no opinion; a person adds that as a note.
+//
+//     for (const std::string& line : findings(view)) fmt::print("- {}\n", line);
 #pragma once
 
 #include <string>
@@ -8,12 +11,12 @@
 
 namespace moehill {
 
-// Sentences on the results: who wins over which baseline and by how much; each expectation with its ratio and
-// interval; what is within noise; what failed or was disturbed; agreement with the published ratio; the
-// original's known defect.
+// Returns sentences on the results: who wins over which baseline and by how much; each expectation with its
+// ratio and interval; what is within noise; what failed or was disturbed; how predictions fared; agreement
+// with the published ratio; the known defect of the original.
 std::vector<std::string> findings(const ExperimentView& view);
 
-// One line a pair of points that an expectation speaks of.
+// Returns one line for each pair of points that an expectation speaks of.
 std::vector<std::string> expectation_lines(const ExperimentView& view);
 
 }  // namespace moehill

@@ -1,3 +1,4 @@
+// Implementation of report/hypotheses.h.
 #include "moehill/report/hypotheses.h"
 
 #include <fmt/format.h>
@@ -11,14 +12,15 @@
 namespace moehill {
 namespace {
 
-// Returns the axes of a row's point. A path of `profile` is the axis `path` among them.
+// Returns the axes of a row's point. The path of a record of `profile` is added as the axis `path`.
 StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
   StoredJson axes = view.points[row.point].axes;
   if (row.measured && row.measured->path != ProfilePath::none) axes["path"] = name_of(row.measured->path);
   return axes;
 }
 
-// True if an axis moves with the named ones, as in a [[zip]]: points that agree in those agree in it.
+// True if an axis moves with the named ones, as in a [[zip]]: points that agree in the named axes also agree
+// in it.
 bool moves_along(const ExperimentView& view, const std::string& axis, const std::vector<AxisValue>& named) {
   const auto agree = [&](const StoredJson& a, const StoredJson& b) {
     return std::all_of(named.begin(), named.end(), [&](const AxisValue& value) {
@@ -35,6 +37,7 @@ bool moves_along(const ExperimentView& view, const std::string& axis, const std:
   return true;
 }
 
+// A pair has to agree in all axes that the expectation does not name, except for those that move along.
 bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const StoredJson& b,
                     const Expectation& expectation) {
   const auto named = [&](const std::string& axis) {
@@ -48,8 +51,8 @@ bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const Store
   });
 }
 
-// True if interval and noise leave no doubt on which side of the threshold the ratio is, as judge() decides
-// for 1.
+// True if interval and noise leave no doubt on which side of the threshold the ratio is. It is the rule of
+// judge(), with the threshold in place of 1.
 bool is_clear(const Expectation& expectation, const Ratio& ratio, const std::optional<double>& floor) {
   if (!ratio.interval) return false;
   const bool met = is_met(expectation, ratio.ratio);
@@ -67,7 +70,7 @@ JudgedPair judge_pair(const ExperimentView& view, const Expectation& expectation
   return pair;
 }
 
-// True if the expectation speaks of the point, on whatever path of `profile`.
+// True if the expectation speaks of the point, on any path of `profile`.
 bool speaks_of(const Expectation& expectation, const StoredPoint& point) {
   const auto holds = [&](std::vector<AxisValue> wanted) {
     std::erase_if(wanted, [](const AxisValue& value) { return value.axis == "path"; });
@@ -81,8 +84,10 @@ bool has_figure(const ExperimentView& view, size_t point) {
                      [&](const ResultRow& row) { return row.point == point && row.timed(); });
 }
 
+// Judgement collects reasons against each state.
 struct Judgement {
-  std::string unfinished, falsified, blocked, undecided;  // why; empty: it is not so
+  // Each says why; empty: it is not so.
+  std::string unfinished, falsified, blocked, undecided;
   size_t num_pairs = 0;
 };
 
@@ -122,6 +127,7 @@ Judgement judgement_of(const ExperimentView& view) {
 }
 
 Hypothesis hypothesis_of(const ExperimentView& view) {
+  // The order is that of hypotheses.h: the first state that holds is taken.
   const Judgement sum = judgement_of(view);
   if (!sum.unfinished.empty()) return {"", HypothesisState::active, sum.unfinished};
   if (!sum.falsified.empty()) return {"", HypothesisState::falsified, sum.falsified};

@@ -1,5 +1,8 @@
-// Hypotheses: what an experiment expected beforehand, held against its results, and the state of its
-// hypothesis, which follows by a rule and by nobody's opinion (docs/metrics.md, "Logbook").
+// Hypotheses compare what an experiment expected beforehand with its results. The state of a hypothesis
+// follows from a rule and from nobody's opinion (docs/metrics.md, "Logbook").
+//
+//     for (const Hypothesis& h : hypotheses_of(views))
+//       fmt::print("{} {}: {}\n", h.id, name_of(h.state), h.why);   // "H1 promoted: as expected in ..."
 #pragma once
 
 #include <string>
@@ -10,43 +13,47 @@
 
 namespace moehill {
 
-// Two rows of a view that an expectation speaks of.
+// JudgedPair is two rows of a view that an expectation speaks of.
 struct JudgedPair {
   size_t over = 0, under = 0;
   Ratio ratio;
-  bool met = false;    // by the ratio alone
-  bool clear = false;  // the interval is on the same side, and the ratio farther off than the noise floor
+  bool met = false;  // by the ratio alone
+  // The interval is on the same side, and the ratio is farther off than the noise floor.
+  bool clear = false;
 };
 
+// JudgedExpectation is one expectation with all its pairs.
 struct JudgedExpectation {
   std::string text;
-  std::optional<Expectation> expectation;  // none: it cannot be read
+  std::optional<Expectation> expectation;  // empty: it cannot be read
   std::vector<JudgedPair> pairs;
 };
 
 // Returns the expectations that stood when the first result came. Later ones do not count.
 std::vector<std::string> fixed_expectations(const StoredExperiment& experiment);
 
+// Finds the pairs of an expectation and judges each.
 JudgedExpectation judge_expectation(const ExperimentView& view, const std::string& text);
 
-// Returns "met: `a` over `b` is 1.2 [...]", and says so if this is in doubt.
+// Returns "met: `a` over `b` is 1.2 [...]", and says so if it is in doubt.
 std::string judged_text(const ExperimentView& view, const JudgedPair& pair);
 
 enum class HypothesisState { active, blocked, falsified, promoted };
 constexpr auto words(HypothesisState) { return std::array{"active", "blocked", "falsified", "promoted"}; }
 
+// Hypothesis is the state of one experiment's hypothesis.
 struct Hypothesis {
-  std::string id;  // "H3": by the order in which experiments were begun
+  std::string id;  // "H3": numbered in the order in which experiments were begun
   HypothesisState state = HypothesisState::active;
-  std::string why;  // Markdown
+  std::string why;  // as Markdown
 };
 
 // Returns a hypothesis for each view, in their order. Its state is the first of these that holds:
-//   active     a run is left to do
-//   falsified  a pair of an expectation is clearly not as expected
-//   blocked    a point that an expectation speaks of has failed or has no figure
-//   promoted   there are expectations, each has pairs, and all of these are clearly as expected
-//   active     else: nothing was fixed beforehand, or the noise does not decide
+//    active     a run is left to do
+//    falsified  a pair of an expectation is clearly not as expected
+//    blocked    a point that an expectation speaks of has failed or has no figure
+//    promoted   there are expectations, each has pairs, and all pairs are clearly as expected
+//    active     otherwise: nothing was fixed beforehand, or the noise does not decide
 std::vector<Hypothesis> hypotheses_of(const std::vector<ExperimentView>& views);
 
 }  // namespace moehill

@@ -45,7 +45,7 @@ TEST(Hypotheses, PromotedWhereAllIsClearlyAsExpected) {
 TEST(Hypotheses, FalsifiedWhereOnePairIsClearlyNot) {
   expect_state({{kEpSlower, kEpFaster}, {}}, HypothesisState::falsified,
                "not met: `parallel_mode=ep topk=2`");
-  // Also where another part of it could not be measured.
+  // A part that is not met decides, even if another part could not be measured.
   expect_state({{kEpFaster, "ratio(parallel_mode = ep, parallel_mode = none) < 1.0 at topk = 8"}, {}},
                HypothesisState::falsified, kEpFaster);
 }
@@ -82,7 +82,8 @@ TEST(Hypotheses, AnExpectationMeetsPairsOfAZip) {
   EXPECT_TRUE(judge_expectation(view, kEpSlower).pairs.empty());
 }
 
-// Whoever names a threshold after the first result is told that it does not count; before it, it does.
+// A threshold that is named after the first result does not count, and the page says so; one named before
+// counts.
 TEST(Hypotheses, ThresholdsAreThoseOfBeforeTheFirstResult) {
   const TemporaryFolder folder;
   Store store = Store::open_or_create(folder.file("a.sqlite"));

@@ -1,3 +1,4 @@
+// Implementation of report/logbook.h: one function for each section, in the order of the page.
 #include "moehill/report/logbook.h"
 
 #include <fmt/format.h>
@@ -17,7 +18,7 @@ namespace moehill {
 namespace {
 
 constexpr size_t kFew = 5;      // lines of a list on the first half page
-constexpr size_t kLargest = 3;  // effects
+constexpr size_t kLargest = 3;  // effects that are shown
 
 std::string bullets(const std::vector<std::string>& lines) {
   std::string text;
@@ -25,17 +26,19 @@ std::string bullets(const std::vector<std::string>& lines) {
   return text;
 }
 
-// Makes "2026-02-09 13:40" of "2026-02-09T13:40:00Z".
+// Turns "2026-02-09T13:40:00Z" into "2026-02-09 13:40".
 std::string minute_of(const std::string& utc) {
   std::string text = utc.substr(0, 16);
   if (text.size() > 10 && text[10] == 'T') text[10] = ' ';
   return markdown_text(text);
 }
 
+// Returns "1 round" or "3 rounds".
 std::string counted(int64_t n, const char* one, const char* more) {
   return fmt::format("{} {}", n, n == 1 ? one : more);
 }
 
+// Returns the first result with a measurement; its record describes machine and build.
 const Measured* first_measured(const std::vector<ExperimentView>& views) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
@@ -45,12 +48,14 @@ const Measured* first_measured(const std::vector<ExperimentView>& views) {
   return nullptr;
 }
 
+// Book is everything that the logbook is made of.
 struct Book {
   std::vector<ExperimentView> views;
   std::vector<Hypothesis> hypotheses;  // by view
   std::vector<StoredNoiseFloor> floors;
 };
 
+// Returns how many hypotheses have this state, with their ids.
 std::string ids_in(const Book& book, HypothesisState state) {
   std::vector<std::string> ids;
   for (const Hypothesis& hypothesis : book.hypotheses)
@@ -58,6 +63,7 @@ std::string ids_in(const Book& book, HypothesisState state) {
   return ids.empty() ? "none" : fmt::format("{} ({})", ids.size(), fmt::join(ids, ", "));
 }
 
+// Returns the questions that were asked, on which machine, and when it began.
 std::string asked(const Book& book) {
   std::vector<std::string> titles;
   for (const ExperimentView& view : book.views) titles.push_back(markdown_text(view.experiment.title));
@@ -87,13 +93,14 @@ std::vector<std::string> not_decided(const Book& book) {
   return lines;
 }
 
-// Returns the largest effects. An effect counts if interval and noise floor leave no doubt of it. Of each
-// experiment there is one, its largest.
+// Returns the largest effects, at most one of each experiment. An effect counts if interval and noise floor
+// leave no doubt of it.
 std::vector<std::string> largest_effects(const Book& book) {
   std::vector<std::pair<double, std::string>> effects;
   for (size_t i = 0; i < book.views.size(); ++i) {
     const ExperimentView& view = book.views[i];
     const ResultRow* largest = nullptr;
+    // Effects are compared as logarithms, so that 2 times as fast and half as fast are equally large.
     const auto size_of = [](const ResultRow& row) { return std::abs(std::log(row.against->ratio)); };
     for (const ResultRow& row : view.rows) {
       const bool clear = row.verdict == Verdict::faster || row.verdict == Verdict::slower;
@@ -112,6 +119,7 @@ std::vector<std::string> largest_effects(const Book& book) {
   return lines;
 }
 
+// Returns the first half page: what was asked, answered, not decided, and the largest effects.
 std::string summary(const Book& book) {
   std::string text = "# Research logbook\n\n## Summary\n";
   if (book.views.empty()) return text + "- nothing is measured yet\n\n";
@@ -131,6 +139,7 @@ std::string published_results(const Book& book) {
   return table.empty() ? "" : "## Published Results\n\n" + table + "\n";
 }
 
+// Returns the section that says what is measured and under which constraints. It is the same in every book.
 std::string scope() {
   return "## Scope\n"
          "- Goal: the throughput of a Mixture-of-Experts block, with and without expert parallelism, on the "
@@ -141,7 +150,7 @@ std::string scope() {
          "round, each run in a process of its own; what differs between points is what the matrix says.\n\n";
 }
 
-// A hypothesis is promoted, falsified, blocked or active by the rule of report/hypotheses.h.
+// Returns the table of hypotheses. Their states follow from the rule of report/hypotheses.h.
 std::string queue(const Book& book) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < book.views.size(); ++i) {
@@ -153,6 +162,7 @@ std::string queue(const Book& book) {
   return "## Hypotheses\n\n" + markdown_table({"id", "state", "hypothesis", "why"}, rows, 4) + "\n";
 }
 
+// A floor that was measured after the results of an experiment was not used for it, and the table says so.
 std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
   std::vector<std::string> late;
   for (size_t i = 0; i < book.views.size(); ++i)
@@ -163,7 +173,8 @@ std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
                    : fmt::format("; later than the results of {}, not used for them", fmt::join(late, ", ")));
 }
 
-// Values that decide, as they stood before the results: the program's own, the machine's, and the files'.
+// Returns the values that decide, as they stood before the results: the program's own, the machine's, and
+// those of the experiment files.
 std::string thresholds(const Book& book) {
   std::vector<std::vector<std::string>> rows = {
       {"worth", fmt::format("{:.0f} %: without a noise floor nothing smaller is a result", 100 * kNegligible),
@@ -190,6 +201,7 @@ std::string thresholds(const Book& book) {
   return "## Thresholds\n\n" + markdown_table({"threshold", "value", "from"}, rows, 3) + "\n";
 }
 
+// Returns the cells of a baseline point: label, speed, tokens/s, share of the peak.
 std::vector<std::string> baseline_cells(const ExperimentView& view, const ResultRow& row) {
   const Summary tflops = tflops_summary(*row.measured);
   const auto share = part_of<RecordedPeak>(row.measured->first, "peak").fraction;
@@ -199,6 +211,7 @@ std::vector<std::string> baseline_cells(const ExperimentView& view, const Result
           share ? fmt::format("{:.0f} %", 100 * *share) : ""};
 }
 
+// Returns the section on the machine and the baseline points, to which all changes refer.
 std::string baseline(const Book& book) {
   std::string text = "## Baseline\n";
   const Measured* measured = first_measured(book.views);
@@ -220,6 +233,7 @@ std::string baseline(const Book& book) {
   return text + "\n" + markdown_table({"id", "baseline", "TF/s", "tokens/s", "of peak"}, rows, 2) + "\n";
 }
 
+// Returns the section that says when each experiment ends, and how far it is.
 std::string stop_criteria(const Book& book) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < book.views.size(); ++i) {
@@ -243,7 +257,7 @@ std::string stop_criteria(const Book& book) {
          markdown_table({"id", "ends after", "points", "sizes"}, rows, 4) + "\n";
 }
 
-// Axis: its values in the order of the points.
+// Returns each axis with its values in the order of the points.
 std::string axes_text(const ExperimentView& view) {
   std::vector<std::pair<std::string, std::vector<std::string>>> axes;
   for (const StoredPoint& point : view.points) {
@@ -258,6 +272,7 @@ std::string axes_text(const ExperimentView& view) {
   }
   std::vector<std::string> parts;
   for (const auto& [name, values] : axes) {
+    // Values that contain commas are separated by "or", since a comma could belong to a value.
     const auto has_comma = [](const std::string& value) { return value.find(',') != std::string::npos; };
     const char* between = std::any_of(values.begin(), values.end(), has_comma) ? " or " : ", ";
     parts.push_back(markdown_code(fmt::format("{} = {}", name, fmt::join(values, between))));
@@ -265,6 +280,7 @@ std::string axes_text(const ExperimentView& view) {
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
+// Returns the section with the axes of each experiment.
 std::string matrix(const Book& book) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < book.views.size(); ++i) {
@@ -274,6 +290,7 @@ std::string matrix(const Book& book) {
   return "## Experiment Matrix\n\n" + markdown_table({"id", "experiment", "axes"}, rows, 3) + "\n";
 }
 
+// Returns the command of the sweep and those of its points, as one could type them.
 std::vector<std::string> commands(const ExperimentView& view) {
   const std::string sweep = fmt::format("moehill sweep {}.toml", view.experiment.name);
   std::vector<std::string> lines = {markdown_code(view.experiment.sizing.value("command", sweep))};
@@ -285,7 +302,7 @@ std::vector<std::string> commands(const ExperimentView& view) {
   return lines;
 }
 
-// Options that all points share, in one line, then sizing, layout and rounds.
+// Returns the options that all points share in one line, then rounds and sizes.
 std::vector<std::string> config(const ExperimentView& view) {
   std::vector<std::string> shared, lines;
   if (!view.points.empty()) {
@@ -305,6 +322,7 @@ std::vector<std::string> config(const ExperimentView& view) {
   return lines;
 }
 
+// Returns the entry of one experiment: hypothesis, commands, results, interpretation and the author's notes.
 std::string entry(const ExperimentView& view, const Hypothesis& hypothesis) {
   const StoredExperiment& e = view.experiment;
   std::string text =
@@ -323,6 +341,7 @@ std::string entry(const ExperimentView& view, const Hypothesis& hypothesis) {
 
 }  // namespace
 
+// The sections go from the summary to the details, so that a reader may stop anywhere.
 std::string render_logbook(Store& store, const std::vector<PublishedRow>& published) {
   Book book{load_views(store, published), {}, store.noise_floors()};
   book.hypotheses = hypotheses_of(book.views);

@@ -1,5 +1,8 @@
-// Logbook: a database's experiments as people keep them: what was asked and answered, the hypotheses with
-// their states, the thresholds, then dated entries, newest last. Markdown.
+// Logbook shows the experiments of a database as people keep a logbook: what was asked and answered, the
+// hypotheses with their states, the thresholds, then dated entries, newest last. It is Markdown;
+// report/page.h shows the same with charts.
+//
+//     file << render_logbook(store, read_published(""));
 #pragma once
 
 #include <string>
@@ -8,10 +11,10 @@
 
 namespace moehill {
 
-// Half a page of summary, published results beside ours where some are replayed, then tables of hypotheses,
-// thresholds, baselines, stop criteria and axes, then an entry an experiment. Entries name hypotheses by
-// their ids. The text depends on the database and the published numbers alone, so it has the same bytes each
-// time.
+// Returns half a page of summary, published results beside ours if some are replayed, tables of hypotheses,
+// thresholds, baselines, stop criteria and axes, and an entry for each experiment. Entries name hypotheses by
+// their ids.
+// The text depends only on the database and the published numbers, so it is the same each time, byte by byte.
 std::string render_logbook(Store& store, const std::vector<PublishedRow>& published);
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Tests of the logbook: the same database always gives the same text, which states what the numbers show and
+// nothing more.
 #include "moehill/report/logbook.h"
 
 #include <gtest/gtest.h>
@@ -96,7 +98,7 @@ TEST_F(Logbook, BaselinesAndStopCriteriaAreOneTableEach) {
               "0 open | 256 tokens |");
 }
 
-// A floor that was measured after the results is shown and decides nothing.
+// A noise floor that was measured after the results is shown, but no verdict uses it.
 TEST_F(Logbook, ThresholdsAreThoseOfBefore) {
   const std::string machine = "a CPU, 2 cores, AVX2";
   store_.add_noise_floor({0, "2026-01-01T00:00:00Z", machine, "b", 20, 0.02, StoredJson::object()});
@@ -124,7 +126,7 @@ TEST_F(Logbook, HostileTextStaysText) {
   store_.add_note({0, 2, "2026-02-09T15:00:00Z", kHostileTitle});
   const std::string book = render();
   EXPECT_SAYS(book, "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;'; DROP TABLE runs;--");
-  // Elsewhere it stands in code spans alone.
+  // Everywhere else the text is in code spans.
   for (size_t at = book.find("<img"); at != std::string::npos; at = book.find("<img", at + 1)) {
     const size_t line = book.rfind('\n', at) + 1;
     EXPECT_NE(book.substr(line, at - line).find('`'), std::string::npos) << book.substr(line, 200);

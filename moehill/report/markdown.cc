@@ -1,3 +1,4 @@
+// Implementation of report/markdown.h.
 #include "moehill/report/markdown.h"
 
 #include <fmt/format.h>
@@ -47,6 +48,7 @@ std::string markdown_text(const std::string& text) {
 
 std::string xml_text(const std::string& text) {
   std::string escaped;
+  // The way through JSON makes valid UTF-8 of any bytes.
   const std::string utf8 = StoredJson::parse(json_text(StoredJson(text))).get<std::string>();
   for (const char c : utf8) {
     const bool control = static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
@@ -80,7 +82,8 @@ std::string markdown_code(const std::string& text) {
   if (text.empty()) return "";
   std::string inside;
   for (const char c : one_line(text)) {
-    if (c == '|') inside += '\\';  // the table is split first, and takes the backslash
+    // The table is split at bars first, and takes the backslash away.
+    if (c == '|') inside += '\\';
     inside += c;
   }
   const std::string fence(longest_run_of_backticks(inside) + 1, '`');

@@ -1,4 +1,8 @@
-// Markdown and XML: text from files as text, whatever characters it has, and tables.
+// Markdown and XML: turns text from files into text that shows as it is, whatever characters it has, and
+// makes tables. Titles and labels come from users, so everything goes through these functions.
+//
+//     markdown_text("a < b | c");    // "a &lt; b \| c"
+//     markdown_code("topk=8");       // "`topk=8`"
 #pragma once
 
 #include <string>
@@ -6,16 +10,18 @@
 
 namespace moehill {
 
-// Puts a text on one line; characters that mean something in Markdown or HTML are escaped.
+// Puts a text on one line and escapes characters that mean something in Markdown or HTML.
 std::string markdown_text(const std::string& text);
 
-// A code span that shows `text` as it is, on one line; also inside a table.
+// Returns a code span that shows `text` as it is, on one line. It may stand in a table.
 std::string markdown_code(const std::string& text);
 
-// Text and attributes of XML, as valid UTF-8. A control character that XML 1.0 does not have becomes "?".
+// Returns text for elements and attributes of XML, as valid UTF-8. A control character that XML 1.0 does not
+// have becomes "?".
 std::string xml_text(const std::string& text);
 
-// Cells are Markdown already. The first `left` columns are aligned to the left, the others to the right.
+// Cells have to be Markdown already. The first `left` columns are aligned to the left, the others to the
+// right.
 std::string markdown_table(const std::vector<std::string>& head,
                            const std::vector<std::vector<std::string>>& rows, size_t left = 1);
 

@@ -1,3 +1,5 @@
+// Implementation of report/matching.h: reading the two sides, pairing their results, comparing each pair, and
+// the words for it.
 #include "moehill/report/matching.h"
 
 #include <fmt/format.h>
@@ -19,13 +21,15 @@ namespace {
 
 constexpr const char* kUnchecked = "its check is off";
 
+// Returns the options of a result, with the path of profile as one of them.
 StoredJson config_of(const ComparedResult& result) {
   StoredJson config = result.record.value("config", StoredJson::object());
   if (result.record.contains("path")) config["path"] = result.record["path"];
   return config;
 }
 
-// Cost a sample. tflops is that of the median; without a passed check there is none.
+// Returns the cost of each sample, in seconds for 1e12 FLOPs. `tflops` belongs to the median, so the others
+// follow in proportion. Without a passed check there is no figure.
 std::vector<double> costs_of(const StoredJson& record) {
   const Figure tflops = tflops_of(record);
   const auto times = part_of<RecordedTimes>(record, "time_s");
@@ -35,11 +39,13 @@ std::vector<double> costs_of(const StoredJson& record) {
   return costs;
 }
 
+// Returns the text at a JSON pointer; "" if there is none.
 std::string text_at(const StoredJson& record, const char* pointer) {
   const StoredJson::json_pointer where(pointer);
   return record.contains(where) && record.at(where).is_string() ? record.at(where).get<std::string>() : "";
 }
 
+// Returns why a record has no figure: its check failed, or it was not timed.
 std::string why_no_figure(const StoredJson& record) {
   const auto check = check_status_of(record);
   return !check || *check == CheckStatus::passed ? "it was not timed"
@@ -63,6 +69,7 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
   process->samples.insert(process->samples.end(), costs.begin(), costs.end());
 }
 
+// Reads records of --json, one in each line. Throws InputError, with the line, for anything else.
 std::vector<StoredJson> read_lines(const std::string& path) {
   const InputFile source{"compare", path, "a record a line, as --json writes it",
                          "name a file of records or a database"};
@@ -85,12 +92,13 @@ std::vector<StoredJson> read_lines(const std::string& path) {
   return records;
 }
 
-// Records of before they named their process are of one if they began in the same second.
+// Older records do not name their process. They count as one process if they began in the same second.
 std::string process_of(const StoredJson& record) {
   const std::string id = text_at(record, "/process/id");
   return id.empty() ? text_at(record, "/time_utc") : id;
 }
 
+// Reads files of records. Records with equal options belong to one result, whichever file they are in.
 ResultSet read_record_files(const std::string& source, const std::vector<std::string>& paths) {
   ResultSet set;
   set.source = source;
@@ -101,6 +109,7 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
         ++set.num_ablated;
         continue;
       }
+      // A record that is in two files counts once.
       if (!seen.insert(json_text(record)).second) {
         ++set.num_repeated;
         continue;
@@ -118,6 +127,7 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
   return set;
 }
 
+// Reads results of a database: all, those of one experiment, or one point.
 ResultSet read_database(const std::string& path, const std::string& experiment, const std::string& point) {
   Store store = Store::open_existing(path);
   ResultSet set{path, path + ":" + experiment, {}, store.noise_floors()};
@@ -133,6 +143,7 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
           continue;
         }
         const std::string id = text_at(record.json, "/process/id");
+        // A point of profile has records of several paths; only those of this row's path belong to it.
         if (part_of<ProfilePath>(record.json, "path") == row.measured->path)
           add_process(result, id.empty() ? fmt::format("{} {}", path, record.attempt_id) : id, record.round,
                       record.json);
@@ -143,7 +154,7 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
   return set;
 }
 
-// Values of an option over a set.
+// Returns the values of an option in a set.
 std::set<std::string> values_of(const ResultSet& set, const std::string& key) {
   std::set<std::string> values;
   for (const ComparedResult& result : set.results) {
@@ -153,6 +164,7 @@ std::set<std::string> values_of(const ResultSet& set, const std::string& key) {
   return values;
 }
 
+// Returns the options that tell the two sides apart.
 std::vector<std::string> differing_options(const ResultSet& a, const ResultSet& b) {
   std::set<std::string> keys;
   for (const ResultSet* set : {&a, &b}) {
@@ -164,11 +176,14 @@ std::vector<std::string> differing_options(const ResultSet& a, const ResultSet& 
   std::vector<std::string> differing;
   for (const std::string& key : keys) {
     const std::set<std::string> of_a = values_of(a, key), of_b = values_of(b, key);
+    // An option with one value on each side tells the sides apart. An axis, with several values, has to agree
+    // in each pair.
     if (of_a.size() == 1 && of_b.size() == 1 && of_a != of_b) differing.push_back(key);
   }
   return differing;
 }
 
+// Returns true if the two results have equal options, except for those that tell the sides apart.
 bool fits(const ComparedResult& a, const ComparedResult& b, const std::vector<std::string>& differing) {
   StoredJson config_a = config_of(a), config_b = config_of(b);
   for (const std::string& key : differing) {
@@ -180,6 +195,7 @@ bool fits(const ComparedResult& a, const ComparedResult& b, const std::vector<st
 
 double median_cost(const ComparedProcess& process) { return median_of(process.samples); }
 
+// Returns the median cost of each process with its round, to pair two results by round.
 Series by_round(const ComparedResult& result) {
   Series series;
   for (const ComparedProcess& process : result.processes) {
@@ -194,18 +210,21 @@ bool has_process(const ComparedResult& result, const std::string& id) {
                      [&](const ComparedProcess& process) { return process.id == id; });
 }
 
-// True if one set of processes measured both; they interleaved them then.
+// True if the same processes measured both. They interleaved them then.
 bool same_processes(const ComparedResult& a, const ComparedResult& b) {
   const auto in_b = [&](const ComparedProcess& process) { return has_process(b, process.id); };
   return a.processes.size() == b.processes.size() &&
          std::all_of(a.processes.begin(), a.processes.end(), in_b);
 }
 
+// Compares two results that the same processes measured, process by process.
 Ratio ratio_by_process(const ComparedResult& a, const ComparedResult& b) {
   std::vector<double> of_a, of_b;
   for (const ComparedProcess& process : a.processes) {
     const auto same = std::find_if(b.processes.begin(), b.processes.end(),
                                    [&](const ComparedProcess& other) { return other.id == process.id; });
+    // A single process with as many samples on both sides is compared sample by sample; several are compared
+    // by their medians.
     const bool by_sample = a.processes.size() == 1 && process.samples.size() == same->samples.size();
     if (by_sample) return speed_ratio(process.samples, same->samples, 0);
     of_a.push_back(median_cost(process));
@@ -214,6 +233,7 @@ Ratio ratio_by_process(const ComparedResult& a, const ComparedResult& b) {
   return speed_ratio(of_a, of_b, 0);
 }
 
+// A process on both sides would be compared with itself.
 std::vector<ProcessCost> without_those_of(const ComparedResult& result, const ComparedResult& other) {
   std::vector<ProcessCost> costs;
   for (const ComparedProcess& process : result.processes) {
@@ -224,6 +244,8 @@ std::vector<ProcessCost> without_those_of(const ComparedResult& result, const Co
 
 Ratio ratio_of_pair(const ResultSet& set_a, const ComparedResult& a, const ResultSet& set_b,
                     const ComparedResult& b) {
+  // Three ways, from the most to the least exact: by round of one experiment, by process that measured both,
+  // and as separate processes.
   const bool one_experiment = !set_a.experiment.empty() && set_a.experiment == set_b.experiment;
   if (one_experiment) return compare_speed(by_round(a), by_round(b), 0);
   if (same_processes(a, b)) return ratio_by_process(a, b);
@@ -235,8 +257,10 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
                          const ComparedResult& b) {
   MatchedPair pair{a.label, b.label, ratio_of_pair(set_a, a, set_b, b), {}, {}};
   const StoredJson env = a.record.value("env", StoredJson::object());
+  // The noise floor must come from this machine; either side may know it.
   pair.floor = floor_of(set_a.floors, env, pair.ratio.n);
   if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.ratio.n);
+  // Records can be identical runs only if they were measured in turn; others are judged by their figures.
   pair.verdict = pair.ratio.paired ? verdict_of(a.record, b.record, pair.ratio, pair.floor)
                                    : judge(pair.ratio, pair.floor);
   return pair;
@@ -283,6 +307,7 @@ std::string record_label(const StoredJson& record) {
 }
 
 ResultSet read_results(const std::string& source) {
+  // The text after the last colon names an experiment, unless the whole text is a file.
   const size_t colon = source.rfind(':');
   const bool whole = is_there(source) || colon == std::string::npos;
   const std::string path = whole ? source : source.substr(0, colon);
@@ -291,6 +316,7 @@ ResultSet read_results(const std::string& source) {
     point = experiment.substr(slash + 1);
     experiment.resize(slash);
   }
+  // A file whose name has a comma is still one file if it exists.
   const std::vector<std::string> files = is_there(path) ? std::vector<std::string>{path} : split(path, ',');
   for (const std::string& file : files) require_file(file, source);
   const bool database = files.size() == 1 && is_database(path);
@@ -311,6 +337,7 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
   std::vector<bool> used(b.results.size());
   for (const ComparedResult& result : a.results) {
     size_t i = 0;
+    // Each result of `a` takes the first one of `b` that fits and is free.
     while (i < b.results.size() && (used[i] || !fits(result, b.results[i], matching.differing))) ++i;
     if (i == b.results.size()) {
       if (!result.processes.empty()) matching.only_a.push_back(result.label);
@@ -320,6 +347,7 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
     const ComparedResult& other = b.results[i];
     if (!result.processes.empty() && !other.processes.empty())
       matching.pairs.push_back(compare_pair(a, result, b, other));
+    // A result without figures is not dropped silently: a gate must know what it could not judge.
     if (result.processes.empty()) {
       matching.missing.push_back({result.label, result.why_missing, true, result.why_missing == kUnchecked});
     } else if (!other.why_missing.empty()) {
@@ -392,6 +420,7 @@ std::vector<std::string> regressions(const Matching& matching, double tolerance)
     if (pair.verdict == Verdict::slower && pair.ratio.ratio < 1 - tolerance)
       lines.push_back(fmt::format("{}: {}", pair.label_b, change_text(pair.ratio)));
   }
+  // A figure that was lost is a regression too, unless the check was switched off on purpose.
   for (const MissingFigure& missing : matching.missing) {
     if (!missing.of_baseline && !missing.unchecked) lines.push_back(missing_text(missing));
   }
@@ -413,6 +442,7 @@ std::vector<std::string> unjudged(const Matching& matching) {
 
 std::string remedy_of(const Matching& matching) {
   std::vector<std::string> remedies;
+  // Pairs of one experiment need more rounds; separate processes need more processes.
   const auto lacks = [&](bool paired) {
     return std::any_of(matching.pairs.begin(), matching.pairs.end(), [&](const MatchedPair& pair) {
       return is_cannot_tell(pair) && pair.ratio.paired == paired;

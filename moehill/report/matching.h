@@ -1,4 +1,9 @@
-// Matching: two sets of results from files or databases, paired by their options and compared.
+// Matching reads two sets of results from files or databases, pairs them by their options and compares the
+// pairs. It is what `moehill compare` does; points of one command are compared by measure/results.h.
+//
+//     const Matching matching = match_results(read_results("old.jsonl"), read_results("new.jsonl"));
+//     fmt::print("{}", matching_table(matching));
+//     const bool slower = !regressions(matching, 0.03).empty();
 #pragma once
 
 #include <optional>
@@ -9,22 +14,25 @@
 
 namespace moehill {
 
-// One process measured these samples of a point. They are costs: seconds for 1e12 FLOPs of the model.
+// ComparedProcess holds the samples of a point that one process measured. They are costs: seconds for 1e12
+// FLOPs of the model, so that unlike sizes can be compared.
 struct ComparedProcess {
   std::string id;
   std::optional<double> started_s;  // Unix time
-  int64_t round = 0;                // of a sweep
+  int64_t round = 0;                // in a sweep
   std::vector<double> samples;
 };
 
-// One point (and path) of a set.
+// ComparedResult is one point (and path) of a set.
 struct ComparedResult {
   std::string label;
   StoredJson record;                       // the first one
-  std::vector<ComparedProcess> processes;  // those that have a figure with a passed check
-  std::string why_missing;                 // of a record without: "its check is off"; empty: all have one
+  std::vector<ComparedProcess> processes;  // those with a figure and a passed check
+  // For a record without a figure: "its check is off". Empty: all have one.
+  std::string why_missing;
 };
 
+// ResultSet is one side of a comparison.
 struct ResultSet {
   std::string source;
   std::string experiment;  // results of one experiment were interleaved; empty: from files
@@ -34,26 +42,28 @@ struct ResultSet {
   int64_t num_ablated = 0;   // records of steps that left stages out, which do not count
 };
 
-// Its point's name among others, by what points usually differ in.
+// Returns the name of a record's point among others, by the options in which points usually differ.
 std::string record_label(const StoredJson& record);
 
 bool is_database(const std::string& path);
 
-// Files of records (JSON lines), with a comma between them, DATABASE, DATABASE:EXPERIMENT or
+// Reads files of records (JSON lines) with a comma between them, DATABASE, DATABASE:EXPERIMENT or
 // DATABASE:EXPERIMENT/POINT. Throws InputError for what is not there.
 ResultSet read_results(const std::string& source);
 
+// MatchedPair is one result of each side, compared.
 struct MatchedPair {
   std::string label_a, label_b;
   Ratio ratio;  // of b over a
   std::optional<double> floor;
   Verdict verdict = Verdict::cannot_tell;
 };
-// A pair of which the first set has no figure, or a record of the second has none.
+// MissingFigure is a pair in which the first set has no figure, or a record of the second set has none.
 struct MissingFigure {
   std::string label, why;
   bool of_baseline = false, unchecked = false;  // the first set lacks it; it was not checked
 };
+// Matching is the whole comparison.
 struct Matching {
   std::vector<std::string> differing;  // options that tell the sets apart
   std::vector<MatchedPair> pairs;
@@ -61,25 +71,26 @@ struct Matching {
   std::vector<std::string> only_a, only_b;  // labels without a partner
 };
 
-// Options whose value is one in all of `a` and another in all of `b` tell the sets apart; all others have to
-// agree, and the path. Pairs of one experiment are compared by round, pairs that the same processes measured
-// by process, or by sample where it is one; all others by compare_processes(), without the processes that are
-// on both sides.
+// Pairs the results. Options with one value in all of `a` and another in all of `b` tell the sets apart; all
+// other options have to agree, and the path. Pairs of one experiment are compared by round. Pairs that the
+// same processes measured are compared by process, or by sample if it is a single one. All others are
+// compared by compare_processes(), without the processes that are on both sides.
 Matching match_results(const ResultSet& a, const ResultSet& b);
 
 // Returns a line for each kind of record that is there and does not count.
 std::string notes_of(const ResultSet& set);
 
 StoredJson pair_json(const MatchedPair& pair);
-std::string pair_lines(const Matching& matching);  // a line a pair
+std::string pair_lines(const Matching& matching);  // one line for each pair
 std::string matching_table(const Matching& matching);
 
-// Pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.
+// Returns the pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b lacks altogether.
 std::vector<std::string> regressions(const Matching& matching, double tolerance);
 
-// These cannot be judged: pairs without an interval, baselines without a figure, results without a check.
+// Returns what cannot be judged: pairs without an interval, baselines without a figure, results without a
+// check.
 std::vector<std::string> unjudged(const Matching& matching);
-// Says how to get what unjudged() lacks; empty where it lacks nothing.
+// Says how to get what unjudged() lacks; empty if it lacks nothing.
 std::string remedy_of(const Matching& matching);
 
 }  // namespace moehill

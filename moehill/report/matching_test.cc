@@ -1,3 +1,5 @@
+// Tests of matching two sets of results: which pairs belong together, which may be judged, and what counts as
+// a regression.
 #include "moehill/report/matching.h"
 
 #include <gtest/gtest.h>
@@ -63,7 +65,7 @@ TEST_F(MatchingTest, FilesMatchByOptionsButForWhatTellsThemApart) {
   EXPECT_LT(json["ci_hi"], 1);
 }
 
-// However many samples they have, and however far apart they are.
+// This holds for any number of samples and any distance between them.
 TEST_F(MatchingTest, FewerThanFiveProcessesASideCannotBeTold) {
   const Matching matching = match(write_runs("a", 1.0, 1.0, "gmm", 5), write_runs("b", 10.0, 10.0, "gmm", 4));
   ASSERT_EQ(matching.pairs.size(), 4u);
@@ -77,7 +79,7 @@ TEST_F(MatchingTest, FewerThanFiveProcessesASideCannotBeTold) {
   EXPECT_NE(remedy_of(matching).find("moehill bench"), std::string::npos);
 }
 
-// Records of steps that left stages out stand beside the others in a file.
+// A file of --ablate also has records of steps that left stages out.
 TEST_F(MatchingTest, AblatedRecordsAreNoResultsAndNoneOfThemHasAThroughput) {
   StoredJson whole = record("1", 1, 1), arm = record("1", 1, 0.5);
   arm["ablated"] = {"shared"};
@@ -117,7 +119,7 @@ TEST_F(MatchingTest, WhatStandsOnBothSidesCountsForNeither) {
   EXPECT_EQ(matching.pairs[0].ratio.n, 0);
 }
 
-// Bench measures none and ep like this, whatever file each is in.
+// Bench measures none and ep in the same processes, even if each record is in a file of its own.
 TEST_F(MatchingTest, WhatTheSameProcessesMeasuredIsPaired) {
   std::vector<StoredJson> none, ep;
   for (int i = 0; i < 3; ++i) {
@@ -136,7 +138,7 @@ TEST_F(MatchingTest, WhatTheSameProcessesMeasuredIsPaired) {
   EXPECT_EQ(by_sample.pairs[0].verdict, Verdict::faster);
 }
 
-// Records of before they named their process.
+// Older records do not name their process; two of the same second count as one process.
 TEST_F(MatchingTest, WithoutANameAProcessIsASecond) {
   std::vector<StoredJson> a, b;
   for (int i = 0; i < 6; ++i) {

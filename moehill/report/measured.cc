@@ -1,3 +1,4 @@
+// Implementation of report/measured.h.
 #include "moehill/report/measured.h"
 
 #include <algorithm>

@@ -1,4 +1,7 @@
-// Measured: what all rounds of a point say together, one for each kind of record that the point gave.
+// Measured is what all rounds of a point say together, one for each kind of record that the point gave.
+//
+//     for (const Measured& measured : measure(store.records(point.id)))
+//       fmt::print("{:.3f} TF/s\n", tflops_summary(measured).median);
 #pragma once
 
 #include <optional>
@@ -23,18 +26,18 @@ struct Measured {
   std::optional<double> peak_tflops, read_gbps;       // medians over the rounds
 };
 
-// Measures each path, in the order of the records' first appearance. Records of steps that left stages out do
+// Measures each path, in the order in which records first name it. Records of steps that left stages out do
 // not count.
 std::vector<Measured> measure(std::vector<StoredRecord> records);
 
-// Median of TF/s over the rounds, of which each is a process of its own, and its interval.
+// Returns the median of TF/s over the rounds, each of which is a process of its own, with its interval.
 Summary tflops_summary(const Measured& measured);
 
-// The point among `points` that `point` is compared with: the baseline that agrees with it in most axes.
-// Null for a baseline itself, and where there is none.
+// Returns the point that `point` is compared with: the baseline that agrees with it in the most axes. Null
+// for a baseline itself, and if there is none.
 const StoredPoint* baseline_of(const std::vector<StoredPoint>& points, const StoredPoint& point);
 
-// The value at a JSON pointer; null if there is none.
+// Returns the value at a JSON pointer; null if there is none.
 StoredJson at_or_null(const StoredJson& json, const std::string& pointer);
 
 }  // namespace moehill

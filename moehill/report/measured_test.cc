@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// A database that was written by another program may give such a step a throughput.
+// A database written by another program may contain a throughput for such a step.
 TEST(Measured, StepsThatLeftStagesOutAreNoResults) {
   StoredRecord whole{.round = 0, .json = block_record("none", 2, 1.0)}, arm = whole;
   arm.json["ablated"] = {"shared"};

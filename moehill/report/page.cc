@@ -1,8 +1,9 @@
+// Implementation of report/page.h.
 #include "moehill/report/page.h"
 
 #include "moehill/base/error.h"
 
-// The build makes an assembler file with these (CMakeLists.txt).
+// The build puts the page into the program by an assembler file that defines these (CMakeLists.txt).
 extern "C" {
 extern const char moehill_page_begin[];
 extern const char moehill_page_end[];

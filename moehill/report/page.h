@@ -1,4 +1,7 @@
-// Page: the HTML report as one self-contained file.
+// Page is the HTML report as one file that needs nothing else. What it shows is report/page_data.h; how it
+// looks is web/.
+//
+//     file << html_page(page_data(store, read_published("")));
 #pragma once
 
 #include <string>
@@ -10,11 +13,11 @@ namespace moehill {
 
 std::string html_page(const StoredJson& data);
 
-// JSON that may stand inside a script element: `<`, `>`, `&`, U+2028 and U+2029 are escaped.
+// Returns JSON that may stand inside of a script element: `<`, `>`, `&`, U+2028 and U+2029 are escaped.
 std::string script_safe(const StoredJson& json);
 
-// The page with style, scripts and content policy, and kDataMark where the data go; put together from web/ by
-// the build.
+// Returns the page with style, scripts and content policy, and with kDataMark where the data go. The build
+// puts it together from web/.
 std::string_view page_shell();
 inline constexpr std::string_view kDataMark = "@MOEHILL_DATA@";
 

@@ -1,3 +1,5 @@
+// Implementation of report/page_data.h: one object for each experiment, point and result, with what the
+// scripts of the page show. A figure that does not exist is null, never 0.
 #include "moehill/report/page_data.h"
 
 #include "moehill/record/record.h"
@@ -12,12 +14,14 @@ StoredJson or_null(const std::optional<double>& value) {
   return value ? StoredJson(*value) : StoredJson(nullptr);
 }
 
+// Adds lo, hi and coverage of an interval under names with this prefix.
 void add_interval(StoredJson& json, const std::string& name, const std::optional<Interval>& interval) {
   json[name + "lo"] = interval ? StoredJson(interval->lo) : StoredJson(nullptr);
   json[name + "hi"] = interval ? StoredJson(interval->hi) : StoredJson(nullptr);
   json[name + "coverage"] = interval ? StoredJson(interval->coverage) : StoredJson(nullptr);
 }
 
+// Returns how a result compares with its baseline; null if there is none.
 StoredJson ratio_json(const ExperimentView& view, const ResultRow& row) {
   if (!row.against) return nullptr;
   StoredJson json = {{"value", row.against->ratio},
@@ -28,7 +32,7 @@ StoredJson ratio_json(const ExperimentView& view, const ResultRow& row) {
   return json;
 }
 
-// The original's figure and, where it has one for the baseline too, its ratio.
+// Returns the original's figure and, if it has one for the baseline as well, its ratio.
 StoredJson published_json(const ExperimentView& view, const ResultRow& row) {
   if (!row.published || !row.published->tflops) return nullptr;
   StoredJson json = {{"tflops", *row.published->tflops}, {"ratio", nullptr}};
@@ -38,12 +42,14 @@ StoredJson published_json(const ExperimentView& view, const ResultRow& row) {
   return json;
 }
 
+// Returns the predicted seconds beside the measured ones.
 StoredJson prediction_json(const Measured& m) {
   const auto predicted = part_of<std::optional<RecordedPrediction>>(m.first, "prediction");
   if (!predicted || m.seconds.empty()) return nullptr;
   return {{"seconds", predicted->time_s}, {"over_measured", predicted->time_s / median_of(m.seconds)}};
 }
 
+// Returns what the page shows of one result.
 StoredJson result_json(const Measured& m) {
   const bool timed = !m.tflops.empty();
   const Summary tflops = tflops_summary(m);
@@ -84,6 +90,7 @@ StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
     result["published"] = published_json(view, row);
     json["results"].push_back(result);
   }
+  // The end of the output says why a point failed.
   if (point.state != RunState::done) {
     const std::vector<StoredAttempt> attempts = store.attempts(point.id);
     if (!attempts.empty()) json["output_tail"] = attempts.back().output_tail;
@@ -111,7 +118,7 @@ StoredJson experiment_json(Store& store, const ExperimentView& view) {
   return json;
 }
 
-// Returns the environment of the first record that has one: machine and build of the page's head.
+// Returns the environment of the first record that has one: machine and build for the head of the page.
 StoredJson first_environment(const std::vector<ExperimentView>& views) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
@@ -129,6 +136,8 @@ StoredJson least_intensity(const StoredJson& config) {
   if (shape.assignments() == 0 || shape.hidden == 0 || shape.mlp_dim == 0 || shape.experts == 0)
     return nullptr;
   const bool training = block.pass != Pass::forward;
+  // The least traffic reads each weight once and each row of x once, and writes y. Training also reads
+  // weights again, writes their gradients, and moves dy and dx and x again.
   const double elements = static_cast<double>(shape.weights());
   const double rows = static_cast<double>(shape.tokens * shape.hidden);
   const double bytes = static_cast<double>(dtype_bytes(shape.dtype)) *

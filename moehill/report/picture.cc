@@ -1,3 +1,4 @@
+// Implementation of report/picture.h: an SVG written line by line, with fixed places.
 #include "moehill/report/picture.h"
 
 #include <fmt/format.h>
@@ -12,7 +13,8 @@
 namespace moehill {
 namespace {
 
-// Colours of Okabe and Ito, darker on a light ground and lighter on a dark one.
+// Colours of Okabe and Ito, which colour-blind readers can tell apart; darker on a light ground and lighter
+// on a dark one.
 constexpr const char* kStyle =
     "<style>text{font:11px system-ui,sans-serif;fill:var(--ink)}.title{font-size:14px;font-weight:600}"
     ".head{font-size:12px;font-weight:600}.soft{fill:var(--soft)}.end{text-anchor:end}"
@@ -24,11 +26,13 @@ constexpr const char* kStyle =
 constexpr std::array kColors = {"--a", "--b", "--c", "--d", "--e", "--f"};
 constexpr std::array kDashes = {"", "5 3", "2 2", "8 3 2 3", "1 3", "10 4"};
 
+// Places and sizes in units of the picture, which is 400 wide and grows with its contents.
 constexpr double kWidth = 400, kEdge = 10, kRow = 17, kTitle = 26, kLine = 15;
 constexpr double kPlotLeft = 172, kPlotRight = 370;      // of ratios
-constexpr size_t kLabelLetters = 27, kHeadLetters = 52;  // that fit
-constexpr double kMostRatio = 4, kMostPercent = 150;     // of the axes
+constexpr size_t kLabelLetters = 27, kHeadLetters = 52;  // letters that fit
+constexpr double kMostRatio = 4, kMostPercent = 150;     // ends of the axes
 
+// Counts letters and not bytes: bytes 10xxxxxx continue a letter of UTF-8.
 std::string cut(const std::string& text, size_t most) {
   size_t letters = 0;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -38,6 +42,7 @@ std::string cut(const std::string& text, size_t most) {
   return text;
 }
 
+// Svg collects the elements of one picture.
 class Svg {
  public:
   void text(double x, double y, const std::string& classes, const std::string& what) {
@@ -49,7 +54,7 @@ class Svg {
         fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"var({})\"/>\n",
                     x1, y1, x2, y2, color);
   }
-  // Draws a shape at a place. The shape is the "d" of a path around 0, 0.
+  // Draws a shape at a place. The shape is the "d" of a path around (0, 0).
   void shape(double x, double y, const char* d, const std::string& color, bool filled) {
     body_ += fmt::format("<path d=\"{}\" transform=\"translate({:.1f} {:.1f})\" stroke=\"var({})\"{}/>\n", d,
                          x, y, color, filled ? fmt::format(" style=\"fill:var({})\"", color) : "");
@@ -61,6 +66,7 @@ class Svg {
   void begin_group(const std::string& tip) { body_ += "<g><title>" + xml_text(tip) + "</title>\n"; }
   void end_group() { body_ += "</g>\n"; }
 
+  // Colours are variables of the style, so the picture follows a light or dark page.
   std::string take(double height, const std::string& title) const {
     return fmt::format(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" role=\"img\">\n"
@@ -80,6 +86,7 @@ constexpr std::array kShapes = {kDot,     "M-3.5 -3.5H3.5V3.5H-3.5Z", "M0 -4.5L4
 constexpr const char* kToLeft = "M4 -4L-2 0L4 4Z";
 constexpr const char* kToRight = "M-4 -4L2 0L-4 4Z";
 
+// RatioAxis is a logarithmic axis over all marks.
 class RatioAxis {
  public:
   explicit RatioAxis(const std::vector<RatioGroup>& groups) {
@@ -110,7 +117,8 @@ class RatioAxis {
   }
 
  private:
-  double lo_ = -0.2, hi_ = 0.2;  // of the logarithm; no axis is narrower
+  // Ends of the axis as logarithms. No axis is narrower.
+  double lo_ = -0.2, hi_ = 0.2;
 };
 
 void draw_axis(Svg& svg, const RatioAxis& axis, double top, double bottom) {
@@ -121,12 +129,14 @@ void draw_axis(Svg& svg, const RatioAxis& axis, double top, double bottom) {
   }
 }
 
+// Draws an interval; an end that is off the axis becomes an arrow.
 void draw_interval(Svg& svg, const RatioAxis& axis, const Interval& interval, double y) {
   svg.line(axis.place(interval.lo), y, axis.place(interval.hi), y, "--a");
   if (axis.is_off(interval.lo)) svg.shape(axis.place(interval.lo), y, kToLeft, "--a", false);
   if (axis.is_off(interval.hi)) svg.shape(axis.place(interval.hi), y, kToRight, "--a", false);
 }
 
+// Draws one line of the picture: label, interval, published ratio as a diamond, own ratio as a dot, verdict.
 void draw_mark(Svg& svg, const RatioAxis& axis, const RatioMark& mark, double y) {
   svg.begin_group(mark.tip);
   svg.text(kEdge + 6, y + 4, "", cut(mark.label, kLabelLetters));
@@ -141,13 +151,14 @@ void draw_mark(Svg& svg, const RatioAxis& axis, const RatioMark& mark, double y)
   svg.end_group();
 }
 
-// The steps are of 5, 10, 20, 25 or 50 percent, so that there are three to five of them.
+// Returns a step of 1, 2, 5, 10, 20, 25 or 50 percent, so that there are at most five steps.
 double percent_step(double most) {
   for (const double step : {1.0, 2.0, 5.0, 10.0, 20.0, 25.0})
     if (most / step <= 5) return step;
   return 50;
 }
 
+// PanelDrawer draws one panel.
 class PanelDrawer {
  public:
   PanelDrawer(Svg& svg, const CurvePanel& panel, double top) : svg_(svg), panel_(panel) {
@@ -159,11 +170,12 @@ class PanelDrawer {
       }
     }
     step_ = percent_step(most);
+    // The axis ends a little above the largest value, at a whole step.
     most_ = step_ * std::ceil(1.02 * std::min(most, kMostPercent) / step_);
     top_ = top + 12 + kLine * static_cast<double>((panel.curves.size() > 1 ? panel.curves.size() : 0) + 1);
   }
 
-  // Returns where it ends.
+  // Draws the panel. Returns where it ends.
   double draw() {
     double y = top_ - 12;
     if (panel_.curves.size() > 1) y -= kLine * static_cast<double>(panel_.curves.size());

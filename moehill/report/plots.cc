@@ -1,3 +1,4 @@
+// Implementation of report/plots.h.
 #include "moehill/report/plots.h"
 
 #include <fmt/format.h>
@@ -15,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// Names an axis by as few letters as are clear.
+// Names an axis with as few letters as are clear.
 std::string axis_words(const std::string& axis, const StoredJson& value) {
   if (value.is_string()) return value.get<std::string>();
   const std::string name = axis == "shared_expert_dim" ? "shared" : axis;
@@ -23,7 +24,7 @@ std::string axis_words(const std::string& axis, const StoredJson& value) {
   return fmt::format("{}={}", name, json_text(value));
 }
 
-// True if points that agree in the axes `kept` agree in this one, too, as in a [[zip]].
+// True if points that agree in the axes `kept` also agree in this one, as in a [[zip]].
 bool follows(const ExperimentView& view, const std::string& axis, const std::vector<std::string>& kept) {
   const auto value = [](const StoredPoint& point, const std::string& of) {
     return point.axes.value(of, StoredJson());
@@ -113,7 +114,7 @@ void add_point(CurvePanel& panel, const std::string& name, double topk, std::vec
   curve->points.insert(behind, {topk, summary.median, summary.interval});
 }
 
-// Returns the number of top-k values on the curve that has most of them.
+// Returns the number of top-k values on the curve with the most.
 size_t num_places(const CurvePanel& panel) {
   size_t most = 0;
   for (const Curve& curve : panel.curves) {
@@ -174,7 +175,8 @@ std::string peak_plot(const ResultSet& records) {
     const std::optional<double> topk = topk_of(result.record);
     const auto share = part_of<RecordedPeak>(result.record, "peak").fraction;
     if (!topk || !share || result.processes.empty()) continue;
-    const double own_cost = median_of(result.processes[0].samples);  // that the record's share is for
+    const double own_cost =
+        median_of(result.processes[0].samples);  // the cost that the record's share belongs to
     std::vector<double> shares;
     for (const ComparedProcess& process : result.processes) {
       const bool alone = result.processes.size() == 1;

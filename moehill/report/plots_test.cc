@@ -1,4 +1,5 @@
-// Pictures: what is drawn of a database and of records, and what text and figures cannot do to the drawing.
+// Tests of pictures: what is drawn from a database and from records, and that no text or figure can break the
+// drawing.
 #include "moehill/report/plots.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Implementation of report/published.h.
 #include "moehill/report/published.h"
 
 #include <algorithm>
@@ -30,7 +31,7 @@ std::optional<T> number(const std::string& text) {
   return value;
 }
 
-// "bt=128" of words such as "default bt=128 bf=1024 (implied)".
+// Reads "bt=128" and the like out of words such as "default bt=128 bf=1024 (implied)".
 void add_pairs(const std::vector<std::string>& words, std::map<std::string, std::string>& pairs) {
   for (const std::string& word : words) {
     const size_t equal = word.find('=');
@@ -66,14 +67,14 @@ std::string text_at(const StoredJson& config, const std::string& key) {
   return found == config.end() || found->is_null() ? std::string() : value_text(*found);
 }
 
-// The original called every path but the masked one compact.
+// The original called every path except the masked one "compact".
 bool same_ep(const std::string& published, const std::string& own) {
   const bool masked = published.rfind("dense_masked", 0) == 0;
   return own.empty() || masked == (own == "dense_masked");
 }
 
-// The blocks that a row names. Those of one kernel call are made for a machine's registers and caches, and
-// are left to ours.
+// Compares the blocks that a row names. Those of a single kernel call (ending in c) are chosen for a
+// machine's registers and caches, so they are not compared.
 bool same_blocks(const PublishedRow& row, const StoredJson& config) {
   std::map<std::string, std::string> own;
   add_pairs(split(text_at(config, "blocks"), ','), own);
@@ -132,7 +133,8 @@ std::vector<PublishedRow> read_published(const std::string& path) {
 const PublishedRow* find_published(const std::vector<PublishedRow>& rows, const std::string& section,
                                    const StoredJson& config, const std::string& path) {
   const std::string mode = path.empty() ? text_at(config, "parallel_mode") : path;
-  // A section that varies blocks repeats other figures of the same shape, for context.
+  // A section that varies blocks repeats other figures of the same shape for context; these rows name no
+  // blocks.
   const bool varies_blocks = std::any_of(rows.begin(), rows.end(), [&](const PublishedRow& row) {
     return row.section == section && row.parallel_mode == mode && !row.blocks.empty();
   });

@@ -1,5 +1,8 @@
-// Published: the numbers of the logbook that the experiments replay, and which of them a result stands
-// beside.
+// Published is the numbers of the logbook that the experiments replay, and the choice of the number that a
+// result stands beside. Comparing the two is report/replayed.h.
+//
+//     const std::vector<PublishedRow> rows = read_published("");
+//     const PublishedRow* row = find_published(rows, "13:40 EP vs Non-EP", config, "");   // may be null
 #pragma once
 
 #include <map>
@@ -11,23 +14,24 @@
 
 namespace moehill {
 
-// A line of reference/tpu_v5p_logbook.csv. `parallel_mode` names a path in rows of the overlap harness.
+// PublishedRow is a line of reference/tpu_v5p_logbook.csv. `parallel_mode` names a path in rows of the
+// overlap harness.
 struct PublishedRow {
   std::string section, parallel_mode, pass;
   int64_t tokens = 0;
   std::map<std::string, int64_t> sizes;      // hidden, mlp_dim, experts, topk, shared_expert_dim
   std::map<std::string, std::string> extra;  // dist, backend, impl, pack, queue, remat, ep, shared_fused, ...
-  std::map<std::string, std::string> blocks;  // bt, bf, ...: of the block probe
+  std::map<std::string, std::string> blocks;  // bt, bf, ... of the block probe
   std::optional<double> tflops, tokens_per_s;
 };
 
-// Reads the reference's numbers, which come with the program, where `path` is empty. Throws InputError for a
-// named file that is missing or has other columns.
+// Reads the numbers that come with the program if `path` is empty. Throws InputError for a file that is
+// missing or has other columns.
 std::vector<PublishedRow> read_published(const std::string& path);
 std::vector<PublishedRow> parse_published(const std::string& text, const std::string& name);
 
-// The row of `section` with the same mode (or path), pass, sizes and, where the row gives them, choices.
-// Tokens are not compared: a budget changes them. Null where there is none, or it has no tflops.
+// Returns the row of `section` with the same mode (or path), pass, sizes and, if the row gives them, choices.
+// Tokens are not compared, because a budget changes them. Null if there is none, or it has no tflops.
 const PublishedRow* find_published(const std::vector<PublishedRow>& rows, const std::string& section,
                                    const StoredJson& config, const std::string& path);
 

@@ -1,3 +1,4 @@
+// Implementation of report/replayed.h: published ratios are paired with ours, and each pair gets a verdict.
 #include "moehill/report/replayed.h"
 
 #include <fmt/format.h>
@@ -15,13 +16,13 @@ namespace {
 
 std::string percent(double ratio) { return fmt::format("{:+.1f} %", 100 * (ratio - 1)); }
 
-// True if both points stand beside the same published figure, which does not say how they differ.
+// True if both points stand beside the same published figure, which then cannot say how they differ.
 bool same_figure(const PublishedRow& a, const PublishedRow& b) {
   return a.parallel_mode == b.parallel_mode && a.sizes == b.sizes && a.extra == b.extra &&
          a.blocks == b.blocks;
 }
 
-// Returns the published ratio, if a ratio can be made of the two figures.
+// Returns the published ratio, if the two figures give one.
 std::optional<double> published_ratio(const PublishedRow& row, const PublishedRow& base) {
   const double over = row.tflops.value_or(0), under = base.tflops.value_or(0);
   if (same_figure(row, base) || !(over > 0 && under > 0) || !std::isfinite(over / under)) return std::nullopt;
@@ -61,6 +62,7 @@ std::string words_of(const ExperimentView& view, const ResultRow& row, const Res
   return fmt::format("{} over {}{}", code(over), code(under), common.empty() ? "" : " at " + code(common));
 }
 
+// Returns the cells of one line of the table.
 std::vector<std::string> cells_of(const ReplayedRatio& ratio, bool has_defect) {
   const auto& interval = ratio.here.interval;
   return {markdown_text(ratio.section),
@@ -78,9 +80,11 @@ Held hold_against(double published, const Ratio& here, const std::optional<doubl
   const Verdict verdict = judge(here, floor);
   if (verdict == Verdict::cannot_tell) return {Agreement::undecided, verdict_words(here, floor)};
   const double lo = here.interval->lo, hi = here.interval->hi;
+  // From here on the rule of the header, line by line.
   const bool holds = lo <= published && published <= hi;
   const bool clear = verdict == Verdict::faster || verdict == Verdict::slower;
   const bool has_trend = std::abs(published - 1) >= kNoTrend;
+  // A clear difference here agrees, has the same direction, or differs.
   if (clear && holds) return {Agreement::agrees, "our interval holds the published ratio"};
   if (clear && !has_trend) return {Agreement::differs, "published as no difference, here a clear one"};
   if (clear && (published > 1) == (here.ratio > 1))
@@ -88,6 +92,7 @@ Held hold_against(double published, const Ratio& here, const std::optional<doubl
                                       ? "the same direction, smaller here"
                                       : "the same direction, larger here"};
   if (clear) return {Agreement::differs, "the other way here"};
+  // Without a clear difference, the verdict depends on how small a difference we could have seen.
   const double noise =
       std::max({std::log1p(kNoTrend), floor.value_or(0), std::abs(std::log(lo)), std::abs(std::log(hi))});
   if (noise <= std::log1p(kResolved) && std::abs(std::log(published)) <= noise)
@@ -124,6 +129,7 @@ std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views
       all.push_back(ratio);
     }
   }
+  // Sections named by a day come first, then those named by a time of day, as in the published book.
   std::stable_sort(all.begin(), all.end(), [](const ReplayedRatio& a, const ReplayedRatio& b) {
     const auto day_first = [](const std::string& section) { return section.size() < 3 || section[2] != ':'; };
     if (day_first(a.section) != day_first(b.section)) return day_first(a.section);

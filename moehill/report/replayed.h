@@ -1,4 +1,8 @@
-// Replayed: published ratios beside those measured here, and whether they agree.
+// Replayed puts published ratios beside those that were measured here, and says whether they agree. Only
+// ratios are compared: the machines are too different for absolute figures.
+//
+//     for (const ReplayedRatio& ratio : replayed_ratios(views))
+//       fmt::print("{}: {}\n", ratio.words, name_of(ratio.held.agreement));
 #pragma once
 
 #include <span>
@@ -14,24 +18,26 @@ constexpr auto words(Agreement) {
   return std::array{"agrees", "agrees in direction", "differs", "within the noise", "not decided"};
 }
 
+// Held is the verdict on one published ratio.
 struct Held {
   Agreement agreement = Agreement::undecided;
   std::string why;
 };
 
-// Holds a published ratio against ours. Noise is the largest of kNoTrend, the floor, and the end of our
+// Compares a published ratio with ours. Noise is the largest of kNoTrend, the floor, and the end of our
 // interval that is farther from 1, all as |log|. The verdict is the first of these that holds:
-//   not decided          ours has no interval
-//   agrees               ours is clear of 1 (faster, slower) and its interval holds the published ratio
-//   agrees in direction  ours is clear of 1, and the published one lies on the same side by kNoTrend or more
-//   differs              ours is clear of 1
-//   within the noise     the noise is below kResolved, and the published difference is not larger
-//   differs              the interval excludes the published ratio, which is off ours by more than the floor
-//   not decided          the interval holds both 1 and the published ratio
+//    not decided          ours has no interval
+//    agrees               ours is clear of 1 (faster, slower) and its interval holds the published ratio
+//    agrees in direction  ours is clear of 1, and the published one lies on the same side by kNoTrend or more
+//    differs              ours is clear of 1
+//    within the noise     the noise is below kResolved, and the published difference is not larger
+//    differs              the interval excludes the published ratio, which is off ours by more than the floor
+//    not decided          the interval holds both 1 and the published ratio
 // A published difference below kNoTrend has no direction.
 inline constexpr double kNoTrend = 0.01;
 Held hold_against(double published, const Ratio& here, const std::optional<double>& floor);
 
+// ReplayedRatio is one published comparison and ours.
 struct ReplayedRatio {
   std::string section, experiment, over, under;  // labels of the two points
   std::string words;                             // Markdown: what tells them apart, and where they agree
@@ -49,7 +55,7 @@ std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views
 std::string replayed_sentence(const std::vector<ReplayedRatio>& ratios);
 
 // Returns Markdown: that sentence, a table with a row for each comparison, and what is known to be wrong with
-// the published measurements. It is empty if nothing is replayed.
+// the published measurements. Empty if nothing is replayed.
 std::string replayed_table(const std::vector<ExperimentView>& views);
 
 // Returns the same as a page of its own. If nothing is replayed, the page says so.

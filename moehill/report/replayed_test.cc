@@ -1,4 +1,4 @@
-// Published ratios held against ours: each verdict by values, and by a database in which it holds.
+// Tests of published ratios compared with ours: each verdict by values, and by a database in which it holds.
 #include "moehill/report/replayed.h"
 
 #include <gtest/gtest.h>

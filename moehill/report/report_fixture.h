@@ -1,5 +1,7 @@
-// A database with one experiment of four points, a replayed section of the published logbook, for the tests
-// of the room.
+// A database with one experiment of four points, which replays a section of the published logbook, for the
+// tests of the room.
+//
+//     fill_replayed(store, replayed_experiment(), {.ep = 1.3});   // ep takes 1.3 times as long as none
 #pragma once
 
 #include <string>
@@ -55,10 +57,11 @@ inline StoredExperiment replayed_experiment() {
   return e;
 }
 
+// Planted is the effect that the made-up results have.
 struct Planted {
-  double ep = 1.3, noise = 0.001;  // time of ep over that of none, and how far rounds differ
+  double ep = 1.3, noise = 0.001;  // time of ep over that of none; how far rounds differ
   bool last_fails = true;
-  int64_t rounds = 0;  // measured; 0: all
+  int64_t rounds = 0;  // rounds that are measured; 0: all
 };
 
 inline void fill_replayed(Store& store, const StoredExperiment& experiment, Planted planted = {}) {

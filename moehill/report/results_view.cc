@@ -1,3 +1,4 @@
+// Implementation of report/results_view.h: results of the database with what they are compared with.
 #include "moehill/report/results_view.h"
 
 #include <fmt/format.h>
@@ -7,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// These options decide how a step is computed and timed; the rest say how often.
+// Returns the options that decide how a step is computed and timed. Those removed only say how often.
 StoredJson computed_config(const StoredJson& record) {
   StoredJson config = at_or_null(record, "/config");
   for (const char* key : {"preset", "iters", "warmup", "min_time", "ci_target"})
@@ -15,6 +16,7 @@ StoredJson computed_config(const StoredJson& record) {
   return config;
 }
 
+// Returns a row for each result of each point. A point without results has a row without figures.
 std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& points,
                                const std::string& section, const std::vector<PublishedRow>& published) {
   std::vector<ResultRow> rows;
@@ -49,6 +51,7 @@ std::optional<size_t> baseline_row(const ExperimentView& view, const ResultRow& 
   return std::nullopt;
 }
 
+// Returns when the first attempt that counts began; without one, when the experiment was made.
 std::string begun_utc(Store& store, const ExperimentView& view) {
   std::string first;
   for (const StoredPoint& point : view.points) {
@@ -58,8 +61,8 @@ std::string begun_utc(Store& store, const ExperimentView& view) {
   return first.empty() ? view.experiment.created_utc : first;
 }
 
-// Returns the newest noise floor that was known when the results began, so that no threshold is chosen after
-// the results.
+// Returns the newest noise floor that was known when the results began. So no threshold is chosen after the
+// results.
 std::optional<double> floor_beforehand(std::vector<StoredNoiseFloor> floors, const ExperimentView& view) {
   std::erase_if(floors, [&](const StoredNoiseFloor& floor) { return floor.time_utc > view.begun_utc; });
   for (const ResultRow& row : view.rows) {
@@ -69,6 +72,7 @@ std::optional<double> floor_beforehand(std::vector<StoredNoiseFloor> floors, con
   return std::nullopt;
 }
 
+// Fills in the baseline, ratio and verdict of each row.
 void compare_rows(ExperimentView& view) {
   for (ResultRow& row : view.rows) {
     if (!row.timed()) continue;
@@ -125,6 +129,8 @@ Series series_of(const Measured& measured) {
 bool identical_records(const StoredJson& a, const StoredJson& b) {
   const StoredJson plan = at_or_null(a, "/hash/plan");
   if (plan.is_null() || plan != at_or_null(b, "/hash/plan")) return false;
+  // Equal plans on equal layouts by one build do equal work, so a difference between them could only be
+  // noise.
   for (const char* same : {"/path", "/layout", "/timed_region", "/env/build", "/env/kernel", "/env/cpu"})
     if (at_or_null(a, same) != at_or_null(b, same)) return false;
   return computed_config(a) == computed_config(b);
@@ -147,6 +153,8 @@ std::string machine_name(const StoredJson& env) {
 std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env,
                                int64_t rounds) {
   const std::string machine = machine_name(env);
+  // The newest floor of this machine counts. It is computed again for `rounds`, since fewer rounds have more
+  // noise.
   for (auto floor = floors.rbegin(); floor != floors.rend(); ++floor) {
     if (floor->machine != machine) continue;
     const std::vector<double> a = floor->json.value("a", std::vector<double>{}),

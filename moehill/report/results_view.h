@@ -1,4 +1,9 @@
-// Results view: a stored experiment with its measurements, each beside its baseline and the published number.
+// Results view is a stored experiment with its measurements, each beside its baseline and the published
+// number. All reports are made of it, so they cannot disagree.
+//
+//     for (const ExperimentView& view : load_views(store, {}))
+//       for (const ResultRow& row : view.rows)
+//         if (row.against) fmt::print("{}: {}\n", view.label(row), view.change(row));
 #pragma once
 
 #include <optional>
@@ -12,50 +17,54 @@
 
 namespace moehill {
 
+// ResultRow is one point and path.
 struct ResultRow {
   size_t point = 0;                  // index into ExperimentView::points
-  std::optional<Measured> measured;  // of one path; none: no record that counts
+  std::optional<Measured> measured;  // on one path; empty: no record counts
   std::optional<size_t> baseline;    // the row that it is compared with
-  std::optional<Ratio> against;      // speed over the baseline's
+  std::optional<Ratio> against;      // its speed over that of the baseline
   std::optional<Verdict> verdict;    // of `against`
   std::optional<PublishedRow> published;
 
   bool timed() const { return measured && !measured->tflops.empty(); }
 };
 
+// ExperimentView is one experiment with its rows.
 struct ExperimentView {
   StoredExperiment experiment;
   std::vector<StoredPoint> points;
   std::vector<StoredNote> notes;
-  std::vector<ResultRow> rows;  // by point, then path
-  std::string begun_utc;        // when its first result was begun; none: when it was planned
-  std::optional<double> floor;  // of the machine that measured, as it was known then
+  std::vector<ResultRow> rows;  // by point, then by path
+  // When its first result was begun; if there is none, when it was planned.
+  std::string begun_utc;
+  // The noise floor of the machine that measured, as it was known then.
+  std::optional<double> floor;
 
   std::string label(const ResultRow& row) const;  // of the point, with the path of `profile`
-  // "+3.1 % [95 %: +2.0..+4.2], faster" of a row that has `against`, and what there is to say beside it.
+  // Returns "+3.1 % [95 %: +2.0..+4.2], faster" for a row that has `against`, and says if the medians
+  // disagree.
   std::string change(const ResultRow& row) const;
 };
 
-// Loads all experiments in the order in which they were started.
+// Loads all experiments, in the order in which they were started.
 std::vector<ExperimentView> load_views(Store& store, const std::vector<PublishedRow>& published);
 
-// Cost by round: seconds for 1e12 FLOPs of the model, so that unlike sizes compare.
+// Returns the cost by round: seconds for 1e12 FLOPs of the model, so that unlike sizes can be compared.
 Series series_of(const Measured& measured);
 
-// Records are identical if options (but for how often was measured), plan, stages in the clock, kernels,
-// build, CPU and layout are the same. Options decide the path, so that
-// two paths are never identical.
+// True if the options (except for how often was measured), plan, stages in the clock, kernels, build, CPU and
+// layout are the same. Options decide the path, so two paths are never identical.
 bool identical_records(const StoredJson& a, const StoredJson& b);
 
-// judge(ratio, floor), but for identical records.
+// Returns judge(ratio, floor), except for identical records.
 Verdict verdict_of(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
                    std::optional<double> floor);
 
-// "CPU, 8 cores, AVX2": the machine of a record's env, and of a noise floor.
+// Returns "CPU, 8 cores, AVX2": the machine of a record's env, and of a noise floor.
 std::string machine_name(const StoredJson& env);
 
-// The newest floor of that machine, for a comparison over `rounds` rounds where its samples are stored; 0: as
-// it was stored.
+// Returns the newest floor of that machine. It is computed for a comparison over `rounds` rounds if the
+// floor's samples are stored; rounds = 0: the floor as it was stored.
 std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env,
                                int64_t rounds);
 

@@ -1,3 +1,4 @@
+// Implementation of report/sweep_summary.h.
 #include "moehill/report/sweep_summary.h"
 
 #include <fmt/format.h>

@@ -1,5 +1,7 @@
-// Sweep summary: what people read when a sweep ends, and the list of a database's experiments. Plain text for
-// a terminal; report/logbook.h and report/page.h tell the same at length.
+// Sweep summary is what people read when a sweep ends, and the list of a database's experiments. It is plain
+// text for a terminal; report/logbook.h and report/page.h tell the same at length.
+//
+//     fmt::print("{}", sweep_summary(view));
 #pragma once
 
 #include <string>
@@ -9,12 +11,13 @@
 
 namespace moehill {
 
-// One row a point and path: state, rounds, median time and throughput, and the change against its baseline
-// with interval and verdict. Then each expectation with its ratio, and the share of the results that other
-// work disturbed. Points of earlier versions of the file are left out.
+// Returns one row for each point and path: state, rounds, median time and throughput, and the change against
+// its baseline with interval and verdict. Then each expectation with its ratio, and the share of results that
+// other work disturbed. Points of earlier versions of the file are left out.
 std::string sweep_summary(const ExperimentView& view);
 
-// One row an experiment: title, points that are done and that failed, rounds, when it was begun.
+// Returns one row for each experiment: title, points that are done and that failed, rounds, and when it was
+// begun.
 std::string list_experiments(const std::vector<ExperimentView>& views);
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// A function in a process of its own, whose memory and global state end with it.
+// Implementation of simulation/child_process.h. The child writes one byte of status and then its result, or
+// the text of its error, into a pipe.
 #include "moehill/simulation/child_process.h"
 
 #include <fmt/format.h>
@@ -13,7 +14,7 @@
 namespace moehill {
 namespace {
 
-constexpr uint8_t kDone = 0, kFailed = 1;  // first byte of what the child writes
+constexpr uint8_t kDone = 0, kFailed = 1;  // the first byte that the child writes
 
 void write_all(int file, const uint8_t* data, size_t size) {
   while (size > 0) {
@@ -37,7 +38,8 @@ void write_all(int file, const uint8_t* data, size_t size) {
   }
   write_all(file, &status, 1);
   write_all(file, bytes.data(), bytes.size());
-  _exit(0);  // without the destructors of what belongs to the parent
+  // _exit() runs no destructors and flushes no streams, which belong to the parent as well.
+  _exit(0);
 }
 
 std::vector<uint8_t> read_all(int file) {
@@ -63,6 +65,8 @@ std::vector<uint8_t> run_in_child(const std::function<std::vector<uint8_t>()>& w
     be_child(ends[1], work);
   }
   close(ends[1]);
+  // The pipe is read to its end before waiting, since a child with more bytes than the pipe holds would wait
+  // for us.
   std::vector<uint8_t> bytes = read_all(ends[0]);
   close(ends[0]);
   int status = 0;

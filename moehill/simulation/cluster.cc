@@ -1,3 +1,5 @@
+// Implementation of simulation/cluster.h. If the hardware file gives no extents for a network, they are
+// chosen so that the network is as square as possible.
 #include "moehill/simulation/cluster.h"
 
 #include <algorithm>
@@ -29,6 +31,7 @@ Cluster make_cluster(const Hardware& hardware, int num_devices, DType dtype) {
   cluster.device_flops = hardware.units_per_device * hardware.peak(dtype);
   cluster.inside = speed_of(topology.levels[0]);
   cluster.network = one_node ? cluster.inside : speed_of(topology.levels[1]);
+  // Hardware without a third level has upper links as fast as the network, and without latency of their own.
   cluster.upper =
       topology.levels.size() > 2 ? speed_of(topology.levels[2]) : LinkSpeed{0, cluster.network.bytes_per_s};
   cluster.dims = topology.dims;
@@ -46,6 +49,7 @@ std::vector<int> torus_shape(const Cluster& cluster) {
   const int num_nodes = cluster.num_nodes();
   const int room = std::accumulate(cluster.dims.begin(), cluster.dims.end(), 1, std::multiplies<>());
   if (!cluster.dims.empty() && room >= num_nodes) return cluster.dims;
+  // The small constant keeps exact roots from being rounded down.
   const int x = std::max(1, static_cast<int>(std::cbrt(num_nodes) + 1e-9));
   const int rest = ceil_div(num_nodes, x);
   const int y = std::max(1, static_cast<int>(std::sqrt(rest) + 1e-9));

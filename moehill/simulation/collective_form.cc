@@ -1,3 +1,5 @@
+// Implementation of simulation/collective_form.h. A reduce_scatter is made by transposing the gather: the
+// same messages the other way and in reverse order.
 #include "moehill/simulation/collective_form.h"
 
 #include <algorithm>
@@ -25,7 +27,7 @@ ByteMatrix to_all(const std::vector<int64_t>& slices) {
   return bytes;
 }
 
-// Each device passes on all slices but the next one's own.
+// Along a ring each device passes on all slices except the next device's own.
 ByteMatrix around_ring(const std::vector<int64_t>& slices) {
   const int num = static_cast<int>(slices.size());
   const int64_t all = std::accumulate(slices.begin(), slices.end(), int64_t{0});
@@ -34,8 +36,8 @@ ByteMatrix around_ring(const std::vector<int64_t>& slices) {
   return bytes;
 }
 
-// In step s a device has 2^s slices: its own and those before it. It sends them to the device 2^s further on,
-// which lacks them; in the last step that one lacks only some.
+// Before step s a device has 2^s slices: its own and those of the devices before it. It sends them to the
+// device 2^s further on, which lacks them. In the last step that device may lack only some.
 ByteMatrix along_trees(const std::vector<int64_t>& slices, int step) {
   const int num = static_cast<int>(slices.size()), way = 1 << step;
   ByteMatrix bytes(num);
@@ -46,6 +48,7 @@ ByteMatrix along_trees(const std::vector<int64_t>& slices, int step) {
   return bytes;
 }
 
+// Each slice goes to one device of every other node, the one in its own place there.
 ByteMatrix across_nodes(const std::vector<int64_t>& slices, const Nodes& nodes) {
   const int num = static_cast<int>(slices.size());
   ByteMatrix bytes(num);
@@ -57,7 +60,7 @@ ByteMatrix across_nodes(const std::vector<int64_t>& slices, const Nodes& nodes) 
   return bytes;
 }
 
-// Slices of other nodes go on from where they land.
+// Slices of other nodes go on from the device at which they landed.
 ByteMatrix inside_nodes(const std::vector<int64_t>& slices, const Nodes& nodes) {
   const int num = static_cast<int>(slices.size());
   std::vector<int64_t> landed = slices;
@@ -110,12 +113,15 @@ ByteMatrix CollectiveSteps::pair_step(const ByteMatrix& pairs, int step) const {
   for (int from = 0; from < num_devices_; ++from) {
     for (int to = 0; to < num_devices_; ++to) {
       if (form_ == CollectiveForm::tree) {
+        // On a tree a message goes as far as the binary digits of its distance say; this step is the digit
+        // `on`.
         const int way = (to - from + num_devices_) % num_devices_, on = 1 << step;
         const int at = (from + (way & (on - 1))) % num_devices_;
         if ((way & on) != 0) bytes.at(at, (at + on) % num_devices_) += pairs.at(from, to);
         continue;
       }
-      // The second step leaves from the device of the own node that the first one went to.
+      // With two levels a message first goes to the device of its own node that has the same place as the
+      // receiver. The second step crosses the network from there.
       const bool stays = nodes_.of(from) == nodes_.of(to);
       const int relay = stays ? to : nodes_.landing_rank(to, nodes_.of(from));
       if (step == 0 && relay != from) bytes.at(from, relay) += pairs.at(from, to);

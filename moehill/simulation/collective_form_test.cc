@@ -1,4 +1,5 @@
-// Forms of collectives: everybody gets everything, in the steps and with the bytes of the formulas.
+// Tests of the forms of collectives: every device gets everything, in the steps and with the bytes that the
+// formulas say.
 #include "moehill/simulation/collective_form.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +15,7 @@ constexpr int kNumDevices[] = {2, 4, 7, 8, 11, 16, 18};
 Nodes nodes_of(int num_devices) { return Nodes::of_size(num_devices, kDevicesPerNode); }
 int log2_ceil(int n) { return static_cast<int>(std::bit_width(static_cast<unsigned>(n - 1))); }
 
-// A slice that is one bit of its own: bytes are then the set of slices that travel.
+// Each slice is represented by a bit of its own, so "bytes" are the set of slices that travel.
 std::vector<int64_t> bits(int num_devices) {
   std::vector<int64_t> slices;
   for (int d = 0; d < num_devices; ++d) slices.push_back(int64_t{1} << d);
@@ -54,7 +55,7 @@ TEST(CollectiveForm, EverySliceReachesEveryDeviceOnce) {
         for (int from = 0; from < num; ++from) {
           for (int to = 0; to < num; ++to) {
             const int64_t sent = bytes.at(from, to);
-            // A ring passes on what came a message before.
+            // A ring forwards what came one message before.
             EXPECT_EQ(form == CollectiveForm::ring ? 0 : sent & ~has[static_cast<size_t>(from)], 0);
             EXPECT_EQ(sent & now[static_cast<size_t>(to)], 0) << name_of(form) << " twice at " << to;
             now[static_cast<size_t>(to)] |= sent;
@@ -90,7 +91,8 @@ TEST(CollectiveForm, StepsAndBytesAreThoseOfTheFormulas) {
     int steps, messages, peers;  // peers: of a device over all steps
     int64_t across;
   };
-  // A tree's message of step s crosses if it goes to another node: from 2^s of the 4 devices, or from all.
+  // In step s of a tree, a message has 2^s slices. Such a message leaves the node from 2^s of its 4 devices,
+  // and from all 4 in later steps.
   const Expected expected[] = {
       {CollectiveForm::direct, 1, 1, kNum - 1, kNum * (kNum - kDevicesPerNode) * kBytes},
       {CollectiveForm::ring, 1, kNum - 1, 1, kNodes * (kNum - 1) * kBytes},
@@ -126,7 +128,7 @@ ByteMatrix uneven_pairs(int num) {
   return pairs;
 }
 
-// A device receives as much beyond what it sends in every form: the rest only passes through.
+// Received minus sent bytes of a device are equal in every form, because everything else only passes through.
 TEST(CollectiveForm, WhatGoesToOneDeviceEndsThere) {
   for (const int num : kNumDevices) {
     const Nodes nodes = nodes_of(num);

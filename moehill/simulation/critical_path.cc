@@ -1,3 +1,4 @@
+// Implementation of simulation/critical_path.h.
 #include "moehill/simulation/critical_path.h"
 
 #include <algorithm>
@@ -5,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// The last to begin; the device itself if it is one of them.
+// Returns the device that began last; `device` itself if no other began later.
 int last_to_begin(const std::vector<TimeSpan>& intervals, int device) {
   int last = device;
   for (size_t d = 0; d < intervals.size(); ++d) {
@@ -25,6 +26,8 @@ std::vector<PathPiece> critical_path(const StepProgram& program, const Simulatio
                                         [](const TimeSpan& a, const TimeSpan& b) { return a.end < b.end; }) -
                        last.begin());
   double end = last[static_cast<size_t>(device)].end;
+  // Walks backwards through the stages. In an exchange all devices meet, so the one that came last is the
+  // cause.
   for (size_t s = program.stages.size(); s-- > 0;) {
     const std::vector<TimeSpan>& intervals = simulation.stages[s];
     const ProgramStage& stage = program.stages[s];

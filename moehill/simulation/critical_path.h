@@ -1,4 +1,8 @@
-// The critical path of a simulated step: the chain of work and messages that made it as long as it is.
+// The critical path of a simulated step is the chain of work and messages that made the step as long as it
+// is. It reads a finished simulation and simulates nothing.
+//
+//     for (const PathPiece& piece : critical_path(program, simulation))
+//       fmt::print("{}: {} s\n", program.stages[piece.stage].name, piece.end - piece.begin);
 #pragma once
 
 #include <string>
@@ -8,16 +12,18 @@
 
 namespace moehill {
 
-// A piece of the path, in the order of time. The seconds of all pieces add up to the step's.
+// PathPiece is a piece of the path, in the order of time. The seconds of all pieces add up to those of the
+// step.
 struct PathPiece {
-  size_t stage = 0;   // of the program
-  int device = 0;     // where it ends
-  int waits_for = 0;  // whose begin of the stage it waited for; `device` itself if for nobody
+  size_t stage = 0;  // index into the program's stages
+  int device = 0;    // the device on which the piece ends
+  // The device whose begin of the stage it waited for; `device` itself if it waited for nobody.
+  int waits_for = 0;
   double begin = 0, end = 0;
 };
 
-// Follows the step back from the device that ends last. Work leads to the device's stage before; an exchange,
-// where all devices meet, to the device that began it last.
+// Follows the step back from the device that ends last. Work leads to the previous stage of the same device.
+// An exchange leads to the device that began it last.
 std::vector<PathPiece> critical_path(const StepProgram& program, const Simulation& simulation);
 
 }  // namespace moehill

@@ -1,5 +1,10 @@
-// The simulator: runs a StepProgram on a Cluster, all devices at once, with links shared by the flows that
-// cross them.
+// The simulator runs a StepProgram on a Cluster: all devices at once, with links shared by the flows that
+// cross them. How long the work of a stage takes is part of the program (simulation/program_builder.h); the
+// simulator finds out how stages and messages delay each other.
+//
+//     require_simulator();
+//     const Simulation simulation = simulate(cluster, program);
+//     simulation.seconds, simulation.stages[0][3].end;   // of the step; when device 3 ended the first stage
 #pragma once
 
 #include <cstdint>
@@ -12,42 +17,47 @@
 
 namespace moehill {
 
+// TimeSpan is a stretch of simulated time.
 struct TimeSpan {
   double begin = 0, end = 0;  // seconds
 };
 
-// The bytes that crossed a link in the whole step.
+// LinkLoad is a link and the bytes that crossed it in the whole step.
 struct LinkLoad {
   std::string name;
   int64_t bytes = 0;
   double bytes_per_s = 0;
 };
 
+// Simulation is the result.
 struct Simulation {
   double seconds = 0;
   std::vector<std::vector<TimeSpan>> stages;  // [stage][device]
-  std::vector<LinkLoad> links;                // those that carried anything, by name
+  std::vector<LinkLoad> links;                // those that carried anything, sorted by name
   int64_t delivered_bytes = 0;                // by all flows
   int64_t num_flows = 0;
   int64_t peak_rss_bytes = 0;  // of the process that simulated
 };
 
-// An exchange as it is simulated. It starts when all devices have ended the one before it in the stage, or
-// begun the stage, as the collectives of a mesh do. A device sends one message after the other (the pairwise
-// exchange of MPI libraries); it ends when it has sent and received everything.
+// An exchange starts when all devices have ended the one before it in the stage, or have begun the stage, as
+// the collectives of a mesh do. A device sends one message after the other, which is the pairwise exchange of
+// MPI libraries. It ends when it has sent and received everything.
 //
-// In groups a flow stands for messages of many devices. So a device ends no earlier than its own messages
-// would take one after the other, alone on their links, and no earlier than its whole group has received
-// everything. What a node's links carry is exact as long as a group is not larger than a node.
+// With groups, a flow stands for messages of many devices. So a device ends no earlier than its own messages
+// would take one after the other and alone on their links, and no earlier than its whole group has received
+// everything. What the links of a node carry is exact as long as a group is not larger than a node.
+//
+// The process that simulates calls SimulationProgress now and then with the part of the flows that have
+// arrived.
 
 // The process that simulates calls this now and then with the part of the flows that have arrived.
 using SimulationProgress = std::function<void(double part)>;
 
-// Throws InputError in a build without SimGrid.
+// Throws InputError in a build without SimGrid, so that a command can refuse before it does anything.
 void require_simulator();
 
-// Throws InputError in a build without SimGrid. Runs in a child process, because SimGrid can be started once
-// in a process; the same arguments always give the same result, except for peak_rss_bytes.
+// Runs in a child process, because SimGrid can be started only once in a process. The same arguments always
+// give the same result, except for peak_rss_bytes. Throws InputError in a build without SimGrid.
 Simulation simulate(const Cluster& cluster, const StepProgram& program,
                     const SimulationProgress& progress = {});
 

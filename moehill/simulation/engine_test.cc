@@ -1,4 +1,5 @@
-// The simulator: nothing is lost, the same every time, and times that can be had by hand.
+// Tests of the simulator: no byte is lost, a simulation can be repeated exactly, and times agree with those
+// computed by hand.
 #include "moehill/simulation/engine.h"
 
 #include <gtest/gtest.h>
@@ -129,8 +130,8 @@ TEST_F(EngineTest, DevicesOfANodeShareItsConnection) {
   EXPECT_EQ(most, 4'000'000);
 }
 
-// Messages of the formulas (mesh/message_counts.h) at more ranks than a test starts as processes. Returns
-// what the stages send in a simulation of these ranks.
+// Simulates messages of more ranks than a test can start as processes, to compare them with the formulas
+// (mesh/message_counts.h). Returns what the stages send.
 MessageCount simulated_messages(const RanksOfNodes& ranks, std::vector<ByteMatrix> stages) {
   StepProgram program{ranks.num_ranks, {}, 1};
   for (ByteMatrix& bytes : stages) program.stages.push_back(exchange(bytes));
@@ -139,7 +140,7 @@ MessageCount simulated_messages(const RanksOfNodes& ranks, std::vector<ByteMatri
   return {s.num_flows, static_cast<uint64_t>(s.delivered_bytes)};
 }
 
-// 8 ranks a node: of 64 ranks, and of a number that is no power of two.
+// 8 ranks on a node: 64 ranks, and a number that is no power of two.
 constexpr RanksOfNodes kManyRanks[] = {{64, 8}, {104, 8}};
 
 TEST_F(EngineTest, RowsOfManyRanksAreTheMessagesOfTheFormula) {
@@ -155,7 +156,7 @@ TEST_F(EngineTest, RowsOfManyRanksAreTheMessagesOfTheFormula) {
   }
 }
 
-// The first ranks of the nodes agree on a call.
+// In an agreement, only the first rank of each node sends messages.
 TEST_F(EngineTest, AgreementOfManyRanksIsTheMessagesOfTheFormula) {
   for (const RanksOfNodes& ranks : {RanksOfNodes{64, 8}, {104, 8}, {512, 8}}) {
     std::vector<ByteMatrix> stages;
@@ -172,7 +173,8 @@ TEST_F(EngineTest, AgreementOfManyRanksIsTheMessagesOfTheFormula) {
   }
 }
 
-// A number of each rank for each rank of other nodes goes on by 1, 2, 4, ... nodes.
+// Each rank has a number for each rank of other nodes. The numbers are forwarded in steps of 1, 2, 4, ...
+// nodes.
 TEST_F(EngineTest, CountsOfManyRanksAreTheMessagesOfTheFormula) {
   for (const RanksOfNodes& ranks : {RanksOfNodes{64, 8}, {104, 8}, {512, 8}}) {
     const int nodes = ranks.num_nodes(), lead = ranks.ranks_per_node;
@@ -210,7 +212,7 @@ double seconds_in_groups(int num_devices, int64_t bytes_of_pair, int group) {
   return simulate(large_cluster(num_devices), {num_devices, {exchange(bytes, {group, 8})}, group}).seconds;
 }
 
-// Messages that are bound by latency (4 KB), by both, and by the network (4 MB).
+// Message sizes at which the latency limits (4 KB), both limit, or the network limits (4 MB).
 TEST_F(EngineTest, GroupsTakeTheTimeOfTheirMessages) {
   for (const int64_t bytes : {4'000, 200'000, 4'000'000}) {
     const double exact = seconds_in_groups(64, bytes, 1);

@@ -1,3 +1,4 @@
+// Implementation of simulation/exchange.h: which message becomes which flow.
 #include "moehill/simulation/exchange.h"
 
 #include <algorithm>
@@ -8,9 +9,10 @@
 namespace moehill {
 namespace {
 
+// So many devices of a node send the flows of whole nodes.
 constexpr int kLanesPerNode = 2;
 
-// Returns sums over the devices of units of the same size, [units, units]. Nobody looks at its diagonal.
+// Returns the sums over units of `unit` devices, [units, units]. Nobody reads the diagonal.
 ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
   ByteMatrix sums(ceil_div(bytes.num_devices(), unit));
   for (int from = 0; from < bytes.num_devices(); ++from) {
@@ -19,8 +21,8 @@ ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
   return sums;
 }
 
-// Chooses which node of a group receives the next flow: the one that still lacks most of the bytes that its
-// own messages would bring.
+// NodeTurns chooses the node of a group that receives the next flow: the one that still lacks the most of the
+// bytes that its own messages would bring. So each node's links carry about what they would without groups.
 class NodeTurns {
  public:
   NodeTurns(const ByteMatrix& nodes, int of_group) : left_(idx(nodes.num_devices())), of_group_(of_group) {
@@ -42,6 +44,7 @@ class NodeTurns {
   const int of_group_;
 };
 
+// Planner makes the flows of one exchange.
 class Planner {
  public:
   Planner(const ByteMatrix& bytes, const Grouping& grouping, int messages)
@@ -54,7 +57,10 @@ class Planner {
   Exchange make() {
     count();
     if (grouping_.size == 1) {
+      // One message for each flow needs no correction by own messages, so `own` stays empty.
       if (messages_ == 1) exchange_.own.clear();
+      // The pairwise order: in round i each device sends to the one i further on, so no device receives twice
+      // at once.
       for (int d = 0; d < num(); ++d) {
         for (int i = 1; i < num(); ++i) add(d, (d + i) % num(), bytes_.at(d, (d + i) % num()));
       }
@@ -68,6 +74,8 @@ class Planner {
   int num() const { return bytes_.num_devices(); }
   int per_node() const { return grouping_.devices_per_node; }
 
+  // The sums and own messages come from the single messages, not from the flows, so groups do not change
+  // them.
   void count() {
     std::vector<int64_t> received(idx(num())), out(idx(ceil_div(num(), per_node()))), in(out.size());
     ExchangeSums& sums = exchange_.sums;
@@ -99,7 +107,7 @@ class Planner {
     ++exchange_.num_received[idx(to / grouping_.size)];
   }
 
-  // Returns one of a few devices of a node, in turn. A few flows at a time fill a node's connection, and a
+  // Returns one of a few devices of a node in turn. A few flows at a time fill a node's connection, and a
   // flow that waits for a busy link holds up only those of its own device.
   int member(int node, int turn) const {
     const int begin = node * per_node(), end = std::min(num(), begin + per_node());
@@ -110,10 +118,12 @@ class Planner {
   void add_groups() {
     for (int d = 0; d < num(); ++d) {
       const int first = d / per_node() * per_node(), end = std::min(num(), first + per_node());
+      // All messages inside of a node become one flow to the neighbour, which shares the same loopback.
       add(d, d + 1 < end ? d + 1 : first, exchange_.own[idx(d)].inside_bytes);
     }
     const ByteMatrix nodes = sums_of_units(bytes_, per_node());
     const int num_nodes = nodes.num_devices(), of_group = grouping_.size / per_node();
+    // From node to node within a group, in pairwise order.
     for (int round = 1; round < of_group; ++round) {
       for (int a = 0; a < num_nodes; ++a) {
         const int b = a / of_group * of_group + (a + round) % of_group;
@@ -122,6 +132,7 @@ class Planner {
     }
     NodeTurns receivers(nodes, of_group);
     const int num_groups = ceil_div(num_nodes, of_group);
+    // From each node to each other group, as one flow that the group's nodes receive in turn.
     for (int round = 1; round < num_groups; ++round) {
       for (int a = 0; a < num_nodes; ++a) {
         const int b = (a / of_group + round) % num_groups;

@@ -1,4 +1,5 @@
-// Makes a program of a plan.
+// Implementation of simulation/program_builder.h: ProgramBuilder asks the model for the work of each stage
+// and turns its link work into bytes from device to device.
 #include "moehill/simulation/program_builder.h"
 
 #include <algorithm>
@@ -20,12 +21,15 @@ namespace {
 bool is_return(Stage stage) { return stage == Stage::reduce || stage == Stage::reduce_grad; }
 bool is_dispatch(Stage stage) { return stage == Stage::dispatch || stage == Stage::dispatch_grad; }
 
-// The devices have this for each other in a stage; a matrix is made when it is needed, for it is large.
+// StageMessages is what the devices send each other in one stage. A matrix has P x P elements, so it is made
+// only if it is needed.
 struct StageMessages {
   std::optional<ByteMatrix> pairs{};
-  std::vector<int64_t> summed{}, gathered{};  // [P] slices of collectives that are not direct; or empty
+  // [P] The slices of collectives that are not direct; empty if there are none.
+  std::vector<int64_t> summed{}, gathered{};
 };
 
+// ProgramBuilder makes one program.
 class ProgramBuilder {
  public:
   ProgramBuilder(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware,
@@ -40,7 +44,8 @@ class ProgramBuilder {
     program_.num_devices = counts.num_devices;
     program_.group = options.group;
     for (const DeviceWork& device : work_) {
-      const double weights = device.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients
+      // A backward pass has the gradients beside the weights.
+      const double weights = device.weight_bytes * (problem.backward ? 2 : 1);
       program_.memory_bytes = std::max(program_.memory_bytes, weights + device.activation_bytes);
       std::vector<WorkSeconds>& seconds = seconds_.emplace_back();
       for (const StageWork& stage : device.stages)
@@ -49,6 +54,8 @@ class ProgramBuilder {
     }
   }
 
+  // Products that hide the flight of rows are taken out of their own stages first, then the stages are
+  // written in order.
   StepProgram make() {
     if (rows_fly(problem_, hardware_.topology, hardware_.is_chip(), num())) {
       in_waves_ = goes_in_waves(problem_) && problem_.num_waves > 1;
@@ -61,6 +68,7 @@ class ProgramBuilder {
  private:
   int num() const { return counts_.num_devices; }
 
+  // A device need not have every stage: a device without tokens has no shared expert, for example.
   const StageWork* find(int device, Stage name) const {
     for (const StageWork& stage : work_[static_cast<size_t>(device)].stages) {
       if (stage.stage == name) return &stage;
@@ -68,12 +76,13 @@ class ProgramBuilder {
     return nullptr;
   }
 
-  // `stage` is one that find() has returned.
+  // `stage` has to be one that find() has returned, since its position is its index.
   const WorkSeconds& work_at(int device, const StageWork& stage) const {
     const size_t d = static_cast<size_t>(device);
     return seconds_[d][static_cast<size_t>(&stage - work_[d].stages.data())];
   }
 
+  // The part of a stage's time that waits for memory, on the device that is slowest in it.
   double memory_part(Stage name) const {
     double slowest = 0, part = 0;
     for (int d = 0; d < num(); ++d) {
@@ -88,7 +97,7 @@ class ProgramBuilder {
     return part;
   }
 
-  // Moves products that run while rows fly from their stage to the flight.
+  // Moves products that run while rows fly from their own stage to that of the flight.
   void cover(Stage flight) {
     for (int d = 0; d < num(); ++d) {
       const size_t device = static_cast<size_t>(d);
@@ -103,8 +112,8 @@ class ProgramBuilder {
     }
   }
 
-  // Covers a pass in waves: step s of waves + 2 has the rows of wave s on the link, the sums of wave s -
-  // 2, and the products of wave s - 1 in between.
+  // Covers a pass in waves. There are waves + 2 steps. In step s the rows of wave s and the sums of wave s -
+  // 2 are on the link, and the products of wave s - 1 run meanwhile.
   void cover_waves(Stage dispatch) {
     if (!is_dispatch(dispatch)) return;
     const bool backward = dispatch == Stage::dispatch_grad;
@@ -127,7 +136,7 @@ class ProgramBuilder {
     }
   }
 
-  // Returns the bytes of the rows of a stage that are in flight. They follow the routing.
+  // Returns the bytes of a stage's rows that are in flight, from device to device. They follow the routing.
   ByteMatrix flying_bytes(Stage name) const {
     StageMessages messages;
     for (int d = 0; d < num(); ++d) {
@@ -140,8 +149,8 @@ class ProgramBuilder {
     return messages.pairs ? *std::move(messages.pairs) : ByteMatrix(num());
   }
 
-  // Returns the part of each device's rows, by the experts that want them, that the waves before wave w have;
-  // [waves + 1] up to 1.
+  // Returns, for each device, the part of its rows that the waves before wave w have: [waves + 1], from 0 to
+  // 1. It goes by the experts that want the rows.
   std::vector<std::vector<double>> parts_before_waves() const {
     std::vector<std::vector<double>> parts;
     for (int d = 0; d < num(); ++d) {
@@ -154,7 +163,8 @@ class ProgramBuilder {
     return parts;
   }
 
-  // The part between `begin` and `end` of what each pair exchanges; the parts add up to the byte.
+  // Adds the part of `bytes` between the shares `begin` and `end`. Parts are rounded at their ends, so
+  // together they have exactly `bytes`.
   void add_part(int64_t bytes, double begin, double end, int64_t& part) const {
     const auto cut = [&](double at) { return std::llround(static_cast<double>(bytes) * at); };
     part += cut(end) - cut(begin);
@@ -174,7 +184,7 @@ class ProgramBuilder {
           const std::vector<double>& there = before[static_cast<size_t>(to)];
           const std::vector<double>& back = before[static_cast<size_t>(from)];
           if (s < num_waves) add_part(rows.at(from, to), there[s], there[s + 1], bytes.at(from, to));
-          // Sums return in the mirrored order: the last wave has the most.
+          // Sums return in mirrored order, so the last wave has the most of them.
           if (s < 2) continue;
           add_part(sums.at(from, to), 1 - back[num_waves + 2 - s], 1 - back[num_waves + 1 - s],
                    bytes.at(from, to));
@@ -197,7 +207,7 @@ class ProgramBuilder {
           work_at(d, *stage).total() - seconds_by_device(moved_, name)[static_cast<size_t>(d)];
       for (const LinkWork& link : stage->links) {
         if (link.in_place || (in_waves_ && link.in_flight)) continue;
-        // A node's sums are there before they go back across.
+        // With two levels the sums inside of a node have to be there before they go back across.
         const bool is_first = link.way == RowWay::inside && is_return(name);
         add_messages(link, d, is_return(name), link.in_flight ? flying : is_first ? first : other);
       }
@@ -208,6 +218,7 @@ class ProgramBuilder {
       program_.stages.push_back(
           {name_of(name), is_backward(name), work, std::move(messages), memory_part(name)});
     };
+    // A dispatch begins with packing rows, then they travel. A return travels first, then rows are added up.
     if (is_dispatch(name)) add(seconds, {});
     if (is_dispatch(name) && in_waves_) add_waves(name);
     add({}, exchanges(std::move(first)));
@@ -217,7 +228,7 @@ class ProgramBuilder {
     if (!is_dispatch(name)) add(seconds, {});
   }
 
-  // Returns the exchanges in the order in which they follow each other, without those that have no bytes.
+  // Returns the exchanges in the order in which they follow each other. Those without bytes are left out.
   std::vector<Exchange> exchanges(StageMessages messages) const {
     std::vector<Exchange> all;
     const auto add = [&](const ByteMatrix& bytes, int messages_of_pair) {
@@ -245,6 +256,7 @@ class ProgramBuilder {
     ByteMatrix& bytes = *messages.pairs;
     const bool by_rows = link.op == Collective::all_to_all && !link.is_even;
     if (link.is_even && link.way == RowWay::inside) return add_even_inside(link, device, bytes);
+    // `i` numbers the other devices, since the slices of an all_reduce differ by an element.
     int i = 0;
     for (int other = 0; other < num(); ++other) {
       if (other == device) continue;
@@ -267,7 +279,7 @@ class ProgramBuilder {
     }
   }
 
-  // Adds the device's slice of what is summed or gathered.
+  // Adds the device's slice of what is summed or gathered, for forms in which slices travel on.
   void add_slices(const LinkWork& link, int device, StageMessages& messages) const {
     const auto add = [&](std::vector<int64_t>& slices, int64_t bytes) {
       slices.resize(static_cast<size_t>(num()));
@@ -279,7 +291,8 @@ class ProgramBuilder {
     add(messages.gathered, link.sent_bytes - link.sent_bytes / 2);
   }
 
-  // Rows that go from `device` to `other`: of its tokens to their experts, or back to their tokens.
+  // Returns the rows that go from `device` to `other`: rows of its tokens to their experts, or sums back to
+  // their tokens.
   int64_t rows(RowWay way, int device, int other, bool back) const {
     return back ? rows_between(counts_, way, other, device) : rows_between(counts_, way, device, other);
   }
@@ -304,14 +317,16 @@ class ProgramBuilder {
   const Nodes nodes_;
   const CollectiveSteps steps_;
   std::vector<DeviceWork> work_;
-  std::vector<std::vector<WorkSeconds>> seconds_;       // [P][stages]
-  std::map<Stage, std::vector<double>> under_, moved_;  // [P] seconds by flight; by stage
+  std::vector<std::vector<WorkSeconds>> seconds_;  // [P][stages]
+  std::map<Stage, std::vector<double>> under_,
+      moved_;  // [P] seconds that run under a flight; seconds moved out of a stage
   bool in_waves_ = false;
-  std::map<Stage, std::vector<std::vector<double>>> wave_work_;  // [waves + 2][P] seconds by dispatch
+  std::map<Stage, std::vector<std::vector<double>>> wave_work_;  // [waves + 2][P] seconds, by dispatch
   StepProgram program_;
 };
 
-// Collectives of the problem's steps, for any number of devices.
+// Returns the collectives in the steps of this problem. They do not depend on the number of devices, so two
+// devices with an expert each suffice to find them.
 std::set<Collective> collectives_of(const WorkProblem& problem) {
   PlanCounts counts;
   counts.tokens = counts.num_devices = 2;

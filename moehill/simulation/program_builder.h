@@ -1,5 +1,10 @@
-// Makes a program of a plan: the work of every device and the messages between them, as the model counts
-// them.
+// Makes a program for the simulator of a problem and its routing: the work of every device, and the messages
+// between them, as the model counts them.
+// It adds no physics of its own. Seconds of work come from the model's rates (model/predict.h), bytes from
+// its link work (model/link_work.h).
+//
+//     const StepProgram program = build_program(problem, plan_counts(config, routing), hardware);
+//     const Simulation simulation = simulate(make_cluster(hardware, num_devices, dtype), program);
 #pragma once
 
 #include "moehill/model/predict.h"
@@ -8,30 +13,32 @@
 
 namespace moehill {
 
-// How messages of a program are made of its bytes.
+// MessageOptions says how bytes become messages.
 struct MessageOptions {
-  int group = 1;  // devices (simulation/exchange.h)
+  int group = 1;  // devices of a group (simulation/exchange.h)
   CollectiveForm form = CollectiveForm::direct;
 };
 
-// Stages in the order of the step, one after the other on a device: seconds of products and rows by the
-// model's rates, and bytes from whom to whom. In the direct form the collectives of a stage travel as one
-// message to each device. Their bytes are exactly those of the model:
+// The stages follow each other in the order of the step: seconds of products and rows by the model's rates,
+// and bytes from device to device. In the direct form, the collectives of a stage travel as one message to
+// each device, with exactly the bytes of the model:
 //
-// all-gather: a device's own to every other. reduce-scatter: to every other its slice. all-reduce: both; the
-// slices of devices, which differ by less than a cache line, as if they were alike. all-to-all: rows by the
-// routing.
+//   all-gather      a device's own bytes to every other device
+//   reduce-scatter  to every other device its slice
+//   all-reduce      both; slices differ by less than a cache line and are taken as equal
+//   all-to-all      rows as the routing says
 //
-// In the other forms rows and numbers by the routing go first, then what is summed, then what is gathered.
-// One half of an all-reduce is summed and the other is gathered. Bytes that do not divide by the number of
-// slices are left out; these are fewer than 2 P a device.
+// In the other forms, rows and numbers that follow the routing go first, then slices that are summed, then
+// slices that are gathered. An all-reduce is half summed, half gathered. Bytes that do not divide by the
+// number of slices are left out; these are fewer than 2 P bytes for a device.
 //
-// Rows that fly between nodes are one stage with the products that run meanwhile (model/flight.h); those
-// products are not in the stage of their name. What is read in place is no message.
+// Rows that fly between nodes form one stage with the products that run meanwhile (model/flight.h). These
+// products are then not in the stage of their own name. What is read in place is not a message.
 StepProgram build_program(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware,
                           const MessageOptions& options = {});
 
-// Throws InputError if with this form no collective of the problem takes another way than the direct one.
+// Throws InputError if no collective of the problem takes another way with this form than with the direct
+// one.
 void refuse_form_without_effect(const WorkProblem& problem, CollectiveForm form, int num_devices,
                                 int devices_per_node);
 

@@ -1,4 +1,5 @@
-// Programs from plans: the messages are the model's bytes, per device and in all.
+// Tests of programs made from plans: their messages have the bytes that the model says, for each device and
+// in total.
 #include "moehill/simulation/program_builder.h"
 
 #include <gtest/gtest.h>
@@ -60,7 +61,7 @@ TEST(ProgramBuilder, MessagesOfExpertsOfAnotherWidthAreTheModelsBytes) {
   }
 }
 
-// Rows between nodes in the form of the wire, the others and all sums as they are stored.
+// Rows between nodes travel in the wire's form; other rows and all sums travel as they are stored.
 TEST(ProgramBuilder, RowsBetweenNodesAreOfTheWiresBytes) {
   const PlanCounts counts = counts_of(5);
   for (const Spread spread : {Spread::ragged_a2a, Spread::fused, Spread::hierarchical}) {
@@ -109,7 +110,7 @@ TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
   }
 }
 
-// Waves have the bytes and the seconds of one wave, in more steps.
+// Several waves have the bytes and seconds of one wave, in more steps.
 TEST(ProgramBuilder, WavesMoveTheSameBytesAndDoTheSameWork) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8
   WorkProblem problem = problem_of(Spread::fused);
@@ -124,7 +125,7 @@ TEST(ProgramBuilder, WavesMoveTheSameBytesAndDoTheSameWork) {
   }
 }
 
-// Work that is done while rows fly is moved, and neither lost nor done twice.
+// Work under flying rows is moved to another place in the step; none of it is lost or done twice.
 TEST(ProgramBuilder, FlightsHoldWorkThatIsNotInItsStage) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8
   const StepProgram far = build_program(problem_of(Spread::fused), counts, hardware());
@@ -144,8 +145,8 @@ TEST(ProgramBuilder, OneDeviceSendsNothing) {
   EXPECT_GT(program.stages.size(), 5u);
 }
 
-// Collectives in another form have the bytes of the direct ones but for what a slice rounds off, and a ring's
-// and a two-level's fewer between nodes.
+// Collectives in another form have the bytes of the direct ones, except for the rounding of slices; a ring
+// and a two-level form send fewer bytes between nodes.
 TEST(ProgramBuilder, FormsMoveTheSlicesOfTheDirectForm) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8
   for (const Spread spread : {Spread::dp, Spread::compact_psum, Spread::ring_ag_rs}) {

@@ -1,3 +1,4 @@
+// Implementation of simulation/step_program.h.
 #include "moehill/simulation/step_program.h"
 
 namespace moehill {

@@ -1,3 +1,8 @@
+// Implementation of store/expectation.h: a parser by recursive descent, one method for each rule of the
+// grammar:
+//
+//     expectation = "ratio(" conditions ")" relation number [ "at" conditions ]
+//     conditions  = axis "=" value { "," axis "=" value }
 #include "moehill/store/expectation.h"
 
 #include <algorithm>
@@ -11,6 +16,7 @@
 namespace moehill {
 namespace {
 
+// Takes the whole text or nothing: "8x" is a text, not the number 8.
 std::optional<double> as_number(const std::string& text) {
   double value = 0;
   const char* end = text.data() + text.size();
@@ -19,6 +25,7 @@ std::optional<double> as_number(const std::string& text) {
   return value;
 }
 
+// Parser reads one expectation. position_ is where it is in the text.
 class Parser {
  public:
   explicit Parser(const std::string& text) : text_(text) {}
@@ -65,6 +72,7 @@ class Parser {
     if (!take(c)) refuse(std::string(1, c));
   }
 
+  // Takes a word and returns it; "" if there is none.
   std::string word() {
     skip_blanks();
     const size_t begin = position_;
@@ -76,6 +84,7 @@ class Parser {
     return text_.substr(begin, position_ - begin);
   }
 
+  // Takes a value, with or without quotes. A quoted value may contain any character but its quote.
   std::string value() {
     for (const char quote : {'"', '\''}) {
       if (!take(quote)) continue;
@@ -101,6 +110,7 @@ class Parser {
     return list;
   }
 
+  // The first axis that is named a second time is where the denominator begins.
   void split(const std::vector<AxisValue>& list, Expectation& result) const {
     const auto same_axis = [&](const AxisValue& condition) { return condition.axis == list[0].axis; };
     const auto second = std::find_if(list.begin() + 1, list.end(), same_axis);
@@ -109,7 +119,7 @@ class Parser {
     result.denominator.assign(second, list.end());
   }
 
-  // The longer words come first.
+  // Words are tried in the order of the enum, in which ">=" comes before ">".
   Relation relation() {
     skip_blanks();
     for (const Relation relation : all_values<Relation>()) {
@@ -149,6 +159,7 @@ bool matches(const std::vector<AxisValue>& wanted, const StoredJson& axes) {
     if (axis == axes.end()) return false;
     const std::string text = value_text(*axis);
     const std::optional<double> a = as_number(text), b = as_number(condition.value);
+    // Numbers are equal if their values are: 8 and 8.0 are one value of an axis.
     return text == condition.value || (a && b && *a == *b);
   });
 }

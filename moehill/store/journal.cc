@@ -1,3 +1,5 @@
+// Implementation of store/journal.h in SQL. Every public method is one transaction, so a sweep that is killed
+// leaves a database that the next one can continue.
 #include "moehill/store/journal.h"
 
 #include <ctime>
@@ -16,6 +18,7 @@ double epoch_seconds() {
 
 int64_t one_integer(Statement& statement) { return statement.step() ? statement.integer(0) : 0; }
 
+// Attempts of the same machine and build share one row of provenance.
 int64_t save_provenance(Database& database, const StoredJson& provenance) {
   const std::string text = json_text(provenance);
   Transaction transaction(database);
@@ -26,6 +29,7 @@ int64_t save_provenance(Database& database, const StoredJson& provenance) {
   return id;
 }
 
+// "ON CONFLICT DO UPDATE" keeps the id, on which points and notes depend.
 int64_t upsert_experiment(Database& database, const StoredExperiment& e) {
   Statement(
       database,
@@ -65,8 +69,8 @@ int64_t upsert_point(Database& database, const StoredPoint& p) {
   return one_integer(find.bind(p.experiment_id, p.identity));
 }
 
-// Keeps the thresholds that stood before the first result, since thresholds that are named after it do not
-// count.
+// Thresholds keeps the expectations that stood before the first result. Expectations that somebody changes
+// after seeing results do not count.
 class Thresholds {
  public:
   Thresholds(Database& database, const std::string& name) : database_(database) {
@@ -77,6 +81,7 @@ class Thresholds {
   }
   void keep(int64_t experiment_id, const StoredExperiment& now) {
     if (before_.is_null() || before_ == StoredJson(now.expect)) return;
+    // Without a result that counts, the file may still change its expectations.
     Statement results(database_,
                       "SELECT count(*) FROM attempt a JOIN point p ON p.id = a.point_id "
                       "WHERE a.counts = 1 AND p.is_current = 1 AND p.experiment_id = ?");
@@ -93,6 +98,7 @@ class Thresholds {
   StoredJson before_;
 };
 
+// The states of attempts that count as failures of a point.
 constexpr const char* kFailures = "('failed', 'timeout', 'out_of_memory', 'rank_lost')";
 
 }  // namespace
@@ -130,7 +136,8 @@ void Journal::forgive_failures(int64_t experiment_id) {
   transaction.commit();
 }
 
-// Attempts whose process has gone without a word are over: they are marked and run again.
+// An attempt whose process is gone is marked as interrupted and run again. Whether it is gone is known on the
+// same host; an owner on another host counts as gone after its deadline.
 void Journal::bury_dead_owners() {
   Statement running(
       database_,
@@ -162,12 +169,15 @@ bool Journal::runs_elsewhere(int64_t point_id, int64_t round) {
 }
 
 bool Journal::has_settled(int64_t point_id, int64_t round, bool repeats) {
+  // If an attempt of this round counts already, this one repeats it.
   Statement counting(database_,
                      "SELECT disturbed FROM attempt WHERE point_id = ? AND round = ? AND counts = 1");
   if (!counting.bind(point_id, round).step()) return false;
   return counting.integer(0) == 0 || !repeats || !may_repeat(point_id, round);
 }
 
+// A disturbed round is repeated at most once, and at most a quarter of all runs of the experiment are
+// repeats.
 bool Journal::may_repeat(int64_t point_id, int64_t round) {
   Statement repeats(
       database_,
@@ -201,9 +211,12 @@ void Journal::settle(int64_t experiment_id) {
       .run();
 }
 
+// The checks and the claim are one transaction under the write lock, so two sweeps cannot claim the same run.
 ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats) {
   Transaction transaction(database_);
   bury_dead_owners();
+  // The questions are asked in this order: is there nothing to do, has the point failed too often, and only
+  // then is somebody else at work.
   std::optional<ClaimState> refused;
   if (has_settled(point_id, round, repeats)) {
     refused = ClaimState::settled;
@@ -234,6 +247,8 @@ ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds
   return {refused.value_or(ClaimState::claimed), claim};
 }
 
+// The first result of a round counts. A second one replaces it only if it was disturbed and the new one was
+// not.
 bool Journal::supersedes(const Claim& claim, const AttemptResult& result) {
   if (result.state != RunState::done) return false;
   Statement counting(database_,
@@ -257,7 +272,8 @@ void Journal::finish(const Claim& claim, const AttemptResult& result) {
       .bind(name_of(result.state), counts, result.seconds, result.exit_status, result.output_tail,
             result.disturbed, result.disturbance, claim.attempt_id)
       .run();
-  // Somebody took this process for dead, as on another host after the deadline: theirs counts then.
+  // Another sweep took this process for dead, for example on another host after the deadline. Then the
+  // other's result counts, and this one is dropped.
   if (database_.changed_rows() == 0) return;
   for (size_t i = 0; i < result.records.size(); ++i)
     add_record(claim, static_cast<int64_t>(i), result.records[i]);
@@ -265,7 +281,8 @@ void Journal::finish(const Claim& claim, const AttemptResult& result) {
   transaction.commit();
 }
 
-// Samples are rows of their own; Store::records() puts them back into their record.
+// Samples are rows of their own, so that SQL can read them. Store::records() puts them back into their
+// record.
 void Journal::add_record(const Claim& claim, int64_t seq, StoredJson json) {
   StoredJson samples = StoredJson::array();
   if (json.contains(kSamples)) std::swap(samples, json.at(kSamples));
@@ -280,8 +297,8 @@ void Journal::add_record(const Claim& claim, int64_t seq, StoredJson json) {
   }
 }
 
-// running if an attempt is; done with a result for every round; else what its last failure was if it gave up;
-// else interrupted if its last attempt was; else pending.
+// The state of a point is `running` if an attempt runs, and `done` if every round has a result. If it gave
+// up, it is its last failure; if its last attempt was interrupted, `interrupted`; otherwise `pending`.
 void Journal::refresh_state(int64_t point_id) {
   Statement query(
       database_,

@@ -1,4 +1,12 @@
-// Journal: what the driver of a sweep writes: the plan, claims of attempts, and their results.
+// Journal is what the driver of a sweep writes: the plan, claims of attempts, and their results. Reading is
+// Store's.
+// Several sweeps may write to one database at the same time, also from several hosts. A claim gives a run to
+// exactly one of them.
+//
+//     Journal journal(store, own_identity(), provenance);
+//     const int64_t id = journal.save_plan(experiment, points);
+//     const ClaimAnswer answer = journal.claim(points[0].id, /*round=*/0, limit_seconds);
+//     if (answer.state == ClaimState::claimed) journal.finish(answer.claim, run(points[0]));
 #pragma once
 
 #include <optional>
@@ -10,26 +18,27 @@
 
 namespace moehill {
 
-// A run that this process is to do now.
+// Claim is a run that this process is to do now.
 struct Claim {
   int64_t attempt_id = 0, point_id = 0, round = 0;
-  bool repeat = false;  // of a round whose result was disturbed
+  bool repeat = false;  // the round has a result already, which was disturbed
 };
 
-// The answer to asking for a run of a point in a round.
+// ClaimState is the answer to asking for a run of a point in a round.
 enum class ClaimState {
   claimed,
-  settled,       // has its result
+  settled,       // the round has its result
   given_up,      // the point failed as often as `retries` allows
   elsewhere,     // another sweep runs it at this moment
   machine_busy,  // another sweep measures on this machine: two at once would disturb each other
 };
+// ClaimAnswer carries a claim if the state is `claimed`.
 struct ClaimAnswer {
   ClaimState state;
   Claim claim;
 };
 
-// Figures of one finished attempt.
+// AttemptResult is what a finished attempt gave.
 struct AttemptResult {
   RunState state = RunState::failed;
   double seconds = 0;
@@ -37,27 +46,29 @@ struct AttemptResult {
   std::string output_tail;
   bool disturbed = false;
   std::string disturbance;
-  std::vector<StoredJson> records;  // samples are taken from time_s.samples
+  std::vector<StoredJson> records;  // their time_s.samples go into a table of their own
 };
 
-// Each call is one transaction. A result counts if it is the first of its round, or less disturbed than the
-// one before: rounds that were disturbed are run again, once each, and in all a quarter of the experiment's
-// runs, since on a machine that is never quiet there would be no end.
+// Each call is one transaction. A result counts if it is the first of its round, or if it was not disturbed
+// and the one before was. Disturbed rounds are run again once each, and in all at most a quarter of the
+// experiment's runs, because on a machine that is never quiet there would be no end.
 class Journal {
  public:
   Journal(Store& store, ProcessIdentity owner, const StoredJson& provenance);
 
-  // Adds the experiment or brings it up to date; points of the same identity keep their results, points that
-  // are no longer part of it stop being current. Returns the experiment's id; `points` get theirs.
+  // Adds the experiment or brings it up to date. Points of the same identity keep their results; points that
+  // are no longer part of the experiment stop being current. Returns the experiment's id, and sets those of
+  // `points`.
   int64_t save_plan(const StoredExperiment& experiment, std::vector<StoredPoint>& points);
   // Lets points that gave up be tried again.
   void forgive_failures(int64_t experiment_id);
-  // A race is over: points that have results need no more.
+  // Ends a race: points that have a result need no more.
   void settle(int64_t experiment_id);
 
-  // `limit_seconds`: after that much time the owner of an attempt is dead, where nothing else shows it.
-  // `repeats`: whether a round that has a disturbed result may be claimed once more.
+  // Asks for a run. `limit_seconds`: after that time the owner of the attempt counts as dead if nothing else
+  // shows whether it lives. `repeats`: whether a round with a disturbed result may be run once more.
   ClaimAnswer claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats = true);
+  // Stores the result of a claimed run.
   void finish(const Claim& claim, const AttemptResult& result);
 
  private:

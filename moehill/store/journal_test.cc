@@ -1,3 +1,5 @@
+// Tests of the journal: which point a sweep runs next, after interruptions, failed attempts, disturbed
+// rounds, owners that died, and plans that were edited between two runs.
 #include "moehill/store/journal.h"
 
 #include <gtest/gtest.h>

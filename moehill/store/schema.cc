@@ -1,3 +1,5 @@
+// Implementation of store/schema.h: the tables, what is done to a new database, and what is refused in one
+// that exists.
 #include "moehill/store/schema.h"
 
 #include <fmt/format.h>
@@ -16,7 +18,8 @@
 namespace moehill {
 namespace {
 
-// JSON is checked where it enters. Text holds what a file said, byte for byte; it is never part of SQL.
+// Columns that hold JSON are checked by the database. Text is kept byte for byte as a file said it; it is
+// bound to statements and never becomes part of SQL.
 constexpr const char* kTables = R"sql(
 CREATE TABLE experiment(
   id INTEGER PRIMARY KEY,
@@ -114,7 +117,8 @@ CREATE TABLE noise_floor(
   json TEXT NOT NULL CHECK(json_type(json) = 'object')) STRICT;
 )sql";
 
-// The views are for people and scripts; docs/decisions.md says what their columns mean.
+// The views are for people and scripts that read the database with SQL. docs/decisions.md says what their
+// columns mean.
 constexpr const char* kViews = R"sql(
 CREATE VIEW result AS
 SELECT e.name AS experiment, p.label AS label, r.round AS round, r.seq AS seq, a.disturbed AS disturbed,
@@ -147,29 +151,35 @@ WHERE a.state NOT IN ('running', 'done')
 ORDER BY a.id;
 )sql";
 
-// Magic numbers of statfs(2): NFS, SMB, CIFS, SMB2, FUSE, Lustre, 9P, Ceph, AFS, GPFS, BeeGFS.
+// Magic numbers of network file systems, from statfs(2): NFS, SMB, CIFS, SMB2, FUSE, Lustre, 9P, Ceph, AFS,
+// GPFS, BeeGFS.
 constexpr int64_t kNetworkFileSystems[] = {0x6969,     0x517B,     0xFF534D42, 0xFE534D42,
                                            0x65735546, 0x0BD00BD0, 0x01021997, 0x00C36400,
                                            0x5346414F, 0x47504653, 0x19830326};
 
+// Returns true if the file is on a network file system, where a write-ahead log does not work.
 bool on_network(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
   struct statfs system {};
+  // If the system does not say, the safe answer is "on a network".
   if (statfs(folder.c_str(), &system) != 0) return true;
   const int64_t type = static_cast<int64_t>(system.f_type) & 0xFFFFFFFF;
   return std::find(std::begin(kNetworkFileSystems), std::end(kNetworkFileSystems), type) !=
          std::end(kNetworkFileSystems);
 }
 
+// Returns the number that a pragma gives; 0 if it gives none.
 int64_t pragma(Database& database, const std::string& name) {
   Statement statement(database, "PRAGMA " + name);
   return statement.step() ? statement.integer(0) : 0;
 }
 
+// Attempts to set the mode, together half a minute.
 constexpr int kModeAttempts = 3000;
 constexpr std::chrono::milliseconds kModePause{10};
 
-// A change of the mode needs the file alone, and SQLite does not wait for that: two sweeps may start at once.
+// Changing the mode needs the file exclusively, and SQLite does not wait for that. Two sweeps may start at
+// once, so it is tried again.
 void set_journal_mode(Database& database) {
   const std::string mode = on_network(database.path()) ? "DELETE" : "WAL";
   for (int attempt = 1;; ++attempt) {
@@ -187,6 +197,7 @@ bool is_empty(Database& database) {
   return statement.step() && statement.integer(0) == 0;
 }
 
+// Refuses databases of other programs and of other versions.
 void refuse_strangers(Database& database) {
   const int64_t application = pragma(database, "application_id"), version = pragma(database, "user_version");
   if (application != kApplicationId) {
@@ -200,8 +211,9 @@ void refuse_strangers(Database& database) {
   }
 }
 
-using Columns = std::map<std::string, std::set<std::string>>;  // by table
+using Columns = std::map<std::string, std::set<std::string>>;  // [table] its columns
 
+// Returns the tables of a database with the names of their columns.
 Columns columns_of(Database& database) {
   Statement tables(database, "SELECT name FROM sqlite_master WHERE type = 'table'");
   Columns columns;
@@ -213,9 +225,10 @@ Columns columns_of(Database& database) {
   return columns;
 }
 
-// A table that is missing, lacks a column or is a view, which may never end, is found before anything is
-// read.
+// Refuses a file whose tables are not ours, before anything is read: a table may be missing, lack a column,
+// or be a view that never ends.
 void refuse_other_tables(Database& database) {
+  // The expected columns come from kTables itself, in a database in memory, so they cannot disagree with it.
   static const Columns expected = [] {
     Database own("", Access::in_memory);
     own.execute(kTables);
@@ -234,10 +247,13 @@ void refuse_other_tables(Database& database) {
       if (!same->second.contains(column)) refuse(fmt::format("no column {} in table {}", column, table));
     }
   }
+  // The tables are there; now their pages are checked.
   try {
     Statement check(database, "PRAGMA quick_check(1)");
     if (check.step() && check.text(0) != "ok") refuse("damaged: " + quoted(check.text(0), 120));
-  } catch (const StoreError& error) {  // a value is so wrong that the check of its column fails
+    // A value can be so wrong that the check of its column fails.
+  } catch (const StoreError& error) {
+    // A value can be so wrong that the check of its column fails, which is damage too.
     refuse("damaged: " + quoted(error.what(), 200));
   }
 }
@@ -252,9 +268,11 @@ void prepare_database(Database& database, Access access) {
   }
   if (access == Access::read_only) return;
   set_journal_mode(database);
+  // FULL synchronises each transaction, so that a stored result survives a loss of power.
   database.execute("PRAGMA synchronous = FULL");
   Transaction transaction(database);
-  if (is_empty(database)) {  // looked at again under the lock: two sweeps may start at once
+  // Asked again under the lock, since two sweeps may start at once.
+  if (is_empty(database)) {
     database.execute(kTables);
     database.execute(kViews);
     database.execute(

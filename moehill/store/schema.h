@@ -1,4 +1,8 @@
-// Schema: the tables and views of a results database, and the checks when one is opened.
+// Schema makes the tables and views of a results database and checks a database that exists. Rows are read
+// and written in store/store.h and store/journal.h.
+//
+//     Database database("results.sqlite", Access::read_write);
+//     prepare_database(database, Access::read_write);   // InputError if it is not ours
 #pragma once
 
 #include "moehill/store/sqlite.h"
@@ -6,11 +10,11 @@
 namespace moehill {
 
 inline constexpr int64_t kApplicationId = 0x6d6f6568;  // "moeh"
-inline constexpr int64_t kSchemaVersion = 1;           // PRAGMA user_version
+inline constexpr int64_t kSchemaVersion = 1;           // stored as PRAGMA user_version
 
-// Write-ahead log, or a rollback journal on file systems of a network, where the log's shared memory does not
-// work; synchronous=FULL; foreign keys; tables and views where the file is new. Throws InputError for a
-// database of another program or of a newer version.
+// Prepares a connection: foreign keys, synchronous = FULL, and a write-ahead log. On network file systems it
+// takes a rollback journal instead, because the log needs shared memory. A new file gets its tables and
+// views. Throws InputError for a database of another program or of another version.
 void prepare_database(Database& database, Access access);
 
 }  // namespace moehill

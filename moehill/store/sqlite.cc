@@ -1,3 +1,5 @@
+// Implementation of store/sqlite.h. The file may come from anybody, so limits and time are set for everything
+// that SQLite does with it.
 #include "moehill/store/sqlite.h"
 
 #include <fmt/format.h>
@@ -14,11 +16,13 @@
 namespace moehill {
 namespace {
 
-constexpr int kBusyMilliseconds = 30000;  // another sweep holds the lock for one small transaction
+// A connection waits so long for the lock, which another sweep holds for one small transaction.
+constexpr int kBusyMilliseconds = 30000;
 constexpr int kMostValueBytes = 256 << 20;
-constexpr int kStepsBetweenLooks = 1 << 16;  // of SQLite's machine, each less than a microsecond
+// After so many steps of SQLite's machine, each under a microsecond, the time is checked.
+constexpr int kStepsBetweenLooks = 1 << 16;
 
-// "file:" and the path, with everything but letters, digits and "/._-" as %XX.
+// Returns "file:" and the path as a URI, with everything except letters, digits and "/._-" written as %XX.
 std::string uri_of(const std::string& path) {
   std::string uri = "file:";
   for (const char c : std::filesystem::absolute(path).string()) {
@@ -46,8 +50,8 @@ Database::Database(const std::string& path, Access access) : path_(path) {
   sqlite3* connection = connection_.get();
   sqlite3_extended_result_codes(connection, 1);
   sqlite3_busy_timeout(connection, kBusyMilliseconds);
-  // The file may be anybody's. Its schema is trusted to call functions, since our own checks call
-  // json_type(), but there are none except those of SQLite, and none of them reads files or loads code.
+  // The file may come from anybody. Its schema may call functions, since our own checks call json_type(). But
+  // only functions of SQLite itself exist, and none of them reads files or loads code.
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_limit(connection, SQLITE_LIMIT_LENGTH, kMostValueBytes);
   sqlite3_limit(connection, SQLITE_LIMIT_ATTACHED, 0);
@@ -66,19 +70,20 @@ int Database::connect(const std::string& name, int flags) {
   return code;
 }
 
-// Reads the first page, for which SQLite makes its files; returns false where that fails.
+// Reads the first page, for which SQLite makes its files beside the database. Returns false if that fails.
 bool Database::answers() {
   return sqlite3_exec(connection_.get(), "SELECT count(*) FROM sqlite_master", nullptr, nullptr, nullptr) ==
          SQLITE_OK;
 }
 
 // SQLite reads a database with a write-ahead log by making files beside it, and only a connection that may
-// write removes them. So a reader may write where it can. Where it cannot, since the folder is not to be
-// written or the disk is full, the file is declared immutable, unless somebody's log lies beside it.
+// write removes them. So a reader opens the file for writing if it can. If it cannot, because the folder is
+// read-only or the disk is full, the file is declared immutable, unless a log of somebody lies beside it.
 void Database::open_file(Access access) {
   std::error_code ignored;
   const bool is_file =
-      !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
+      // SQLite gives names with a colon a meaning of their own.
+      !path_.empty() && path_.front() != ':' &&
       (!std::filesystem::exists(path_, ignored) || std::filesystem::is_regular_file(path_, ignored));
   const std::string folder = std::filesystem::absolute(path_, ignored).parent_path().string();
   const bool only_reads = access == Access::read_only;
@@ -101,6 +106,7 @@ void Database::open_file(Access access) {
   if (only_reads) execute("PRAGMA query_only = ON");
 }
 
+// Each kind of error has a message that says what the user can do about it.
 void Database::fail(int code, const std::string& doing) const {
   const int primary = code & 0xff;
   const std::string reason = sqlite3_errmsg(connection_.get());
@@ -170,6 +176,7 @@ bool Statement::step() {
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) database_.fail(code, "stepping");
+  // Reset at the end, so that the statement can be bound and run again.
   sqlite3_reset(statement_.get());
   began_.reset();
   return false;
@@ -207,6 +214,7 @@ Transaction::~Transaction() {
     database_.execute("ROLLBACK");
   } catch (const std::exception&) {
     // SQLite has rolled back by itself, as it does after an error of the disk.
+    // SQLite has already rolled back by itself, as it does after an error of the disk.
   }
 }
 

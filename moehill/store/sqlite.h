@@ -1,4 +1,9 @@
-// SQLite by value: a connection, statements with bound values, and transactions. Errors are exceptions.
+// SQLite as values: a connection, statements with bound values, and transactions. Errors are exceptions. Only
+// this room includes SQLite; the tables are in store/schema.h.
+//
+//     Database database("results.sqlite", Access::read_only);
+//     Statement statement(database, "SELECT label FROM point WHERE id = ?");
+//     for (statement.bind(7); statement.step();) fmt::print("{}\n", statement.text(0));
 #pragma once
 
 #include <chrono>
@@ -13,35 +18,39 @@ struct sqlite3_stmt;
 
 namespace moehill {
 
-// The database cannot be written or read now (exit status 5); what was committed before is intact.
+// StoreError: the database cannot be read or written now (exit status 5). What was committed before is
+// intact.
 class StoreError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// Another process holds the database.
+// StoreBusy: another process holds the database.
 class StoreBusy : public StoreError {
  public:
   using StoreError::StoreError;
 };
 
-enum class Access { read_only, read_write, in_memory };  // in memory: no file, gone with the connection
+// in_memory has no file; the database is gone with the connection.
+enum class Access { read_only, read_write, in_memory };
 
+// Database is one connection.
 class Database {
  public:
-  // read_write makes the file where there is none. read_only changes nothing that lasts and leaves no file
-  // behind, whether or not its folder can be written. A statement that runs for minutes, as a view that
-  // somebody has put into the file may, ends with an error. Throws InputError for a path that cannot be
-  // opened.
+  // read_write makes the file if there is none. read_only changes nothing that lasts and leaves no file
+  // behind, whether or not its folder can be written. Throws InputError for a path that cannot be opened.
+  // A statement that runs for minutes ends with an error: somebody may have put a view into the file that
+  // never ends.
   Database(const std::string& path, Access access);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  // Sets the longest time of a statement.
   void limit_statements(std::chrono::milliseconds longest) { longest_ = longest; }
 
-  void execute(const std::string& sql);  // statements without values or results
+  void execute(const std::string& sql);  // statements without values and results
   int64_t last_insert_id() const;
-  int64_t changed_rows() const;  // by the last statement
+  int64_t changed_rows() const;  // changed by the last statement
   const std::string& path() const { return path_; }
 
  private:
@@ -50,7 +59,7 @@ class Database {
   struct Close {
     void operator()(sqlite3* connection) const;
   };
-  // Throws InputError for a file that is no database, else StoreError.
+  // Throws InputError if the file is not a database, otherwise StoreError.
   [[noreturn]] void fail(int code, const std::string& doing) const;
 
   void open_file(Access access);
@@ -59,11 +68,11 @@ class Database {
 
   std::string path_;
   std::chrono::steady_clock::time_point statement_began_;
-  std::chrono::milliseconds longest_{60000};  // a statement
+  std::chrono::milliseconds longest_{60000};  // for each statement
   std::unique_ptr<sqlite3, Close> connection_;
 };
 
-// Values are always bound to `?`, never part of the SQL.
+// Statement is one prepared SQL statement. Values are always bound to `?` and never become part of the SQL.
 class Statement {
  public:
   Statement(Database& database, const std::string& sql);
@@ -74,8 +83,8 @@ class Statement {
     (bind_one(++index, values), ...);
     return *this;
   }
-  bool step();  // whether there is a row
-  void run();   // to the end, then ready to be bound again
+  bool step();  // true if there is a row
+  void run();   // to the end; the statement can be bound again afterwards
 
   int64_t integer(int column) const;
   double real(int column) const;
@@ -98,10 +107,11 @@ class Statement {
 
   Database& database_;
   std::unique_ptr<sqlite3_stmt, Finalize> statement_;
-  std::optional<std::chrono::steady_clock::time_point> began_;  // its first row was asked for
+  std::optional<std::chrono::steady_clock::time_point> began_;  // when its first row was asked for
 };
 
-// Takes the write lock at once, so that what is read inside cannot be overtaken; undone unless committed.
+// Transaction takes the write lock at once, so that nobody can change what is read inside. Without commit()
+// it is undone.
 class Transaction {
  public:
   explicit Transaction(Database& database);

@@ -1,3 +1,6 @@
+// Implementation of store/store.h: rows of the database become structs and back. Each read_ function takes
+// the columns in the order of the SELECT next to it; nothing else in the program knows SQL of these tables
+// except the journal.
 #include "moehill/store/store.h"
 
 #include <algorithm>
@@ -22,8 +25,10 @@ constexpr const char* kPointColumns =
     "is_current, "
     "predicted_seconds, predicted_bytes FROM point ";
 
-constexpr const char* kRemedy = "take the copy of a backup, or name another file";
+constexpr const char* kRemedy =
+    "take the copy of a backup, or name another file";  // what a user can do about a damaged row
 
+// A database may have been edited by hand, so JSON is parsed strictly and an error names file and column.
 StoredJson object_at(const Statement& row, int column) {
   return parse_strict_json<StoredJson>(row.text(column), {row.place(column), kRemedy});
 }
@@ -37,6 +42,7 @@ std::vector<std::string> texts_at(const Statement& row, int column) {
   return json.get<std::vector<std::string>>();
 }
 
+// Reads a row of kExperimentColumns.
 StoredExperiment read_experiment(const Statement& row) {
   StoredExperiment e;
   e.id = row.integer(0);
@@ -60,12 +66,14 @@ StoredExperiment read_experiment(const Statement& row) {
   return e;
 }
 
+// Throws StoreError for a state that a newer program may have written.
 RunState state_named(const std::string& name) {
   const std::optional<RunState> state = value_named<RunState>(name);
   if (!state) throw StoreError(fmt::format("the state {} of a run is none that this program knows", name));
   return *state;
 }
 
+// Reads a row of kPointColumns.
 StoredPoint read_point(const Statement& row) {
   StoredPoint p;
   p.id = row.integer(0);
@@ -84,6 +92,7 @@ StoredPoint read_point(const Statement& row) {
   return p;
 }
 
+// Reads a row of the SELECT in attempts().
 StoredAttempt read_attempt(const Statement& row) {
   StoredAttempt a;
   a.id = row.integer(0);
@@ -108,6 +117,8 @@ std::vector<T> read_all(Statement& statement, T (*read)(const Statement&)) {
   return rows;
 }
 
+// Returns the path. Throws InputError, with a remedy, if no readable file is there; SQLite would create an
+// empty one.
 std::string checked_existing(const std::string& path) {
   open_input_file(
       {"--db", path, "a database that a sweep has written", "run moehill sweep first, or name another file"});
@@ -137,6 +148,7 @@ std::optional<StoredExperiment> Store::find_experiment(const std::string& name) 
   return read_experiment(statement);
 }
 
+// Returns the points of the present plan. Points of earlier plans stay in the database (old_points()).
 std::vector<StoredPoint> Store::points(int64_t experiment_id) {
   Statement statement(database_, std::string(kPointColumns) +
                                      "WHERE experiment_id = ? AND is_current = 1 ORDER BY position, id");
@@ -158,6 +170,7 @@ std::vector<StoredAttempt> Store::attempts(int64_t point_id) {
 }
 
 std::vector<StoredRecord> Store::records(int64_t point_id) {
+  // Only attempts that count are read: an attempt that failed or was repeated has records too.
   Statement statement(
       database_,
       "SELECT r.id, r.attempt_id, r.point_id, r.round, r.seq, a.disturbed, r.json FROM record r "
@@ -170,7 +183,8 @@ std::vector<StoredRecord> Store::records(int64_t point_id) {
   return records;
 }
 
-// Databases before 2026-11-28 have them in the record too.
+// Adds the samples, which are stored in a table of their own. Databases from before 2026-11-28 have them in
+// the record already.
 void Store::add_samples(StoredRecord& record) {
   if (!record.json.contains(kSamples) || !record.json.at(kSamples).empty()) return;
   Statement statement(database_, "SELECT seconds FROM sample WHERE record_id = ? ORDER BY idx");
@@ -214,6 +228,7 @@ void Store::add_noise_floor(const StoredNoiseFloor& floor) {
       .run();
 }
 
+// Returns the JSON as one line. Bytes that are no UTF-8 are replaced, so that every record can be written.
 std::string json_text(const StoredJson& json) {
   return json.dump(-1, ' ', false, StoredJson::error_handler_t::replace);
 }

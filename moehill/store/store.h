@@ -1,4 +1,8 @@
-// Store: a results database, read by anyone; a sweep writes through store/journal.h.
+// Store is a results database that anyone may read. A sweep writes through store/journal.h.
+//
+//     Store store = Store::open_existing("moehill.sqlite");
+//     for (const StoredExperiment& experiment : store.experiments())
+//       for (const StoredPoint& point : store.points(experiment.id)) print(store.records(point.id));
 #pragma once
 
 #include <string>
@@ -9,21 +13,22 @@
 
 namespace moehill {
 
+// Store owns the connection.
 class Store {
  public:
-  // Throws InputError for a file that is missing, is not a database of moehill, or is of a newer version.
-  // Adding notes or a noise floor needs Access::read_write.
+  // Throws InputError for a file that is missing, that is no database of moehill, or that has another
+  // version. Adding notes or a noise floor needs Access::read_write.
   static Store open_existing(const std::string& path, Access access = Access::read_only);
   static Store open_or_create(const std::string& path);
 
   std::vector<StoredExperiment> experiments();  // in the order in which they were first started
   std::optional<StoredExperiment> find_experiment(const std::string& name);
   std::vector<StoredPoint> points(int64_t experiment_id);      // the current ones, in the order of the matrix
-  std::vector<StoredPoint> old_points(int64_t experiment_id);  // of earlier files, builds or machines
-  std::vector<StoredAttempt> attempts(int64_t point_id);       // all, in the order in which they were started
+  std::vector<StoredPoint> old_points(int64_t experiment_id);  // from earlier files, builds or machines
+  std::vector<StoredAttempt> attempts(int64_t point_id);       // all of them, in the order of their start
   std::vector<StoredRecord> records(int64_t point_id);         // those that count, by round and seq
   std::vector<StoredNote> notes(int64_t experiment_id);        // oldest first
-  // build, compiler, flags, cpu, caches, pinning, mpi, git, host ... of an attempt.
+  // Returns the build, compiler, flags, CPU, caches, pinning, MPI, git state, host and so on of an attempt.
   StoredJson provenance(int64_t provenance_id);
   std::vector<StoredNoiseFloor> noise_floors();  // oldest first
 
@@ -37,7 +42,8 @@ class Store {
   Database database_;
 };
 
-// --db, else the environment's MOEHILL_DB, else ./moehill.sqlite.
+// Returns the option --db if it was given, otherwise the environment's MOEHILL_DB, otherwise
+// ./moehill.sqlite.
 std::string database_path(const std::string& option);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// A database in a folder of its own, and a small experiment, for the tests of the store.
+// A database in a temporary folder, with a small experiment, for the tests of the store.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 
 namespace moehill {
 
+// This title breaks pages and SQL statements that do not escape it.
 inline constexpr const char* kHostileTitle = "</script><img src=x onerror=alert(1)>'; DROP TABLE runs;--";
 
 inline StoredExperiment small_experiment(int64_t rounds, int64_t retries) {

@@ -1,3 +1,5 @@
+// Tests of the results database: it refuses files that are no database of moehill, keeps text as text, and
+// its views show the results that count.
 #include "moehill/store/store.h"
 
 #include <gtest/gtest.h>

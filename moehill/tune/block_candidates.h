@@ -1,4 +1,8 @@
-// Block candidates: sets of block sizes worth measuring for a shape, from a model of the caches.
+// Block candidates are the sets of block sizes that are worth measuring for a shape, by a model of the
+// caches. The model proposes and measuring decides (tune/block_tuner.h).
+//
+//     const auto candidates = block_candidates({shape, rows, gmm_tile_rows(), topology}, /*num_others=*/12);
+//     candidates[0];   // the default
 #pragma once
 
 #include <vector>
@@ -7,7 +11,7 @@
 
 namespace moehill {
 
-// The part of a grouped GEMM that a thread works on.
+// BlockProblem is the part of a grouped GEMM that a thread works on.
 struct BlockProblem {
   MoeShape shape;
   double group_rows = 0;  // mean rows of an expert on a device
@@ -15,12 +19,12 @@ struct BlockProblem {
   Topology topology;
 };
 
-// Seconds by the model in docs/metrics.md ("Block candidates") that one group's products lose between the
-// caches: an order among sets, not a time.
+// Returns the seconds that the products of one group lose between the caches, by the model in docs/metrics.md
+// ("Block candidates"). It orders sets and is no prediction of a time.
 double block_cost(const BlockSizes& sizes, const BlockProblem& problem);
 
-// The default first, then at most `num_others` legal sets whose working sets fit the caches (where they are
-// known), by rising cost. No two act alike on the shape.
+// Returns the default first, then at most `num_others` legal sets in the order of rising cost. Their working
+// sets fit the caches, as far as these are known. No two act alike on the shape.
 std::vector<BlockSizes> block_candidates(const BlockProblem& problem, int num_others);
 
 }  // namespace moehill

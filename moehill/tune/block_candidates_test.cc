@@ -1,4 +1,5 @@
-// Candidates: legal, within the caches, different from one another; and the model sees what a block costs.
+// Tests of the candidates: they are legal, fit into the caches and differ from one another, and the model
+// tells what a block costs.
 #include "moehill/tune/block_candidates.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Implementation of tune/block_report.h.
 #include "moehill/tune/block_report.h"
 
 #include <fmt/format.h>

@@ -1,4 +1,7 @@
-// The need of block sizes for each cache, beside the caches that there are.
+// Block report compares what block sizes need with the caches that there are (--explain-blocks). It runs
+// nothing.
+//
+//     fmt::print("{}", explain_blocks(BlockSizes{}, shape, detect_topology()));
 #pragma once
 
 #include <string>
@@ -9,7 +12,7 @@
 
 namespace moehill {
 
-// Bytes that a block works on, by docs/metrics.md, and the cache that it should fit.
+// WorkingSet is the bytes that a block works on, by docs/metrics.md, and the cache that they should fit into.
 struct WorkingSet {
   std::string what, formula;
   int64_t bytes;

@@ -1,3 +1,5 @@
+// Implementation of tune/block_tuner.h: three phases. All sets get a few rounds; those clearly behind are
+// dropped; the fastest one must beat the default in new rounds.
 #include "moehill/tune/block_tuner.h"
 
 #include <fmt/format.h>
@@ -11,15 +13,17 @@
 namespace moehill {
 namespace {
 
+// Rounds of the phases; a median of fewer than five confirms nothing.
 constexpr int64_t kFirstRounds = 3, kMinConfirming = 5, kMaxConfirming = 15, kMaxSecond = 8;
 
+// Returns the set with the smallest median among `in`.
 size_t fastest_of(const std::vector<TunedCandidate>& all, const std::vector<size_t>& in) {
   return *std::min_element(in.begin(), in.end(), [&](size_t a, size_t b) {
     return median_of(all[a].samples) < median_of(all[b].samples);
   });
 }
 
-// One phase over the sets `in`; those whose result is wrong leave.
+// Runs one phase over the sets `in`. Those whose result is wrong leave.
 void run_phase(std::vector<TunedCandidate>& all, std::vector<size_t>& in, int64_t rounds,
                const MeasureBlocks& measure) {
   std::vector<BlockSizes> sets;
@@ -38,9 +42,11 @@ void run_phase(std::vector<TunedCandidate>& all, std::vector<size_t>& in, int64_
   in = left;
 }
 
+// Drops the sets that are clearly slower than the fastest one.
 void drop_those_behind(std::vector<TunedCandidate>& all, std::vector<size_t>& in, uint32_t seed) {
   const size_t best = fastest_of(all, in);
   std::vector<size_t> left;
+  // The default stays in, because the winner is compared with it at the end.
   for (const size_t i : in) {
     const bool behind = i != 0 && i != best &&
                         judge(ratio_of_rounds(all[best].samples, all[i].samples, seed)) == Verdict::slower;
@@ -82,13 +88,16 @@ Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b
 
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates) {
   const double steps = budget_seconds / step_seconds;
-  const double smallest = 2 * 2 * (kUntimedTrials + kMinConfirming) * 2;  // the last phase has a quarter
+  // Four phases' worth of untimed steps and confirming rounds of two sets; the last phase has a quarter of
+  // the budget.
+  const double smallest = 2 * 2 * (kUntimedTrials + kMinConfirming) * 2;
   if (steps < smallest) {
     throw input_error(
         "--budget", fmt::format("{:.3g} s, where a step takes about {:.3g} s", budget_seconds, step_seconds),
         fmt::format("{:.0f} s and more for this problem", std::ceil(smallest * step_seconds)),
         "give it more time, or choose fewer --tokens");
   }
+  // Half of the budget is for the first phase, a quarter for the second, a quarter for the last.
   TunerBudget budget;
   budget.first = kFirstRounds;
   budget.num_candidates = std::clamp<size_t>(
@@ -110,6 +119,7 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
     in.push_back(i);
   }
   std::vector<TunedCandidate>& all = result.candidates;
+  // Set 0 is the default. If its own check fails, nothing can be said about the others.
   run_phase(all, in, budget.first, measure);
   if (in.empty() || in.front() != 0) {
     if (!all.empty()) all[0].fate = Fate::check_failed;
@@ -117,10 +127,12 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
   }
   drop_those_behind(all, in, seed);
   if (in.size() > 1) run_phase(all, in, budget.second, measure);
-  if (in.empty() || in.front() != 0) return result;  // the default's fate says why
+  // The fate of the default says why.
+  if (in.empty() || in.front() != 0) return result;
   const size_t best = fastest_of(all, in);
   all[0].fate = Fate::standard;
   if (best == 0) return result;
+  // The rounds so far chose this set because it looked fast, so they overestimate it. New rounds decide.
   const auto last = measure({all[0].blocks, all[best].blocks}, budget.last);
   if (last[0].empty() || last[1].empty()) {
     all[last[0].empty() ? 0 : best].fate = Fate::check_failed;

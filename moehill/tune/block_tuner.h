@@ -1,4 +1,8 @@
-// Block tuner: which of several sets of block sizes is the fastest, judged by rounds that did not choose it.
+// Block tuner finds which of several sets of block sizes is the fastest, judged by rounds that did not choose
+// it. It does no timing: the caller measures.
+//
+//     const TunerResult result = tune(sets, plan_budget(60, step_seconds, sets.size()), measure, seed);
+//     result.candidates[result.winner].blocks, result.gain.ratio;   // 1.08: 8 % faster than the default
 #pragma once
 
 #include <cstdint>
@@ -11,52 +15,57 @@
 
 namespace moehill {
 
-// `standard`: it is the default set. not_confirmed: it was the best until new rounds.
+// Fate of a set. `standard`: it is the default. not_confirmed: it was the best until new rounds.
 enum class Fate { not_fastest, standard, dropped, check_failed, not_confirmed, confirmed };
 constexpr auto words(Fate) {
   return std::array{"not the fastest", "default", "dropped", "check failed", "best so far, not confirmed",
                     "confirmed"};
 }
 
+// TunedCandidate is one set and what became of it.
 struct TunedCandidate {
   BlockSizes blocks;
   Fate fate = Fate::not_fastest;
-  Ratio unconfirmed{};  // of a best that new rounds did not confirm: its speed to the default's in them
+  // For a best set that new rounds did not confirm: its speed over that of the default in these rounds.
+  Ratio unconfirmed{};
   std::vector<double> samples{};  // seconds, of the rounds that chose
 };
 
+// TunerResult is the outcome.
 struct TunerResult {
   std::vector<TunedCandidate> candidates;  // the default first
   size_t winner = 0;
-  Ratio gain;  // of the winner's speed to the default's, in rounds of their own; 1 if that is the default
+  // The winner's speed over that of the default, in rounds of their own; 1 if the default won.
+  Ratio gain;
 };
 
-// The fate in words, with the rounds and the ratio that it rests on.
+// Returns the fate in words, with the rounds and the ratio that it rests on.
 std::string fate_text(const TunedCandidate& candidate);
 
-// Speed of b to that of a over the rounds that both have.
+// Returns the speed of b over that of a, from the rounds that both have.
 Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b, uint32_t seed);
 
-// Seconds of `rounds` interleaved steps of each set (after a warm-up); [set][round]. An empty series: the
-// set's result is wrong.
+// Returns the seconds of `rounds` interleaved steps of each set, after a warm-up: [set][round]. An empty
+// series means that the set's result is wrong.
 using MeasureBlocks =
     std::function<std::vector<std::vector<double>>(const std::vector<BlockSizes>& sets, int64_t rounds)>;
 
-// Steps that each set takes in each phase besides its timed ones: the checked step, its check, the warm-up.
+// Each set takes this many steps in each phase besides its timed ones: the checked step, its check, the
+// warm-up.
 inline constexpr int64_t kUntimedTrials = 4;
 
-// The number of rounds of each phase that a budget of steps allows.
+// TunerBudget is the number of rounds in each phase that a budget of steps allows.
 struct TunerBudget {
   int64_t first = 3, second = 3, last = 5;
   size_t num_candidates = 2;
 };
-// Half of the budget for the first look at all, a quarter each for those that are left and for confirming.
-// Throws InputError when it is too small for two sets.
+// Gives half of the budget to the first look at all sets, and a quarter each to those that are left and to
+// confirming. Throws InputError if it is too small for two sets.
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates);
 
-// The first set is the default, which is never dropped. After the first rounds those that are clearly behind
-// the best are dropped; the best after the second must be faster than the default (bench/comparison.h) in new
-// rounds of the two, or the default wins.
+// Tunes. The first set is the default, which is never dropped. After the first rounds, sets that are clearly
+// behind the best are dropped. The best after the second rounds has to be faster than the default
+// (bench/comparison.h) in new rounds of the two; otherwise the default wins.
 TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget, const MeasureBlocks& measure,
                  uint32_t seed);
 

@@ -1,4 +1,5 @@
-// The winner rule on planted timings: noise leaves the default, a real gain wins, a wrong result never does.
+// Tests of the rule for the winner, with planted timings: noise keeps the default, a real gain wins, and a
+// wrong result never wins.
 #include "moehill/tune/block_tuner.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +17,7 @@ std::vector<BlockSizes> sets(size_t n) {
   return all;
 }
 
-// A machine on which set i takes seconds[i], by i of sets(), with noise of a few percent.
+// Makes a machine on which set i, counted as in sets(), takes seconds[i] with a noise of a few percent.
 MeasureBlocks machine(std::vector<double> seconds, uint32_t seed, double noise = 0.03) {
   return [=, random = std::mt19937(seed)](const std::vector<BlockSizes>& asked, int64_t rounds) mutable {
     std::normal_distribution<double> factor(1, noise);

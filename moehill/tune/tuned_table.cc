@@ -1,3 +1,5 @@
+// Implementation of tune/tuned_table.h. Keys are texts of the whole problem; the file is replaced as a whole,
+// so that a kill leaves the old table or the new one.
 #include "moehill/tune/tuned_table.h"
 
 #include <fmt/format.h>
@@ -24,7 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/tuned-1";
 
-// hardware/tuned.json.
+// The table of hardware/tuned.json, which the build puts into the program.
 constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_tuned.inc"
 };
@@ -36,6 +38,7 @@ InputError not_a_table(const std::string& path, const std::string& reason) {
                      "a table written by moehill tune, or no file", kRemedy);
 }
 
+// Parses blocks of the file; a bad one is reported as a fault of the file.
 BlockSizes blocks_in(const std::string& text, const std::string& path) {
   try {
     return parse_blocks(text);
@@ -52,6 +55,7 @@ Ratio gain_in(const Json& e) {
   return gain;
 }
 
+// Parses a table and checks it completely; throws InputError that names `path`.
 TunedTable parse(const std::string& text, const std::string& path) {
   try {
     const auto json = parse_strict_json<Json>(text, {"--table " + quoted(path, 200), kRemedy});
@@ -72,6 +76,7 @@ TunedTable parse(const std::string& text, const std::string& path) {
   }
 }
 
+// Returns the table as the text of its file.
 std::string text_of(const TunedTable& table) {
   Json entries = Json::object();
   for (const auto& [key, e] : table) {
@@ -90,7 +95,7 @@ std::string text_of(const TunedTable& table) {
          "\n";
 }
 
-// All of it that changes how many rows the experts have.
+// Returns the part of the capacity that changes how many rows the experts have.
 std::string capacity_text(const Capacity& c) {
   std::string text = name_of(c.policy);
   if (c.policy == CapacityPolicy::none) return text;
@@ -100,6 +105,7 @@ std::string capacity_text(const Capacity& c) {
   return text;
 }
 
+// Three classes suffice: what matters is whether a few experts have most of the rows.
 std::string skew_bucket(double max_over_mean) {
   return max_over_mean < 1.5 ? "even" : max_over_mean < 4 ? "skewed" : "hot";
 }
@@ -111,6 +117,8 @@ bool has_blocks(const RunConfig& config) { return config.block.backend == Backen
 std::string tuned_key(const RunConfig& config, const Routing& routing) {
   const MoeShape s = over_places(config).shape;
   const BlockOptions& b = config.block;
+  // Sizes that matter to a kernel are those of one device: its experts and, to a power of two, the rows of an
+  // expert.
   const int64_t experts = (s.experts + config.num_devices - 1) / config.num_devices;
   const double rows = static_cast<double>(s.assignments()) / s.experts;
   std::string key = fmt::format(
@@ -148,6 +156,7 @@ TunedTable read_tuned(const std::string& path) {
 TunedTable shipped_tuned() { return parse(kShipped[0].second, "the table of this program"); }
 
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry) {
+  // The table is read again under the lock, so that entries of another tuner are kept.
   replace_file(path, [&] {
     TunedTable table = read_tuned(path);
     table[key] = entry;
@@ -155,6 +164,7 @@ void keep_tuned(const std::string& path, const std::string& key, const TunedEntr
   });
 }
 
+// Returns the blocks if the entry was found on this CPU model and with these kernels; else it is stale.
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment) {
   const auto found = table.find(key);
   if (found == table.end()) return {};
@@ -175,6 +185,7 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
   const bool automatic = options.table == TableChoice::automatic;
   const bool off = automatic && asked != nullptr && std::string(asked) == name_of(TableChoice::off);
   if (options.table == TableChoice::off || options.blocks_given || off) return "";
+  // The user's entries win over shipped ones: merge() keeps an entry that is there already.
   TunedTable table = read_tuned(automatic ? default_tuned_file(environment) : options.table_file);
   if (automatic) table.merge(shipped_tuned());
   std::set<std::string> lines;
@@ -187,6 +198,7 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
     if (found.status == Tuned::hit) point.config.block.blocks = found.blocks;
     const std::string more = found.status == Tuned::hit ? to_string(found.blocks) : found.why;
     const std::string name = name_of(found.status);
+    // Points without an entry share one line.
     lines.insert(found.status == Tuned::miss ? name : fmt::format("{}: {}, {}", point.label, name, more));
   }
   std::string text;

@@ -1,5 +1,7 @@
-// The tuned table: block sizes found by `moehill tune`, by problem, for one CPU model and one state of the
-// kernels.
+// Tuned table is the block sizes that `moehill tune` found, by problem, for one CPU model and one state of
+// the kernels. Commands look their points up in it before they run.
+//
+//     apply_tuned(options, environment, points);   // sets the blocks of the points that are in the table
 #pragma once
 
 #include <map>
@@ -13,36 +15,38 @@
 
 namespace moehill {
 
-// The whole problem as a text: two runs with one key may share blocks (docs/metrics.md).
+// Returns the whole problem as a text. Two runs with the same key may share blocks (docs/metrics.md).
 std::string tuned_key(const RunConfig& config, const Routing& routing);
 
+// TunedEntry is what was found for one problem.
 struct TunedEntry {
   BlockSizes blocks;
-  Ratio gain;  // speed to the default's, from the rounds that confirmed it; 1 where the default won
+  // The speed over that of the default, from the rounds that confirmed it; 1 if the default won.
+  Ratio gain;
   std::string cpu, kernels, time_utc;
 };
 
-using TunedTable = std::map<std::string, TunedEntry>;  // by key
+using TunedTable = std::map<std::string, TunedEntry>;  // by tuned_key()
 
-// FOLDER/CPU.json in the user's data folder; empty where there is no home.
+// Returns FOLDER/CPU.json in the user's data folder; empty if there is no home.
 std::string file_of_cpu(const std::string& folder, const Environment& environment);
 
-// $MOEHILL_TUNED (`off`: no table is asked unless an option names one), or tuned/CPU.json in the user's data
-// folder; empty where there is no home.
+// Returns $MOEHILL_TUNED (`off`: no table is used unless an option names one), or tuned/CPU.json in the
+// user's data folder; empty if there is no home.
 std::string default_tuned_file(const Environment& environment);
 
-// Returns an empty table where there is no such file. Throws InputError, with the file and a remedy, for one
+// Returns an empty table if there is no such file. Throws InputError, with the file and a remedy, for a file
 // that is no table.
 TunedTable read_tuned(const std::string& path);
-// The entries that come with this program.
+// Returns the entries that come with this program.
 TunedTable shipped_tuned();
 
-// Puts `entry` into the file beside what is there, whole or not at all: tuners at work at the same time wait
-// for one another, and one that is killed leaves the table as it was. Throws as read_tuned() does,
-// std::runtime_error if it cannot be written.
+// Puts `entry` into the file beside what is there, completely or not at all. Tuners at work at the same time
+// wait for one another, and one that is killed leaves the table as it was. Throws as read_tuned() does, and
+// std::runtime_error if the file cannot be written.
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry);
 
-// hit: `blocks` is what the table has. stale: `why` says in which way.
+// TunedLookup: with `hit`, `blocks` is what the table has; with `stale`, `why` says in which way.
 struct TunedLookup {
   Tuned status = Tuned::miss;
   std::string why;
@@ -50,9 +54,9 @@ struct TunedLookup {
 };
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment);
 
-// Gives each point whose kernels have blocks those of the table, and says so in `tuned`, unless the options
-// name blocks or no table. Returns a line for eyes. Call it on one process and copy blocks and words to the
-// others.
+// Gives each point whose kernels have blocks those of the table, and notes that in `tuned`, unless the
+// options name blocks or no table. Returns a line for people. Call it on one process, and copy blocks and
+// words to the others.
 std::string apply_tuned(const BenchOptions& options, const Environment& environment,
                         std::vector<Point>& points);
 

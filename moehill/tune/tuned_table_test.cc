@@ -1,5 +1,5 @@
-// The table outlives kills and other tuners, names what is wrong with a file, and never offers what other
-// kernels found.
+// Tests of the table of tuned blocks: it survives kills and other tuners, names what is wrong with a file,
+// and never offers what was found with other kernels.
 #include "moehill/tune/tuned_table.h"
 
 #include <gtest/gtest.h>
@@ -157,7 +157,7 @@ TEST(TunedLookup, HitStaleAndMiss) {
 
 TEST(TunedLookup, WhatComesAlongIsATable) { EXPECT_NO_THROW(shipped_tuned()); }
 
-// Children that keep entries of their own until they are killed or done.
+// Child processes keep entries of their own until they are killed or done.
 pid_t keeper(const std::string& file, const std::string& name, int count) {
   const pid_t child = fork();
   if (child != 0) return child;

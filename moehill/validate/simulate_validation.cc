@@ -1,3 +1,4 @@
+// Implementation of validate/simulate_validation.h.
 #include "moehill/validate/simulate_validation.h"
 
 #include <fmt/format.h>
@@ -19,6 +20,7 @@
 namespace moehill {
 namespace {
 
+// Devices of the steps that are run here.
 constexpr int kDevices[] = {2, 4};
 
 std::vector<RunConfig> spreads_on(const MoeShape& shape, int num_devices) {
@@ -75,6 +77,7 @@ Hardware with_shared_cores(Hardware h, int num_devices, int units_per_device) {
   const bool one_node = h.topology.kind == TopologyKind::node || h.topology.levels.size() < 2;
   const int wanted = num_devices * units_per_device;
   if (h.is_chip() || !one_node || wanted <= cores) return h;
+  // Devices that share cores get a part of every rate.
   const double part = static_cast<double>(cores) / wanted;
   for (double* rate : {&h.peak_f32, &h.peak_bf16, &h.memory_bytes_per_s, &h.rows.gather, &h.rows.combine,
                        &h.rows.swiglu, &h.rows.zero, &h.topology.levels.front().bytes_per_s})

@@ -1,4 +1,8 @@
-// Simulated steps beside measured ones: random shapes run here, or records of runs elsewhere.
+// Compares simulated steps with measured ones: random shapes that are run here, or records of runs elsewhere.
+// The model's own predictions are compared in validate/validation.h.
+//
+//     const auto runs = simulate_shapes(/*num_shapes=*/20, /*corpus=*/0, simulated_hardware("probe"));
+//     fmt::print("{}", simulated_runs_report(runs, hardware));
 #pragma once
 
 #include <string>
@@ -9,23 +13,25 @@
 
 namespace moehill {
 
-// "probe": this machine as moehill probe has measured it; else a file. Throws InputError where there is none.
+// Returns the hardware named: "probe" is this machine as `moehill probe` has measured it, anything else a
+// file. Throws InputError if there is none.
 Hardware simulated_hardware(const std::string& name);
 
-// The hardware for so many devices with so many units on one node that has fewer cores: each device has its
-// share of a core in every rate and pays for every fixed cost as much longer. What switching between devices
-// costs beside that is not in it.
+// Returns the hardware for so many devices with so many units on one node that has fewer cores. Each device
+// has its share of a core in every rate, and pays for every fixed cost so much longer. What switching between
+// devices costs beside that is not part of it.
 Hardware with_shared_cores(Hardware hardware, int num_devices, int units_per_device);
 
+// SimulatedRun is one step, simulated and measured.
 struct SimulatedRun {
   RunConfig config;
   double simulated_s = 0, measured_s = 0;
   double error() const { return simulated_s / measured_s - 1; }
 };
 
-// Shapes of the model's corpus on 2 and on 4 devices of one thread each, by every path.
+// Runs and simulates shapes of the model's corpus on 2 and on 4 devices of one thread each, with every path.
 std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware);
-// Steps of ep and dp with a median.
+// Simulates the recorded steps of ep and dp that have a median.
 std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardware& hardware);
 
 std::string simulated_runs_report(const std::vector<SimulatedRun>& runs, const Hardware& hardware);

@@ -1,4 +1,5 @@
-// The corpus of random shapes, its runs, and the figures of the model's error.
+// Implementation of validate/validation.h: the corpus of random shapes, its runs, and the figures of the
+// model's error.
 #include "moehill/validate/validation.h"
 
 #include <fmt/format.h>
@@ -19,9 +20,9 @@
 namespace moehill {
 namespace {
 
-constexpr uint32_t kCorpusSeed = 20260209;
+constexpr uint32_t kCorpusSeed = 20260209;  // draws the shapes of every corpus
 constexpr size_t kRounds = 31;
-constexpr double kPatience_s = 1;  // of a shape, with cores that other work takes
+constexpr double kPatience_s = 1;  // for a shape, waiting for cores that other work takes
 
 std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
   std::vector<RunConfig> configs;
@@ -40,13 +41,13 @@ std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
   return configs;
 }
 
-// Stages of the device with the most work outside of the collectives.
+// Returns the stages of the device with the most work outside of the collectives.
 const std::vector<double>& busiest(const std::vector<std::vector<double>>& devices) {
   const auto busy = [](const std::vector<double>& stages) { return DeviceSeconds{stages}.busy(); };
   return *std::ranges::max_element(devices, {}, busy);
 }
 
-// The round in the middle by its time.
+// Returns the round in the middle by its time. Its stages add up to its time, unlike medians of stages.
 size_t median_round(const std::vector<double>& step_s) {
   std::vector<size_t> order(step_s.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -56,7 +57,7 @@ size_t median_round(const std::vector<double>& step_s) {
   return *middle;
 }
 
-// The median of every second round.
+// Returns the median of every second round.
 double half_s(const std::vector<double>& step_s, size_t first_round) {
   std::vector<double> half;
   for (size_t round = first_round; round < step_s.size(); round += 2) half.push_back(step_s[round]);
@@ -85,11 +86,12 @@ ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vect
 
 double percentile(std::vector<double> values, double share) {
   std::sort(values.begin(), values.end());
-  const double rank = std::ceil(share * static_cast<double>(values.size()));  // nearest rank
+  // The nearest rank.
+  const double rank = std::ceil(share * static_cast<double>(values.size()));
   return values[static_cast<size_t>(std::max(rank, 1.0)) - 1];
 }
 
-// True if the spread that `pick_by` calls the fastest is within 3 % of the fastest by `judge_by`.
+// True if the spread that is fastest by `pick_by` is within 3 % of the fastest by `judge_by`.
 template <typename PickBy, typename JudgeBy>
 bool is_good_pick(const std::vector<ValidatedSpread>& spreads, PickBy pick_by, JudgeBy judge_by) {
   const auto pick = std::ranges::min_element(spreads, {}, pick_by);
@@ -112,6 +114,7 @@ MoeShape validation_shape(int i, uint32_t corpus) {
   shape.topk = static_cast<int>(std::min<int64_t>(pick({1, 2, 4, 8}), shape.experts));
   shape.shared_dim = pick({0, 0, 256, 512});
   shape.dtype = pick({0, 1, 1}) == 0 ? DType::f32 : DType::bf16;
+  // The size is drawn on a logarithmic scale, and the tokens follow from it.
   const double flops = 1e9 * std::pow(8.0, random_uniform(kCorpusSeed + corpus, Stream::kSampleRows, index));
   shape.tokens = 1;
   const double per_token = model_flops(shape, Pass::forward_backward, shape.topk);

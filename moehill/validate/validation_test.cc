@@ -19,8 +19,8 @@ TEST(Validation, ShapesAreAFunctionOfTheirNumber) {
 
 TEST(Validation, FiguresByHand) {
   const RunConfig config;
-  // The first shape's pick is its best; the second's is 10 % slower than its best. Its halves disagree, and
-  // the one's best is 5 % slower in the other, the other's 2 % in the one.
+  // The first shape's pick is its best. The second's is 10 % slower than its best. Its two halves disagree:
+  // the best of the one is 5 % slower in the other, and the best of the other 2 % slower in the one.
   const std::vector<ValidatedShape> shapes = {
       {{}, {{config, 1.1, 1.0, {}, {}, {1.0, 1.1}}, {config, 1.9, 2.0, {}, {}, {2.0, 2.1}}}},
       {{}, {{config, 1.0, 1.1, {}, {}, {1.0, 1.05}}, {config, 1.5, 1.0, {}, {}, {1.02, 1.0}}}}};

@@ -1,3 +1,5 @@
+// Implementation of verify/check_grid.h: which combinations are run. Each part spans some choices in full and
+// draws the others by a hash of the combination's number.
 #include "moehill/verify/check_grid.h"
 
 #include <fmt/format.h>
@@ -24,13 +26,15 @@ constexpr Capacity kCapacities[] = {
     {CapacityPolicy::none, 0}, {CapacityPolicy::drop, 1.0}, {CapacityPolicy::pad, 1.25}};
 constexpr bool kWithAndWithout[] = {true, false};
 constexpr DType kDTypes[] = {DType::f32, DType::bf16};
-// Mode 0 is none, mode kNumPaths + 1 is dp, those between are the paths of ep.
+// Mode 0 is none, mode kNumPaths + 1 is dp, and the modes between are the paths of expert parallelism.
 constexpr int kNumPaths = static_cast<int>(std::size(kEpPaths));
 constexpr int kNumModes = kNumPaths + 2;
-constexpr uint32_t kQuickShare = 8;
+constexpr uint32_t kQuickShare = 8;  // --quick runs one combination of eight
 
+// Load says where the tokens of a problem go; random: as a router would send them.
 enum class Load { random, three_experts, one_expert };
 
+// Problem is a small block with a property that is easy to get wrong.
 struct Problem {
   const char* name;
   MoeShape shape;
@@ -39,7 +43,7 @@ struct Problem {
   Wire wire = Wire::native;
 };
 
-// No dimension is a multiple of anything.
+// No dimension is a multiple of a vector, a tile or a device count, so every remainder loop runs.
 const Problem kOdd = {"odd shape", {37, 45, 27, 7, 3, 19}};
 const Problem kAwkward[] = {
     {"empty experts", {37, 45, 27, 7, 3, 19}, Load::three_experts},
@@ -50,7 +54,8 @@ const Problem kAwkward[] = {
     {"two tokens", {2, 21, 13, 5, 2, 9}, Load::random, 3},
 };
 
-// Everything on experts 1, 2, 5 in turn, or on expert 3; gate values uneven.
+// Returns a routing by hand: everything on experts 1, 2 and 5 in turn, or on expert 3, with uneven gate
+// values.
 Routing handmade_routing(const Problem& problem) {
   constexpr int kThree[] = {1, 2, 5};
   Routing routing{problem.shape.tokens, problem.shape.experts, problem.shape.topk, {}, {}};
@@ -64,12 +69,14 @@ Routing handmade_routing(const Problem& problem) {
   return routing;
 }
 
-// Builds the list; `draw` is a hash of the combination.
+// GridBuilder builds the list. `draw` is a hash of the combination's number, whose bits decide the choices
+// that a part does not span. So a case is the same in every run.
 class GridBuilder {
  public:
   explicit GridBuilder(const GridOptions& options) : options_(options) {}
 
-  // One combination under all parallel modes.
+  // Adds one combination under all parallel modes. Numbers count on for skipped combinations, so --quick
+  // keeps them.
   void add(const std::string& part, const Problem& problem, DType dtype, const BlockOptions& block,
            bool per_mode) {
     const uint32_t draw = threefry(0, Stream::kSampleRows, combination_)[1];
@@ -90,7 +97,8 @@ class GridBuilder {
     ++combination_;
   }
 
-  // A value of `values` for a choice that the part does not span; `which` keeps several choices apart.
+  // Returns one of `values` for a choice that the part does not span. `which` gives several choices of a
+  // combination different hashes.
   template <typename T, size_t N>
   T vary(const T (&values)[N], uint32_t which) const {
     return values[threefry(which, Stream::kSampleRows, combination_)[0] % N];
@@ -114,8 +122,8 @@ class GridBuilder {
     config.block.shared_fused = problem.shape.shared_dim > 0 && (draw >> 8) % 2 == 1;
     config.block.router_grad = block.pass == Pass::forward_backward && (draw >> 9) % 2 == 1;
     config.spread = spread_at(mode);
-    // Where a path has no experts of another width, or no product of the router, one that has them runs once
-    // more: the modes of a combination are compared with each other.
+    // Some paths have no experts of another width, or no product of the router. Then a path that has them
+    // runs once more, because the modes of a combination are compared with each other.
     const bool moves_rows = mode == 0 || (is_ep(config.spread) && !is_psum(config.spread));
     if ((config.shape.form.latent > 0 && !moves_rows) || (block.router_product && is_psum(config.spread)))
       config.spread = mode == 1 ? Spread::fused : mode == 2 ? Spread::ragged_a2a : Spread::ring_ag_rs;
@@ -124,6 +132,7 @@ class GridBuilder {
     if ((draw >> 10) % 2 == 1 && !shards_tokens(config))
       config.shared_placement = SharedPlacement::replicated;
     config.split_rows = config.spread == Spread::ring_ag_rs && (draw >> 11) % 2 == 1;
+    // Waves, ranks on a node and slices vary in the same way, by other bits of the draw.
     if (config.spread == Spread::fused) config.num_waves = static_cast<int>((draw >> 12) % 4);
     if (options_.several_processes && mode != 0) config.ranks_per_node = static_cast<int>((draw >> 14) % 3);
     config.num_devices = mode == 0 ? 1 : devices;
@@ -139,7 +148,7 @@ class GridBuilder {
     return config;
   }
 
-  // Sets the wire, and puts the devices on several nodes, if the path sends rows that the wire changes.
+  // Sets the wire if the path sends rows that it changes, and puts the devices on several nodes.
   static void put_on_wire(Wire wire, uint32_t draw, RunConfig& config) {
     const bool changes = wire != Wire::bf16 || config.shape.dtype != DType::bf16;
     if (!routes_rows(config) || config.num_devices == 1 || !changes) return;
@@ -154,6 +163,7 @@ class GridBuilder {
   int number_ = 0;
 };
 
+// Every backend, implementation, kind of recomputation and capacity.
 void add_forms(GridBuilder& grid) {
   for (const DType dtype : kDTypes) {
     for (const Backend backend : kBackends) {
@@ -170,6 +180,7 @@ void add_forms(GridBuilder& grid) {
   }
 }
 
+// Every way to sort assignments by expert.
 void add_packs(GridBuilder& grid) {
   for (const DType dtype : kDTypes) {
     for (const PackStrategy pack : kPacks) {
@@ -181,6 +192,7 @@ void add_packs(GridBuilder& grid) {
   }
 }
 
+// Forward alone, with the plan made in the step and before it.
 void add_forward(GridBuilder& grid) {
   for (const DType dtype : kDTypes) {
     for (const Backend backend : kBackends) {
@@ -200,6 +212,8 @@ void add_forward(GridBuilder& grid) {
   }
 }
 
+// The problems that break code which assumes something: no tokens for an expert, one token, more devices than
+// experts.
 void add_awkward(GridBuilder& grid) {
   for (const Problem& problem : kAwkward) {
     for (const Backend backend : kBackends) {
@@ -215,7 +229,7 @@ void add_awkward(GridBuilder& grid) {
   }
 }
 
-// Every router that the block has, before the clock and in the step.
+// Every router that the block has, with the routing made before the clock starts and in the step.
 void add_routers(GridBuilder& grid) {
   for (const RouterFamily& family : kRouterFamilies) {
     Problem problem{"routers", {37, 45, 27, 12, 3, 19}};
@@ -231,7 +245,7 @@ void add_routers(GridBuilder& grid) {
   }
 }
 
-// Each backend and implementation with a problem's form, the rest in turn.
+// Every backend and implementation with the form of this problem; the rest varies.
 void add_form_cases(GridBuilder& grid, const std::string& group, const Problem& problem,
                     std::span<const Impl> impls) {
   for (const Backend backend : kBackends) {
@@ -245,7 +259,7 @@ void add_form_cases(GridBuilder& grid, const std::string& group, const Problem& 
   }
 }
 
-// Gate values that multiply inputs, by every implementation that has them.
+// Gate values that multiply the inputs of experts, with every implementation that has them.
 void add_input_weighted(GridBuilder& grid) {
   Problem problem{"input-weighted", {37, 45, 27, 7, 3, 19}};
   problem.shape.router = parse_router_rule("sigmoid,input-weighted");
@@ -255,8 +269,8 @@ void add_input_weighted(GridBuilder& grid) {
   }
 }
 
-// Every expert form but plain SwiGLU, and experts of another width than the model's on the paths that have
-// them.
+// Every form of experts except plain SwiGLU. Those of another width than the model's run on the paths that
+// have them.
 void add_expert_forms(GridBuilder& grid, std::span<const char* const> forms) {
   for (const char* form : forms) {
     Problem problem{"expert forms", {37, 45, 27, 7, 3, 19}};
@@ -266,7 +280,8 @@ void add_expert_forms(GridBuilder& grid, std::span<const char* const> forms) {
   }
 }
 
-// Every form of rows between nodes that changes them, of rows that end within a block of columns.
+// Every wire that changes rows between nodes. The rows are 150 wide, so they end within a block of 128
+// columns with one scale.
 void add_wires(GridBuilder& grid) {
   for (const DType dtype : kDTypes) {
     for (const Wire wire : {Wire::bf16, Wire::fp8_scales}) {

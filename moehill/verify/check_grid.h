@@ -1,5 +1,8 @@
-// The correctness grid: which combinations of choices `moehill check` runs, on which small and awkward
-// problems.
+// The correctness grid: the combinations of choices that `moehill check` runs, on small and awkward problems.
+// It is a list; cli/check_command.cc runs it and compares each case with the oracle.
+//
+//     for (const GridCase& grid_case : make_grid({.num_devices = 2, .quick = true}))
+//       fmt::print("{}\n", to_string(grid_case));
 #pragma once
 
 #include <optional>
@@ -10,34 +13,40 @@
 
 namespace moehill {
 
+// GridOptions are the options of `moehill check`.
 struct GridOptions {
   int num_devices = 2;
-  bool fixed_devices = false;  // else more where a problem asks for more devices than experts or tokens
+  // False: cases whose problem asks for more devices than it has experts or tokens get more.
+  bool fixed_devices = false;
   int threads_per_device = 1;
-  bool several_processes = false;  // then as if on one node, on nodes of one rank, or on nodes of two
-  bool quick = false;              // about an eighth of the cases
-  // The wire of rows between nodes. All cases whose path can have it get it; native: only the cases that are
-  // about wires have one.
+  // True: the cases run as if on one node, on nodes of one rank, or on nodes of two.
+  bool several_processes = false;
+  bool quick = false;  // run about an eighth of the cases
+  // The wire of rows between nodes. All cases whose path can have it get it. With native, only the cases that
+  // are about wires have one.
   Wire wire = Wire::native;
 };
 
+// GridCase is one case of the grid.
 struct GridCase {
   int number = 0;  // the same with and without --quick
-  int combination =
-      0;              // cases of one combination differ in the parallel mode and path alone; none comes first
-  std::string group;  // a line of the table
+  // Cases of one combination differ only in the parallel mode and path; the one without parallelism comes
+  // first.
+  int combination = 0;
+  std::string group;  // the line of the table that counts it
   RunConfig config;
   std::optional<Routing> routing;  // made by hand; empty: random
   bool leaves_experts_empty = false;
 };
 
-// Every form of the block on one odd shape; every pack strategy; forward alone with both queue modes; the
-// awkward problems (empty experts, all tokens on one expert, k = E, one token, fewer experts or tokens than
-// devices); every router; every expert form; and every wire between nodes. Choices that a part does not span
-// vary from combination to combination by a hash, so that pairs of choices meet.
+// Returns the grid. Its parts are: every form of the block on one odd shape; every pack strategy; forward
+// alone with both queue modes; the awkward problems (empty experts, all tokens on one expert, k = E, one
+// token, fewer experts or tokens than devices); every router; every expert form; every wire between nodes.
+// Choices that a part does not span vary from combination to combination by a hash, so that pairs of choices
+// meet.
 std::vector<GridCase> make_grid(const GridOptions& options);
 
-// Size of the full product on one shape that the grid samples.
+// Returns the size of the full product on one shape, of which the grid is a sample.
 int64_t full_product_size();
 
 std::string to_string(const GridCase& grid_case);

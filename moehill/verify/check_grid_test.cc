@@ -1,4 +1,4 @@
-// The grid holds every choice and keeps the cases of a combination together.
+// Tests that the grid contains every choice and keeps the cases of a combination together.
 #include "moehill/verify/check_grid.h"
 
 #include <fmt/format.h>

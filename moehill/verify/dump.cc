@@ -1,3 +1,5 @@
+// Implementation of verify/dump.h. A tensor may be larger than the memory of the first process, so it is
+// written piece by piece.
 #include "moehill/verify/dump.h"
 
 #include <algorithm>
@@ -9,21 +11,22 @@
 namespace moehill {
 namespace {
 
-// Rows that one process has; what is under way at a time.
+// Piece is a range of rows that one process has. One piece is under way at a time.
 struct Piece {
   Range rows;
   int owner;
 };
 constexpr int64_t kPieceRows = 1024;
 
-// A tensor as rows of f32, piece by piece; `read` is asked on the owner alone.
+// Rows is a tensor as rows of f32, piece by piece. `read` is only called on the owner of the row.
 struct Rows {
   std::vector<int64_t> shape;
   std::vector<Piece> pieces;
   std::function<void(int64_t row, std::span<float> values)> read;
 };
 
-// Writes tensors on the first process, from pieces that the others send it when it comes to them.
+// Dump writes tensors on the first process. The other processes send a piece when the first one comes to it,
+// so all walk through the same list in the same order.
 class Dump {
  public:
   Dump(const CheckShare& share, const std::string& folder) : share_(share), folder_(folder + "/") {
@@ -60,7 +63,7 @@ class Dump {
   }
 
  private:
-  // [E, K, N], or [E, N] of vectors.
+  // Writes matrices as [E, K, N], and vectors as [E, N].
   void experts(const std::string& name, const LogicalWeights& w, bool vectors) const {
     const int64_t k = w.rows(), n = w.num_columns;
     if (k == 0 || n == 0) return;
@@ -90,7 +93,7 @@ class Dump {
     return pieces;
   }
 
-  // Returns the piece's rows on the first process, unless they are its own. Collective.
+  // Returns the piece's rows on the first process; nothing if they are its own. Collective.
   std::string fetch(const Rows& tensor, const Piece& piece) const {
     if (piece.owner == 0) return "";
     const size_t cols = static_cast<size_t>(tensor.shape.back());
@@ -104,6 +107,7 @@ class Dump {
   }
 
   void write(const std::string& name, const Rows& tensor) const {
+    // The other processes only send; their order of pieces has to be that of the first one.
     if (!share_.is_first()) {
       for (const Piece& piece : tensor.pieces) fetch(tensor, piece);
       return;
@@ -124,7 +128,7 @@ class Dump {
   const std::string folder_;
 };
 
-// Dumps the tensors that every process has.
+// Dumps the tensors that every process has whole.
 void dump_routing(const std::string& folder, const BlockTensors& t) {
   const int64_t num_tokens = t.shape.tokens;
   std::vector<int32_t> choices;

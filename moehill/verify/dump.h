@@ -1,4 +1,13 @@
-// Dump: all tensors of a block as .npy files, so that anyone can verify with other tools.
+// Dump writes all tensors of a block as .npy files, so that anyone can verify the block with other tools,
+// such as NumPy or PyTorch.
+//
+//     dump_block(share, Pass::forward_backward, "dump");   // dump/x.npy, dump/w1.npy, ... dump/dp.npy
+//
+// The files are x w1 w2 w3 s1 s2 s3 topk_idx topk_weights y and, with a backward pass, dx dw1 dw2 dw3 ds1 ds2
+// ds3 dp, and dlogits with --router-grad. They hold f32 in the order of the mathematics, and int32 for
+// topk_idx, in which zero experts are numbered after the experts. s* are only there with a shared expert, wg
+// and dwg [H, L] only if the router's product is part of the step. With a router there are also its logits
+// and, if it has them, router_bias, router_scale, router_table [ids, k] and router_ids [T].
 #pragma once
 
 #include <string>
@@ -8,14 +17,8 @@
 
 namespace moehill {
 
-// With a router its logits, and where it has them router_bias, router_scale, router_table [ids, k] and
-// router_ids [T].
-// x w1 w2 w3 s1 s2 s3 topk_idx topk_weights y and, with a backward pass, dx dw1 dw2 dw3 ds1 ds2 ds3 dp
-// (dlogits with router_grad): f32 of the stored values in the order of the mathematics, int32 for topk_idx,
-// where zero experts are numbered behind the experts.
-// s* only with a shared expert, wg and dwg [H, L] with router_product. Makes `folder`.
-// Collective over the processes of the share. The first one writes; of what others have it holds a piece at a
-// time: an expert's matrix, or rows of some tokens.
+// Collective over the processes of the share. The first one writes, and makes the folder. Of what others have
+// it holds one piece at a time: an expert's matrix, or rows of some tokens.
 void dump_block(const CheckShare& share, Pass pass, const std::string& folder);
 
 }  // namespace moehill

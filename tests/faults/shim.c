@@ -1,12 +1,13 @@
-// Preloaded into the program by tests/faults/run: calls of the system that fail, clocks that jump, a disk that loses
-// what was not synchronised.
+// A library that tests/faults/run preloads into the program, to make calls of the system fail, clocks jump,
+// and a disk lose what was not synchronised. The environment chooses:
 //   FAULT_CALL=write|fsync|malloc FAULT_AT=n   the nth call fails, and with FAULT_FOR_EVER=1 all after it
-//   FAULT_NETWORK=1                            each folder is on a network file system
-//   FAULT_CLOCK=1                              the time of day jumps an hour back and forth
-//   FAULT_DISK=FOLDER                          at every fsync the file is copied there: what a power loss would leave.
-//                                              A file that was removed before is gone there too, as with the journals of
-//                                              ext4, XFS and Btrfs, which keep the order of a folder's changes.
-// Calls are counted from the first look at MOEHILL_SIMD on, which the program takes when its libraries are loaded.
+//   FAULT_NETWORK=1    each folder seems to be on a network file system
+//   FAULT_CLOCK=1      the time of day jumps an hour back and forth
+//   FAULT_DISK=FOLDER  at every fsync the file is copied there: this is what a power loss would leave.
+//                      A file that was removed before is gone there too, as with the journals of ext4,
+//                      XFS and Btrfs, which keep the order of the changes of a folder.
+// Calls are counted from the first look at MOEHILL_SIMD on, which the program takes after its libraries are
+// loaded.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -73,7 +74,7 @@ int unlink(const char* path) {
   return status;
 }
 
-// Copies what the file holds now into FAULT_DISK, as one step.
+// Copies the present content of the file into FAULT_DISK, in one step.
 static void keep(int file) {
   const char* disk = secure_getenv("FAULT_DISK");
   char link[64], path[4096], kept[5000], half[5100];

@@ -1,4 +1,4 @@
-// Lies about the two-level exchange: HierarchicalRoute::make, from which both of its levels go.
+// Lies about the two-level exchange. They wrap HierarchicalRoute::make, whose result both levels use.
 #include <algorithm>
 
 #include "moehill/mesh/group.h"

@@ -70,7 +70,7 @@ std::map<const ThreadTeam*, int> rank_of_team;
 
 SEAM("_ZN7moehill12ParallelPath10begin_stepERNS_5GroupE", void, begin_step, ParallelPath* path, Group& group);
 
-// The real function's argument tells which device a team works for.
+// Begins a step. Its argument tells for which device a team works, so this is where the kit learns it.
 void lying_begin_step(ParallelPath* path, Group& group) {
   {
     const std::lock_guard lock(rank_mutex);

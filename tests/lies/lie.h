@@ -22,12 +22,11 @@
 //
 // How to add a lie.
 // 1. Find its seam: run_lies.cc has whole steps, results and operands (a Run around the real one);
-// mlp_lies.cc
-//    products and stages; plan_lies.cc plans and gate values; mesh_lies.cc sums and copies between devices.
+//    mlp_lies.cc has products and stages; plan_lies.cc has plans and gate values; mesh_lies.cc has sums and
+//    copies between devices.
 // 2. Define a `Lie` there with its name and what it does. In the wrapper ask `told()`, or `told_on(team)` if
-// a
-//    device lies for itself, and do the wrong thing where it says so. It is asked where the lie makes a
-//    difference and nowhere else, since what was told and passes the check is an error.
+//    a device lies for itself, and do the wrong thing if the answer is true. Ask only where the lie makes a
+//    difference, because a lie that was told and still passes the check is an error of the check.
 // 3. Add a row to the table in `run`, which says where the lie means something: commands, paths, steps. A lie
 //    without a row fails the kit.
 // 4. `tests/lies/run BINARY_OF_LIES BINARY --only NAME --long` tells it with 20 seeds.
@@ -58,12 +57,12 @@ class Lie {
  public:
   Lie(const char* name, const char* what);
 
-  // True if this is the chosen lie and the step under way is one that lies.
+  // Returns true if this is the chosen lie and the step under way is one that lies.
   bool told() const;
-  // These two ask for one device.
+  // These two ask it for one device.
   bool told_on(const ThreadTeam& team) const;
   bool told_by(int rank) const;
-  // True if this is the chosen lie, in whatever step it is told.
+  // Returns true if this is the chosen lie, no matter in which step it is told.
   bool is_chosen() const;
 
   const char* name() const { return name_; }
@@ -75,17 +74,18 @@ class Lie {
   mutable std::atomic<bool> was_told_{false};
 };
 
-// A step of a run is under way from here to the end of the scope; `number` counts the run's steps.
+// From its construction to the end of its scope, a step of a run is under way; `number` counts the run's
+// steps.
 class StepScope {
  public:
   explicit StepScope(int64_t number);
   ~StepScope();
 };
 
-// The number of the step under way.
+// Returns the number of the step under way.
 int64_t step_number();
 
-// Somewhere in [0, n), by the seed; `what` keeps several places apart.
+// Returns a place in [0, n) that depends on the seed; `what` makes several places differ.
 int64_t place(int64_t n, uint32_t what = 0);
 
 }  // namespace moehill

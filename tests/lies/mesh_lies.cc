@@ -1,5 +1,5 @@
-// Lies about what devices tell each other: team_sum and team_copy, by which every collective adds and moves
-// what its device ends with.
+// Lies about what devices tell each other. They wrap team_sum and team_copy, with which every collective adds
+// and moves what its device ends with.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -24,7 +24,7 @@ constexpr size_t kMetadataBytes = 32;  // elements up to this are choices and co
 
 bool moves_rows(const CopyJob& job) { return job.sources.size() > 1 && job.element_bytes > kMetadataBytes; }
 
-// One array in place of the last device's.
+// Uses another array in place of the last device's.
 class OtherInput {
  public:
   OtherInput(const SumJob& job, const void* other)

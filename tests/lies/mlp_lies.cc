@@ -1,5 +1,6 @@
-// Lies about the stages of the gated MLP: mlp_* and what they are made of, passes of the block, gradients of
-// the router.
+// Lies about the stages of the gated MLP (the functions mlp_* and the products they consist of), about passes
+// of the block, and about gradients of the router. Each Lie below has a name and one sentence on what goes
+// wrong; lie.h explains seams.
 #include <algorithm>
 #include <vector>
 
@@ -68,7 +69,7 @@ bool is_shared(const MlpContext& context) {
   return context.stages.up == Stage::shared || context.stages.w2_grad == Stage::shared_grad;
 }
 
-// SwiGLU in the place of another activation.
+// Returns the weights with SwiGLU in place of their own activation.
 MlpWeights with_silu(const MlpWeights& w) {
   MlpWeights told = w;
   told.activation = {};
@@ -83,7 +84,7 @@ Matrix copy_of(const MatView& m) {
   return copy;
 }
 
-// The rows of each group but for the last one.
+// ShortGroups holds the rows of each group without the last one.
 class ShortGroups {
  public:
   explicit ShortGroups(const GroupRows& groups) {
@@ -98,7 +99,7 @@ class ShortGroups {
   std::vector<int64_t> begin_, end_;
 };
 
-// Memory for a gradient that nobody sees.
+// Returns memory for a gradient that nobody reads.
 class Nowhere {
  public:
   explicit Nowhere(const WeightView& like)
@@ -263,7 +264,7 @@ SEAM("_ZN7moehill16combine_and_dotsERNS_10ThreadTeamERKNS_11CombineRowsERKNS_7Ma
      void, combine_and_dots, ThreadTeam&, const CombineRows&, const MatView&, const RowDots&, int64_t,
      float*);
 
-// Apart, so that lies about either are told here too.
+// Does the two parts separately, so that lies about either part are told here too.
 void lying_combine_and_dots(ThreadTeam& team, const CombineRows& c, const MatView& out, const RowDots& dots,
                             int64_t num_rows, float* dots_out) {
   combine_rows(team, c, out);
@@ -276,8 +277,8 @@ SEAM("_ZN7moehill5routeERKNS_6RouterEPKfNS_5RangeERNS_10ThreadTeamERNS_7RoutingE
 void lying_route(const Router& router, const float* logits, Range tokens, ThreadTeam& team,
                  Routing& routing) {
   if (router_left_out.told_on(team)) return;
-  // The check takes a routing that this function made before the first step, so these lie there too, where no
-  // step is under way to be told in.
+  // The check uses a routing that this function made before the first step. These lies are told there too,
+  // although no step is under way then.
   const bool other_softmax = router_softmax_of_others.is_chosen();
   if (other_softmax) router_softmax_of_others.told_on(team);
   Router told = router;
@@ -313,7 +314,7 @@ void lying_router_forward(RouterProducts* products, Group& group, const MatView&
 SEAM("_ZN7moehill14RouterProducts8backwardERNS_5GroupERKNS_7MatViewEPKfS5_", void, router_backward,
      RouterProducts*, Group&, const MatView&, const float*, const MatView&);
 
-// Devices add up what they have, since the peers wait for it.
+// The sum is still made, because the peers wait for it.
 void lying_router_backward(RouterProducts* products, Group& group, const MatView& x, const float* dz,
                            const MatView& dx) {
   if (dwg_left_out.told_on(group.team()))
@@ -332,7 +333,7 @@ void lying_forward_routed(Block* block, const BlockPass& pass) {
 
 SEAM("_ZN7moehill5Block15backward_routedERKNS_9BlockPassE", void, backward_routed, Block*, const BlockPass&);
 
-// Rows that travel still travel, since the peers wait for them.
+// Rows still travel, because the peers wait for them.
 void lying_backward_routed(Block* block, const BlockPass& pass) {
   if (!no_backward.told_on(pass.team)) return real_backward_routed(block, pass);
   if (pass.transfer == nullptr) return;

@@ -1,4 +1,4 @@
-// Lies about the plan and the gate values: PlanBuilder::build, combine_rows, scatter_rows.
+// Lies about the plan and the gate values. They wrap PlanBuilder::build, combine_rows and scatter_rows.
 #include <algorithm>
 #include <vector>
 
@@ -43,7 +43,7 @@ void lose_token(RoutingPlan& plan, int64_t token) {
   }
 }
 
-// The last token up to `token`, else the last of all, that has a row here: a device may hold fewer.
+// Returns the last token up to `token` that has a row here, or else the last of all: a device may hold few.
 int64_t last_with_rows(const RoutingPlan& plan, int64_t token) {
   for (int64_t i = 0; i < plan.num_tokens; ++i) {
     const int64_t t = (token - i + plan.num_tokens) % plan.num_tokens;
@@ -53,7 +53,7 @@ int64_t last_with_rows(const RoutingPlan& plan, int64_t token) {
   return token;
 }
 
-// The first row that is not of its neighbour's token already.
+// Returns the first row whose token differs from its neighbour's.
 void double_row(RoutingPlan& plan) {
   for (size_t r = 1; r < static_cast<size_t>(plan.num_rows()); ++r) {
     int32_t &first = plan.row_token[r - 1], &second = plan.row_token[r];
@@ -73,7 +73,7 @@ void take_neighbours(RoutingPlan& plan) {
   }
 }
 
-// Two rows of the first group that has two; what goes in stays, what comes out is exchanged.
+// Returns two rows of the first group that has two. Their inputs stay and their outputs are exchanged.
 void exchange_rows(RoutingPlan& plan) {
   for (int g = 0; g < plan.num_groups(); ++g) {
     const int64_t begin = plan.group_offset[static_cast<size_t>(g)];

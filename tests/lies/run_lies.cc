@@ -1,6 +1,6 @@
-// Lies about whole steps, about what they leave and about what they work on: RunFactory::make returns a Run
-// around the real one. In a job of several processes each spoils the same places of its own memory; those
-// that a device leaves are among them.
+// Lies about whole steps, about the results that they leave and the operands that they use. RunFactory::make
+// is wrapped and returns a Run around the real one. In a job of several processes, each spoils the same
+// places of its own memory, and those that a device leaves are among them.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -66,11 +66,11 @@ const Lie bit_in_dlogits("bit_in_dlogits", "one bit of dlogits");
 const Lie bit_in_dwg("bit_in_dwg", "one bit of dW_g");
 const Lie bit_in_dlatent("bit_in_dlatent", "one bit of the gradient of the product before the experts");
 
-// Operands of which this process has memory. A lie about the rest is another process's to tell.
+// Operands in the memory of this process. A lie about the rest must be told by another process.
 HeldOperands own_part;
 
-// A result as [groups][rows][columns], whatever it is stored in. What is not held reads as zero and is not
-// written.
+// A result seen as [groups][rows][columns], however it is stored. Parts that this process does not hold read
+// as zero and are not written.
 struct Result {
   const Lie* bit;
   int64_t groups = 0, rows = 0, columns = 0;
@@ -105,7 +105,7 @@ Result result_of(const Lie& bit, const LogicalWeights& w, Range groups) {
 }
 Result of_experts(const Lie& bit, const LogicalWeights& w) { return result_of(bit, w, own_part.experts); }
 Result of_shared(const Lie& bit, const LogicalWeights& w) { return result_of(bit, w, {0, 1}); }
-// The run shows dp and dlogits as read-only, and they are its own.
+// The run shows dp and dlogits as read-only, but they are its own memory and may be changed here.
 Result result_of(const Lie& bit, const float* values, int64_t rows, int64_t columns) {
   return result_of(bit, MatView{const_cast<float*>(values), DType::f32, rows, columns, columns});
 }
@@ -150,14 +150,14 @@ void swap_rows(const Result& result, int64_t group, int64_t a, int64_t b) {
 
 float zero(float) { return 0; }
 
-// The checked step gets the lowest bit of the exponent, since what is below may be rounding; later the lowest
-// bit of all.
+// The checked step gets the lowest bit of the exponent flipped, since smaller changes may be rounding. Later
+// steps get the lowest bit of all.
 float with_other_bit(float value, DType dtype) {
   const int lowest = dtype == DType::f32 ? 0 : 16;
   return std::bit_cast<float>(std::bit_cast<uint32_t>(value) ^ (1u << (step_number() == 0 ? 23 : lowest)));
 }
 
-// This flips a bit of the largest element of the first row that is not zero, from a place of the seed on.
+// Flips a bit of the largest element in the first row that is not zero, from a place chosen by the seed on.
 void flip_bit(const Result& result) {
   const int64_t rows = result.groups * result.rows;
   for (int64_t i = 0, first = place(rows); i < rows; ++i) {
@@ -197,7 +197,7 @@ int64_t busy_expert(const BlockTensors& t, uint32_t what) {
   return chosen[static_cast<size_t>(place(static_cast<int64_t>(chosen.size()), what))];
 }
 
-// Spoils results after the step.
+// Spoils results after a step.
 void spoil_tokens(const BlockTensors& t) {
   const Result y = result_of(bit_in_y, t.y);
   const float factor = t.shape.dtype == DType::f32 ? 1 + 1e-4f : 1.02f;
@@ -258,7 +258,7 @@ void spoil_weight_gradients(const BlockTensors& t) {
   change(of_shared(bit_in_ds3, t.gradients.s3), zero);
 }
 
-// Spoils operands after the step, for the steps that follow.
+// Spoils operands after a step, for the steps that follow.
 void change_operands(const BlockTensors& t) {
   const int64_t token = place(t.shape.tokens), expert = busy_expert(t, 3);
   if (has(own_part.tokens, token) && x_changed.told()) t.x.set(token, 0, 1.5f * t.x.at(token, 0));
@@ -266,12 +266,13 @@ void change_operands(const BlockTensors& t) {
     t.weights.w1.set(expert, 0, 0, 1.5f * t.weights.w1.at(expert, 0, 0));
 }
 
-// Operands of a step are spoilt for as long as this lives: x, and the weights of the experts that devices of
-// this process hold.
+// SpoiltOperands spoils operands of a step and restores them at its end: x, and the weights of the experts
+// held by devices of this process.
 class SpoiltOperands {
  public:
   SpoiltOperands(const BlockTensors& tensors, const RunConfig& config, Range devices) : t_(tensors) {
-    // Experts that all devices hold are spoilt once: exchanged twice is not exchanged.
+    // If all devices hold the experts, they are spoilt only once: exchanging two of them twice would restore
+    // them.
     const bool apart = is_ep(config.spread);
     for (int64_t rank = devices.begin;
          rank < (apart ? devices.end : std::min(devices.begin + 1, devices.end)); ++rank)
@@ -286,7 +287,7 @@ class SpoiltOperands {
     }
   }
   SpoiltOperands(const SpoiltOperands&) = delete;
-  // The last one goes first, since matrices of one stack were kept one after the other.
+  // Restores in reverse order, because parts of one stack were kept one after the other.
   ~SpoiltOperands() {
     for (auto kept = kept_.rbegin(); kept != kept_.rend(); ++kept)
       std::memcpy(kept->data, kept->bytes.data(), kept->bytes.size());
@@ -301,7 +302,7 @@ class SpoiltOperands {
     const char* const begin = static_cast<const char*>(data);
     kept_.push_back({data, {begin, begin + bytes}});
   }
-  // Their matrices before the change.
+  // Keeps the matrices of `experts` as they are before the change.
   void keep(const WeightView& w, Range experts) {
     const WeightView part = w.slice_groups(experts.begin, experts.end);
     keep(part.data, part.bytes());
@@ -385,7 +386,8 @@ class LyingRun final : public Run {
   explicit LyingRun(std::unique_ptr<Run> run) : run_(std::move(run)) {}
 
   void step(const std::vector<StageListener*>& listeners) override {
-    // A step on other tokens has the number of the timed one before it, so that numbers count timed steps.
+    // A step on other tokens takes the number of the timed step before it, so that numbers count timed steps
+    // only.
     if (run_->local_devices().size() == 0) return run_->step(listeners);
     own_part = run_->held();
     const StepScope scope(on_other_tokens_ ? num_steps_ - 1 : num_steps_++);
@@ -441,7 +443,7 @@ class LyingRun final : public Run {
   std::array<uint64_t, kNumMoves> moved_bytes() const override { return run_->moved_bytes(); }
 
  private:
-  // Values of the results that the step is not to write; empty for the other results.
+  // Returns the values of those results that the step is supposed to leave old; empty for the others.
   std::vector<std::vector<float>> stale_values(const std::vector<Result>& results) const {
     std::vector<std::vector<float>> values;
     for (const Result& result : results) {

@@ -1,7 +1,7 @@
-// No lie: the kit does without long yardsticks, so that it can afford hundreds of commands. Three quarters of
-// the time of a command on a small problem go into the peaks, the read bandwidth and the emptying of the
-// caches, and none of them decides whether a result is right. (Figures that are impossible by a yardstick are
-// refused, too; the tests of the command line hold that.)
+// This is no lie: it makes the yardsticks short, so that the kit can afford hundreds of commands. On a small
+// problem, three quarters of a command's time go into the peaks, the read bandwidth and the emptying of the
+// caches, and none of these decides whether a result is right. (Figures that a yardstick shows to be
+// impossible are refused too; the tests of the command line cover that.)
 #include "moehill/kernels/peak.h"
 #include "moehill/quiet/cold_caches.h"
 #include "tests/lies/lie.h"

@@ -1,5 +1,5 @@
-// Lies about rows between nodes in another form. They replace encode_rows and decode_rows, with which
-// exchanges pack rows and unpack them.
+// Lies about the narrow form in which rows travel between nodes. They wrap encode_rows and decode_rows, with
+// which exchanges pack and unpack rows.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

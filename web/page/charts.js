@@ -1,21 +1,23 @@
-// Charts as Vega-Lite specifications of the rows. A chart without data is left out.
+// Charts of the report, as Vega-Lite specifications made from the rows (rows.js). all_charts(rows) returns
+// those that have data; a chart without data is left out. Drawing is in draw.js.
 const timed = (rows) => rows.filter((row) => known(row.tflops));
 const quantitative = (field, title, more = {}) => ({field, type: 'quantitative', title, ...more});
 const nominal = (field, title, more = {}) => ({field, type: 'nominal', title, ...more});
 const narrow = () => window.innerWidth < 760;
-// Ticks of a logarithmic axis that holds little more than a decade.
+// Ticks for a logarithmic axis that spans little more than a factor of ten.
 const ratio_axis = (values) => ({format: '.2~f', labelOverlap: true, values: [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 7, 10, 20]
   .filter((tick) => tick >= 0.95 * Math.min(1, ...values) && tick <= 1.05 * Math.max(1, ...values))});
 const distinct = (values, field) => new Set(values.map((value) => value[field])).size;
 const below = {orient: 'bottom', columns: 2, symbolLimit: 24, labelLimit: 260, symbolOpacity: 1, title: null};
 
-// What the intervals of a chart are worth.
+// Returns a phrase that says how often the intervals of a chart cover the true value.
 function interval_words(values) {
   const coverages = [...new Set(values.map((value) => value.coverage).filter(known))].sort().map(percent);
   return coverages.length ? ', with intervals of ' + coverages.join(' and ') : '';
 }
 
-// Ratios of all points to their baselines, one line an experiment. The middle line is 1.
+// Ratios of all points to their baselines, with one line for each experiment. The middle line is a ratio of
+// 1.
 function ratio_chart(rows) {
   const values = timed(rows).filter((row) => known(row.ratio)).map((row) => ({
     experiment: row.experiment, point: row.label + (row.path ? ' ' + row.path : ''), with: row.with, verdict: row.verdict,
@@ -33,7 +35,7 @@ function ratio_chart(rows) {
     ]}};
 }
 
-// Points of one series: the same experiment and path, and the same values of all other axes.
+// Points of one series have one experiment and path, and equal values on all other axes.
 function curve_values(rows, axis, field) {
   const series = new Map();
   for (const row of timed(rows)) {
@@ -59,7 +61,7 @@ function curve_chart(rows, axis, field, title, axis_title, value_title, wide) {
   return {title, caption: 'Medians over rounds' + (field === 'tflops' ? interval_words(values) : '') + '.', wide, values, spec: {height: 280, layer}};
 }
 
-// Shares of a step by stage, where stages were timed.
+// Shares of a step by stage, for points whose stages were timed.
 function stage_chart(rows) {
   const values = [];
   for (const row of timed(rows)) {
@@ -95,7 +97,7 @@ function imbalance_chart(rows) {
       tooltip: [{field: 'experiment'}, {field: 'point'}, {field: 'imbalance', format: '.3f'}]}}};
 }
 
-// What the peak and the read bandwidth of the cores allow, and what was achieved.
+// The roofline: the speed that peak and read bandwidth of the cores allow, and the speed that was achieved.
 function roofline_chart(rows) {
   const values = timed(rows).filter((row) => known(row.intensity)).map((row) => ({
     experiment: row.name, point: row.label, mode: row.mode, intensity: row.intensity, tflops: row.tflops}));
@@ -114,7 +116,7 @@ function roofline_chart(rows) {
         tooltip: [{field: 'experiment'}, {field: 'point'}, {field: 'intensity', format: '.3~g'}, {field: 'tflops', format: '.3~g', title: 'TF/s'}]}}]}};
 }
 
-// The same ratio here and in the original: points on the line agree.
+// Each ratio as measured here and as published: points on the line agree.
 function published_chart(rows) {
   const values = timed(rows).filter((row) => known(row.ratio) && known(row.published_ratio)).map((row) => ({
     experiment: row.name, point: row.label + (row.path ? ' ' + row.path : ''), here: row.ratio, published: row.published_ratio}));

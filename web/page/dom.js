@@ -1,4 +1,7 @@
-// Elements are made here, and every text enters through textContent.
+// All elements of the page are made here. Every text enters through textContent, so that text from a database
+// is never taken for HTML.
+//
+//   element('p', {class: 'missing'}, 'No results.');   // <p class="missing">No results.</p>
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,7 +16,8 @@ function element(tag, attributes = {}, ...children) {
 
 const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
 
-// Three significant digits, thousands in groups; thin spaces, which do not break.
+// Returns a number with three significant digits and thousands in groups, separated by thin spaces that do
+// not break.
 function figure(value, digits = 3) {
   if (!known(value)) return '–';
   const magnitude = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(value)));

@@ -1,4 +1,5 @@
-// Charts drawn in the page's colours, again when these change. No expression is evaluated: Vega interprets them.
+// Draws the charts in the colours of the page, and again if these change. Expressions are interpreted by Vega
+// and never evaluated as code, because the content policy forbids that.
 const charts = () => all_charts(all_rows);
 
 function charts_section() {
@@ -11,7 +12,8 @@ function charts_section() {
 
 const color_of = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
 
-// '@good' in a specification is the page's colour of that name. Data are not looked at.
+// Replaces words such as '@good' in a specification by the colour of that name in the page. Data are not
+// searched for them.
 function with_colors(spec) {
   if (typeof spec === 'string') return spec.startsWith('@') ? color_of(spec.slice(1)) : spec;
   if (Array.isArray(spec)) return spec.map(with_colors);

@@ -1,4 +1,4 @@
-// The page: head, overview, charts, one section an experiment.
+// Builds the page from the data in it: head, overview, charts, and a section for each experiment.
 const data = JSON.parse(document.getElementById('data').textContent);
 const experiments = data.experiments.map((experiment) => ({experiment, rows: rows_of(experiment)}));
 const all_rows = experiments.flatMap(({rows}) => rows);
@@ -27,7 +27,8 @@ function failures(experiment) {
     element('summary', {}, point.label + ': ' + point.state.replaceAll('_', ' ')), element('pre', {}, point.output_tail)));
 }
 
-// Who was waited for, of the points with timed stages: the sentence, and the matrix behind it.
+// Returns, for the points with timed stages, a sentence on which device was waited for, with the matrix
+// behind it.
 function waits(rows) {
   return rows.filter((row) => row.stages && row.stages.waited_for).flatMap((row) => [
     element('p', {}, row.label + ' ' + row.mode + ': ' + row.stages.waited_for),

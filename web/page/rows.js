@@ -1,4 +1,4 @@
-// Rows: the results of all experiments, one flat object each, for tables and charts.
+// Rows: the results of all experiments as flat objects, one for each point, for tables and charts.
 function value_words(value) {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

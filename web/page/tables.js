@@ -1,5 +1,5 @@
-// Tables whose columns sort by a click on their head.
-// columns: [{head, of: row => value to sort by, show: row => text or node, number: right-aligned, title}]
+// Tables whose rows are sorted by a click on the head of a column.
+//   columns: [{head, of: row => value to sort by, show: row => text or node, number: right-aligned, title}]
 function sortable_table(columns, rows, caption) {
   const body = element('tbody');
   const fill = (ordered) => body.replaceChildren(...ordered.map((row) => element('tr', {class: row.row_class || null},
@@ -20,14 +20,15 @@ function sortable_table(columns, rows, caption) {
   return element('div', {class: 'scroll', tabindex: '0'}, table);
 }
 
-// Absent values come first.
+// Missing values come first.
 function compare(a, b) {
   const absent = (value) => value === null || value === undefined || value === '';
   if (absent(a) || absent(b)) return Number(absent(b)) - Number(absent(a));
   return typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b), 'en', {numeric: true});
 }
 
-// The wait matrix of a step: a line a device that waits, the one it waits for, and their stages.
+// Returns the wait matrix of a step: each line has a device that waits, the device it waits for, and their
+// stages.
 function wait_table(waits) {
   const word = (head, name) => ({head, of: (wait) => wait[name], show: (wait) => String(wait[name])});
   return sortable_table([

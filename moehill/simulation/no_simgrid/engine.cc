@@ -1,4 +1,4 @@
-// A build without SimGrid: there is no simulator.
+// The build without SimGrid: there is no simulator, and every call says how to get one.
 #include "moehill/simulation/engine.h"
 
 #include "moehill/base/error.h"

@@ -1,4 +1,4 @@
-// The simulator on SimGrid: one actor a device.
+// The simulator on SimGrid: one actor for each device, which walks through the stages of the program.
 #include "moehill/simulation/engine.h"
 
 #include <nlohmann/json.hpp>
@@ -17,7 +17,7 @@ namespace {
 
 namespace sg4 = simgrid::s4u;
 
-// A count that actors wait for.
+// Arrivals is a count that actors wait for. Actors run one at a time, so the count needs no lock of its own.
 class Arrivals {
  public:
   void add() {
@@ -28,6 +28,8 @@ class Arrivals {
   void wait_for(int count) {
     if (count_ >= count) return;
     const std::unique_lock<sg4::Mutex> lock(*mutex_);
+    // Only the smallest awaited count is kept. Waking everybody when it is reached lets the others wait
+    // again.
     while (count_ < count) {
       awaited_ = std::min(awaited_, count);
       arrived_->wait(lock);
@@ -36,13 +38,15 @@ class Arrivals {
 
  private:
   static constexpr int kNobody = std::numeric_limits<int>::max();
-  int count_ = 0, awaited_ = kNobody;  // the least count that anybody waits for
+  int count_ = 0, awaited_ = kNobody;  // the smallest count that anybody waits for
   sg4::MutexPtr mutex_ = sg4::Mutex::create();
   sg4::ConditionVariablePtr arrived_ = sg4::ConditionVariable::create();
 };
 
+// Progress is reported after so many flows.
 constexpr int64_t kFlowsBetweenProgress = 256;
 
+// Latencies is a mean.
 struct Latencies {
   double sum = 0;
   int64_t num = 0;
@@ -50,6 +54,7 @@ struct Latencies {
   double mean() const { return num == 0 ? 0 : sum / static_cast<double>(num); }
 };
 
+// StepRun is one simulation.
 class StepRun {
  public:
   StepRun(const Cluster& cluster, const StepProgram& program, const SimulationProgress& progress)
@@ -73,6 +78,7 @@ class StepRun {
     sg4::Engine::get_instance()->run();
     result_.seconds = sg4::Engine::get_clock();
     for (const auto& [link, bytes] : link_bytes_) {
+      // A shared link has its bandwidth once. The inside of a node has it once for each device.
       const bool shared_by_all = link->get_sharing_policy() != sg4::Link::SharingPolicy::FATPIPE;
       const int num_ways = shared_by_all ? 1 : cluster_.devices_per_node;
       result_.links.push_back({link->get_name(), bytes, num_ways * link->get_bandwidth()});
@@ -94,9 +100,11 @@ class StepRun {
       TimeSpan& interval = result_.stages[s][device];
       interval.begin = sg4::Engine::get_clock();
       sg4::ExecPtr work;
+      // Work and messages of the same stage run at once; the stage ends with the later of them.
       if (stage.is_work()) work = sg4::this_actor::exec_async(stage.seconds[device] * cluster_.device_flops);
       for (const Exchange& exchange : stage.exchanges) {
         met_.add();
+        // All devices meet before an exchange, as they do in a collective.
         met_.wait_for(++num_exchanges * program_.num_devices);
         num_received += exchange.num_received[group_of(d)];
         take_part(exchange, d, num_received);
@@ -110,12 +118,13 @@ class StepRun {
     const double begin = sg4::Engine::get_clock();
     for (const Flow& flow : exchange.sends[static_cast<size_t>(d)]) send(d, flow);
     received_[group_of(d)].wait_for(num_received);
+    // With groups, flows stand for the messages of many devices. The device's own messages set a lower bound.
     if (exchange.own.empty()) return;
     const double end = begin + alone_seconds(exchange.own[static_cast<size_t>(d)], d);
     if (end > sg4::Engine::get_clock()) sg4::this_actor::sleep_until(end);
   }
 
-  // Returns the seconds of a device's messages one after the other, alone on their links.
+  // Returns the seconds that a device's messages take one after the other, alone on their links.
   double alone_seconds(const OwnMessages& own, int d) const {
     const auto seconds = [](int64_t messages, double latency, int64_t bytes, double rate) {
       return static_cast<double>(messages) * latency + static_cast<double>(bytes) / rate;
@@ -126,7 +135,7 @@ class StepRun {
 
   void send(int from, const Flow& flow) {
     count(from, flow);
-    // The ends come last: with them the message starts.
+    // The message starts as soon as both ends are set, so they come last.
     sg4::CommPtr comm = sg4::Comm::sendto_init();
     comm->set_payload_size(static_cast<uint64_t>(flow.bytes));
     comm->set_source(host_of(from))->set_destination(host_of(flow.to));
@@ -138,7 +147,7 @@ class StepRun {
       progress_(static_cast<double>(result_.num_flows) / static_cast<double>(num_awaited_));
   }
 
-  // Counts the bytes on the links of a flow.
+  // Counts the bytes of a flow on each link of its route.
   void count(int from, const Flow& flow) {
     std::vector<sg4::Link*> links;
     double latency = 0;
@@ -151,10 +160,10 @@ class StepRun {
   const StepProgram& program_;
   const SimulationProgress& progress_;
   std::vector<sg4::Host*> hosts_;
-  std::vector<Arrivals> received_;  // [groups] flows
-  std::vector<Latencies> ways_;     // [groups] of flows to other nodes
+  std::vector<Arrivals> received_;  // [groups] flows that have arrived
+  std::vector<Latencies> ways_;     // [groups] latencies of flows to other nodes
   int64_t num_awaited_ = 0;         // flows in all
-  Arrivals met_;                    // begins of exchanges, of all devices
+  Arrivals met_;                    // begins of exchanges, counted over all devices
   std::map<sg4::Link*, int64_t> link_bytes_;
   Simulation result_;
 };
@@ -189,8 +198,8 @@ Simulation from_json(const Json& json) {
   return s;
 }
 
-// CM02: max-min shares weighted by 1 / latency, nothing else between a flow and its links: no window that
-// bounds a flow by its latency, no traffic of acknowledgements.
+// CM02 shares links max-min fair, weighted by 1 / latency. The two other settings turn off what it adds: a
+// window that bounds a flow by its latency, and traffic of acknowledgements.
 void start_engine() {
   static char name[] = "moehill", quiet[] = "--log=root.thres:critical";
   static char* argv[] = {name, quiet, nullptr};

@@ -1,4 +1,4 @@
-// A Cluster as a SimGrid platform.
+// Implementation of simulation/simgrid/platform.h.
 #include "moehill/simulation/simgrid/platform.h"
 
 #include <fmt/format.h>
@@ -10,11 +10,12 @@ namespace {
 
 namespace sg4 = simgrid::s4u;
 
-constexpr double kLeastLatency = 1e-9;  // SimGrid shares bandwidth by 1 / latency, so it must not be zero
+constexpr double kLeastLatency = 1e-9;  // SimGrid shares bandwidth by 1 / latency, so it may not be zero
 constexpr auto kDuplex = sg4::Link::SharingPolicy::SPLITDUPLEX;
 
 unsigned int u(int n) { return static_cast<unsigned int>(n); }
 
+// PlatformMaker builds the hosts and links of one cluster.
 class PlatformMaker {
  public:
   explicit PlatformMaker(const Cluster& cluster) : cluster_(cluster) {}
@@ -84,13 +85,15 @@ class PlatformMaker {
 
   sg4::Link* loopback(sg4::NetZone* zone, unsigned long id) const {
     sg4::Link* link = zone->create_link(fmt::format("inside_node{}", id), cluster_.inside.bytes_per_s);
+    // A FATPIPE link does not share its bandwidth: each flow has all of it.
     link->set_sharing_policy(sg4::Link::SharingPolicy::FATPIPE);
     link->set_latency(std::max(cluster_.inside.latency_s, kLeastLatency))->seal();
     return link;
   }
 
-  // A zone makes all of its links alike. Those between switches are told by SimGrid's names for them: in a
-  // fat tree switches have negative numbers; in a dragonfly only the nodes' links are local.
+  // A SimGrid zone makes all its links alike. Those between switches are found by the names that SimGrid
+  // gives them, and get the speed of the upper level. In a fat tree, switches have negative numbers; in a
+  // dragonfly only the links of nodes are local.
   void set_upper_links() const {
     for (sg4::Link* link : sg4::Engine::get_instance()->get_all_links()) {
       const std::string& name = link->get_name();

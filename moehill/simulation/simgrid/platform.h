@@ -1,4 +1,4 @@
-// A Cluster as a SimGrid platform.
+// Makes a SimGrid platform of a Cluster. This and engine.cc are the only files that include SimGrid.
 #pragma once
 
 #include <simgrid/s4u.hpp>
@@ -8,9 +8,9 @@
 
 namespace moehill {
 
-// One host a node, with a core for each device. Messages inside a node take its loopback, where each flow has
-// the bandwidth of one device's way: a device sends one message at a time. The order of hosts is that of
-// nodes.
+// Returns one host for each node, in the order of nodes, with a core for each device. Messages inside of a
+// node take its loopback. Each flow has the bandwidth of one device there, since a device sends one message
+// at a time.
 std::vector<simgrid::s4u::Host*> make_platform(const Cluster& cluster);
 
 }  // namespace moehill
