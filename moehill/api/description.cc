@@ -191,10 +191,10 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   const int64_t processes = replicates_tokens(config, context) ? 1 : context.num_processes();
   const int64_t tokens = round_up(d.max_tokens * processes, devices);
   if (tokens > std::numeric_limits<int32_t>::max() / d.topk) {
-    throw invalid(
-        "max_tokens", fmt::format("{} in {} processes", d.max_tokens, processes),
-        fmt::format("{} tokens of all processes, since rows are numbered in 32 bits", std::numeric_limits<int32_t>::max() / d.topk),
-        "cut the step into several");
+    throw invalid("max_tokens", fmt::format("{} in {} processes", d.max_tokens, processes),
+                  fmt::format("{} tokens of all processes, since rows are numbered in 32 bits",
+                              std::numeric_limits<int32_t>::max() / d.topk),
+                  "cut the step into several");
   }
   // Rows are counted in 32 bits, bytes in 64; what passes here cannot overflow either.
   const double widest = static_cast<double>(std::max({d.hidden, 2 * d.mlp_dim, 2 * d.shared_dim}));

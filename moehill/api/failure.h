@@ -30,8 +30,8 @@ Failure invalid(const std::string& what, const std::string& got, const std::stri
                 const std::string& remedy);
 // Throws `invalid` for a number outside [lo, hi].
 template <typename Number>
-void require_between(const char* what, Number got, std::type_identity_t<Number> lo, std::type_identity_t<Number> hi,
-                     const char* remedy) {
+void require_between(const char* what, Number got, std::type_identity_t<Number> lo,
+                     std::type_identity_t<Number> hi, const char* remedy) {
   if (got >= lo && got <= hi) return;
   throw invalid(what, fmt::format("{}", got), fmt::format("{} to {}", lo, hi), remedy);
 }

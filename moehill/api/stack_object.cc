@@ -11,9 +11,7 @@
 #include "moehill/base/error.h"
 
 namespace moehill {
-namespace {
-
-}  // namespace
+namespace {}  // namespace
 
 StackObject::StackObject(std::shared_ptr<Context> context, int groups, int64_t k, int64_t n, DType dtype)
     : context_(std::move(context)) {
@@ -58,7 +56,9 @@ int64_t StackObject::require_offsets(const int64_t* offsets) const {
   const int64_t groups = stack_.view().num_groups;
   require_memory({{"offsets", offsets, groups + 1, sizeof(int64_t)}}, {});
   for (int64_t g = 0; g < groups; ++g) {
-    if (offsets[0] == 0 && offsets[g] <= offsets[g + 1] && offsets[g + 1] <= std::numeric_limits<int32_t>::max()) continue;
+    if (offsets[0] == 0 && offsets[g] <= offsets[g + 1] &&
+        offsets[g + 1] <= std::numeric_limits<int32_t>::max())
+      continue;
     throw invalid("offsets", fmt::format("{} to {} for group {}", offsets[g], offsets[g + 1], g),
                   "offsets that begin at 0, never fall and stay below 2^31",
                   "give the first row of each group");

@@ -33,7 +33,8 @@ TEST(StrictJson, ReadsAnObject) {
 
 TEST(StrictJson, RefusesWhatTheLibraryAloneTakes) {
   EXPECT_NE(json_refusal(R"({"a": 1, "b": 2, "a": 3})").find("'a' twice in one object"), std::string::npos);
-  EXPECT_NE(json_refusal(R"({"x": [{"a": {"b": 1}, "c": [], "a": 3}]})").find("'a' twice"), std::string::npos);
+  EXPECT_NE(json_refusal(R"({"x": [{"a": {"b": 1}, "c": [], "a": 3}]})").find("'a' twice"),
+            std::string::npos);
   EXPECT_NE(json_refusal(std::string("{\"a\": 1}\0more", 13)).find("NUL"), std::string::npos);
   EXPECT_NE(json_refusal(nested(33)).find("more than 32 deep"), std::string::npos);
   EXPECT_NE(json_refusal("{\"a\":" + std::string(1 << 20, '[')).find("more than 32 deep"), std::string::npos);

@@ -48,9 +48,9 @@ void refuse_deep_toml(std::string_view text, const std::string& source) {
     dots = c == '.' ? dots + 1 : std::string_view("[]{},=\n").find(c) == std::string_view::npos ? dots : 0;
     if (open <= kMaxTomlDepth && dots <= kMaxTomlDepth) continue;
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i), '\n');
-    throw input_error(fmt::format("{}:{}", source, line),
-                      fmt::format("values nested more than {} deep", kMaxTomlDepth),
-                      fmt::format("at most {} levels", kMaxTomlDepth), "write what it says without such depth");
+    throw input_error(
+        fmt::format("{}:{}", source, line), fmt::format("values nested more than {} deep", kMaxTomlDepth),
+        fmt::format("at most {} levels", kMaxTomlDepth), "write what it says without such depth");
   }
 }
 

@@ -15,7 +15,7 @@
 namespace moehill {
 namespace {
 
-constexpr double kTail = 0.025;      // outside the interval on each side, for 95 %
+constexpr double kTail = 0.025;  // outside the interval on each side, for 95 %
 
 double sorted_median(const std::vector<double>& sorted) {
   const size_t n = sorted.size();

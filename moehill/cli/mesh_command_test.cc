@@ -32,10 +32,10 @@ MeshOutcome run_mesh(const std::string& line) {
 
 TEST(MeshCommand, EveryCollectiveIsCheckedOnUnevenShares) {
   for (const char* dtype : {"f32", "bf16"}) {
-    const MeshOutcome outcome =
-        run_mesh("--collective all -b 4 -e 5000 -f 7 -n 2 -w 1 --devices 3 "
-            "--threads-per-device 1 --json - --dtype " +
-            std::string(dtype));
+    const MeshOutcome outcome = run_mesh(
+        "--collective all -b 4 -e 5000 -f 7 -n 2 -w 1 --devices 3 "
+        "--threads-per-device 1 --json - --dtype " +
+        std::string(dtype));
     ASSERT_EQ(outcome.status, 0) << outcome.err;
     std::istringstream lines(outcome.out);
     int num_records = 0;

@@ -13,7 +13,8 @@ std::vector<Point> profile_points_of(const std::vector<std::string>& args) {
 }
 
 TEST(ProfileOptions, PathsOfEachTopk) {
-  const std::vector<Point> points = profile_points_of({"--topk-list", "1,2", "--staged-dp", "--renormalize-topk"});
+  const std::vector<Point> points =
+      profile_points_of({"--topk-list", "1,2", "--staged-dp", "--renormalize-topk"});
   using enum ProfilePath;
   const std::vector<ProfilePath> paths = {ref_dp, staged_dp, fused_ep, ref_dp, staged_dp, fused_ep};
   ASSERT_EQ(points.size(), paths.size());
@@ -43,7 +44,8 @@ TEST(Blocks, ThoseNotGivenAreTheDefaultsCutToTheirBlock) {
   const BlockSizes blocks = parse_blocks("bt=64,bf=128");
   EXPECT_EQ(blocks, (BlockSizes{64, 128, 2048, 4096, 64, 128, 256, 128}));
   EXPECT_EQ(profile_points_of({"--blocks", "bt=64,bf=128"})[1].config.block.blocks, blocks);
-  EXPECT_EQ(profile_points_of({"--blocks", "bt=64"})[0].config.block.blocks, BlockSizes{});  // ref_dp has none
+  EXPECT_EQ(profile_points_of({"--blocks", "bt=64"})[0].config.block.blocks,
+            BlockSizes{});  // ref_dp has none
 }
 
 TEST(Blocks, RefusesWhatItDoesNotKnowAndWhatIsIllegal) {

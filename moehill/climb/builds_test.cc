@@ -53,9 +53,9 @@ class Machine {
 
 // Machines: quiet, drifting with a tenth and with a fifth of the runs disturbed, and with heavy tails.
 constexpr BuildsNoise kBuildsMachines[] = {{.drift = 0, .disturbed = 0},
-                               {.each = 0.01, .disturbed = 0.1},
-                               {.each = 0.01, .disturbed = 0.2},
-                               {.each = 0.01, .heavy_tails = true}};
+                                           {.each = 0.01, .disturbed = 0.1},
+                                           {.each = 0.01, .disturbed = 0.2},
+                                           {.each = 0.01, .heavy_tails = true}};
 
 std::map<Verdict, int64_t> count_verdicts(double slower, const BuildsNoise& noise, int64_t comparisons) {
   Machine machine(noise, 1);

@@ -147,7 +147,7 @@ TEST_P(AuditTest, RightResultsPassWithEverySeed) {
 
 // The limits are at values that are frequent.
 constexpr const char* kAuditedForms[] = {"silu",      "silu,limit:0.5", "swiglu-oai,limit:0.5",
-                                  "gelu-tanh", "relu2",          "situ,beta:1,linear-beta:2"};
+                                         "gelu-tanh", "relu2",          "situ,beta:1,linear-beta:2"};
 
 TEST_P(AuditTest, RightResultsOfEveryExpertFormPass) {
   for (const char* form : kExpertForms) {

@@ -11,11 +11,11 @@ namespace moehill {
 namespace {
 
 constexpr const char* kLevelMeanings[] = {"compute: products at the units' speed",
-                                     "memory: bytes of weights and rows",
-                                     "a rank: the fullest one, for which the others wait",
-                                     "the links of a node: rows between its devices",
-                                     "the network: rows between nodes",
-                                     "overhead: starting and joining threads"};
+                                          "memory: bytes of weights and rows",
+                                          "a rank: the fullest one, for which the others wait",
+                                          "the links of a node: rows between its devices",
+                                          "the network: rows between nodes",
+                                          "overhead: starting and joining threads"};
 
 // True if the network of the fullest node takes longer for a stage's messages than the link of the fullest
 // device.
@@ -87,8 +87,9 @@ std::string binding_text(const LevelSeconds& seconds) {
   for (size_t i = 1; i < levels.size() && of(levels[i]) >= 0.01 * total; ++i)
     rest +=
         fmt::format("{} {} {:.3f}", rest.empty() ? "; then" : ",", name_of(levels[i]), 1e3 * of(levels[i]));
-  return fmt::format("bound by {}: {:.3f} of {:.3f} ms{}", kLevelMeanings[static_cast<size_t>(levels.front())],
-                     1e3 * of(levels.front()), 1e3 * total, rest);
+  return fmt::format("bound by {}: {:.3f} of {:.3f} ms{}",
+                     kLevelMeanings[static_cast<size_t>(levels.front())], 1e3 * of(levels.front()),
+                     1e3 * total, rest);
 }
 
 }  // namespace moehill

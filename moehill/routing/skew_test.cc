@@ -33,7 +33,8 @@ TEST(Skew, EveryDistributionKeepsItsPromiseOnOddShapes) {
     int experts, topk;
   };
   int num_possible = 0;
-  for (const OddShape& s : {OddShape{1, 6, 1}, {3, 6, 5}, {257, 12, 4}, {1000, 60, 8}, {64, 6, 6}, {5, 2, 1}}) {
+  for (const OddShape& s :
+       {OddShape{1, 6, 1}, {3, 6, 5}, {257, 12, 4}, {1000, 60, 8}, {64, 6, 6}, {5, 2, 1}}) {
     for (const DistributionOptions& o :
          {zipf(0), zipf(1.1), zipf(3), hot(1, 0.1), hot(2, 0.25), hot(3, 0.37), hot(1, 0), hot_device(2, 0.5),
           hot_device(2, 0.61), balanced(), balanced(2)}) {

@@ -17,7 +17,8 @@ const char* const kTraceOption = "--distribution trace";
 
 void take_number(const std::string& word, const std::string& text, std::optional<int64_t>& number) {
   if (number) refuse_selection(word + " twice");
-  number = parse_integer(std::string(kTraceOption) + " " + word, text, 0, std::numeric_limits<int32_t>::max());
+  number =
+      parse_integer(std::string(kTraceOption) + " " + word, text, 0, std::numeric_limits<int32_t>::max());
 }
 
 // Takes one part such as "layer=3" of the text. Returns false if it is no word of a selection.

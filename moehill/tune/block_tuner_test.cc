@@ -84,7 +84,8 @@ TEST(BlockTuner, AWrongDefaultEndsIt) {
 TEST(TunerBudget, FitsTheTime) {
   for (const double step : {0.01, 0.1, 1.0}) {
     const TunerBudget b = plan_budget(120, step, 13);
-    const double first = static_cast<double>(b.num_candidates) * static_cast<double>(kUntimedTrials + b.first);
+    const double first =
+        static_cast<double>(b.num_candidates) * static_cast<double>(kUntimedTrials + b.first);
     EXPECT_LE((first + static_cast<double>(2 * (kUntimedTrials + b.last))) * step, 120 * 1.01) << step;
     EXPECT_GE(b.last, 5);
   }

@@ -83,10 +83,14 @@ int packings(const ThreadTeam& team) {
 
 }  // namespace
 
-SEAM("_ZN7moehill11encode_rowsERNS_10ThreadTeamENS_4WireERKNS_9RowSourceESt4spanIKNS_5RangeELm18446744073709551615EEPv",
-     void, encode_rows, ThreadTeam&, Wire, const RowSource&, std::span<const Range>, void*);
-SEAM("_ZN7moehill11decode_rowsERNS_10ThreadTeamENS_4WireEPKvSt4spanIKNS_5RangeELm18446744073709551615EERKNS_7MatViewE",
-     void, decode_rows, ThreadTeam&, Wire, const void*, std::span<const Range>, const MatView&);
+SEAM(
+    "_ZN7moehill11encode_rowsERNS_10ThreadTeamENS_4WireERKNS_9RowSourceESt4spanIKNS_"
+    "5RangeELm18446744073709551615EEPv",
+    void, encode_rows, ThreadTeam&, Wire, const RowSource&, std::span<const Range>, void*);
+SEAM(
+    "_ZN7moehill11decode_rowsERNS_10ThreadTeamENS_4WireEPKvSt4spanIKNS_5RangeELm18446744073709551615EERKNS_"
+    "7MatViewE",
+    void, decode_rows, ThreadTeam&, Wire, const void*, std::span<const Range>, const MatView&);
 
 void lying_encode_rows(ThreadTeam& team, Wire wire, const RowSource& source, std::span<const Range> rows,
                        void* out) {
