@@ -234,12 +234,12 @@ TEST_P(ThreadMeshDisagreements, ADeviceThatEndsEarlyLeavesNobodyWaiting) {
 }
 
 TEST(ThreadMesh, TrafficOfAllReduceIsTheRings) {
-  constexpr int64_t kN = 4 * 3200;
+  constexpr int64_t kElements = 4 * 3200;
   ThreadMesh mesh(4, 1);
   mesh.run([](Group& group) {
-    std::vector<float> values(kN, 1.0f);
-    group.all_reduce(values.data(), DType::f32, values.data(), DType::f32, kN);
-    EXPECT_EQ(group.traffic().sent_bytes, 2u * 3 * kN / 4 * sizeof(float));
+    std::vector<float> values(kElements, 1.0f);
+    group.all_reduce(values.data(), DType::f32, values.data(), DType::f32, kElements);
+    EXPECT_EQ(group.traffic().sent_bytes, 2u * 3 * kElements / 4 * sizeof(float));
     EXPECT_EQ(group.traffic().received_bytes, group.traffic().sent_bytes);
   });
 }
