@@ -166,8 +166,8 @@ void BlockObject::forward(const void* x, void* y) {
 }
 
 void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gates) {
-  // Gradients exist only in blocks that were made for training.
   const auto check = [&] {
+    // Gradients exist only in blocks that were made for training.
     if (!trains()) {
       throw Failure(
           MOEHILL_WRONG_ORDER,
