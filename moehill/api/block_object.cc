@@ -73,9 +73,9 @@ void BlockObject::make_paths(const PassMemory& memory) {
 
 void BlockObject::on_devices(FunctionRef<void(Group&, ParallelPath&)> work) {
   context_->on_devices([&](Group& group) { work(group, path_of(group)); });
-  // Returns the path of a device of this process. `device` counts over all processes.
 }
 
+// Returns the path of a device of this process. `device` counts over all processes.
 const ParallelPath& BlockObject::path_of(int device) const {
   return *paths_[static_cast<size_t>(device - context_->local_devices().begin)];
 }
@@ -166,8 +166,8 @@ void BlockObject::forward(const void* x, void* y) {
 }
 
 void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gates) {
-  // Gradients exist only in blocks that were made for training.
   const auto check = [&] {
+    // Gradients exist only in blocks that were made for training.
     if (!trains()) {
       throw Failure(
           MOEHILL_WRONG_ORDER,

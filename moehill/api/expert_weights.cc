@@ -110,10 +110,10 @@ HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is
   require_legal(w, shape, is_written);
   const DType dtype = dtype_named(w.dtype, "dtype of the weights");
   const bool is_transposed = is_out_in(w.order);
-  // Two views of one tensor if gate and up are given together: its first half and its second.
   const auto matrices = [&](void* data, int64_t rows, int64_t columns) {
     return host_matrices(data, dtype, rows, columns, is_transposed);
   };
+  // If gate and up are given in one tensor, there are two views of it: its first half and its second.
   const auto up_of_both = [&](void* data, int64_t rows) {
     HostMatrices part = matrices(data, rows, 2 * shape.width);
     const int64_t elements = shape.width * part.column_step;

@@ -197,8 +197,7 @@ int compare_two_builds(const CompareOptions& o) {
     const std::vector<std::string> lost = regressions(c.matching, tolerance);
     for (const std::string& line : lost) std::fprintf(stderr, "regression: %s\n", line.c_str());
     return lost.empty() ? kExitDone : kExitRegression;
-    // TurnFailed has the exit status of the build that failed.
-  } catch (const TurnFailed& failure) {
+  } catch (const TurnFailed& failure) {  // it has the exit status of the build that failed
     std::fprintf(stderr, "moehill: %s\n", failure.what());
     return failure.status();
   }

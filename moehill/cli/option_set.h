@@ -59,18 +59,16 @@ class OptionSet {
   void custom(const std::string& name, const std::string& range, const std::string& default_text,
               const std::string& help, std::function<void(const std::string&)> set);
 
-  // One of the enum's words from `first` on.
-  template <HasWords E>
   // Declares an option that takes one of the enum's words, from `first` on.
+  template <HasWords E>
   void choice(const std::string& name, E* value, const std::string& help, E first = E{}) {
     const size_t begin = static_cast<size_t>(first);
     choose(name, words_of<E>(begin), name_of(*value), help,
            [=](size_t i) { *value = static_cast<E>(begin + i); });
   }
 
-  // A choice that may also be `auto`, which leaves it to the program.
-  template <HasWords E>
   // Declares a choice that also takes `auto`, which becomes nullopt: the program then chooses.
+  template <HasWords E>
   void auto_choice(const std::string& name, std::optional<E>* value, const std::string& help, E first = E{}) {
     const size_t begin = static_cast<size_t>(first);
     std::vector<std::string> names = words_of<E>(begin);
@@ -80,10 +78,9 @@ class OptionSet {
     });
   }
 
-  // One of the enum's words or, by one of the words in `several` ("both", "all"), those of `all` in turn.
-  template <HasWords E>
   // Declares an option that takes one of the enum's words, or one of the words in `several` ("both", "all"),
   // which stands for all values in `all`.
+  template <HasWords E>
   void choices(const std::string& name, std::vector<E>* values, const std::vector<std::string>& several,
                const std::string& help, const std::vector<E>& all = every<E>()) {
     std::vector<std::string> names = words_of<E>(0);
@@ -92,10 +89,9 @@ class OptionSet {
            [=](size_t i) { *values = i < kNumWords<E> ? std::vector<E>{static_cast<E>(i)} : all; });
   }
 
-  // Declares those fields of a struct (base/fields.h) that are named: its members are the options' variables.
-  template <typename Struct>
   // Declares options for the named fields of a struct (moehill/base/fields.h), bound to the members of
   // `value`.
+  template <typename Struct>
   void fields(Struct* value, const std::vector<std::string_view>& names) {
     Struct::fields(*value, Declarer{*this, names});
   }

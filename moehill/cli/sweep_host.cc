@@ -49,10 +49,9 @@ StoredJson options_json(const BenchOptions& options, const std::vector<Point>& p
   return shared;
 }
 
-// Options as parse_*_options() returned them.
-template <typename Options>
 // Returns the options that parse_*_options() returned. There are none if it printed help, which is refused
 // here.
+template <typename Options>
 Options required(const std::optional<Options>& options) {
   if (!options) throw input_error("--help", "it in an experiment", "options of a run", "leave it out");
   return *options;

@@ -129,8 +129,8 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, 
       }
     }
   }
-  // Checks run one after the other, so only the largest counts.
   static const double cold_bytes = static_cast<double>(cold_cache_bytes(detect_topology()));
+  // Checks run one after the other, so only the largest counts.
   MemoryPart checking{"the check", 0};
   for (const Point& point : points) {
     const RunConfig& run = point.config;

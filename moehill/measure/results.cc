@@ -102,9 +102,9 @@ StageSeconds stages_of_median(const PointResult& result) {
   }
   StageSeconds stages;
   stages.devices = result.stage_samples[nearest];
-  // The slowest device is the one whose work ends last; the others wait for it.
   if (!result.wait_samples.empty()) stages.waits = result.wait_samples[nearest];
   double sum = 0;
+  // The slowest device is the one with the most work; the others wait for it.
   for (size_t i = 0; i < stages.devices.size(); ++i) {
     sum += stages.devices[i].busy();
     if (stages.devices[i].busy() > stages.devices[stages.slowest].busy()) stages.slowest = i;

@@ -251,7 +251,6 @@ void refuse_other_tables(Database& database) {
   try {
     Statement check(database, "PRAGMA quick_check(1)");
     if (check.step() && check.text(0) != "ok") refuse("damaged: " + quoted(check.text(0), 120));
-    // A value can be so wrong that the check of its column fails.
   } catch (const StoreError& error) {
     // A value can be so wrong that the check of its column fails, which is damage too.
     refuse("damaged: " + quoted(error.what(), 200));
