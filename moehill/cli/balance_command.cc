@@ -2,7 +2,7 @@
 // after how many steps the move has paid for itself. It runs no step: each placement is tried on a routing by
 // predict_run(), and the moved weights by link_seconds().
 //
-//     moehill balance --hardware epyc-cluster --devices 8 --experts 64 --topk 4 \
+//     moehill balance --hardware epyc-cluster --devices 8 --experts 64 --topk 4
 //         --distribution dirichlet:1 --save-placement placement.json
 #include <fmt/format.h>
 
