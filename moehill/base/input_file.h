@@ -25,6 +25,9 @@ std::string read_input_file(const InputFile& file, int64_t most_bytes = kMostTex
 std::ifstream open_input_file(const InputFile& file);
 
 bool is_there(const std::string& path);  // a file or folder of whatever kind
+// Returns true for a regular file on a disk, which is no folder, pipe, device or file of the kernel such as
+// /proc/kmsg.
+bool is_plain_file(const std::string& path);
 
 // Reads a line without its end; false at the end of the stream. Throws InputError for a line that is longer
 // than `most` bytes, of which it keeps no more.

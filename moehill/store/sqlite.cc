@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 
 namespace moehill {
@@ -79,7 +80,7 @@ void Database::open_file(Access access) {
   std::error_code ignored;
   const bool is_file =
       !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
-      (!std::filesystem::exists(path_, ignored) || std::filesystem::is_regular_file(path_, ignored));
+      (!std::filesystem::exists(path_, ignored) || is_plain_file(path_));
   const std::string folder = std::filesystem::absolute(path_, ignored).parent_path().string();
   const bool only_reads = access == Access::read_only;
   const bool can_write =
