@@ -26,8 +26,8 @@ StoredJson config_of(const ComparedResult& result) {
   return config;
 }
 
-// Cost a sample; none where one of them is no time. tflops is that of the median; without a passed check there
-// is none.
+// Cost a sample; none where one of them is no time. tflops is that of the median; without a passed check
+// there is none.
 std::vector<double> costs_of(const StoredJson& record) {
   const Figure tflops = tflops_of(record);
   const auto times = part_of<RecordedTimes>(record, "time_s");

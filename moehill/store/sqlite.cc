@@ -50,6 +50,7 @@ Database::Database(const std::string& path, Access access) : path_(path) {
   // The file may be anybody's. Its schema is trusted to call functions, since our own checks call
   // json_type(), but there are none except those of SQLite, and none of them reads files or loads code.
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(connection, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);  // our own tables have none
   sqlite3_limit(connection, SQLITE_LIMIT_LENGTH, kMostValueBytes);
   sqlite3_limit(connection, SQLITE_LIMIT_ATTACHED, 0);
   sqlite3_progress_handler(connection, kStepsBetweenLooks, is_too_long, this);
@@ -78,10 +79,11 @@ bool Database::answers() {
 // written or the disk is full, the file is declared immutable, unless somebody's log lies beside it.
 void Database::open_file(Access access) {
   std::error_code ignored;
-  const bool is_file =
-      !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
-      (!std::filesystem::exists(path_, ignored) || is_plain_file(path_));
-  const std::string folder = std::filesystem::absolute(path_, ignored).parent_path().string();
+  const bool is_file = !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
+                       (!std::filesystem::exists(path_, ignored) || is_plain_file(path_));
+  // A path from the root is never one of SQLite's other names, such as file:x?mode=memory.
+  const std::filesystem::path whole = std::filesystem::absolute(path_, ignored);
+  const std::string folder = whole.parent_path().string();
   const bool only_reads = access == Access::read_only;
   const bool can_write =
       !only_reads || (::access(path_.c_str(), W_OK) == 0 && ::access(folder.c_str(), W_OK) == 0);
@@ -89,8 +91,8 @@ void Database::open_file(Access access) {
   const bool has_log = !ignored && log_bytes > 0;
   int code = SQLITE_CANTOPEN;
   if (is_file)
-    code = connect(path_, (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
-                              (only_reads ? 0 : SQLITE_OPEN_CREATE));
+    code = connect(whole.string(), (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+                                       (only_reads ? 0 : SQLITE_OPEN_CREATE));
   if (code == SQLITE_OK && only_reads && !has_log && !(can_write && answers()))
     code = connect(uri_of(path_) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
   if (code != SQLITE_OK) {
