@@ -12,10 +12,10 @@
 namespace moehill {
 namespace {
 
-// One line an option with its value, so that a difference has the option's name.
+// One line the command, and one an option with its value, so that a difference has the option's name.
 std::string option_lines(const std::vector<std::string>& args, const std::string& build) {
   std::ostringstream lines;
-  lines << "build " << build;
+  lines << "build " << build << "\ncommand";
   for (const std::string& arg : args) {
     const size_t equals = arg.rfind("--", 0) == 0 ? arg.find('=') : std::string::npos;
     lines << (arg.rfind("--", 0) == 0 ? '\n' : ' ') << arg.substr(0, equals);
