@@ -89,7 +89,7 @@ TEST(Job, NamesTheOptionThatDiffers) {
   EXPECT_NE(error.find("--tokens 5 on rank 0, --tokens 6 on rank 2"), std::string::npos) << error;
   session.others[1] = session.others[0];
   EXPECT_EQ(error_of([&] { job.require_same({"bench", "--tokens=5"}, "b"); }), "");
-  session.others[1] = "build b\ncommand";  // another rank's --help has no command
+  session.others = {"build b\ncommand bench", "build b\ncommand"};  // another rank's --help has no command
   EXPECT_NE(
       error_of([&] { job.require_same({"bench"}, "b"); }).find("command bench on rank 0, command on rank 2"),
       std::string::npos);
