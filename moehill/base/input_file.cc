@@ -1,5 +1,8 @@
 #include "moehill/base/input_file.h"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -14,7 +17,20 @@ namespace {
   throw input_error(file.what, quoted(file.path, 200) + " (" + reason + ")", file.allowed, file.remedy);
 }
 
+// Files of the kernel call themselves regular, have no size, and may never end or wait for ever.
+bool is_of_kernel(const std::string& path) {
+  struct statfs system {};
+  return statfs(path.c_str(), &system) == 0 &&
+         (system.f_type == PROC_SUPER_MAGIC || system.f_type == TRACEFS_MAGIC ||
+          system.f_type == DEBUGFS_MAGIC);
+}
+
 }  // namespace
+
+bool is_plain_file(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored) && !is_of_kernel(path);
+}
 
 // Looks at the kind of file before opening it: opening a pipe would wait for a writer, and reading a device
 // may never end.
@@ -25,7 +41,7 @@ std::ifstream open_input_file(const InputFile& file) {
   if (error == std::errc::no_such_file_or_directory) refuse(file, "no such file");
   if (error) refuse(file, error.message());
   if (status.type() == fs::file_type::directory) refuse(file, "a folder");
-  if (status.type() != fs::file_type::regular) refuse(file, "no regular file");
+  if (!is_plain_file(file.path)) refuse(file, "no regular file");
   errno = 0;
   std::ifstream stream(file.path, std::ios::binary);
   if (!stream) refuse(file, std::strerror(errno));

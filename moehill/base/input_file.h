@@ -30,7 +30,10 @@ std::string read_input_file(const InputFile& file, int64_t most_bytes = kMostTex
 // Opens a file that is to be read in pieces. Throws InputError if it is not a regular file or cannot be read.
 std::ifstream open_input_file(const InputFile& file);
 
-bool is_there(const std::string& path);  // true for anything that exists there: a file, a folder, a device
+bool is_there(const std::string& path);  // a file or folder of whatever kind
+// Returns true for a regular file on a disk, which is no folder, pipe, device or file of the kernel such as
+// /proc/kmsg.
+bool is_plain_file(const std::string& path);
 
 // Reads one line, without its end, into `line`. Returns false at the end of the stream. Throws InputError if
 // the line is longer than `most` bytes; it never holds more than that in memory.

@@ -33,7 +33,8 @@ TEST(InputFile, WhatIsNoRegularFileIsRefusedAtOnce) {
   const std::filesystem::path folder = fresh_folder();
   const std::string pipe = (folder / "pipe").string();
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
-  for (const std::string& path : {pipe, std::string("/dev/zero"), std::string("/dev/full")})
+  for (const std::string& path :
+       {pipe, std::string("/dev/zero"), std::string("/dev/full"), std::string("/proc/kmsg")})
     EXPECT_NE(refusal(path).find("(no regular file)"), std::string::npos) << refusal(path);
   EXPECT_NE(refusal(folder.string()).find("(a folder)"), std::string::npos);
   EXPECT_NE(refusal((folder / "none").string()).find("(no such file)"), std::string::npos);

@@ -75,9 +75,9 @@ void require_writable_file(const std::string& option, const std::string& path) {
   const std::string allowed = "a file that can be written";
   const fs::path place = place_of(path);
   std::error_code ignored;
-  if (fs::is_directory(place, ignored)) refuse(option, path, "a folder", allowed);
-  if (fs::exists(place, ignored)) {
-    if (!fs::is_regular_file(place, ignored)) refuse(option, path, "no regular file", allowed);
+  if (path.ends_with('/') || fs::is_directory(place, ignored)) refuse(option, path, "a folder", allowed);
+  if (fs::exists(path, ignored)) {
+    if (!fs::is_regular_file(path, ignored)) refuse(option, path, "no regular file", allowed);
     if (access(place.c_str(), W_OK) != 0) refuse(option, path, std::strerror(errno), allowed);
   }
   // A new file in the folder tells whether NewFile will be able to write there; the name's length is checked

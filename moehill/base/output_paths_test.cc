@@ -48,6 +48,8 @@ TEST(OutputPaths, RefusalsNameOptionAndReason) {
   };
   EXPECT_NE(message(require_writable_file, "/nowhere/x").find("No such file"), std::string::npos);
   EXPECT_NE(message(require_writable_file, folder.string()).find("a folder"), std::string::npos);
+  EXPECT_NE(message(require_writable_file, (folder / "new").string() + "/").find("a folder"),
+            std::string::npos);
   EXPECT_NE(message(require_writable_folder, "/nowhere/x/y").find("No such file"), std::string::npos);
   EXPECT_NE(message(require_writable_folder, (folder / "file").string()).find("not a folder"),
             std::string::npos);

@@ -108,7 +108,6 @@ int run(const Subcommand& command, const std::vector<std::string>& args, const J
   }
   // Help is a matter of one process; the others must not wait for it.
   if (asks_for_help(args)) return job.is_root() ? command.run_in_job(args, Job()) : kExitDone;
-  job.require_same(args, fmt::format("{}\nMOEHILL_SIMD {}", build_name(), simd_target()));
   return command.run_in_job(args, job);
 }
 
@@ -157,6 +156,9 @@ int fail(int status, const std::string& message, const Job& job) {
 // all processes alike, so only the first one prints it.
 int run_in(const Job& job, const std::vector<std::string>& args) {
   try {
+    // Before any of them ends, --help too: the others would wait for it.
+    if (job.session() != nullptr)
+      job.require_same(args, fmt::format("{}\nMOEHILL_SIMD {}", build_name(), simd_target()));
     return dispatch(args, job);
   } catch (const AgreedInputError& error) {
     if (job.is_root()) print_error(error.what());

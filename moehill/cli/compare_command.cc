@@ -113,6 +113,7 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
     throw input_error("compare", fmt::format("{} sets of results", o.sources.size()),
                       "A B, or B --baseline A", "name two, before the options");
   }
+  refuse_source_as_output(o.sources, "--json", o.json);
   return o;
 }
 

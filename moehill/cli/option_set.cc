@@ -89,6 +89,14 @@ void OptionSet::refuse_shared_outputs() const {
         place.files ? place.files(*place.path) : std::vector<std::string>{*place.path};
     for (const std::string& file : files) paths.push_back({place.option, file, place.is_output});
   }
+  // Options that take a file among other things, such as --hardware and --distribution trace:FILE.
+  for (const Entry& entry : entries_) {
+    const auto is_it = [&](const Place& place) { return place.option == entry.name; };
+    if (!entry.raw || entry.range.find("FILE") == std::string::npos || std::ranges::any_of(places_, is_it))
+      continue;
+    for (const std::string& part : split(*entry.raw, ','))
+      paths.push_back({entry.name, part.substr(part.find_first_of(":=") + 1)});
+  }
   require_distinct_outputs(paths);
 }
 

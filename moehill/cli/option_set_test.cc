@@ -80,5 +80,28 @@ TEST(OptionSet, NothingIsGivenTwice) {
   EXPECT_NE(refusal({"--quick", "--quick"}).find("--quick: got it twice"), std::string::npos);
 }
 
+TEST(OptionSet, WhatIsReadIsNoOutput) {
+  const auto is_refused = [](const std::string& option, const std::string& value) {
+    std::string json;
+    OptionSet set("moehill test", "", {});
+    set.output("--json", &json, "FILE", "");
+    for (const std::string range : {"NAME|FILE", "random|trace:FILE[,gates=FILE]", "NUMBER"})
+      set.custom("--" + range.substr(0, 4), range, "", "", [](const std::string&) {});
+    try {
+      set.parse({option, value, "--json", "out"});
+      return false;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("which are one"), std::string::npos) << error.what();
+      return true;
+    }
+  };
+  EXPECT_TRUE(is_refused("--NAME", "out"));
+  EXPECT_TRUE(is_refused("--NAME", "./out"));
+  EXPECT_TRUE(is_refused("--rand", "trace:out"));
+  EXPECT_TRUE(is_refused("--rand", "trace:other,gates=out"));
+  EXPECT_FALSE(is_refused("--NAME", "other"));
+  EXPECT_FALSE(is_refused("--NUMB", "out"));
+}
+
 }  // namespace
 }  // namespace moehill

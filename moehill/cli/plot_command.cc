@@ -7,6 +7,7 @@
 #include "moehill/base/output_paths.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/report/matching.h"
 #include "moehill/report/plots.h"
 
 namespace moehill {
@@ -28,6 +29,7 @@ int plot_command(const std::vector<std::string>& args) {
   if (!has_source || output.empty())
     throw input_error("plot", has_source ? "no --output" : "no records first", "moehill plot RECORDS -o FILE",
                       "see moehill plot --help");
+  refuse_source_as_output({args[0]}, "--output", output);
   require_writable_file("--output", output);
   write_text_file(output, plot_of(args[0], picture));
   return kExitDone;

@@ -24,7 +24,7 @@ void declare_point(OptionSet& set, PredictOptions& options) {
 }
 
 void declare_hardware(OptionSet& set, std::string* hardware) {
-  set.custom("--hardware", "NAME", *hardware,
+  set.custom("--hardware", "NAME|FILE", *hardware,
              "this (or probe): this machine by its probe; a shipped file's name, or a path",
              [hardware](const std::string& text) { *hardware = text == "this" ? "probe" : text; });
 }

@@ -13,10 +13,11 @@
 namespace moehill {
 namespace {
 
-// Returns one line for each option with its value, so that the first line that differs names the option.
+// Returns a line for the command and one for each option with its value, so that the first line that differs
+// names the option.
 std::string option_lines(const std::vector<std::string>& args, const std::string& build) {
   std::ostringstream lines;
-  lines << "build " << build;
+  lines << "build " << build << "\ncommand";
   for (const std::string& arg : args) {
     const size_t equals = arg.rfind("--", 0) == 0 ? arg.find('=') : std::string::npos;
     lines << (arg.rfind("--", 0) == 0 ? '\n' : ' ') << arg.substr(0, equals);

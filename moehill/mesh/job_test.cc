@@ -83,12 +83,16 @@ TEST(Job, BadInputOfAnotherProcessIsThrownHereWithItsRank) {
 
 TEST(Job, NamesTheOptionThatDiffers) {
   MadeUpSession session;
-  session.others = {"build b\n--tokens 5", "build b\n--tokens 6"};
+  session.others = {"build b\ncommand bench\n--tokens 5", "build b\ncommand bench\n--tokens 6"};
   const Job job(&session);
-  const std::string error = error_of([&] { job.require_same({"--tokens", "5"}, "b"); });
+  const std::string error = error_of([&] { job.require_same({"bench", "--tokens", "5"}, "b"); });
   EXPECT_NE(error.find("--tokens 5 on rank 0, --tokens 6 on rank 2"), std::string::npos) << error;
   session.others[1] = session.others[0];
-  EXPECT_EQ(error_of([&] { job.require_same({"--tokens=5"}, "b"); }), "");
+  EXPECT_EQ(error_of([&] { job.require_same({"bench", "--tokens=5"}, "b"); }), "");
+  session.others = {"build b\ncommand bench", "build b\ncommand"};  // another rank's --help has no command
+  EXPECT_NE(
+      error_of([&] { job.require_same({"bench"}, "b"); }).find("command bench on rank 0, command on rank 2"),
+      std::string::npos);
 }
 
 }  // namespace

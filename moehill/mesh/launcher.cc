@@ -37,10 +37,10 @@ void become_program_of_mpich(const std::vector<std::string>& args) {
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
   const std::filesystem::path other = self.parent_path() / kProgramOfMpich;
   if (!error) become(other, args);
-  throw InputError(
-      fmt::format("started by an MPICH launcher, this program is for {}, and there is no {}: start it with "
-                  "Open MPI's mpirun, or install libmpich-dev and build again, which makes that program",
-                  mpi_library(), other.string()));
+  throw input_error(
+      "launcher", fmt::format("one of MPICH, with a program for {} and no {}", mpi_library(), other.string()),
+      "Open MPI's mpirun, or that program",
+      "start it with Open MPI's mpirun, or install libmpich-dev and build again, which makes it");
 }
 
 }  // namespace
@@ -89,11 +89,14 @@ bool lacks_pmix(const EnvironmentReader& variable) {
 std::string lonely_message(int expected, int found, const std::string& library,
                            const EnvironmentReader& variable) {
   const bool srun = lacks_pmix(variable);
-  return fmt::format("{} started {} processes, but this one is in a job of {}: it does not speak to {}; {}",
-                     srun ? "srun" : "the launcher", expected, found, library,
-                     srun ? "start it with srun --mpi=pmix, if `srun --mpi=list` names that, or with mpirun "
-                            "inside of the allocation"
-                          : "start it with the mpirun or mpiexec of that library");
+  return input_error(
+             "launcher",
+             fmt::format("one that started {} processes, while this one is in a job of {}", expected, found),
+             "one that speaks to " + library,
+             srun ? "start it with srun --mpi=pmix, if `srun --mpi=list` names that, or with mpirun "
+                    "inside of the allocation"
+                  : "start it with the mpirun or mpiexec of that library")
+      .what();
 }
 
 double start_limit(const std::vector<std::string>& args) {

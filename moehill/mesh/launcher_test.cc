@@ -100,13 +100,15 @@ TEST(Launcher, WhoIsAloneIsToldWhatHisLauncherNeeds) {
       {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "4"}};
   const std::string by_srun = lonely_message(4, 1, "Open MPI v4.1.4", reader_of(srun));
   EXPECT_TRUE(lacks_pmix(reader_of(srun)));
-  EXPECT_NE(by_srun.find("srun started 4 processes, but this one is in a job of 1"), std::string::npos)
+  EXPECT_NE(by_srun.find("launcher: got one that started 4 processes, while this one is in a job of 1"),
+            std::string::npos)
       << by_srun;
   EXPECT_NE(by_srun.find("srun --mpi=pmix"), std::string::npos) << by_srun;
   const std::map<std::string, std::string> mpirun = {{"OMPI_COMM_WORLD_SIZE", "4"}};
   const std::string by_mpirun = lonely_message(4, 1, "MPICH 4.0.2", reader_of(mpirun));
   EXPECT_FALSE(lacks_pmix(reader_of(mpirun)));
-  EXPECT_NE(by_mpirun.find("does not speak to MPICH 4.0.2; start it with the mpirun"), std::string::npos)
+  EXPECT_NE(by_mpirun.find("allowed: one that speaks to MPICH 4.0.2; start it with the mpirun"),
+            std::string::npos)
       << by_mpirun;
   EXPECT_EQ(by_mpirun.find("srun"), std::string::npos) << by_mpirun;
 }

@@ -42,6 +42,8 @@ constexpr Limits kPlan{1e-15, 1e-3, true};
 constexpr Limits kRows{1e-3, 1e12}, kFraction{1e-6, 1.1};
 constexpr Limits kBytes{1, 1e15}, kSeconds{1e-9, 1e5};  // of a collective
 constexpr double kMostCount = 1 << 20;
+constexpr int kMostDevicesOfNode = 1 << 12;
+constexpr int kMostNodes = 1 << 16;  // of dims, since a simulation makes all of them: seconds
 
 std::string to_string(const Limits& limits) {
   return fmt::format("{}a number from {:g} to {:g}", limits.or_zero ? "0 or " : "", limits.lowest,
@@ -230,8 +232,16 @@ ClusterTopology read_topology(Section section) {
   if (found == std::end(kKinds)) section.refuse("kind", kind, "node, fat-tree, torus or dragonfly");
   topology.kind = static_cast<TopologyKind>(found - std::begin(kKinds));
   topology.devices_per_node = section.count("devices_per_node", 1);
+  if (topology.devices_per_node > kMostDevicesOfNode)
+    section.refuse("devices_per_node", std::to_string(topology.devices_per_node),
+                   fmt::format("at most {}", kMostDevicesOfNode));
   topology.max_devices = section.count("max_devices", 0, 0);
   topology.dims = section.counts("dims");
+  double num_nodes = 1;
+  for (const int dim : topology.dims) num_nodes *= dim;
+  if (num_nodes > kMostNodes)
+    section.refuse("dims", fmt::format("[{}]", fmt::join(topology.dims, ", ")),
+                   fmt::format("counts whose product is at most {}", kMostNodes));
   for (Section level : section.tables("levels")) {
     topology.levels.push_back({level.text("name"), level.number("latency_s", kLatency),
                                level.number("bytes_per_s", kBytesPerSecond)});

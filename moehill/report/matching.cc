@@ -11,6 +11,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
 #include "moehill/record/record.h"
@@ -28,14 +29,17 @@ StoredJson config_of(const ComparedResult& result) {
   return config;
 }
 
-// Returns the cost of each sample, in seconds for 1e12 FLOPs. `tflops` belongs to the median, so the others
-// follow in proportion. Without a passed check there is no figure.
+// Returns the cost of each sample, in seconds for 1e12 FLOPs; none where a sample is no time. `tflops`
+// belongs to the median, so the others follow in proportion. Without a passed check there is no figure.
 std::vector<double> costs_of(const StoredJson& record) {
   const Figure tflops = tflops_of(record);
   const auto times = part_of<RecordedTimes>(record, "time_s");
   std::vector<double> costs;
   if (!tflops || !times.median || *tflops <= 0 || *times.median <= 0) return costs;
-  for (const double sample : times.samples) costs.push_back(sample / (*tflops * *times.median));
+  for (const double sample : times.samples) {
+    if (!(sample > 0)) return {};
+    costs.push_back(sample / (*tflops * *times.median));
+  }
   return costs;
 }
 
@@ -289,6 +293,15 @@ void require_file(const std::string& path, const std::string& source) {
                    "name one that bench --json or sweep has written"});
 }
 
+// A source without :EXPERIMENT/POINT; a file may have a colon in its name.
+std::string path_of(const std::string& source) {
+  return is_there(source) ? source : source.substr(0, source.rfind(':'));
+}
+
+std::vector<std::string> files_of(const std::string& path) {
+  return is_there(path) ? std::vector<std::string>{path} : split(path, ',');
+}
+
 }  // namespace
 
 bool is_database(const std::string& path) {
@@ -306,18 +319,25 @@ std::string record_label(const StoredJson& record) {
   return fmt::format("{}", fmt::join(parts, "/"));
 }
 
+void refuse_source_as_output(const std::vector<std::string>& sources, const std::string& option,
+                             const std::string& output) {
+  std::vector<NamedPath> paths = {{option, output, true}};
+  for (const std::string& source : sources) {
+    for (const std::string& file : files_of(path_of(source))) paths.push_back({"results", file});
+  }
+  require_distinct_outputs(paths);
+}
+
 ResultSet read_results(const std::string& source) {
-  // The text after the last colon names an experiment, unless the whole text is a file.
-  const size_t colon = source.rfind(':');
-  const bool whole = is_there(source) || colon == std::string::npos;
-  const std::string path = whole ? source : source.substr(0, colon);
+  const std::string path = path_of(source);
+  const size_t colon = path.size();
+  const bool whole = colon == source.size();
   std::string experiment = whole ? "" : source.substr(colon + 1), point;
   if (const size_t slash = experiment.find('/'); slash != std::string::npos) {
     point = experiment.substr(slash + 1);
     experiment.resize(slash);
   }
-  // A file whose name has a comma is still one file if it exists.
-  const std::vector<std::string> files = is_there(path) ? std::vector<std::string>{path} : split(path, ',');
+  const std::vector<std::string> files = files_of(path);
   for (const std::string& file : files) require_file(file, source);
   const bool database = files.size() == 1 && is_database(path);
   if (!whole && !database)

@@ -47,7 +47,12 @@ std::string record_label(const StoredJson& record);
 
 bool is_database(const std::string& path);
 
-// Reads files of records (JSON lines) with a comma between them, DATABASE, DATABASE:EXPERIMENT or
+// Throws InputError where the output that `option` names is a file of one of these sources, as read_results()
+// takes them.
+void refuse_source_as_output(const std::vector<std::string>& sources, const std::string& option,
+                             const std::string& output);
+
+// Files of records (JSON lines), with a comma between them, DATABASE, DATABASE:EXPERIMENT or
 // DATABASE:EXPERIMENT/POINT. Throws InputError for what is not there.
 ResultSet read_results(const std::string& source);
 

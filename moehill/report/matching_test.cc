@@ -49,6 +49,27 @@ class MatchingTest : public ::testing::Test {
   }
 };
 
+TEST_F(MatchingTest, SamplesThatAreNoTimesGiveNoFigure) {
+  const std::string good = write("good", {record("a", 0, 1.0)});
+  for (const double sample : {0.0, -1.0}) {
+    StoredJson bad = record("b", 0, 1.0);
+    bad["time_s"]["samples"][1] = sample;
+    const Matching matching = match(good, write("bad", {bad}));
+    EXPECT_TRUE(matching.pairs.empty()) << sample;
+    ASSERT_EQ(matching.missing.size(), 1u) << sample;
+    EXPECT_EQ(matching.missing[0].why, "it was not timed");
+  }
+}
+
+TEST_F(MatchingTest, WhatIsComparedIsNoOutput) {
+  const std::string a = write_runs("a", 1.0, 1.0, "gmm"), b = write_runs("b", 1.0, 1.0, "gmm");
+  for (const std::string& source : {a, a + "," + b, b + "," + a, a + ":experiment/point=1"})
+    EXPECT_THROW(refuse_source_as_output({source, "other"}, "--json", a), InputError) << source;
+  EXPECT_NO_THROW(refuse_source_as_output({a, b}, "--json", folder_.file("c")));
+  EXPECT_NO_THROW(refuse_source_as_output({a, b}, "--json", "-"));
+  EXPECT_NO_THROW(refuse_source_as_output({a, b}, "--json", ""));
+}
+
 TEST_F(MatchingTest, FilesMatchByOptionsButForWhatTellsThemApart) {
   const Matching matching = match(write_runs("a", 1.0, 1.0, "gmm"), write_runs("b", 1.0, 1.2, "ragged_dot"));
   EXPECT_EQ(matching.differing, std::vector<std::string>{"backend"});

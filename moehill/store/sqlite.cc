@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 
 namespace moehill {
@@ -53,6 +54,7 @@ Database::Database(const std::string& path, Access access) : path_(path) {
   // The file may come from anybody. Its schema may call functions, since our own checks call json_type(). But
   // only functions of SQLite itself exist, and none of them reads files or loads code.
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(connection, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);  // our own tables have none
   sqlite3_limit(connection, SQLITE_LIMIT_LENGTH, kMostValueBytes);
   sqlite3_limit(connection, SQLITE_LIMIT_ATTACHED, 0);
   sqlite3_progress_handler(connection, kStepsBetweenLooks, is_too_long, this);
@@ -81,11 +83,11 @@ bool Database::answers() {
 // read-only or the disk is full, the file is declared immutable, unless a log of somebody lies beside it.
 void Database::open_file(Access access) {
   std::error_code ignored;
-  const bool is_file =
-      // SQLite gives names with a colon a meaning of their own.
-      !path_.empty() && path_.front() != ':' &&
-      (!std::filesystem::exists(path_, ignored) || std::filesystem::is_regular_file(path_, ignored));
-  const std::string folder = std::filesystem::absolute(path_, ignored).parent_path().string();
+  const bool is_file = !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
+                       (!std::filesystem::exists(path_, ignored) || is_plain_file(path_));
+  // A path from the root is never one of SQLite's other names, such as file:x?mode=memory.
+  const std::filesystem::path whole = std::filesystem::absolute(path_, ignored);
+  const std::string folder = whole.parent_path().string();
   const bool only_reads = access == Access::read_only;
   const bool can_write =
       !only_reads || (::access(path_.c_str(), W_OK) == 0 && ::access(folder.c_str(), W_OK) == 0);
@@ -93,8 +95,8 @@ void Database::open_file(Access access) {
   const bool has_log = !ignored && log_bytes > 0;
   int code = SQLITE_CANTOPEN;
   if (is_file)
-    code = connect(path_, (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
-                              (only_reads ? 0 : SQLITE_OPEN_CREATE));
+    code = connect(whole.string(), (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+                                       (only_reads ? 0 : SQLITE_OPEN_CREATE));
   if (code == SQLITE_OK && only_reads && !has_log && !(can_write && answers()))
     code = connect(uri_of(path_) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
   if (code != SQLITE_OK) {

@@ -113,6 +113,31 @@ TEST(Store, ReadingLeavesNoFileBehindAndNeedsNoFolderThatCanBeWritten) {
   EXPECT_THROW(reader.add_note({}), std::exception);
 }
 
+TEST(Store, AFileHasItsWholeName) {
+  const TemporaryFolder folder;
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  const std::string name = "file:a.sqlite?mode=memory";
+  { Store::open_or_create(name); }
+  const bool is_kept = std::filesystem::is_regular_file(name);
+  std::filesystem::current_path(before);
+  EXPECT_TRUE(is_kept);
+}
+
+TEST(Store, ATriggerOfAFileDoesNothing) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  { Store::open_or_create(path); }
+  Database(path, Access::read_write)
+      .execute("CREATE TRIGGER t AFTER INSERT ON sample BEGIN DELETE FROM sample; END");
+  Store store = Store::open_or_create(path);
+  Journal journal(store, this_process(), StoredJson::object());
+  std::vector<StoredPoint> points = two_points();
+  journal.save_plan(small_experiment(1, 0), points);
+  journal.finish(journal.claim(points[0].id, 0, 60).claim, done_in(1));
+  EXPECT_EQ(count(path, "sample"), 2);
+}
+
 TEST(Store, AnEndlessStatementEnds) {
   Database database("", Access::in_memory);
   database.limit_statements(std::chrono::milliseconds(20));
