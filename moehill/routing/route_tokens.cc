@@ -22,13 +22,13 @@ void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vec
                 rows.begin() + (own.end - block.begin) * cols);
 }
 
-// Returns what makes the logits of each group that can decide, since nobody looks at the others; nothing where
-// all may count. A group is chosen by its best one or two keys, and each of the chosen ones has its share of
-// the topk, so that these are among so many of every group.
+// Returns what makes the logits of each group that can decide, since nobody looks at the others; nothing
+// where all may count. A group is chosen by its best one or two keys, and each of the chosen ones has its
+// share of the topk, so that these are among so many of every group.
 std::optional<LargestNormals> deciding_logits(const RouteRequest& r) {
   const RouterRule& rule = r.router.rule;
-  const bool looks_at_all = rule.hash_ids > 0 || rule.score == RouterScore::softmax ||
-                            rule.score == RouterScore::sparsemixer;
+  const bool looks_at_all =
+      rule.hash_ids > 0 || rule.score == RouterScore::softmax || rule.score == RouterScore::sparsemixer;
   if (r.distribution.kind != Distribution::random || looks_at_all) return std::nullopt;
   const int size = r.num_logits / rule.groups, of_group = rule.groups == 1 ? 1 : rule.best_two ? 2 : 1;
   const int count = std::max(of_group, (r.topk + rule.kept_groups - 1) / rule.kept_groups);
@@ -93,8 +93,7 @@ Routing route_tokens(const RouteRequest& r, ThreadTeam& team) {
   Routing routing = unrouted(r.router, r.num_tokens, r.num_logits, r.topk);
   const std::optional<LargestNormals> largest = deciding_logits(r);
   team.parallel_for(r.num_tokens, [&](int64_t begin, int64_t end) {
-    route_blocks(r, {begin, end}, largest, routing,
-                 [](Range, const float*, const std::vector<float>&) {});
+    route_blocks(r, {begin, end}, largest, routing, [](Range, const float*, const std::vector<float>&) {});
   });
   leave_out_tokens(r.distribution, routing);
   return routing;
