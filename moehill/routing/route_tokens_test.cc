@@ -66,7 +66,7 @@ TEST(RouteTokens, IsTheStreamsForAnyRule) {
                         Case{"softmax,zero:2", 8, 3}, Case{"sigmoid,bias,groups:8/4", 256, 8},
                         Case{"sigmoid,bias,groups:8/4", 256, 1}, Case{"sigmoid,groups:8/4", 256, 8},
                         Case{"sigmoid,groups-max:8/2", 256, 7}, Case{"sqrt-softplus,bias", 128, 6},
-                        Case{"chosen-softmax,bias,groups:4/1", 128, 6}, Case{"sigmoid,bias", 64, 64}}) {
+                        Case{"sigmoid,bias,groups:4/1", 128, 6}, Case{"sigmoid,bias", 64, 64}}) {
     const RouterRule rule = parse_router_rule(c.rule);
     const int num = num_logits(rule, c.experts);
     Router router = make_router(rule, 2500, c.experts, c.topk, 6);
