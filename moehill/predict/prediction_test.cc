@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "moehill/base/error.h"
 #include "moehill/base/folder_fixture.h"
@@ -116,15 +117,26 @@ TEST(RankPaths, ExpertsOfAnotherWidthSendTheirWidth) {
   EXPECT_GT(narrow, 0.25 * whole);
 }
 
+// While an object lives, predict_points() finds its probe.
+class FoundProbe {
+ public:
+  FoundProbe(const Probe& probe, const std::string& path) {
+    write_probe(probe, path);
+    const char* before = std::getenv("MOEHILL_PROBE");
+    if (before != nullptr) before_ = before;
+    setenv("MOEHILL_PROBE", path.c_str(), 1);
+  }
+  ~FoundProbe() { before_ ? setenv("MOEHILL_PROBE", before_->c_str(), 1) : unsetenv("MOEHILL_PROBE"); }
+
+ private:
+  std::optional<std::string> before_;
+};
+
 // Between nodes, auto uses a probe that was made on as many nodes.
 TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
   Probe probe = small_probe();
   probe.hardware.topology.dims = {3, 3};
-  const std::string path = file_of("probe_of_three_nodes");
-  write_probe(probe, path);
-  const char* before = std::getenv("MOEHILL_PROBE");
-  const std::string kept = before == nullptr ? "" : before;
-  setenv("MOEHILL_PROBE", path.c_str(), 1);
+  const FoundProbe found(probe, file_of("probe_of_three_nodes"));
   BenchOptions options;
   options.mesh = MeshKind::mpi;
   Environment environment = environment_of(probe);
@@ -147,7 +159,30 @@ TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
   EXPECT_EQ(with_wire.find("psum"), std::string::npos) << with_wire;
   options.wire = Wire::native;
   EXPECT_NE(chosen(2).find("compact_psum, since the probe knows 3 nodes, not 2"), std::string::npos);
-  before == nullptr ? unsetenv("MOEHILL_PROBE") : setenv("MOEHILL_PROBE", kept.c_str(), 1);
+}
+
+// Where the network is what holds a step back auto takes two levels, and where it is not it does not.
+TEST(PredictPoints, AutoTakesTwoLevelsWhereTheNetworkBinds) {
+  for (const double network : {125e6, 100e9}) {
+    Probe probe = small_probe();
+    probe.hardware.topology.dims = {4, 4};
+    probe.hardware.topology.devices_per_node = 8;
+    probe.hardware.topology.levels[1].bytes_per_s = network;
+    const FoundProbe found(probe, file_of("probe_of_four_nodes"));
+    Environment environment = environment_of(probe);
+    environment.num_nodes = 4;
+    BenchOptions options;
+    options.mesh = MeshKind::mpi;
+    Point point;
+    point.config = {.shape = {4096, 2048, 64, 64, 8, 0, DType::bf16}, .spread = Spread::compact_psum};
+    point.config.num_devices = 32;
+    point.config.ranks_per_node = 8;
+    std::vector<Point> points = {point};
+    const std::string text = predict_points(options, environment, points).text;
+    const bool is_slow = network < 1e9;
+    EXPECT_EQ(points.front().config.spread == Spread::hierarchical, is_slow) << text;
+    EXPECT_EQ(text.find(" takes hierarchical, predicted") != std::string::npos, is_slow) << text;
+  }
 }
 
 }  // namespace

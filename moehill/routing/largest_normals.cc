@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "moehill/base/error.h"
+
 namespace moehill {
 namespace {
 
@@ -49,13 +51,18 @@ double normal_quantile(double probability) {
 
 }  // namespace
 
-// Chooses least_ so low that a few more values than `count` are expected above it. So a row seldom has too
-// few, and then fill() computes it in full.
-LargestNormals::LargestNormals(int num, int count) : num_(num), count_(count) {
+// A few more values than needed are expected above it. So a row seldom has too few.
+double LargestNormals::usual_least(int num, int count) {
   const double expected = count + 3 * std::sqrt(count);
-  least_ = static_cast<float>(normal_quantile(std::min(0.5, expected / num)));
-  // The bits of a word that its angle does not use.
-  constexpr double kTurn = 6.283185307179586, kMargin = 1024;
+  return normal_quantile(std::min(0.5, expected / num));
+}
+
+LargestNormals::LargestNormals(int num, int count, double margin) : num_(num), count_(count) {
+  const double enough = usual_least(num, count);
+  MOEHILL_CHECK(margin == 0 || margin < enough, "a margin of {} below {}", margin, enough);
+  enough_ = static_cast<float>(enough);
+  least_ = static_cast<float>(enough - margin);
+  constexpr double kTurn = 6.283185307179586, kMargin = 1024;  // of the bits that an angle does not use
   for (size_t i = 0; i < farthest_angle_.size(); ++i) {
     // The radius is sqrt(-2 ln u), where u is at least i / 256.
     const double radius = i == 0 ? 6 : std::sqrt(-2 * std::log(static_cast<double>(i) / 256));
@@ -76,7 +83,7 @@ void LargestNormals::fill(uint32_t seed, Stream stream, uint64_t first, float* r
     const uint32_t from_zero = std::min(angle_[i], 0 - angle_[i]);
     const bool is_small = from_zero > farthest_angle_[radius_[i] >> 24];
     row[i] = is_small ? -std::numeric_limits<float>::infinity() : value(i);
-    found += row[i] > least_;
+    found += row[i] > enough_;
   }
   if (found >= count_) return;
   for (size_t i = 0; i < num; ++i) row[i] = value(i);

@@ -14,21 +14,24 @@
 
 namespace moehill {
 
-// Fills rows with random_normal(). The `count` largest of a row have their exact values; smaller ones may be
-// minus infinity. Equal values keep their order.
+// Fills rows with random_normal(). The `count` largest of a row have their values; smaller ones may be minus
+// infinity. Equal values keep their order. A value that is left out is below these by more than the margin.
 class LargestNormals {
  public:
-  // num: values of a row; count: how many of them must be exact.
-  LargestNormals(int num, int count);
+  // The margin is 0, or less than usual_least().
+  LargestNormals(int num, int count, double margin = 0);
+  // Returns what the `count` largest of a row are usually above; it is not negative.
+  static double usual_least(int num, int count);
   int num() const { return num_; }
   // Fills row[i] with random_normal(seed, stream, first + i).
   void fill(uint32_t seed, Stream stream, uint64_t first, float* row);
 
  private:
   int num_, count_;
-  float least_ = 0;  // values up to this one need not be computed
-  // The angle beyond which a value cannot exceed least_, in 2^-32 of a turn from 0. The index is the high
-  // byte of the word that gives the radius.
+  float enough_ = 0;  // a row that has `count` values above this one is complete
+  float least_ = 0;   // values up to this one need not be computed
+  // An angle that is farther from 0 than this, in 2^-32 of a turn, gives no value above least_. The index is
+  // the high byte of the radius's word.
   std::array<uint32_t, 256> farthest_angle_{};
   std::vector<uint32_t> radius_, angle_;  // [num] the words that give the values of a row
 };

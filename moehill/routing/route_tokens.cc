@@ -3,6 +3,7 @@
 #include "moehill/routing/route_tokens.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "moehill/base/overlap.h"
 #include "moehill/routing/largest_normals.h"
@@ -22,28 +23,42 @@ void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vec
                 rows.begin() + (own.end - block.begin) * cols);
 }
 
-// Makes the logits of these tokens as LogitStream does, but only the largest of each token, because nobody
-// looks at the others.
-void fill_largest(LargestNormals& largest, uint32_t seed, Range tokens, std::vector<float>& logits) {
-  const size_t num = static_cast<size_t>(largest.num());
-  logits.resize(static_cast<size_t>(tokens.size()) * num);
-  for (size_t t = 0; t < static_cast<size_t>(tokens.size()); ++t)
-    largest.fill(seed, Stream::kLogits, (static_cast<uint64_t>(tokens.begin) + t) * num, &logits[t * num]);
+// Returns what makes the logits of each group that can decide, since nobody looks at the others; nothing
+// where all may count. A group is chosen by its best one or two keys, and each of the chosen ones has its
+// share of the topk, so that these are among so many of every group.
+std::optional<LargestNormals> deciding_logits(const RouteRequest& r) {
+  const RouterRule& rule = r.router.rule;
+  const bool looks_at_all =
+      rule.hash_ids > 0 || rule.score == RouterScore::softmax || rule.score == RouterScore::sparsemixer;
+  if (r.distribution.kind != Distribution::random || looks_at_all) return std::nullopt;
+  const int size = r.num_logits / rule.groups, of_group = rule.groups == 1 ? 1 : rule.best_two ? 2 : 1;
+  const int count = std::max(of_group, (r.topk + rule.kept_groups - 1) / rule.kept_groups);
+  const double usual = LargestNormals::usual_least(size, count), margin = logit_margin(r.router, usual);
+  if (count > size || (margin > 0 && margin >= usual)) return std::nullopt;
+  return LargestNormals(size, count, margin);
 }
 
-// Routes `tokens` block by block and hands each block's logits to `see`. only_largest: the small logits are
-// minus infinity.
+// Fills in those logits of these tokens as LogitStream makes them.
+void fill_largest(LargestNormals& largest, const RouteRequest& r, Range tokens, std::vector<float>& logits) {
+  const uint32_t seed = seed_of_step(r.distribution, r.seed);
+  const size_t num = static_cast<size_t>(r.num_logits), size = static_cast<size_t>(largest.num());
+  logits.resize(static_cast<size_t>(tokens.size()) * num);
+  const uint64_t first = static_cast<uint64_t>(tokens.begin) * num;
+  for (size_t i = 0; i < logits.size(); i += size) largest.fill(seed, Stream::kLogits, first + i, &logits[i]);
+}
+
+// Routes `tokens` block by block. Each block's logits go to `see`; only the largest, if they come from there.
 template <typename See>
-void route_blocks(const RouteRequest& r, Range tokens, bool only_largest, Routing& routing, const See& see) {
+void route_blocks(const RouteRequest& r, Range tokens, std::optional<LargestNormals> largest,
+                  Routing& routing, const See& see) {
   LogitStream stream(r.distribution, r.num_logits, r.topk, r.seed);
   stream.skip(tokens.begin);
-  LargestNormals largest(r.num_logits, r.topk);
   ThreadTeam alone(1);
   std::vector<float> rows;
   for (int64_t t = tokens.begin; t < tokens.end; t += kBlockTokens) {
     const Range block{t, std::min(tokens.end, t + kBlockTokens)};
-    if (only_largest) {
-      fill_largest(largest, seed_of_step(r.distribution, r.seed), block, rows);
+    if (largest) {
+      fill_largest(*largest, r, block, rows);
     } else {
       stream.next(block.size(), rows);
     }
@@ -64,7 +79,7 @@ RoutedTokens route_stream(const RouteRequest& r) {
   if (r.num_spares > 0) ranked = unrouted(r.router, r.num_tokens, r.num_logits, r.topk + r.num_spares);
   ThreadTeam alone(1);
   routed.logits.reserve(static_cast<size_t>(r.kept.size() * r.num_logits));
-  route_blocks(r, {0, r.num_tokens}, false, routed.routing,
+  route_blocks(r, {0, r.num_tokens}, std::nullopt, routed.routing,
                [&](Range block, const float* logits, const std::vector<float>& rows) {
                  if (r.num_spares > 0) route(r.router, logits, block, alone, ranked);
                  keep_rows(rows, block, r.kept, routed.logits);
@@ -78,10 +93,9 @@ Routing route_tokens(const RouteRequest& r, ThreadTeam& team) {
     return read_trace(r.distribution.trace, r.num_tokens, r.num_logits, r.topk);
   refuse_impossible(r.distribution, r.num_logits, r.topk);
   Routing routing = unrouted(r.router, r.num_tokens, r.num_logits, r.topk);
-  const bool only_largest = r.distribution.kind == Distribution::random && r.router.rule == RouterRule{};
+  const std::optional<LargestNormals> largest = deciding_logits(r);
   team.parallel_for(r.num_tokens, [&](int64_t begin, int64_t end) {
-    route_blocks(r, {begin, end}, only_largest, routing,
-                 [](Range, const float*, const std::vector<float>&) {});
+    route_blocks(r, {begin, end}, largest, routing, [](Range, const float*, const std::vector<float>&) {});
   });
   leave_out_tokens(r.distribution, routing);
   return routing;

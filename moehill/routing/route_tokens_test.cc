@@ -58,17 +58,28 @@ TEST(RouteStream, IsRoutingAtOnceAndKeepsTheRowsAskedFor) {
 }
 
 TEST(RouteTokens, IsTheStreamsForAnyRule) {
-  for (const char* text : {"sigmoid,bias,groups:4/2", "softmax,groups-max:2/1", "softmax,zero:2"}) {
-    const RouterRule rule = parse_router_rule(text);
-    const int num = num_logits(rule, 8);
-    const Router router = make_router(rule, 2500, 8, 3, 6);
-    const RouteRequest request{{}, router, 2500, num, 3, 0, 6};
-    const Routing whole = route_stream(request).routing;
-    ThreadTeam team(3);
-    const Routing routing = route_tokens(request, team);
-    EXPECT_EQ(routing.expert, whole.expert) << text;
-    EXPECT_EQ(routing.weight, whole.weight) << text;
-    EXPECT_EQ(routing.zero, whole.zero) << text;
+  struct Case {
+    const char* rule;
+    int experts, topk;
+  };
+  for (const Case& c : {Case{"sigmoid,bias,groups:4/2", 8, 3}, Case{"softmax,groups-max:2/1", 8, 3},
+                        Case{"softmax,zero:2", 8, 3}, Case{"sigmoid,bias,groups:8/4", 256, 8},
+                        Case{"sigmoid,bias,groups:8/4", 256, 1}, Case{"sigmoid,groups:8/4", 256, 8},
+                        Case{"sigmoid,groups-max:8/2", 256, 7}, Case{"sqrt-softplus,bias", 128, 6},
+                        Case{"sigmoid,bias,groups:4/1", 128, 6}, Case{"sigmoid,bias", 64, 64}}) {
+    const RouterRule rule = parse_router_rule(c.rule);
+    const int num = num_logits(rule, c.experts);
+    Router router = make_router(rule, 2500, c.experts, c.topk, 6);
+    for (const float stretch : {1.0f, 20.0f}) {  // biases of which the largest decide alone
+      for (float& bias : router.bias) bias *= stretch;
+      const RouteRequest request{{}, router, 2500, num, c.topk, 0, 6};
+      const Routing whole = route_stream(request).routing;
+      ThreadTeam team(3);
+      const Routing routing = route_tokens(request, team);
+      EXPECT_EQ(routing.expert, whole.expert) << c.rule;
+      EXPECT_EQ(routing.weight, whole.weight) << c.rule;
+      EXPECT_EQ(routing.zero, whole.zero) << c.rule;
+    }
   }
 }
 

@@ -334,6 +334,27 @@ void route_token(const Router& router, int64_t token, std::span<const float> row
   gate_values(router, row, scores, chosen, weight);
 }
 
+double logit_margin(const Router& router, double logit) {
+  const RouterRule& rule = router.rule;
+  if (!rule.bias && rule.groups == 1) return 0;  // keys are the logits
+  const Scores<double> scores{rule.score};
+  constexpr double kRounding = 1e-5;  // of keys in f32
+  double range = kRounding;
+  if (!router.bias.empty()) {
+    const auto [least, most] = std::minmax_element(router.bias.begin(), router.bias.end());
+    range += static_cast<double>(*most) - static_cast<double>(*least);
+  }
+  const double most = scores.of(logit) - range;
+  if (most <= 0) return std::numeric_limits<double>::infinity();
+  double low = 0, high = 1;
+  while (scores.of(logit - high) > most) high *= 2;
+  for (int i = 0; i < 50; ++i) {
+    const double middle = (low + high) / 2;
+    (scores.of(logit - middle) > most ? low : high) = middle;
+  }
+  return high;
+}
+
 namespace {
 
 // Separates the zero experts among the choices of a token; their numbers follow those of the experts.

@@ -38,8 +38,12 @@ Router make_router(const RouterRule& rule, int64_t num_tokens, int num_experts, 
 void route_token(const Router& router, int64_t token, std::span<const float> logits,
                  std::span<int32_t> chosen, float* weight);
 
-// Routes the rows of `tokens` of logits [T, L] in the same way. `routing` must have its sizes already, with
-// num_logits() = L (see unrouted() in topk.h).
+// Returns how much less than `logit` another expert's logit must be so that its key, by which experts are
+// chosen, is surely smaller, whichever two experts these are; infinity where no logit is small enough. The
+// rule has scores of single logits (no softmax over all of them, no sparsemixer).
+double logit_margin(const Router& router, double logit);
+
+// Routes the rows of `tokens` of logits [T, L] likewise; `routing` has its sizes, with num_logits() = L.
 void route(const Router& router, const float* logits, Range tokens, ThreadTeam& team, Routing& routing);
 
 // Routes all tokens of logits [T, L] on one thread, with num_spares next choices each. The last logits are
