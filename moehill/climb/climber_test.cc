@@ -142,18 +142,34 @@ TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
   EXPECT_GE(num_thresholds, 2) << "where the model has a word, and of the total";
 }
 
-// A second passes at every look at the clock, as if the time went by between the runs.
-TEST_F(ClimberTest, TheBudgetIsOfAllTheTimeThatPasses) {
-  ClimbOptions slow = options();
-  slow.budget_s = 60;
-  double now = 1000;
-  slow.begin_s = now;
-  slow.clock = [&now] { return now += 1; };
-  const ClimbOutcome outcome = climb(slow);
-  EXPECT_EQ(outcome.end, ClimbEnd::budget);
-  EXPECT_LE(outcome.spent_s, 1.1 * slow.budget_s);
-  EXPECT_GE(outcome.spent_s, 0.8 * slow.budget_s);
-  EXPECT_LT(num_runs(), 60);
+// A second passes with each run, most of it between the runs, and three are predicted: the first run tells,
+// and arms for which there is no time are left out, so that the rest can be decided.
+TEST_F(ClimberTest, ASmallBudgetIsSpentOnWhatItCanDecide) {
+  ClimbOptions small = options();
+  small.base = {{"tokens", "64"}, {"parallel_mode", "none"}};  // of the axes that are left, impl comes first
+  const auto resolve = host_.resolve;
+  host_.resolve = [resolve](SweptCommand command, bool launched, const std::vector<std::string>& arguments) {
+    ResolvedPoint point = resolve(command, launched, arguments);
+    point.seconds = 3;
+    return point;
+  };
+  double now = 0;
+  small.clock = [&] { return now = static_cast<double>(num_runs()); };
+  small.begin_s = 0;
+  for (const double budget : {21.0, 40.0}) {
+    std::filesystem::remove(place_.file("climb.sqlite"));
+    std::filesystem::remove(log_);
+    small.budget_s = budget;
+    const ClimbOutcome outcome = climb(small);
+    const std::string text = climb_text(outcome, small);
+    EXPECT_EQ(outcome.end, ClimbEnd::budget);
+    EXPECT_LE(outcome.spent_s, budget) << text;
+    // What is left lasts for no further move of 14 runs, and for the last comparison.
+    EXPECT_GE(outcome.spent_s, budget - 14 - kMostReserved * budget - 1) << text;
+    EXPECT_EQ(outcome.winner.options.value("impl", ""), "fast") << text;
+    EXPECT_NE(text.find("no time was left for: "), std::string::npos) << text;
+    if (budget < 30) EXPECT_NE(text.find("not run: impl="), std::string::npos) << text;
+  }
 }
 
 TEST_F(ClimberTest, WhatIsGivenIsKept) {
