@@ -195,7 +195,10 @@ std::vector<ClimbMove> Climber::plan() {
 
 MoveRequest Climber::request_of(const ClimbMove& move) const {
   MoveRequest request;
-  request.name = experiment_name(fmt::format("{:02}-{}", outcome_.moves.size() + 1, name_of(move.axis)));
+  // A climb with another budget may come to this number and axis from another configuration.
+  const std::string from = identity_of({}, host_, move.arms[0].resolved.options).substr(0, 4);
+  request.name =
+      experiment_name(fmt::format("{:02}-{}-{}", outcome_.moves.size() + 1, name_of(move.axis), from));
   request.title = fmt::format("Climb, move {}: {}", outcome_.moves.size() + 1, name_of(move.axis));
   request.hypothesis = hypothesis_of(move, options_.worth);
   request.expect = thresholds_of(move, options_.worth);
