@@ -29,7 +29,8 @@ namespace {
 
 // SweepOptions is what the command line fills.
 struct SweepOptions {
-  std::string file, database;
+  std::vector<std::string> files;  // more than one only with dry_run
+  std::string database;
   SizingRequest sizing;
   bool dry_run = false, retry_failed = false, print_template = false, list = false;
 };
@@ -48,7 +49,10 @@ OptionSet sweep_option_set(SweepOptions& o) {
   set.text("--scale", &o.sizing.scale, "full|SHARE",
            "share of the file's tokens, above 0 to 1; full is 1, the default");
   set.integer("--rounds", &o.sizing.rounds, 0, 1000, "rounds in place of the file's; 0: the file's");
-  set.flag("--dry-run", &o.dry_run, "list the points with predicted time and memory; run and store nothing");
+  set.flag(
+      "--dry-run", &o.dry_run,
+      "list the points with predicted time and memory, of several files one after the other; run and store "
+      "nothing");
   set.flag("--template", &o.print_template, "print an experiment file to begin with, and nothing else");
   set.flag("--list", &o.list, "list the experiments of the database, and nothing else");
   set.flag("--retry-failed", &o.retry_failed, "try points again that failed as often as the file allows");
@@ -58,19 +62,19 @@ OptionSet sweep_option_set(SweepOptions& o) {
 std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& args) {
   SweepOptions options;
   OptionSet set = sweep_option_set(options);
-  const bool has_file = !args.empty() && args[0].rfind('-', 0) != 0;
-  if (!set.parse({args.begin() + (has_file ? 1 : 0), args.end()})) return std::nullopt;
+  const auto first =
+      std::find_if(args.begin(), args.end(), [](const std::string& arg) { return arg.rfind('-', 0) == 0; });
+  options.files = {args.begin(), first};
+  if (!set.parse({first, args.end()})) return std::nullopt;
   if (options.print_template || options.list) {
     if (args.size() > (options.list && !options.database.empty() ? 3 : 1))
       throw input_error(options.list ? "--list" : "--template", "it beside others",
                         "it alone, --list with --db", "leave the others out");
     return options;
   }
-  if (!has_file) {
-    throw input_error("sweep", "no experiment file first", "moehill sweep FILE [OPTIONS]",
-                      "see moehill sweep --help");
-  }
-  options.file = args[0];
+  if (options.files.size() != 1 && !(options.dry_run && !options.files.empty()))
+    throw input_error("sweep", fmt::format("{} files first", options.files.size()),
+                      "one experiment file first, or several with --dry-run", "see moehill sweep --help");
   options.sizing.require_sense();
   if (options.dry_run && options.retry_failed)
     throw input_error("--retry-failed", "it with --dry-run", "one of the two",
@@ -80,7 +84,8 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
 
 // Returns the command that goes on with this sweep, to print after an interruption.
 std::string resuming_line(const SweepOptions& o, const std::string& database) {
-  return "moehill sweep " + shell_word(o.file) + " --db " + shell_word(database) + sizing_options(o.sizing);
+  return "moehill sweep " + shell_word(o.files[0]) + " --db " + shell_word(database) +
+         sizing_options(o.sizing);
 }
 
 // Prints the summary of the sweep and what to do next. Returns the exit status.
@@ -103,6 +108,18 @@ int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, con
   return counts.failed > 0 ? kExitRunFailed : kExitDone;
 }
 
+SweepPlan plan_and_show(const SweepOptions& o, const std::string& path, const SweepHost& host) {
+  const ExperimentFile file = read_experiment(path, sweep_option_names);
+  const Sizing sizing = choose_sizing(o.sizing, database_path(o.database), file, host);
+  SweepPlan plan = make_plan(file, host, sizing);
+  plan.experiment.sizing = kept_sizing(o.sizing, host, plan, sizing);
+  fmt::print("{}: {}\n", printable(plan.experiment.name), printable(plan.experiment.title));
+  if (!sizing.note.empty()) fmt::print("{}\n", sizing.note);
+  if (o.dry_run) fmt::print("{}", plan_table(plan));
+  std::fflush(stdout);
+  return plan;
+}
+
 }  // namespace
 
 int sweep_command(const std::vector<std::string>& args) {
@@ -118,24 +135,18 @@ int sweep_command(const std::vector<std::string>& args) {
     fmt::print("{}", list_experiments(load_views(store, {})));
     return kExitDone;
   }
-  const ExperimentFile file = read_experiment(options->file, sweep_option_names);
+  for (const std::string& file : options->files) read_experiment(file, sweep_option_names);  // bad ones first
   const Environment environment = detect_environment();
   const SweepHost host = make_sweep_host(
       environment, RunPredictor(probed_hardware(environment),
                                 measure_speed(environment.topology, environment.topology.num_cores)));
-  const std::string database = database_path(options->database);
-  const Sizing sizing = choose_sizing(options->sizing, database, file, host);
-  SweepPlan plan = make_plan(file, host, sizing);
-  plan.experiment.sizing = kept_sizing(options->sizing, host, plan, sizing);
-  fmt::print("{}: {}\n", printable(plan.experiment.name), printable(plan.experiment.title));
-  if (!sizing.note.empty()) fmt::print("{}\n", sizing.note);
-  std::fflush(stdout);
+  SweepPlan plan = plan_and_show(*options, options->files[0], host);
   if (options->dry_run) {
-    fmt::print("{}times predicted {}\n", plan_table(plan), host.prediction_source);
+    for (size_t i = 1; i < options->files.size(); ++i) plan_and_show(*options, options->files[i], host);
+    fmt::print("times predicted {}\n", host.prediction_source);
     return kExitDone;
   }
-  Store store = Store::open_or_create(database);
-  // The estimate is for people who decide now if they wait.
+  Store store = Store::open_or_create(database_path(options->database));
   warn_if_busy(environment.topology.num_cores);
   tell(estimate_words(plan.predicted_seconds(),
                       fmt::format("{} points x {} rounds", plan.points.size(), plan.experiment.rounds)));

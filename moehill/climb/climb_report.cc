@@ -76,6 +76,19 @@ std::string rest_line(const ClimbOutcome& o, double worth) {
   return fmt::format("not excluded: {} may gain up to {:.1f} %; more rounds could tell\n", where, 100 * most);
 }
 
+// A move that could not come to a decision in the time that is left is not begun.
+std::string not_begun_line(const ClimbOutcome& o) {
+  if (o.not_begun.empty()) return "";
+  std::vector<std::string> axes;
+  for (const ClimbAxis axis : o.not_begun) axes.push_back(name_of(axis));
+  const RaceRules rules;
+  return fmt::format(
+      "no time was left for: {} (a move takes {} runs at least, and the last comparison up to {:.0f} % of "
+      "the "
+      "budget)\n",
+      fmt::join(axes, ", "), 2 * (rules.least_screening + rules.looks.front()), 100 * kMostReserved);
+}
+
 }  // namespace
 
 std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& source) {
@@ -113,12 +126,15 @@ std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {
   std::string text = format_table(
       {"move", "changed to", "predicted", "gain in speed", "total", "% of peak", "% of bound"}, rows);
   for (const ClimbMove& move : o.moves) {
-    for (size_t i = 0; i < move.arms.size(); ++i)
-      if (move.result.race.fate(i) == ArmFate::failed)
-        text += fmt::format("out: {}: {}\n", move.arms[i].label, move.result.arms[i].why_out);
+    for (size_t i = 0; i < move.result.arms.size(); ++i) {
+      const std::string& why = move.result.arms[i].why_out;
+      const bool failed = move.result.race.fate(i) == ArmFate::failed;
+      if (!why.empty())
+        text += fmt::format("{}: {}: {}\n", failed ? "out" : "not run", move.arms[i].label, why);
+    }
     for (const std::string& line : move.left_out) text += line + "\n";
   }
-  text += total_line(o) + rest_line(o, options.worth);
+  text += total_line(o) + rest_line(o, options.worth) + not_begun_line(o);
   return text + fmt::format("ended: {}; {} of {} spent\nwinner: {}\n", name_of(o.end),
                             duration_text(o.spent_s), duration_text(options.budget_s), winner_line(o));
 }

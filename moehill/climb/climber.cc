@@ -15,11 +15,9 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kLastRounds = 5;      // for the winner beside the first configuration
-constexpr double kMostReserved = 0.15;  // of the budget, for these rounds
-constexpr double kToldApart = 0.001;    // predictions that are closer than this say nothing
-// Arms that are further behind than this are not tried again after another axis has moved.
-constexpr double kClose = 0.10;
+constexpr int64_t kLastRounds = 5;    // of the winner beside the first
+constexpr double kToldApart = 0.001;  // predictions that are closer say nothing
+constexpr double kClose = 0.10;       // arms so far behind are not tried again after another axis has moved
 
 std::string percent(double gain) { return fmt::format("{:+.1f} %", 100 * (gain - 1)); }
 
@@ -80,7 +78,7 @@ std::string fate_line(const ClimbMove& move, size_t i) {
   std::string text = fmt::format("{}: {}", move.arms[i].label, name_of(race.fate(i)));
   const std::optional<Ratio> gain = i > 0 ? race.gain(i) : std::nullopt;
   if (gain) text += fmt::format(", {} over {} rounds", change_text(*gain), gain->n);
-  if (race.fate(i) == ArmFate::failed && i < move.result.arms.size())
+  if (i < move.result.arms.size() && !move.result.arms[i].why_out.empty())
     text += " (" + move.result.arms[i].why_out + ")";
   return text;
 }
@@ -172,6 +170,11 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
   std::vector<MoveArm> kept;
   for (const MoveArm& arm : move.arms)
     if (!is_hopeless(arm)) kept.push_back(arm);
+  // A small budget leaves out the last ones.
+  std::stable_sort(kept.begin() + 1, kept.end(), [](const MoveArm& a, const MoveArm& b) {
+    return a.resolved.step_seconds &&
+           (!b.resolved.step_seconds || *a.resolved.step_seconds < *b.resolved.step_seconds);
+  });
   move.arms = kept;
   move.predicted_gain = predicted_gain(move.arms);
   return move;
@@ -196,28 +199,36 @@ std::vector<ClimbMove> Climber::plan() {
   return ordered({axes.begin(), axes.end()});
 }
 
-void Climber::race(ClimbMove& move, const std::string& next) {
+MoveRequest Climber::request_of(const ClimbMove& move) const {
   MoveRequest request;
-  request.name = experiment_name(fmt::format("{:02}-{}", outcome_.moves.size() + 1, name_of(move.axis)));
+  // A climb with another budget may come to this number and axis from another configuration.
+  const std::string from = identity_of({}, host_, move.arms[0].resolved.options).substr(0, 4);
+  request.name =
+      experiment_name(fmt::format("{:02}-{}-{}", outcome_.moves.size() + 1, name_of(move.axis), from));
   request.title = fmt::format("Climb, move {}: {}", outcome_.moves.size() + 1, name_of(move.axis));
   request.hypothesis = hypothesis_of(move, options_.worth);
   request.expect = thresholds_of(move, options_.worth);
-  request.next_action = next;
+  request.next_action = "the next axis in the order of what the model expects, from the faster of these";
   request.command = options_.command;
   request.arms = move.arms;
   request.rules.worth = options_.worth;
   request.rules.alpha = kFalseChoice / kMostMoves;
   request.memory_bytes = options_.memory_bytes;
-  // Some of the budget is kept for the last comparison, which shows the sum of all moves.
-  const double first_run = outcome_.first.resolved.seconds.value_or(0);
-  budget_.reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
-  move.experiment = request.name;
-  move.result = run_move(*store_, host_, request, budget_, show_);
+  return request;
 }
 
 // Runs a move and takes over its result. Returns whether the climb goes on.
 bool Climber::take_move(ClimbMove move) {
-  race(move, "the next axis in the order of what the model expects, from the faster of these");
+  const double first_run = budget_.expected(outcome_.first.resolved.seconds.value_or(0));
+  budget_.reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
+  const MoveRequest request = request_of(move);
+  if (!affords_move(budget_, request)) {
+    outcome_.not_begun.push_back(move.axis);
+    outcome_.end = ClimbEnd::budget;
+    return true;  // another one may be shorter
+  }
+  move.experiment = request.name;
+  move.result = run_move(*store_, host_, request, budget_, show_);
   const Race& race = move.result.race;
   const size_t winner = race.winner();
   if (winner > 0) {
@@ -232,7 +243,7 @@ bool Climber::take_move(ClimbMove move) {
   for (size_t i = 1; i < move.arms.size(); ++i) undecided = undecided || race.fate(i) == ArmFate::undecided;
   if (undecided && outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::budget;
   outcome_.moves.push_back(std::move(move));
-  return outcome_.end == ClimbEnd::worth;
+  return outcome_.end == ClimbEnd::worth || outcome_.end == ClimbEnd::budget;
 }
 
 ClimbOutcome Climber::run(Store& store,
@@ -260,7 +271,7 @@ ClimbOutcome Climber::run(Store& store,
       }
       if (move.arms.size() < 2) continue;
       if (!take_move(std::move(move))) return false;
-      if (outcome_.moves.back().gain != 1) adopted_at = outcome_.moves.size();
+      if (!outcome_.moves.empty() && outcome_.moves.back().gain != 1) adopted_at = outcome_.moves.size();
     }
     return true;
   };

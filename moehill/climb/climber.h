@@ -37,6 +37,7 @@ inline constexpr double kHopeless = 1.5;
 // most.
 inline constexpr double kFalseChoice = 0.05;
 inline constexpr int kMostMoves = 12;
+inline constexpr double kMostReserved = 0.15;  // of the budget, for the last comparison
 
 // ClimbMove is one axis, tried from one configuration.
 struct ClimbMove {
@@ -61,8 +62,9 @@ constexpr auto words(ClimbEnd) {
 struct ClimbOutcome {
   ClimbEnd end = ClimbEnd::worth;
   std::vector<ClimbMove> moves;
-  MoveArm first, winner;       // the same if nothing was adopted
-  std::optional<Ratio> total;  // speed of the winner over the first, in rounds of their own
+  std::vector<ClimbAxis> not_begun;  // axes for which the budget did not last
+  MoveArm first, winner;             // the same where nothing was adopted
+  std::optional<Ratio> total;        // speed of the winner over the first's, in rounds of their own
   MoveArmResult first_result, winner_result;
   double spent_s = 0;
 };
@@ -83,7 +85,7 @@ class Climber {
   ClimbMove plan_move(ClimbAxis axis) const;
   std::vector<ClimbMove> ordered(const std::vector<ClimbAxis>& axes) const;
   bool take_move(ClimbMove move);
-  void race(ClimbMove& move, const std::string& next);
+  MoveRequest request_of(const ClimbMove& move) const;
   void compare_with_first();
   std::string experiment_name(const std::string& part) const;
   std::optional<MoveArm> arm_of(ClimbAxis axis, const StoredJson& options) const;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "moehill/base/table.h"
 #include "moehill/experiments/child.h"
@@ -49,6 +50,10 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   return plan;
 }
 
+double expected_seconds(const ClimbBudget& budget, const MoveRequest& request, size_t arm) {
+  return budget.expected(request.arms[arm].resolved.seconds.value_or(0));
+}
+
 // MoveRunner runs one move.
 class MoveRunner {
  public:
@@ -61,8 +66,6 @@ class MoveRunner {
         result_{Race(request.arms.size(), request.rules), std::vector<MoveArmResult>(request.arms.size())} {}
 
   MoveResult run(const std::function<void(const std::string&, bool)>& show) {
-    if (!affords_another()) result_.race.end();
-    if (!request_.fixed_rounds && result_.race.over()) return result_;
     DriverOptions driver;
     driver.show = [&](const std::string& line, bool finished) {
       show(fmt::format("{}, {} of {} spent: {}", request_.title, duration_text(budget_.spent_s()),
@@ -79,65 +82,110 @@ class MoveRunner {
   }
 
  private:
+  // All attempts at one run, a disturbed one and its repeat.
+  struct Attempts {
+    double seconds = 0;
+    int64_t number = 0;
+  };
+  struct Begun {
+    size_t arm = 0;
+    double at = 0;    // by the budget's clock
+    Attempts stored;  // by an earlier start
+  };
+
   bool wants(size_t arm) const { return request_.fixed_rounds || result_.race.wants(arm); }
 
   // Says whether an arm runs now. A round that the budget does not last for is cut short and decides nothing.
   // Runs of an earlier start are not made again, so they cost nothing.
   bool begin_run(size_t arm, int64_t round) {
+    account(round);
     if (!wants(arm) || cut_) return false;
-    double stored = 0, round_s = run_seconds_;
-    int64_t runs = runs_, runs_stored = 0;
-    add_runs(arm, round, stored, runs_stored);
-    for (const size_t before : this_round_) add_runs(before, round, round_s, runs);
-    budget_.own_s = own_before_round_ + round_s - run_seconds_ - stored_this_round_;
-    const double next =
-        runs > 0 ? round_s / static_cast<double>(runs) : request_.arms[arm].resolved.seconds.value_or(0);
-    cut_ = runs_stored == 0 && !budget_.affords(next);
-    if (cut_) return false;
-    this_round_.push_back(arm);
-    stored_this_round_ += stored;
-    budget_.stored_s += stored;
+    const Attempts stored = attempts_at(arm, round);
+    if (stored.number == 0) {
+      if (round == 0 && !affords_arm(arm)) {
+        result_.race.leave_out(arm);
+        result_.arms[arm].why_out = "the budget does not last for its rounds";
+        return false;
+      }
+      cut_ = !budget_.affords(expected(arm));
+      if (cut_) return false;
+    }
+    this_round_.push_back({arm, budget_.clock(), stored});
+    budget_.stored_s += stored.seconds;
     return true;
   }
 
-  void add_runs(size_t arm, int64_t round, double& seconds, int64_t& runs) {
+  Attempts attempts_at(size_t arm, int64_t round) const {
+    Attempts sum;
     for (const StoredAttempt& attempt : store_.attempts(plan_.points[arm].id)) {
       if (attempt.round != round) continue;
-      seconds += attempt.seconds;
-      ++runs;
+      sum.seconds += attempt.seconds;
+      ++sum.number;
+    }
+    return sum;
+  }
+
+  // Books the runs of this round that have ended since the last call.
+  void account(int64_t round) {
+    for (; accounted_ < this_round_.size(); ++accounted_) {
+      const auto& [arm, at, stored] = this_round_[accounted_];
+      const Attempts all = attempts_at(arm, round);
+      budget_.own_s += all.seconds - stored.seconds;
+      budget_.measured_s += std::max(all.seconds, budget_.clock() - at);
+      // Of one run: where work of others makes it repeat runs, that is what a run costs.
+      if (all.number > 0) budget_.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
     }
   }
 
   // Takes over what the round gave. Returns whether another one follows.
   bool end_round(int64_t round) {
+    account(round);
     std::vector<std::optional<double>> seconds(request_.arms.size());
-    const double before = run_seconds_;
-    for (const size_t i : this_round_) {
-      seconds[i] = figure_of(i, round);
-      add_runs(i, round, run_seconds_, runs_);
-    }
-    budget_.own_s = own_before_round_ + run_seconds_ - before - stored_this_round_;
-    own_before_round_ = budget_.own_s;
-    stored_this_round_ = 0;
+    for (const Begun& begun : this_round_) seconds[begun.arm] = figure_of(begun.arm, round);
     this_round_.clear();
-    if (cut_) result_.race.end();
-    if (request_.fixed_rounds) return !cut_ && round + 1 < request_.rules.most_screening && affords_another();
-    if (!cut_) result_.race.add_round(seconds);
-    if (!result_.race.over() && !affords_another()) result_.race.end();
-    return !result_.race.over();
+    accounted_ = 0;
+    Race& race = result_.race;
+    if (cut_) race.end();
+    if (request_.fixed_rounds)
+      return !cut_ && round + 1 < request_.rules.most_screening && budget_.affords(seconds_of_round());
+    if (!race.over()) race.add_round(seconds);
+    if (!race.over() && !goes_on()) race.end();
+    return !race.over();
   }
 
-  // Predicts a round from the runs of this move so far, or by the model if there are none. Before the first
-  // round it asks for as many rounds as can decide anything.
-  bool affords_another() const {
-    double next = 0;
-    for (size_t i = 0; i < request_.arms.size(); ++i) {
-      if (!wants(i)) continue;
-      next += runs_ > 0 ? run_seconds_ / static_cast<double>(runs_)
-                        : request_.arms[i].resolved.seconds.value_or(0);
-    }
-    const double rounds = runs_ > 0 ? 1 : static_cast<double>(request_.rules.least_screening);
-    return budget_.affords(next * rounds);
+  double expected(size_t arm) const { return expected_seconds(budget_, request_, arm); }
+
+  double seconds_of_round() const {
+    double sum = 0;
+    for (size_t i = 0; i < request_.arms.size(); ++i) sum += wants(i) ? expected(i) : 0;
+    return sum;
+  }
+
+  // Confirming rounds of the incumbent and another arm until the first look at them.
+  double seconds_to_confirm(size_t arm) const {
+    return static_cast<double>(request_.rules.looks.front()) * (expected(0) + expected(arm));
+  }
+
+  // In the first round: whether the arm can be screened with those that have begun, and confirmed. Before the
+  // first run of a climb nothing is known of how long runs take.
+  bool affords_arm(size_t arm) const {
+    if (request_.fixed_rounds || arm == 0 || budget_.predicted_s <= 0) return true;
+    const double rounds = static_cast<double>(request_.rules.least_screening);
+    double seconds = rounds * expected(arm) + seconds_to_confirm(arm);
+    for (const Begun& begun : this_round_) seconds += (rounds - 1) * expected(begun.arm);
+    return budget_.affords(seconds);
+  }
+
+  // After a round. A screening that leaves no time to confirm would be in vain.
+  bool goes_on() {
+    Race& race = result_.race;
+    const double round = seconds_of_round();
+    if (race.is_confirming()) return budget_.affords(static_cast<double>(race.rounds_to_decision()) * round);
+    double confirm = 0;
+    for (size_t i = 1; i < request_.arms.size(); ++i)
+      if (wants(i)) confirm = std::max(confirm, seconds_to_confirm(i));
+    if (budget_.affords(static_cast<double>(race.rounds_to_decision()) * round + confirm)) return true;
+    return budget_.affords(confirm) && race.confirm_best();
   }
 
   std::optional<double> figure_of(size_t i, int64_t round) {
@@ -170,14 +218,22 @@ class MoveRunner {
   ClimbBudget& budget_;
   SweepPlan plan_;
   MoveResult result_;
-  double run_seconds_ = 0;
-  int64_t runs_ = 0;
-  std::vector<size_t> this_round_;                                   // arms that have run in this round
-  double own_before_round_ = budget_.own_s, stored_this_round_ = 0;  // seconds
+  std::vector<Begun> this_round_;  // runs, in their order
+  size_t accounted_ = 0;           // of them
   bool cut_ = false;
 };
 
 }  // namespace
+
+bool affords_move(const ClimbBudget& budget, const MoveRequest& request) {
+  const double incumbent = expected_seconds(budget, request, 0);
+  if (budget.predicted_s <= 0) return budget.affords(incumbent);
+  double other = std::numeric_limits<double>::infinity();
+  for (size_t i = 1; i < request.arms.size(); ++i)
+    other = std::min(other, expected_seconds(budget, request, i));
+  const double rounds = static_cast<double>(request.rules.least_screening + request.rules.looks.front());
+  return budget.affords(rounds * (incumbent + other));
+}
 
 MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,
                     const std::function<void(const std::string& line, bool finished)>& show) {

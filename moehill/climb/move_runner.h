@@ -29,13 +29,18 @@ struct MoveArm {
 // comes to the same decisions, as long as it needs no other runs.
 struct ClimbBudget {
   double limit_s = 0;
-  double reserve_s = 0;             // for the last comparison
-  double stored_s = 0, own_s = 0;   // of the runs of earlier starts; of the runs of this start
-  double begin_s = 0;               // when this start began
-  std::function<double()> clock{};  // the clock of begin_s
+  double reserve_s = 0;                    // for the last comparison
+  double stored_s = 0, own_s = 0;          // of the runs of earlier starts, and of this start
+  double begin_s = 0;                      // when this start began
+  std::function<double()> clock{};         // by which it began
+  double measured_s = 0, predicted_s = 0;  // of all runs so far, and what the model had predicted for them
 
   double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
   bool affords(double seconds) const { return spent_s() + seconds + reserve_s <= limit_s; }
+  // Seconds that a run will take for which the model predicts so many, as its predictions have turned out.
+  double expected(double predicted) const {
+    return predicted_s > 0 ? predicted * measured_s / predicted_s : predicted;
+  }
 };
 
 // MoveRequest is one move to run.
@@ -62,6 +67,13 @@ struct MoveResult {
   bool interrupted = false, check_failed = false;
 };
 
+// Returns whether a move can still lead to something: two arms that are screened as briefly as the rules
+// allow, and then confirmed. Before the first run of a climb nothing is known of how long runs take, and one
+// that is predicted to fit is enough.
+bool affords_move(const ClimbBudget& budget, const MoveRequest& request);
+
+// Runs a move. Arms for whose rounds the budget does not last are left out, the last ones first, and the
+// screening ends while confirming rounds still fit.
 MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,
                     const std::function<void(const std::string& line, bool finished)>& show);
 

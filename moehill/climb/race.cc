@@ -79,6 +79,14 @@ std::vector<size_t> Race::racing() const {
   return arms;
 }
 
+// Returns one of those that have run.
+std::optional<size_t> Race::fastest_racing() const {
+  std::optional<size_t> first;
+  for (const size_t i : racing())
+    if (!logs_[i].empty() && (!first || mean_of(logs_[i]) < mean_of(logs_[*first]))) first = i;
+  return first;
+}
+
 void Race::add_round(const std::vector<std::optional<double>>& seconds) {
   MOEHILL_CHECK(!over_ && seconds.size() == logs_.size(), "a round of {} arms", seconds.size());
   for (size_t i = 0; i < seconds.size(); ++i) {
@@ -129,8 +137,7 @@ void Race::screen() {
   const bool enough =
       rounds_ >= rules_.most_screening || (left.size() == 1 && rounds_ > rules_.least_screening);
   if (!enough) return;
-  const size_t first = *std::min_element(
-      left.begin(), left.end(), [&](size_t a, size_t b) { return mean_of(logs_[a]) < mean_of(logs_[b]); });
+  const size_t first = *fastest_racing();
   const bool faster = mean_of(logs_[first]) < mean_of(logs_[0]);
   if (!faster && rounds_ < rules_.most_screening) return;
   for (const size_t i : left) fates_[i] = i == first && faster ? ArmFate::racing : ArmFate::not_faster;
@@ -165,6 +172,30 @@ void Race::end() {
   if (over_) return;
   for (const size_t i : racing()) fates_[i] = ArmFate::undecided;
   over_ = true;
+}
+
+void Race::leave_out(size_t arm) {
+  if (over_ || arm == 0 || fates_[arm] != ArmFate::racing) return;
+  fates_[arm] = ArmFate::undecided;
+  if (racing().empty()) over_ = true;
+}
+
+bool Race::confirm_best() {
+  const std::optional<size_t> first = fastest_racing();
+  if (over_ || challenger_ || !first || mean_of(logs_[*first]) >= mean_of(logs_[0])) return false;
+  for (const size_t i : racing())
+    if (i != *first) fates_[i] = ArmFate::undecided;
+  challenger_ = first;
+  screened_ = rounds_;
+  return true;
+}
+
+int64_t Race::rounds_to_decision() const {
+  if (!challenger_) return std::max<int64_t>(1, rules_.least_screening - rounds_);
+  const int64_t confirmed = rounds_ - screened_;
+  for (const int64_t look : rules_.looks)
+    if (look > confirmed) return look - confirmed;
+  return 1;
 }
 
 std::vector<double> Race::differences(size_t arm, size_t first, size_t last) const {

@@ -68,6 +68,14 @@ class Race {
   void add_round(const std::vector<std::optional<double>>& seconds);
   // Ends the race without further rounds; arms that are still in it stay undecided.
   void end();
+  // The arm runs no more, and stays undecided.
+  void leave_out(size_t arm);
+  // Ends the screening early: the best so far and the incumbent go on to the confirming rounds, other arms
+  // stay undecided. Returns false, and changes nothing, where no arm is ahead of the incumbent.
+  bool confirm_best();
+  bool is_confirming() const { return challenger_.has_value(); }
+  // Returns how many rounds it takes at least until something is decided.
+  int64_t rounds_to_decision() const;
 
   size_t winner() const { return winner_; }
   int64_t rounds() const { return rounds_; }
@@ -87,6 +95,7 @@ class Race {
   void finish(size_t winner, ArmFate of_challenger);
   std::vector<double> differences(size_t arm, size_t first, size_t last) const;
   std::vector<size_t> racing() const;
+  std::optional<size_t> fastest_racing() const;
 
   RaceRules rules_;
   std::vector<std::vector<double>> logs_;  // [arm][round] logarithms of seconds

@@ -27,8 +27,8 @@ class Track {
  public:
   Track(const Noise& noise, uint32_t seed) : noise_(noise), random_(seed) {}
 
-  // Runs a race of arms with these true speeds to its end.
-  Race run(const std::vector<double>& speeds, const RaceRules& rules) {
+  // Runs a race of arms with these true speeds to its end; the screening has so many rounds at most.
+  Race run(const std::vector<double>& speeds, const RaceRules& rules, int64_t screening = 1000) {
     Race race(speeds.size(), rules);
     while (!race.over()) {
       const double state = noise_.drift * normal_(random_);
@@ -36,6 +36,7 @@ class Track {
       for (size_t i = 0; i < speeds.size(); ++i)
         if (race.wants(i)) seconds[i] = std::exp(state + run_noise()) / speeds[i];
       race.add_round(seconds);
+      if (race.rounds() == screening && !race.confirm_best()) race.end();
     }
     return race;
   }
@@ -119,6 +120,48 @@ TEST(Race, WhatTheBudgetEndsIsUndecidedAndTheIncumbentStays) {
   EXPECT_EQ(race.winner(), 0u);
   EXPECT_EQ(race.fate(1), ArmFate::undecided);
   EXPECT_NEAR(race.most_gain(1), 1 / 0.9 - 1, 1e-9);
+}
+
+TEST(Race, AShortenedScreeningConfirmsTheBestInNewRounds) {
+  Race race(4, {});
+  race.leave_out(3);
+  race.add_round({1.0, 0.9, 0.8, std::nullopt});
+  EXPECT_EQ(race.fate(3), ArmFate::undecided) << "it was not asked to run";
+  EXPECT_EQ(race.rounds_to_decision(), 1);
+  EXPECT_TRUE(race.confirm_best());
+  EXPECT_TRUE(race.is_confirming());
+  EXPECT_FALSE(race.confirm_best()) << "once";
+  EXPECT_FALSE(race.wants(1));
+  EXPECT_EQ(race.fate(1), ArmFate::undecided);
+  EXPECT_EQ(race.rounds_to_decision(), 5);
+  for (const double noise : {1.0, 1.001, 0.999, 1.002, 0.998})
+    race.add_round({noise, std::nullopt, 0.85, std::nullopt});
+  EXPECT_TRUE(race.over());
+  EXPECT_EQ(race.winner(), 2u);
+  EXPECT_NEAR(race.gain(2)->ratio, 1 / 0.85, 0.005) << "not of the round that chose it";
+}
+
+TEST(Race, NothingIsConfirmedThatIsNotAheadOrHasNotRun) {
+  Race race(3, {});
+  EXPECT_FALSE(race.confirm_best());
+  race.add_round({1.0, 1.1, 1.2});
+  EXPECT_FALSE(race.confirm_best());
+  race.leave_out(1);
+  EXPECT_FALSE(race.over());
+  race.leave_out(2);
+  EXPECT_TRUE(race.over()) << "no arm is left";
+  EXPECT_EQ(race.winner(), 0u);
+}
+
+// As a small budget has it: one round to choose by, five to confirm.
+TEST(Race, AShortenedScreeningAdoptsEqualArmsNoMoreOften) {
+  for (const Noise& noise : kMachines) {
+    Track track(noise, 5);
+    int wrong = 0;
+    for (int i = 0; i < 1000; ++i)
+      wrong += track.run(std::vector<double>(6, 1.0), {.alpha = 0.05}, 1).winner() != 0 ? 1 : 0;
+    EXPECT_LE(wrong, 65) << noise.each << " " << noise.disturbed;
+  }
 }
 
 }  // namespace

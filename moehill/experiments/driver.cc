@@ -101,7 +101,7 @@ class Driver {
         if (outcome_.end == SweepEnd::interrupted) return false;
       }
       if (is_race() && !options_.goes_on(round)) {
-        shorten(round + 1, "when it was decided");
+        shorten(round + 1, "when it was decided or its budget was spent");
         break;
       }
     }
@@ -129,7 +129,8 @@ class Driver {
     plan_.experiment.rounds = rounds;
     plan_.experiment.sizing["rounds"] = rounds;
     std::string& note = plan_.experiment.options_note;
-    note += fmt::format("{}ended after {} rounds, {}", note.empty() ? "" : "; ", rounds, when);
+    note += fmt::format("{}ended after {} round{}, {}", note.empty() ? "" : "; ", rounds,
+                        rounds == 1 ? "" : "s", when);
     journal_.save_plan(plan_.experiment, plan_.points);
   }
 

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
@@ -22,8 +23,19 @@ double weight_bytes(const AdviceQuestion& q, const AdviceLine& line) {
          static_cast<double>(dtype_bytes(s.dtype));
 }
 
-// Returns one line of the table: the prediction of one spread, for `groups` groups that each compute their
-// share of the tokens.
+// Seconds of adding up gradients between groups. What a device has, the devices at its place in the other
+// groups have too: they add it up in a ring, and every other such ring does so at the same time. A ring with
+// devices on several nodes leaves each of them once.
+double gradient_seconds(const AdviceQuestion& q, const Hardware& h, const AdviceLine& line) {
+  const double moved = 2.0 * (line.groups - 1) / line.groups * weight_bytes(q, line);  // by each device
+  if (q.nodes == 1) return link_seconds(h, Collective::all_reduce, moved, line.groups, q.shape.dtype);
+  const LinkLevel &inner = h.topology.levels[0], &outer = h.topology.levels[1];
+  const int rings_of_node = std::min(line.devices, h.topology.devices_per_node);
+  const double inside = line.groups > q.nodes ? moved / inner.bytes_per_s : 0;
+  return 2 * std::ceil(std::log2(line.groups)) * outer.latency_s +
+         std::max(inside, rings_of_node * moved / outer.bytes_per_s);
+}
+
 AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& config,
                    const Routing& routing, int groups) {
   AdviceLine line;
@@ -33,9 +45,7 @@ AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& 
   line.units = config.threads_per_device;
   line.prediction = predict_run(config, routing, h);
   const int total = groups * line.devices;
-  // In training each group has gradients of its own tokens, and adds them up with the other groups.
-  if (groups > 1 && q.pass == Pass::forward_backward)
-    line.gradients_s = link_seconds(h, Collective::all_reduce, weight_bytes(q, line), total, q.shape.dtype);
+  if (groups > 1 && q.pass == Pass::forward_backward) line.gradients_s = gradient_seconds(q, h, line);
   line.tokens_per_s = static_cast<double>(config.shape.tokens) * groups / line.step_s();
   line.rank_bytes = line.prediction.memory_bytes;
   // All devices of a node share its memory.
@@ -55,9 +65,10 @@ std::vector<int> group_sizes(int devices, int experts) {
 }
 
 std::string use_text(const AdviceLine& line, const Hardware& h) {
-  const std::string layout = layout_text(h, line.devices, line.units);
-  const std::string groups = line.groups > 1 ? fmt::format("{} groups of {}", line.groups, layout) : layout;
-  return fmt::format("{} over {}", name_of(line.spread), groups);
+  const std::string layout = layout_text(h, line.devices, line.units), name = name_of(line.spread);
+  if (line.groups == 1) return fmt::format("{} over {}", name, layout);
+  return fmt::format("{} in {} {}, each over {}", name, line.groups,
+                     line.spread == Spread::none ? "processes" : "groups", layout);
 }
 
 // The answer begins with yes or no; the reason follows.
@@ -66,61 +77,74 @@ std::string sentence(const Advice& advice, const Hardware& h, const std::string&
   if (best == nullptr && base == nullptr)
     return "Neither: by no spread does the block fit the memory of these nodes; take more of them.";
   if (best == nullptr)
-    return fmt::format("No: expert parallelism fits by no path here; {} does, {} a rank.", use_text(*base, h),
-                       gib(base->rank_bytes));
+    return fmt::format("No: expert parallelism fits by no path here; {} does, with {} a rank.",
+                       use_text(*base, h), gib(base->rank_bytes));
   const Binding binding = binding_of(*best);
-  const std::string rest = fmt::format("held back by {} ({:.0f} % of the step), {} a rank", binding.what,
-                                       100 * binding.share, gib(best->rank_bytes));
+  const std::string rest = fmt::format("The largest part of its step: {}, {:.0f} %. It takes {} a rank. {}",
+                                       binding.what, 100 * binding.share, gib(best->rank_bytes), error);
   if (base == nullptr)
     return fmt::format(
-        "Yes: there is no other way, since all experts fit the memory of no process; EP by {}, {} tokens/s, "
-        "{}. {}",
-        use_text(*best, h), static_cast<int64_t>(best->tokens_per_s), rest, error);
+        "Yes: there is no other way, since all experts fit the memory of no process; EP by {} is expected to "
+        "give {:.0f} tokens/s. {}",
+        use_text(*best, h), best->tokens_per_s, rest);
   const double gain = best->tokens_per_s / base->tokens_per_s;
-  return fmt::format("{}: EP by {} is expected to give {:.2f} times the tokens/s of {}, {}. {}",
-                     gain > 1 ? "Yes" : "No", use_text(*best, h), gain, use_text(*base, h), rest, error);
+  return fmt::format(
+      "{}: EP by {} is expected to give {:.2f} times the tokens/s of the best without EP, {}. {}",
+      gain > 1 ? "Yes" : "No", use_text(*best, h), gain, use_text(*base, h), rest);
 }
 
 std::string table(const Advice& advice, const Hardware& h) {
   std::vector<std::vector<std::string>> rows;
-  const double best = advice.lines.front().tokens_per_s;
+  const double first = advice.lines.front().tokens_per_s;
   for (const AdviceLine& line : advice.lines) {
     const Binding binding = binding_of(line);
     rows.push_back({name_of(line.spread), std::to_string(line.groups),
                     layout_cell(h, line.devices, line.units), fmt::format("{:.3f}", 1e3 * line.step_s()),
-                    fmt::format("{:.4g}", line.tokens_per_s), fmt::format("{:.2f}", line.tokens_per_s / best),
+                    fmt::format("{:.0f}", line.tokens_per_s),
+                    fmt::format("{:.2f}", line.tokens_per_s / first),
                     fmt::format("{} {:.0f} %", binding.what, 100 * binding.share), gib(line.rank_bytes),
                     line.fits ? "yes" : fmt::format("no, {} a node", gib(line.node_bytes))});
   }
-  return format_table({"spread", "groups", layout_header(h), "ms", "tokens/s", "of the first", "most of it",
+  return format_table({"spread", "groups", layout_header(h), "ms", "tokens/s", "of the first", "largest part",
                        "a rank", "fits"},
                       rows);
+}
+
+std::string bench_line(const AdviceLine& line, const AdviceQuestion& q, const Hardware& h,
+                       const std::string& mode) {
+  const int nodes = nodes_of(h, line.devices);
+  const int64_t tokens = q.tokens_per_device * q.nodes * h.topology.devices_per_node / line.groups;
+  const std::string launcher = nodes == 1 ? ""
+                                          : fmt::format("mpirun -n {} --map-by ppr:{}:node ", line.devices,
+                                                        h.topology.devices_per_node);
+  const std::string devices = nodes == 1 ? fmt::format(" --devices {}", line.devices) : "";
+  std::string text = fmt::format(
+      "  {}moehill bench {} --tokens {} --bench-pass {}{} --threads-per-device {} --parallel-mode {} --json "
+      "-\n",
+      launcher, q.shape_options, tokens, name_of(q.pass), devices, line.units, mode);
+  if (line.gradients_s > 0)
+    text += fmt::format("    that is one of {} groups; {:.3f} ms of gradients between them come on top\n",
+                        line.groups, 1e3 * line.gradients_s);
+  return text;
 }
 
 // Returns commands with which the reader can verify the best line: a simulation, and measurements if the
 // hardware is no chip.
 std::string verification(const Advice& advice, const AdviceQuestion& q, const Hardware& h) {
-  const AdviceLine* best = advice.best();
+  const AdviceLine *best = advice.best(), *base = advice.baseline();
   if (best == nullptr) return "";
-  const std::string pass = fmt::format("--bench-pass {}", name_of(q.pass));
   const bool is_far = best->devices > h.topology.devices_per_node && q.wire != Wire::native;
   const std::string path = fmt::format("--ep-path {}{}", name_of(best->spread),
                                        is_far ? fmt::format(" --wire {}", name_of(q.wire)) : "");
   std::string text = "to verify:\n";
-  text += fmt::format("  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} {} {}\n",
-                      h.name, best->devices, q.shape_options, q.tokens_per_device, pass, path);
-  if (h.is_chip()) return text;
-  const std::string bench =
-      fmt::format("moehill bench {} --tokens {} {} --threads-per-device {}", q.shape_options,
-                  q.tokens_per_device * best->devices, pass, best->units);
-  const int nodes = nodes_of(h, best->devices);
-  const std::string launcher = nodes == 1 ? ""
-                                          : fmt::format("mpirun -n {} --map-by ppr:{}:node ", best->devices,
-                                                        h.topology.devices_per_node);
-  const std::string devices = nodes == 1 ? fmt::format(" --devices {}", best->devices) : "";
-  const std::string other = q.shape.form.latent > 0 ? "none" : "dp";
-  for (const std::string& mode : {"ep " + path, other})
-    text += fmt::format("  {}{}{} --parallel-mode {} --json -\n", launcher, bench, devices, mode);
+  text += fmt::format(
+      "  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} --bench-pass {} {}\n", h.name,
+      best->devices, q.shape_options, q.tokens_per_device, name_of(q.pass), path);
+  if (h.is_chip())
+    return text +
+           "  moehill itself computes on CPUs: on these chips, measure the same block by your own program\n";
+  text += bench_line(*best, q, h, "ep " + path);
+  if (base != nullptr) text += bench_line(*base, q, h, name_of(base->spread));
   return text;
 }
 
@@ -215,12 +239,13 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
       advice.lines.push_back(line_of(q, h, config, routing, groups));
     }
   };
-  // All cores of a node can be one device. A chip alone has the tokens of one device.
-  if (h.is_chip())
-    add(Spread::none, 1, h.units_per_device, total);
-  else
+  // Cores of a node can be one device. Chips that have all experts each are dp, where the block has it.
+  const bool has_dp = total > 1 && q.shape.form.latent == 0;
+  if (!h.is_chip())
     add(Spread::none, 1, h.units_per_device * per_node, q.nodes);
-  if (total > 1 && q.shape.form.latent == 0) add(Spread::dp, total, h.units_per_device, 1);
+  else if (!has_dp)
+    add(Spread::none, 1, h.units_per_device, total);
+  if (has_dp) add(Spread::dp, total, h.units_per_device, 1);
   for (const int size : group_sizes(total, q.shape.experts))
     add(default_path(q.shape), size, h.units_per_device, total / size);
   std::stable_sort(advice.lines.begin(), advice.lines.end(), [](const AdviceLine& a, const AdviceLine& b) {
@@ -234,10 +259,16 @@ std::string advice_text(const Advice& advice, const AdviceQuestion& q, const Har
   MoeShape shape = q.shape;
   const int total = q.nodes * h.topology.devices_per_node;
   shape.tokens = q.tokens_per_device * total;
+  const bool trains = q.pass == Pass::forward_backward;
   return fmt::format(
-      "{}\n\n{} of {}, {} tokens a device, on {} of {}; a group has its share of the tokens\n{}{}",
-      sentence(advice, h, error), name_of(q.pass), to_string(shape), q.tokens_per_device,
-      layout_text(h, total, h.units_per_device), h.name, table(advice, h), verification(advice, q, h));
+      "{}\n\n{} of one block, {}, {} tokens a device, on {} of {}\n"
+      "A group has all experts and its share of the tokens{}. Memory is that of this block, {}: no other "
+      "layer{}.\n{}{}",
+      sentence(advice, h, error), trains ? "A training step (forward_backward)" : "A forward pass",
+      to_string(shape), q.tokens_per_device, layout_text(h, total, h.units_per_device), h.name,
+      trains ? "; after the step groups add up their gradients, which nothing hides" : "",
+      trains ? "weights, gradients and work space" : "weights and work space",
+      trains ? ", no state of an optimizer" : "", table(advice, h), verification(advice, q, h));
 }
 
 }  // namespace moehill

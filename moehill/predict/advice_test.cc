@@ -38,6 +38,28 @@ TEST(Advice, OneProcessNeverSpansNodesAndAllDevicesAreUsed) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
+// However the devices are grouped, gradients of all experts have to leave each node, once a group that is on
+// it alone, and dp is the group of one device.
+TEST(Advice, GradientsBetweenGroupsAreThoseOfAllExperts) {
+  const Hardware h = load_hardware("h100-node");
+  AdviceQuestion q = question(8);
+  q.shape = {0, 4096, 2048, 64, 4, 0};
+  const double weights = static_cast<double>(q.shape.weights()) * 2, rate = h.topology.levels[1].bytes_per_s;
+  double of_dp = 0;
+  int seen = 0;
+  for (const AdviceLine& line : advise(q, h).lines) {
+    EXPECT_NE(line.spread, Spread::none) << "on chips that is dp";
+    if (line.spread == Spread::dp) of_dp = line.prediction.time_s;
+    if (line.groups == 1) continue;
+    ++seen;
+    const double nodes_of_group = std::max(1.0, line.devices / 8.0);
+    const double leaving = 2.0 * (line.groups - 1) / line.groups * weights / nodes_of_group;
+    EXPECT_NEAR(line.gradients_s, leaving / rate, 0.02 * leaving / rate) << line.groups;
+  }
+  EXPECT_GE(seen, 5);
+  EXPECT_NEAR(of_dp, 2.0 * 63 / 64 * weights / rate, 0.3 * of_dp) << "the model's own, with the step";
+}
+
 TEST(Advice, InInferenceGroupsAddUpNothing) {
   AdviceQuestion q = question(1);
   q.pass = Pass::forward;
