@@ -22,6 +22,10 @@ class InputError : public std::runtime_error {
 InputError input_error(const std::string& what, const std::string& got, const std::string& allowed,
                        const std::string& remedy);
 
+// For options that do not go together: "--router-grad needs a backward pass; use --bench-pass
+// forward_backward".
+InputError usage_error(const std::string& sentence, const std::string& remedy);
+
 // For messages, which say "nan" and never "-nan": the sign of a NaN is an accident of the operation that made
 // it.
 template <typename Float>

@@ -11,11 +11,15 @@
 
 namespace moehill {
 
-// Declares every option, bound to `options`, which must outlive the set.
-OptionSet bench_option_set(BenchOptions& options);
+// Declares every option, bound to `options` and to the axes of -L, which must outlive the set.
+OptionSet bench_option_set(BenchOptions& options, OptionSet::Pairs* lists);
 
 // Shape, router and expert form of --preset or --config, but for what was given by its own option.
 void apply_model(const OptionSet& set, BenchOptions& options);
+
+// Returns a command with the options that were given, without files that it writes and without --filter:
+// `text` is its name.
+std::string repro_of(const OptionSet& set, std::string text, const OptionSet::Pairs& lists = {});
 
 // Parts of it that other commands have too.
 void declare_shape(OptionSet& set, BenchOptions& options);

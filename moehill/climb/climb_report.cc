@@ -109,7 +109,8 @@ std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {
     total *= o.moves[i].gain;
     rows.push_back(row_of(o.moves[i], i + 1, total));
   }
-  std::string text = format_table(
+  std::string text = fmt::format("winner: {}\n{}\n", winner_line(o), total_line(o));
+  text += format_table(
       {"move", "changed to", "predicted", "gain in speed", "total", "% of peak", "% of bound"}, rows);
   for (const ClimbMove& move : o.moves) {
     for (size_t i = 0; i < move.arms.size(); ++i)
@@ -117,9 +118,9 @@ std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {
         text += fmt::format("out: {}: {}\n", move.arms[i].label, move.result.arms[i].why_out);
     for (const std::string& line : move.left_out) text += line + "\n";
   }
-  text += total_line(o) + rest_line(o, options.worth);
-  return text + fmt::format("ended: {}; {} of {} spent\nwinner: {}\n", name_of(o.end),
-                            duration_text(o.spent_s), duration_text(options.budget_s), winner_line(o));
+  return text + rest_line(o, options.worth) +
+         fmt::format("ended: {}; {} of {} spent\n", name_of(o.end), duration_text(o.spent_s),
+                     duration_text(options.budget_s));
 }
 
 }  // namespace moehill

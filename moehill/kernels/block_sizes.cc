@@ -107,7 +107,7 @@ BlockSizes parse_blocks(const std::string& text) {
     blocks.*field->value =
         parse_integer("--blocks " + name, item.substr(equals + 1), 1, std::numeric_limits<int32_t>::max());
     if (!given.insert(name).second)
-      throw input_error("--blocks", name + " twice", "each size once", "leave one of them out");
+      throw usage_error("--blocks: " + name + " is given twice", "leave one of them out");
   }
   const auto fit = [&](const char* name, int64_t& part, int64_t whole) {
     if (given.count(name) == 0) part = std::min(part, whole);

@@ -74,6 +74,10 @@ StoredJson pair_json(const MatchedPair& pair);
 std::string pair_lines(const Matching& matching);  // a line a pair
 std::string matching_table(const Matching& matching);
 
+// JUnit XML of the comparison: a case a pair with its ratio, interval and verdict as properties. What
+// regressions() names is a failure; what nobody can tell, or one side lacks, is skipped.
+std::string matching_junit(const Matching& matching, double tolerance);
+
 // Pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.
 std::vector<std::string> regressions(const Matching& matching, double tolerance);
 

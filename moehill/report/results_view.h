@@ -23,6 +23,9 @@ struct ResultRow {
   bool timed() const { return measured && !measured->tflops.empty(); }
 };
 
+// "mpirun -n 2 moehill bench --topk 2": the command line that measures a point again.
+std::string repro_of(const StoredExperiment& experiment, const StoredPoint& point);
+
 struct ExperimentView {
   StoredExperiment experiment;
   std::vector<StoredPoint> points;
@@ -32,6 +35,7 @@ struct ExperimentView {
   std::optional<double> floor;  // of the machine that measured, as it was known then
 
   std::string label(const ResultRow& row) const;  // of the point, with the path of `profile`
+  std::string repro(const ResultRow& row) const { return repro_of(experiment, points[row.point]); }
   // "+3.1 % [95 %: +2.0..+4.2], faster" of a row that has `against`, and what there is to say beside it.
   std::string change(const ResultRow& row) const;
 };

@@ -1,11 +1,11 @@
-// The report of `moehill bench` on the terminal: the table of points, their stages, and the verdicts in
-// words.
+// The report of `moehill bench` and `profile` on the terminal: the answer in one sentence, the table of
+// points, how sure it is, and what to do next. Stages only where they were asked for.
 #pragma once
 
 #include <string>
 
-#include "moehill/cli/bench_options.h"
 #include "moehill/measure/memory_check.h"
+#include "moehill/measure/points.h"
 #include "moehill/measure/results.h"
 
 namespace moehill {
@@ -14,8 +14,12 @@ namespace moehill {
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
                              const std::vector<double>& predicted_bytes);
 
-// One line a point: median milliseconds with interval, FLOP/s, tokens/s, share of the measured peak, check,
-// and beside a none the ratio of speed that verdict_lines() judges.
+// One sentence that answers the command: what expert parallelism gains; for single points what a step takes;
+// and which points have no throughput.
+std::string answer_line(const CommandResult& result, uint32_t seed);
+
+// One line a point: layout, median milliseconds with interval, GF/s, tokens/s, share of the measured peak,
+// check, and beside a none the ratio of speed that verdict_lines() judges.
 std::string result_table(const CommandResult& result, uint32_t seed);
 
 // One line for each point whose parts were timed alone; empty without any.
@@ -25,9 +29,15 @@ std::string overlap_lines(const CommandResult& result);
 // random and runs.
 std::string routing_lines(const CommandResult& result);
 
-// A table for each point: seconds and shares of its stages on the slowest device. Empty unless stages were
-// timed.
-std::string stage_tables(const CommandResult& result);
+// One table with a column a point: milliseconds and shares of its stages on the slowest device, then who
+// waits for whom. Empty unless stages were timed.
+std::string stage_table(const CommandResult& result);
+
+// Peaks measured beside the points, with their instructions, and the CPUs that the devices were on.
+std::string machine_lines(const CommandResult& result);
+
+// One line: what is worth doing after this, the most urgent first.
+std::string next_line(const CommandResult& result, uint32_t seed);
 
 // One sentence for every pair of a none and the ep that differs from it in nothing else.
 std::string verdict_lines(const CommandResult& result, uint32_t seed);
