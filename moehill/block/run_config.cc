@@ -28,7 +28,7 @@ void refuse_useless_wire(const RunConfig& config) {
     if (broken) throw input_error("--wire", name_of(config.wire) + got, allowed, remedy);
   };
   refuse(!routes_rows(config), std::string(" with ") + name_of(config.spread),
-         "it with --ep-path ragged_a2a, fused or hierarchical, which send rows of tokens",
+         "--ep-path ragged_a2a, fused or hierarchical, which send rows of tokens",
          "choose one of these, or leave it out");
   refuse(config.ranks_per_node == 0 || config.ranks_per_node >= config.num_devices, " on one node",
          "several nodes, between which rows go", "add --nodes, or leave it out");

@@ -161,8 +161,8 @@ void adopt_nodes(const Job& job, BenchOptions& o) {
   const Session* session = job.session();
   refuse(session != nullptr && o.nodes > 0, "one process, whose devices pass for several nodes",
          "leave it out: processes are on the nodes that they are on");
-  refuse(o.nodes > 0 && o.modes == std::vector{ParallelMode::none}, "nothing but several devices",
-         "add --parallel-mode ep or leave it out");
+  if (o.nodes > 0 && o.modes == std::vector{ParallelMode::none})
+    throw usage_error("--nodes needs several devices", "add --parallel-mode ep or leave it out");
   refuse(o.devices > 0 && o.nodes > o.devices, fmt::format("1 to {}, the devices", o.devices),
          "choose fewer");
   if (session != nullptr && session->num_nodes() > 1) o.ranks_per_node = session->nodes().most_ranks();

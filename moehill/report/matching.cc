@@ -429,8 +429,9 @@ struct JunitCases {
 };
 
 std::string pair_properties(const MatchedPair& pair) {
+  const StoredJson json = pair_json(pair);
   std::string properties;
-  for (const auto& [name, value] : pair_json(pair).items()) {
+  for (const auto& [name, value] : json.items()) {
     if (!value.is_null())
       properties += fmt::format("<property name=\"{}\" value=\"{}\"/>", name,
                                 xml_text(value.is_string() ? value.get<std::string>() : json_text(value)));
