@@ -91,20 +91,27 @@ constexpr const char* kAxes[] = {"tokens",
                                  "devices",
                                  "threads-per-device"};
 
+// The library compiles an expression by one call inside another a character, so that a long one has no stack.
+void require_expression(const std::string& text) {
+  constexpr size_t kMost = 1000;
+  try {
+    if (text.size() <= kMost) return static_cast<void>(std::regex(text));
+  } catch (const std::regex_error&) {
+  }
+  throw input_error("--filter", moehill::quoted(text, 100),
+                    fmt::format("a regular expression (ECMAScript) of at most {} characters", kMost),
+                    "escape by a backslash what is meant literally");
+}
+
 void declare_selection(OptionSet& set, BenchOptions& o, OptionSet::Pairs* lists) {
   set.pairs("--parameter-list", lists, "AXIS VALUES",
             "a point for each value of this option, with commas between them; several -L: their product");
   set.shorten("--parameter-list", 'L');
-  set.custom(
-      "--filter", "REGEX", "", "only the points whose names have a match", [&o](const std::string& text) {
-        try {
-          static_cast<void>(std::regex(text));
-        } catch (const std::regex_error&) {
-          throw input_error("--filter", moehill::quoted(text, 100), "a regular expression (ECMAScript)",
-                            "escape what is meant literally by \\");
-        }
-        o.filter = text;
-      });
+  set.custom("--filter", "REGEX", "", "only the points whose names have a match",
+             [&o](const std::string& text) {
+               require_expression(text);
+               o.filter = text;
+             });
 }
 
 // The values of an axis. A value with a comma of its own, as hot-experts:4,0.5 has, cannot be listed.
@@ -318,7 +325,8 @@ std::string repro_of(const OptionSet& set, std::string text, const OptionSet::Pa
                               "--save-routing", "--trace-dir", "--filter", "--parameter-list"})
       if (option == other) option.clear();
     if (option.empty()) continue;
-    text += " " + option + (value ? " " + shell_word(*value) : "");
+    text += fmt::format(" {}", option);
+    if (value) text += fmt::format(" {}", shell_word(*value));
   }
   for (const auto& [axis, values] : lists) text += fmt::format(" -L {} {}", axis, shell_word(values));
   return text;

@@ -128,7 +128,8 @@ std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(
        "--save-routing cannot be used with --router product: it saves logits of --distribution", one},
       {saves && several, "--save-routing needs one --topk and one --distribution", "save them one by one"},
       {saves && extension != ".npy" && extension != ".jsonl",
-       "--save-routing needs a name that ends in .jsonl or .npy, and not " + moehill::quoted(o.save_routing),
+       fmt::format("--save-routing needs a name that ends in .jsonl or .npy, and not {}",
+                   moehill::quoted(o.save_routing)),
        "add one of these"},
       {saves && trace &&
            std::filesystem::equivalent(o.save_routing, o.distributions.front().trace.file, ignored),

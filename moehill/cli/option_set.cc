@@ -236,7 +236,8 @@ std::string OptionSet::value_after(const Entry& entry, const std::vector<std::st
 
 std::string OptionSet::entry_help(const Entry& entry, bool whole_range) const {
   constexpr size_t kColumn = 34;
-  std::string left = "  " + (entry.short_name.empty() ? "" : entry.short_name + ",") + entry.name;
+  std::string left =
+      fmt::format("  {}{}{}", entry.short_name, entry.short_name.empty() ? "" : ",", entry.name);
   if (!entry.range.empty()) left += " " + entry.range;
   if (!entry.default_text.empty()) left += "=" + entry.default_text;
   const bool fits = left.size() + 2 <= kColumn;

@@ -229,7 +229,7 @@ std::string answer_line(const CommandResult& result, uint32_t seed) {
   if (parts.empty() && fastest != nullptr) parts.push_back(text_of(*fastest));
   if (begin.empty() && fastest != slowest) {
     begin = "Most throughput with ";
-    parts.push_back("least with " + text_of(*slowest));
+    parts.push_back(fmt::format("least with {}", text_of(*slowest)));
   }
   if (!untrusted.empty())
     parts.push_back(fmt::format("no throughput without a passed check: {}", fmt::join(untrusted, ", ")));

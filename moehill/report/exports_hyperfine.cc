@@ -52,14 +52,14 @@ StoredJson json_figure(const Figure& figure) { return figure ? StoredJson(*figur
 std::string hyperfine_csv(const std::vector<ExportedRow>& rows) {
   std::string text = "command,mean,stddev,median,user,system,min,max";
   for (const auto& [name, value] : rows.empty() ? Parameters{} : rows.front().parameters)
-    text += ",parameter_" + csv_cell(name);
+    text += fmt::format(",parameter_{}", csv_cell(name));
   text += ",name,gflops\r\n";
   for (const ExportedRow& row : rows) {
     const Figures f = figures_of(row);
     text += fmt::format("{},{},{},{},{},,{},{}", csv_cell(repro_of(row)), csv_figure(f.mean),
                         csv_figure(f.stddev), csv_figure(f.median), csv_figure(f.user), csv_figure(f.min),
                         csv_figure(f.max));
-    for (const auto& [name, value] : row.parameters) text += "," + csv_cell(value);
+    for (const auto& [name, value] : row.parameters) text += fmt::format(",{}", csv_cell(value));
     const Figure tflops = tflops_of(row.record);
     text +=
         fmt::format(",{},{}\r\n", csv_cell(row.label), csv_figure(tflops ? Figure(1e3 * *tflops) : Figure()));

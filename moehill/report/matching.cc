@@ -447,7 +447,7 @@ std::string matching_junit(const Matching& matching, double tolerance) {
     const bool failed = is_regression(pair, tolerance);
     const std::string open = is_cannot_tell(pair) ? verdict_words(pair.ratio, pair.floor) : "";
     cases.add(pair_label(pair), pair_properties(pair), failed,
-              failed ? "regression: " + change_text(pair.ratio) : open);
+              failed ? fmt::format("regression: {}", change_text(pair.ratio)) : open);
   }
   for (const MissingFigure& missing : matching.missing)
     cases.add(missing.label, "", is_lost(missing), missing_text(missing));

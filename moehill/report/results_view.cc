@@ -95,7 +95,7 @@ std::string repro_of(const StoredExperiment& experiment, const StoredPoint& poin
   if (const size_t place = text.find(devices); place != std::string::npos)
     text.replace(place, devices.size(), json_text(point.options.value("devices", StoredJson(1))));
   text += fmt::format("{}moehill {}", text.empty() ? "" : " ", experiment.command);
-  for (const std::string& argument : point.arguments) text += " " + shell_word(argument);
+  for (const std::string& argument : point.arguments) text += fmt::format(" {}", shell_word(argument));
   return text;
 }
 
