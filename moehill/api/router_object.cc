@@ -7,6 +7,7 @@
 
 #include "moehill/api/sized_struct.h"
 #include "moehill/api/step_tokens.h"
+#include "moehill/base/error.h"
 
 namespace moehill {
 namespace {
@@ -35,28 +36,29 @@ void require_groups(const moehill_router_desc& d) {
 
 // Refuses values with which a router would choose or divide by scores that do not exist.
 void require_together(const moehill_router_desc& d) {
-  const auto refuse = [](bool broken, const char* what, const char* got, const char* allowed,
-                         const char* remedy) {
-    if (broken) throw invalid(what, got, allowed, remedy);
+  const auto refuse = [](bool broken, const char* sentence, const char* remedy) {
+    if (broken) throw usage_error(sentence, remedy);
   };
   const bool of_chosen = d.score == MOEHILL_SCORE_CHOSEN_SOFTMAX;
-  const char* const chosen = "it with MOEHILL_SCORE_CHOSEN_SOFTMAX";
-  refuse(of_chosen && d.bias != nullptr, "bias", chosen, "a score of every expert, to which it is added",
+  refuse(of_chosen && d.bias != nullptr,
+         "bias cannot be used with MOEHILL_SCORE_CHOSEN_SOFTMAX: it needs a score of every expert",
          "take MOEHILL_SCORE_SOFTMAX, or leave the bias out");
-  refuse(of_chosen && d.groups > 1, "groups", chosen, "a score of every expert, by which groups are ranked",
-         "take MOEHILL_SCORE_SOFTMAX, or 1 group");
-  refuse(of_chosen && d.normalized == 1, "normalized", chosen, "0, since these gates add up to 1 already",
+  refuse(
+      of_chosen && d.groups > 1,
+      "groups cannot be used with MOEHILL_SCORE_CHOSEN_SOFTMAX: ranking them needs a score of every expert",
+      "take MOEHILL_SCORE_SOFTMAX, or 1 group");
+  refuse(of_chosen && d.normalized == 1,
+         "normalized has no effect with MOEHILL_SCORE_CHOSEN_SOFTMAX, whose gates add up to 1 already",
          "leave it out");
   const bool has_more = d.bias != nullptr || d.groups > 1 || d.normalized == 1 || d.factor != 1 ||
                         d.expert_scale != nullptr || d.experts_of_id != nullptr;
-  refuse(d.score == MOEHILL_SCORE_SPARSEMIXER && has_more, "score",
-         "MOEHILL_SCORE_SPARSEMIXER with a part of another router", "it with nothing but jitter",
+  refuse(d.score == MOEHILL_SCORE_SPARSEMIXER && has_more,
+         "MOEHILL_SCORE_SPARSEMIXER cannot be used with a part of another router",
          "leave bias, groups, normalized, factor, expert_scale and table out");
-  refuse(d.experts_of_id != nullptr && (d.bias != nullptr || d.groups > 1), "experts_of_id",
-         "a table with a bias or groups", "a table alone, beside which these choose nothing",
-         "leave them out");
-  refuse((d.experts_of_id != nullptr) != (d.num_ids > 0), "num_ids", "one of experts_of_id and num_ids",
-         "both or none", "set both, or neither");
+  refuse(d.experts_of_id != nullptr && (d.bias != nullptr || d.groups > 1),
+         "experts_of_id cannot be used with a bias or groups, since the table chooses", "leave them out");
+  refuse((d.experts_of_id != nullptr) != (d.num_ids > 0), "experts_of_id and num_ids need each other",
+         "set both, or neither");
 }
 
 // Checks each member by itself, then those that exclude each other.

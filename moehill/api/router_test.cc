@@ -286,9 +286,9 @@ TEST(Router, RefusesDescriptionsThatCannotChoose) {
   expect("experts", [](RouterDesc& d) { d.experts = 0; });
   expect("topk: got 13", [](RouterDesc& d) { d.topk = 13; });
   expect("score: got 5", [](RouterDesc& d) { d.score = static_cast<Score>(5); });
-  expect("score: got MOEHILL_SCORE_SPARSEMIXER with",
+  expect("MOEHILL_SCORE_SPARSEMIXER cannot be used with",
          [](RouterDesc& d) { d.score = Score::sparsemixer, d.factor = 2; });
-  expect("score: got MOEHILL_SCORE_SPARSEMIXER with",
+  expect("MOEHILL_SCORE_SPARSEMIXER cannot be used with",
          [&](RouterDesc& d) { d.score = Score::sparsemixer, d.bias = bias.data(); });
   expect("jitter: got -1", [](RouterDesc& d) { d.jitter = -1; });
   expect("jitter: got nan", [](RouterDesc& d) { d.jitter = NAN; });
@@ -300,8 +300,9 @@ TEST(Router, RefusesDescriptionsThatCannotChoose) {
   expect("least_sum: got nan", [](RouterDesc& d) { d.least_sum = NAN; });
   expect("factor: got 0", [](RouterDesc& d) { d.factor = 0; });
   expect("bias: got nan for expert 0", [&](RouterDesc& d) { d.bias = spoilt.data(); });
-  expect("bias: got it with", [&](RouterDesc& d) { d.score = Score::chosen_softmax, d.bias = bias.data(); });
-  expect("groups: got it with", [](RouterDesc& d) { d.score = Score::chosen_softmax, d.groups = 4; });
+  expect("bias cannot be used with",
+         [&](RouterDesc& d) { d.score = Score::chosen_softmax, d.bias = bias.data(); });
+  expect("groups cannot be used with", [](RouterDesc& d) { d.score = Score::chosen_softmax, d.groups = 4; });
   expect("normalized", [](RouterDesc& d) { d.score = Score::chosen_softmax, d.normalized = true; });
   expect("num_ids", [](RouterDesc& d) { d.num_ids = 1; });
   const auto table = [&](const std::vector<int32_t>& experts) {
@@ -309,7 +310,8 @@ TEST(Router, RefusesDescriptionsThatCannotChoose) {
   };
   expect("experts_of_id: got 1 for id 0", table(twice));
   expect("experts_of_id: got 12 for id 0", table(outside));
-  expect("a table alone", [&](RouterDesc& d) { table(twice)(d), d.bias = bias.data(); });
+  expect("experts_of_id cannot be used with a bias",
+         [&](RouterDesc& d) { table(twice)(d), d.bias = bias.data(); });
 }
 
 TEST(Router, RefusesCallsThatDoNotFit) {

@@ -21,6 +21,10 @@ InputError input_error(const std::string& what, const std::string& got, const st
                                 allowed, remedy));
 }
 
+InputError usage_error(const std::string& sentence, const std::string& remedy) {
+  return InputError(fmt::format("{}; {}", shortened(sentence, 600), remedy));
+}
+
 void check_failed(const char* condition, const char* file, int line, const std::string& message) {
   std::fprintf(stderr, "%s:%d: invariant '%s' broken: %s\n", file, line, condition, message.c_str());
   std::abort();

@@ -33,8 +33,12 @@ class InputError : public std::runtime_error {
 InputError input_error(const std::string& what, const std::string& got, const std::string& allowed,
                        const std::string& remedy);
 
-// Returns `value`, but a NaN without a sign. Messages use it so that they say "nan" and never "-nan": the
-// sign of a NaN depends on the operation that made it and tells the reader nothing.
+// For options that do not go together: "--router-grad needs a backward pass; use --bench-pass
+// forward_backward".
+InputError usage_error(const std::string& sentence, const std::string& remedy);
+
+// For messages, which say "nan" and never "-nan": the sign of a NaN is an accident of the operation that made
+// it.
 template <typename Float>
 Float unsigned_nan(Float value) {
   return std::isnan(value) ? std::numeric_limits<Float>::quiet_NaN() : value;

@@ -41,6 +41,33 @@ std::string shell_word(const std::string& text) {
   return quoted + "'";
 }
 
+std::string wrapped(const std::string& text, size_t indent, size_t first) {
+  constexpr size_t kColumns = 100;
+  std::string lines;
+  size_t begin = 0, column = first;
+  while (text.size() - begin > kColumns - column) {
+    const size_t found = text.find_last_of(" |,", begin + kColumns - column - 1);
+    const size_t end = found == std::string::npos || found < begin + (begin == 0 ? indent : 0)
+                           ? text.find_first_of(" |,", begin + kColumns - column)
+                           : found;
+    if (end == std::string::npos) break;
+    std::string line = text.substr(begin, end + 1 - begin);
+    lines += line.substr(0, line.find_last_not_of(' ') + 1) + "\n" + std::string(indent, ' ');
+    begin = end + 1;
+    column = indent;
+  }
+  return lines + text.substr(begin);
+}
+
+std::string layout_words(int64_t devices, int64_t threads) {
+  return fmt::format("{} device{} x {} thread{}", devices, devices == 1 ? "" : "s", threads,
+                     threads == 1 ? "" : "s");
+}
+
+std::string instruction_words(const std::string& target) {
+  return target.rfind("AVX3", 0) == 0 ? "AVX-512" + target.substr(4) : target;
+}
+
 std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
 
 std::string printable(std::string text) {

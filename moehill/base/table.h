@@ -6,6 +6,7 @@
 //   // psum   10.5
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,17 @@ std::string printable(std::string text);
 // Returns the text as one word of a shell, in single quotes if it needs them.
 std::string shell_word(const std::string& text);
 
-// Returns a number of bytes as text, such as "1.50 GiB".
+// Breaks the text behind blanks, | and commas into lines of at most 100 columns, where it has enough of
+// these. The lines after the first begin with `indent` blanks; the first begins in column `first`.
+std::string wrapped(const std::string& text, size_t indent, size_t first = 0);
+
+// "2 devices x 1 thread".
+std::string layout_words(int64_t devices, int64_t threads);
+
+// Gives a SIMD target of Highway the name that people know: "AVX-512" for "AVX3".
+std::string instruction_words(const std::string& target);
+
+// "1.50 GiB".
 std::string gib(double bytes);
 
 }  // namespace moehill

@@ -72,7 +72,7 @@ class WordList {
       throw input_error(option_, quoted(text), allowed(), "correct the word or leave it out");
     const std::string kind = word->kind == nullptr ? name : word->kind;
     if (std::find(taken.begin(), taken.end(), kind) != taken.end())
-      throw input_error(option_, kind + " twice", "it once", "leave one of them out");
+      throw usage_error(option_ + ": " + kind + " is given twice", "leave one of them out");
     taken.push_back(kind);
     word->set(value, behind);
   }

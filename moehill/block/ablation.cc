@@ -59,7 +59,7 @@ std::vector<Ablation> parse_ablations(const std::string& words) {
     if (word.empty()) refuse(word);
     const Ablation ablation = parse_ablation(word);
     if (std::find(all.begin(), all.end(), ablation) != all.end())
-      throw input_error("--ablate", word + " twice", "each word once", "leave one of them out");
+      throw usage_error("--ablate: " + word + " is given twice", "leave one of them out");
     all.push_back(ablation);
   }
   return all;

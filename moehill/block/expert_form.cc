@@ -87,8 +87,7 @@ ExpertForm parse_expert_form(const std::string& text) {
   Activation& activation = form.activation;
   refuse_contradictions(activation);
   if (form.latent_norm != 0 && form.latent == 0)
-    throw input_error(kOption, "latent-norm without latent", "latent with it", "add latent:N");
-  // Constants that were not given get the values of the model that the activation comes from.
+    throw usage_error(std::string(kOption) + ": latent-norm needs latent", "add latent:N");
   if (activation.function == ActivationFunction::swiglu_oai && activation.alpha == 0)
     activation.alpha = kAlpha;
   if (activation.function != ActivationFunction::situ) return form;

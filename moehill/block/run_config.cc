@@ -17,7 +17,8 @@ void refuse_with_latent(const RunConfig& config) {
          "none, or ep by ring_ag_rs, ragged_a2a, fused or hierarchical");
   refuse(is_psum(spread), "--ep-path", name_of(spread), "ring_ag_rs, ragged_a2a, fused or hierarchical");
   refuse(config.block.prequeue, "--queue-mode", "prequeue", "full, since rows are made in the step");
-  refuse(config.block.part != StepPart::whole, "--overlap", "it", "bench without it");
+  if (config.block.part != StepPart::whole)
+    throw usage_error("--overlap cannot be used with --expert-form latent", "leave one of the two out");
   refuse(config.shape.router.zero_experts > 0, "--router", "zero", "routers without zero experts");
 }
 
@@ -28,7 +29,7 @@ void refuse_useless_wire(const RunConfig& config) {
     if (broken) throw input_error("--wire", name_of(config.wire) + got, allowed, remedy);
   };
   refuse(!routes_rows(config), std::string(" with ") + name_of(config.spread),
-         "it with --ep-path ragged_a2a, fused or hierarchical, which send rows of tokens",
+         "--ep-path ragged_a2a, fused or hierarchical, which send rows of tokens",
          "choose one of these, or leave it out");
   refuse(config.ranks_per_node == 0 || config.ranks_per_node >= config.num_devices, " on one node",
          "several nodes, between which rows go", "add --nodes, or leave it out");
@@ -41,19 +42,23 @@ void refuse_useless_wire(const RunConfig& config) {
 void refuse_unbuilt(const RunConfig& config) {
   if (config.wire != Wire::native) refuse_useless_wire(config);
   if (config.shape.router.zero_experts > 0 && !config.block.balance_loss.empty()) {
-    throw input_error("--balance-loss", "it with --router zero, whose choices are no experts to balance",
-                      "routers without zero experts", "leave one of the two out");
+    throw usage_error(
+        "--balance-loss cannot be used with --router zero, whose choices are no experts to balance",
+        "leave one of the two out");
   }
   if (config.shape.form.latent > 0) refuse_with_latent(config);
   if (!config.shape.router.input_weighted) return;
   if (has_preweight(config.block.impl)) {
-    throw input_error("--impl", std::string(name_of(config.block.impl)) + " with an input-weighted router",
-                      "baseline, fused_w13, scatter or fast, since gate values multiply the inputs already",
-                      "choose one of these");
+    throw usage_error(fmt::format("--impl {} cannot be used with an input-weighted router, whose gate values "
+                                  "multiply the inputs already",
+                                  name_of(config.block.impl)),
+                      "use --impl baseline, fused_w13, scatter or fast");
   }
   if (config.shape.form.biases) {
-    throw input_error("--expert-form", "biases with an input-weighted router, which is not supported",
-                      "biases where gate values multiply outputs", "leave one of the two out");
+    throw usage_error(
+        "--expert-form: biases cannot be used with an input-weighted router: gate values multiply its "
+        "inputs, not its outputs",
+        "leave one of the two out");
   }
 }
 

@@ -12,6 +12,7 @@
 #include <cstdio>
 
 #include "moehill/base/error.h"
+#include "moehill/base/terminal.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/predict/pick_score.h"
@@ -86,10 +87,10 @@ int advise_command(const std::vector<std::string>& args) {
       shape.push_back(fmt::format("{} {}", option_name(name), value.value_or("")));
   question.shape_options = fmt::format("{}", fmt::join(shape, " "));
   const std::string note = chosen.note.empty() ? "" : chosen.note + "\n";
-  fmt::print(
+  show(fmt::format(
       "{}{}",
       advice_text(advise(question, chosen.hardware), question, chosen.hardware, error_of_model(o.point)),
-      note);
+      note));
   return kExitDone;
 }
 

@@ -84,18 +84,20 @@ bool uses_a_trace(const BalanceOptions& o) {
 // Throws InputError for options that have no effect or contradict each other.
 void refuse_useless_options(const OptionSet& set, const BalanceOptions& o) {
   if (set.given("--parallel-mode"))
-    throw input_error("--parallel-mode", "it", "nothing of it here, where it is ep", "leave it out");
+    throw usage_error("--parallel-mode has no effect here, since placing experts is for ep alone",
+                      "leave it out");
   if (set.given("--groups") != set.given("--nodes"))
-    throw input_error("--nodes, --groups", "one of them", "both, or none", "add the other");
+    throw usage_error("--nodes and --groups need each other", "add the other one, or leave both out");
   if (set.given("--bias-rate") && o.bias_updates == 0)
-    throw input_error("--bias-rate", "it without --bias-updates", "nothing but updates, whose rate it is",
+    throw usage_error("--bias-rate needs --bias-updates, whose rate it is",
                       "add --bias-updates N or leave it out");
   if (o.bias_updates > 0 && !o.save_placement.empty())
-    throw input_error("--save-placement", "it with --bias-updates",
-                      "placements alone: experts stay where they are when a bias moves their load",
-                      "leave one of the two out");
+    throw usage_error(
+        "--save-placement cannot be used with --bias-updates: a bias moves the load, and experts stay where "
+        "they are",
+        "leave one of the two out");
   if (set.given("--router") && uses_a_trace(o))
-    throw input_error("--router", "it with a trace", "no --router: a trace has choices and gate values",
+    throw usage_error("--router cannot be used with a trace, which has choices and gate values already",
                       "leave it out");
 }
 
@@ -148,11 +150,10 @@ void refuse_impossible(const BalanceOptions& o, const RunConfig& config) {
                       fmt::format("0 to {}, an expert at most once a device", experts * (devices - 1)),
                       "choose fewer");
   if (o.bias_updates > 0 && (!config.shape.router.bias || uses_a_trace(o)))
-    throw input_error("--bias-updates", uses_a_trace(o) ? "it with a trace" : "a router without a bias",
-                      "a --router or --preset with a bias, and logits",
-                      "for example --router sigmoid,bias,normalized");
+    throw usage_error("--bias-updates needs a router with a bias, and logits, which a trace does not have",
+                      "add for example --router sigmoid,bias,normalized");
   if (o.point.bench.block.route_in_step)
-    throw input_error("--router", "in-step", "a rule alone, since nothing runs here", "leave it out");
+    throw usage_error("--router in-step has no effect here, since no step runs", "leave in-step out");
   if (o.groups == 0) return;
   if (o.groups % o.nodes != 0 || devices % o.nodes != 0 || experts % o.groups != 0 || experts % devices != 0)
     throw input_error(
@@ -302,18 +303,19 @@ int balance_command(const std::vector<std::string>& args) {
     all.push_back(unmoved);
   }
   std::FILE* table = table_stream(file);
-  if (!chosen.note.empty()) fmt::print(table, "{}\n", chosen.note);
-  fmt::print(table, "{} by {} on {} devices of {}; predicted{}\n{}", to_string(config.shape),
-             name_of(config.spread), config.num_devices, hardware.name,
-             o.fit ? ", on other routing than it was made for"
-                   : ", on the routing it was made for: the most to expect",
-             outcome_table(outcomes));
+  if (!chosen.note.empty()) show(fmt::format("{}\n", chosen.note), table);
+  show(fmt::format("{} by {} on {} devices of {}; predicted{}\n{}", to_string(config.shape),
+                   name_of(config.spread), config.num_devices, hardware.name,
+                   o.fit ? ", on other routing than it was made for"
+                         : ", on the routing it was made for: the most to expect",
+                   outcome_table(outcomes)),
+       table);
   write_json_lines(file, lines_of(o, config, hardware, outcomes));
   if (o.save_placement.empty()) return kExitDone;
   const auto best = std::min_element(outcomes.begin(), outcomes.end(),
                                      [](const Outcome& a, const Outcome& b) { return a.step_s < b.step_s; });
   write_placement(o.save_placement, all[static_cast<size_t>(best - outcomes.begin())].placement);
-  fmt::print(table, "{} is in {}\n", best->name, o.save_placement);
+  show(fmt::format("{} is in {}\n", best->name, o.save_placement), table);
   return kExitDone;
 }
 

@@ -12,7 +12,6 @@
 #include "moehill/base/error.h"
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/terminal_report.h"
 #include "moehill/climb/climbed_table.h"
 #include "moehill/climb/moves.h"
 #include "moehill/experiments/matrix.h"
@@ -21,6 +20,7 @@
 #include "moehill/measure/auto_tokens.h"
 #include "moehill/measure/loading.h"
 #include "moehill/measure/make_record.h"
+#include "moehill/measure/terminal_report.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/predict/sweep_prediction.h"
@@ -147,9 +147,10 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options, command);
     say(options, job,
-        result_table(command, options.seed) + overlap_lines(command) + routing_lines(command) +
-            loading_line(options) + stage_tables(command) + ablation_tables(command) + check_lines(command) +
-            verdict_lines(command, options.seed) + prediction_lines(command));
+        answer_line(command, options.seed) + result_table(command, options.seed) + overlap_lines(command) +
+            routing_lines(command) + loading_line(options) + stage_table(command) + ablation_tables(command) +
+            "\nHow sure this is:\n" + verdict_lines(command, options.seed) + check_lines(command) +
+            machine_lines(command) + prediction_lines(command) + next_line(command, options.seed));
     if (!options.save_routing.empty())
       say(options, job, fmt::format("routing saved: --distribution {}\n", replay_text(options.save_routing)));
     const std::string failure = append_scores(scored_runs(options, command), default_score_file());

@@ -2,11 +2,17 @@
 // its default until parse() assigns it (option_set.h); rules about combinations are in flag_effects.cc.
 #include "moehill/cli/bench_options.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <regex>
+#include <tuple>
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
 #include "moehill/measure/points.h"
@@ -46,12 +52,111 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
              });
   set.output("--json", &o.json, "FILE",
              "one record per line; - is standard output, the table then goes to standard error");
+  for (const auto& [name, file, form] :
+       {std::tuple("--export-csv", &o.export_csv, "CSV"), std::tuple("--export-json", &o.export_json, "JSON"),
+        std::tuple("--export-markdown", &o.export_markdown, "Markdown")})
+    set.output(name, file, "FILE", fmt::format("a row a point as {}, in the columns of hyperfine", form));
   set.output("--dump", &o.dump, "DIR", "all tensors as .npy; a folder per point when there are several");
   set.output(
       "--save-routing", &o.save_routing, "FILE",
       "the routing of the run, for --distribution trace: JSON lines, or .npy with FILE.gates.npy beside it",
       routing_files);
   set.output("--trace-dir", &o.trace_dir, "DIR", "Chrome trace JSON of one step per point (ui.perfetto.dev)");
+}
+
+// Options whose value is a point's own, so that a command may have several.
+constexpr const char* kAxes[] = {"tokens",
+                                 "hidden",
+                                 "mlp-dim",
+                                 "experts",
+                                 "topk",
+                                 "shared-expert-dim",
+                                 "dtype",
+                                 "expert-form",
+                                 "router",
+                                 "distribution",
+                                 "queue-mode",
+                                 "routing-pack-strategy",
+                                 "capacity-factor",
+                                 "capacity-policy",
+                                 "capacity-order",
+                                 "capacity-pool",
+                                 "capacity-sources",
+                                 "capacity-spares",
+                                 "bench-pass",
+                                 "backend",
+                                 "impl",
+                                 "remat-mode",
+                                 "parallel-mode",
+                                 "ep-path",
+                                 "wire",
+                                 "shared-placement",
+                                 "placement",
+                                 "devices",
+                                 "threads-per-device"};
+
+// The library compiles an expression by one call inside another a character, so that a long one has no stack.
+void require_expression(const std::string& text) {
+  constexpr size_t kMost = 1000;
+  try {
+    if (text.size() <= kMost) return static_cast<void>(std::regex(text));
+  } catch (const std::regex_error&) {
+  }
+  throw input_error("--filter", moehill::quoted(text, 100),
+                    fmt::format("a regular expression (ECMAScript) of at most {} characters", kMost),
+                    "escape by a backslash what is meant literally");
+}
+
+void declare_selection(OptionSet& set, BenchOptions& o, OptionSet::Pairs* lists) {
+  set.pairs("--parameter-list", lists, "AXIS VALUES",
+            "a point for each value of this option, with commas between them; several -L: their product");
+  set.shorten("--parameter-list", 'L');
+  set.custom("--filter", "REGEX", "", "only the points whose names have a match",
+             [&o](const std::string& text) {
+               require_expression(text);
+               o.filter = text;
+             });
+}
+
+// The values of an axis. A value with a comma of its own, as hot-experts:4,0.5 has, cannot be listed.
+std::vector<std::string> values_of(const std::string& axis, const std::string& values) {
+  const std::string name = axis.substr(0, 2) == "--" ? axis.substr(2) : axis;
+  if (std::find(std::begin(kAxes), std::end(kAxes), name) == std::end(kAxes))
+    throw input_error("--parameter-list", moehill::quoted(axis, 100),
+                      fmt::format("{}", fmt::join(kAxes, ", ")), "choose one of these");
+  return split(values, ',');
+}
+
+// The arguments without -L, with one value of each axis in its place.
+std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, const OptionSet::Pairs& lists) {
+  std::vector<std::string> rest;
+  for (size_t i = 0; i < args.size(); ++i) {
+    if (args[i].rfind("-L", 0) != 0 && args[i].rfind("--parameter-list", 0) != 0)
+      rest.push_back(args[i]);
+    else
+      i += args[i] == "-L" || args[i] == "--parameter-list" ? 2 : 1;
+  }
+  std::vector<OptionSet::Pairs> combinations = {{}};
+  for (const auto& [axis, values] : lists) {
+    std::vector<OptionSet::Pairs> longer;
+    for (const OptionSet::Pairs& begin : combinations) {
+      for (const std::string& value : values_of(axis, values)) {
+        longer.push_back(begin);
+        longer.back().emplace_back(axis, value);
+      }
+    }
+    combinations = longer;
+    if (combinations.size() > 1024)
+      throw input_error("--parameter-list", "more than 1024 combinations", "fewer", "leave some values out");
+  }
+  std::vector<BenchOptions> variants;
+  for (const OptionSet::Pairs& axes : combinations) {
+    std::vector<std::string> arguments = rest;
+    for (const auto& [axis, value] : axes) arguments.push_back(fmt::format("--{}={}", axis, value));
+    variants.push_back(parse_bench_options(arguments).value());
+    variants.back().axes = axes;
+  }
+  return variants;
 }
 
 }  // namespace
@@ -101,7 +206,7 @@ void declare_router(OptionSet& set, BenchOptions& o) {
         o.block.route_in_step = has(kInStep);
         o.block.router_product = has(kProduct);
         if (o.block.router_product && !o.block.route_in_step)
-          throw input_error("--router", "product without in-step", "both", "add in-step");
+          throw usage_error("--router product needs in-step", "add in-step");
         o.router_given = text != kInStep && text != fmt::format("{},{}", kInStep, kProduct);
         if (o.router_given) o.shape.router = parse_router_rule(text);
       });
@@ -205,11 +310,9 @@ void apply_model(const OptionSet& set, BenchOptions& o) {
 
 void refuse_useless_table(const BenchOptions& o) {
   if (o.table == TableChoice::automatic) return;
-  if (o.blocks_given)
-    throw input_error("--table", "it beside --blocks", "one of the two", "leave --table out");
+  if (o.blocks_given) throw usage_error("--table cannot be used with --blocks", "leave --table out");
   if (o.block.backend != Backend::gmm)
-    throw input_error("--table", "it with --backend ragged_dot", "nothing but gmm, whose blocks it has",
-                      "leave it out");
+    throw usage_error("--table needs --backend gmm, whose blocks it has", "leave it out");
   if (o.table == TableChoice::file && !is_there(o.table_file))
     throw input_error("--table", moehill::quoted(o.table_file) + " (no such file)",
                       "auto, off, or a table written by moehill tune",
@@ -218,11 +321,26 @@ void refuse_useless_table(const BenchOptions& o) {
 
 void refuse_layer_alone(const BenchOptions& o) {
   if (o.source.layer && o.source.path.empty() && o.config.empty())
-    throw input_error("--layer", "it without --weights or --config", "nothing but these, whose layer it is",
+    throw usage_error("--layer needs --weights or --config, whose layer it is",
                       "add --weights DIR or leave it out");
 }
 
-OptionSet bench_option_set(BenchOptions& options) {
+std::string repro_of(const OptionSet& set, std::string text, const OptionSet::Pairs& lists) {
+  for (const auto& [name, value] : set.given_options()) {
+    std::string option = "--" + name;
+    std::replace(option.begin(), option.end(), '_', '-');
+    for (const char* other : {"--json", "--export-csv", "--export-json", "--export-markdown", "--dump",
+                              "--save-routing", "--trace-dir", "--filter", "--parameter-list"})
+      if (option == other) option.clear();
+    if (option.empty()) continue;
+    text += fmt::format(" {}", option);
+    if (value) text += fmt::format(" {}", shell_word(*value));
+  }
+  for (const auto& [axis, values] : lists) text += fmt::format(" -L {} {}", axis, shell_word(values));
+  return text;
+}
+
+OptionSet bench_option_set(BenchOptions& options, OptionSet::Pairs* lists) {
   OptionSet set("moehill bench", "Checks, then times a MoE block: one point or several, interleaved.",
                 {"moehill bench --preset olmoe-1b-7b --tokens 256 --bench-pass forward",
                  "moehill bench --tokens 256 --topk-list 2,8 --parallel-mode both --stage-timing",
@@ -237,6 +355,7 @@ OptionSet bench_option_set(BenchOptions& options) {
   declare_block(set, options);
   declare_devices(set, options);
   declare_measurement(set, options);
+  declare_selection(set, options, lists);
   set.flag("--climbed", &options.climbed,
            "the fastest configuration that moehill climb found for this problem");
   return set;
@@ -244,8 +363,23 @@ OptionSet bench_option_set(BenchOptions& options) {
 
 std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& args) {
   BenchOptions options;
-  OptionSet set = bench_option_set(options);
+  OptionSet::Pairs lists;
+  OptionSet set = bench_option_set(options, &lists);
   if (!set.parse(args)) return std::nullopt;
+  options.repro = repro_of(set, "moehill bench", lists);
+  if (!lists.empty()) {
+    for (const char* other : {"--weights", "--save-routing", "--climbed", "--topk-list"})
+      if (set.given(other))
+        throw usage_error(fmt::format("{} cannot be used with -L", other), "leave one of the two out");
+    if (options.tokens_auto) throw usage_error("--tokens auto cannot be used with -L", "give a number");
+    std::vector<BenchOptions> variants = variants_of(args, lists);
+    const std::string repro = options.repro;
+    options = variants.front();
+    options.axes.clear();
+    options.repro = repro;
+    options.variants = std::move(variants);
+    return options;
+  }
   apply_model(set, options);
   refuse_useless_table(options);
   refuse_layer_alone(options);

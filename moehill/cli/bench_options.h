@@ -16,14 +16,18 @@
 
 namespace moehill {
 
-// Declares every option, bound to the members of `options`, which must outlive the returned set.
-OptionSet bench_option_set(BenchOptions& options);
+// Declares every option, bound to `options` and to the axes of -L, which must outlive the set.
+OptionSet bench_option_set(BenchOptions& options, OptionSet::Pairs* lists);
 
 // Fills in shape, router and expert form from --preset or --config, except where an option of its own was
 // given. Call it after parse().
 void apply_model(const OptionSet& set, BenchOptions& options);
 
-// These declare parts of the options, for commands that need only some of them.
+// Returns a command with the options that were given, without files that it writes and without --filter:
+// `text` is its name.
+std::string repro_of(const OptionSet& set, std::string text, const OptionSet::Pairs& lists = {});
+
+// Parts of it that other commands have too.
 void declare_shape(OptionSet& set, BenchOptions& options);
 void declare_weights(OptionSet& set, BenchOptions& options);  // a model's weights, and the layer to take
 void declare_router(OptionSet& set, BenchOptions& options);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "moehill/base/error.h"
+#include "moehill/base/refusal_fixture.h"
 #include "moehill/cli/command_fixture.h"
 #include "moehill/cli/presets.h"
 #include "moehill/measure/points.h"
@@ -59,31 +60,31 @@ const BadLine kBadLines[] = {
     {"--topk-list 2,,8", {"--topk-list", "''"}},
     {"--blocks bt=64,", {"--blocks", "''", "bt=64,bf=1024"}},
     {"--blocks bt=x", {"--blocks bt", "digits alone, such as 1"}},
-    {"--blocks bt=64,bt=128", {"--blocks", "bt twice"}},
+    {"--blocks bt=64,bt=128", {"--blocks", "bt is given twice"}},
     {"--topk-list 2,8,", {"--topk-list"}},
     {"--topk-list 2,2", {"second 2"}},
-    {"--topk 2 --topk-list 2,8", {"--topk", "beside --topk-list"}},
+    {"--topk 2 --topk-list 2,8", {"--topk", "with --topk-list"}},
     {"--preset qwen1.5", {"--preset", "qwen3-30b-a3b"}},
     {"--preset kimi-k3 --parallel-mode ep --ep-path compact_psum", {"--ep-path", "latent", "ragged_a2a"}},
     {"--preset kimi-k3 --parallel-mode dp", {"--parallel-mode", "latent"}},
-    {"--preset olmoe-1b-7b --config c.json", {"--config", "beside --preset"}},
+    {"--preset olmoe-1b-7b --config c.json", {"--config", "with --preset"}},
     {"--config /nonexistent/c.json", {"--config: got '/nonexistent/c.json'", "no such file"}},
-    {"--layer 3", {"--layer", "without --weights or --config"}},
+    {"--layer 3", {"--layer", "needs --weights or --config"}},
     {"--router softmx", {"--router", "'softmx'", "chosen-softmax, softmax, sigmoid"}},
     {"--router sigmoid,groups:7/2", {"--router", "7 groups of 60 experts"}},
     {"--router sigmoid,groups:30/1 --topk 4", {"--topk", "1 to 2 (the experts of 1 kept groups)"}},
     {"--router sigmoid,input-weighted --impl preweight", {"--impl", "preweight", "input-weighted"}},
     {"--router sigmoid,input-weighted --expert-form silu,biases", {"--expert-form", "input-weighted"}},
     {"--router softmx", {"hash:IDS, in-step, product"}},
-    {"--router softmax,in-step,in-step", {"--router", "in-step twice"}},
+    {"--router softmax,in-step,in-step", {"--router", "in-step is given twice"}},
     {"--preset deepseek-v3 --experts 60 --topk 4", {"--router, --preset", "8 groups of 60 experts"}},
     {"--preset deepseek-v3 --capacity-policy drop --capacity-factor 1 --capacity-spares 1",
      {"--capacity-spares", "--router or --preset"}},
     {"--expert-form silo", {"--expert-form", "latent-norm:EPS, shared-gate; "}},
-    {"--router-grad --balance-loss balance=1,balance=2", {"--balance-loss", "balance twice"}},
-    {"--router-grad --balance-loss z=1,sequence=1:4,sequence=1:4", {"sequence twice"}},
-    {"--capacity-order gate", {"--capacity-order: got it with --capacity-policy none"}},
-    {"--capacity-spares 1 --capacity-policy pad --capacity-factor 1", {"--capacity-spares: got it"}},
+    {"--router-grad --balance-loss balance=1,balance=2", {"--balance-loss", "balance is given twice"}},
+    {"--router-grad --balance-loss z=1,sequence=1:4,sequence=1:4", {"sequence is given twice"}},
+    {"--capacity-order gate", {"--capacity-order needs --capacity-policy drop"}},
+    {"--capacity-spares 1 --capacity-policy pad --capacity-factor 1", {"--capacity-spares needs"}},
     {"--router softmax,product", {"--router", "in-step"}},
     {"--router softmax,in-step,product --distribution runs", {"--distribution", "product"}},
     {"--router softmax,expert-scale,in-step,product", {"--router", "expert-scale"}},
@@ -115,25 +116,27 @@ const BadLine kBadLines[] = {
     {"--distribution runs --run-alpha inf", {"'inf'"}},
     {"--distribution runs --run-noise-scale -1", {"'-1'"}},
     {"--distribution runs --run-noise-scale 1e999", {"'1e999'"}},
-    {"--queue-mode prequeue", {"--queue-mode", "prequeue with --bench-pass forward_backward", "forward"}},
+    {"--queue-mode prequeue", {"--queue-mode prequeue needs --bench-pass forward"}},
     {"--queue-mode both --bench-pass forward_backward", {"--queue-mode"}},
     {"--bench-pass forward --remat-mode combine", {"--remat-mode", "combine", "forward_backward"}},
-    {"--bench-pass forward --router-grad", {"--router-grad"}},
-    {"--shared-expert-dim 0 --shared-fused", {"--shared-fused", "without a shared expert"}},
-    {"--capacity-factor 1.25", {"--capacity-factor", "--capacity-policy none"}},
-    {"--capacity-policy drop", {"--capacity-policy", "drop without a capacity", "--capacity-factor 1.25"}},
-    {"--capacity-policy pad --capacity-factor 0", {"without a capacity"}},
+    {"--bench-pass forward --router-grad",
+     {"--router-grad needs a backward pass; use --bench-pass forward_backward"}},
+    {"--shared-expert-dim 0 --shared-fused", {"--shared-fused", "needs a shared expert"}},
+    {"--capacity-factor 1.25", {"--capacity-factor", "--capacity-policy drop or pad"}},
+    {"--capacity-policy drop",
+     {"--capacity-policy", "drop needs a --capacity-factor", "--capacity-factor 1.25"}},
+    {"--capacity-policy pad --capacity-factor 0", {"needs a --capacity-factor"}},
     {"--capacity-policy pad --capacity-factor -1", {"--capacity-factor", "'-1'"}},
     {"--capacity-policy pad --capacity-factor 1000000", {"--capacity-factor", "rows"}},
-    {"--ep-path dense_masked", {"--ep-path", "without --parallel-mode ep", "add --parallel-mode ep"}},
+    {"--ep-path dense_masked", {"--ep-path", "needs --parallel-mode ep", "add --parallel-mode ep"}},
     {"--parallel-mode ep --ep-path ring_ag_rs --shared-placement replicated", {"--shared-placement", "psum"}},
     {"--parallel-mode ep --ep-path ragged_a2a --ring-split on", {"--ring-split", "ring_ag_rs"}},
     {"--ring-split off", {"--ring-split", "ring_ag_rs"}},
     {"--parallel-mode dp --ep-path ring_ag_rs", {"--ep-path", "--parallel-mode ep"}},
     {"--parallel-mode ep --ep-path fused --shared-placement replicated", {"--shared-placement", "psum"}},
     {"--wire fp8", {"--wire", "native, bf16, fp8+scales"}},
-    {"--wire fp8+scales --devices 4 --nodes 2", {"--wire", "without --parallel-mode ep"}},
-    {"--wire fp8+scales --parallel-mode dp --devices 4 --nodes 2", {"--wire", "without --parallel-mode ep"}},
+    {"--wire fp8+scales --devices 4 --nodes 2", {"--wire", "needs --parallel-mode ep"}},
+    {"--wire fp8+scales --parallel-mode dp --devices 4 --nodes 2", {"--wire", "needs --parallel-mode ep"}},
     {"--wire fp8+scales --parallel-mode ep --devices 4", {"--wire", "on one node", "add --nodes"}},
     {"--wire fp8+scales --parallel-mode ep --ep-path ring_ag_rs --devices 4 --nodes 2",
      {"--wire", "with ring_ag_rs", "ragged_a2a, fused or hierarchical"}},
@@ -158,6 +161,14 @@ const BadLine kBadLines[] = {
     {"--seed -1", {"--seed"}},
     {"--check some", {"--check", "off, sample, full"}},
     {"--json", {"--json", "no value"}},
+    {"--filter (", {"--filter", "regular expression"}},
+    {"--filter nobody", {"--filter", "'nobody'", "a part of a point's name: none"}},
+    {"-L topk", {"--parameter-list", "no value"}},
+    {"-L seed 1,2", {"--parameter-list", "'seed'", "tokens, hidden"}},
+    {"-L topk 2,x", {"--topk", "'x'"}},
+    {"-L topk 2,4 --topk 2", {"--topk is given twice"}},
+    {"-L dtype f32 --weights w", {"--weights cannot be used with -L"}},
+    {"-L dtype f32 --tokens auto", {"--tokens auto cannot be used with -L"}},
 };
 
 TEST(BenchOptions, BadLinesAreRefusedWithReasons) {
@@ -257,8 +268,38 @@ TEST(BenchOptions, RefusesExpertFormsThatAreNone) {
         "--expert-form silu,shared-gate --shared-expert-dim 0"}) {
     const std::string ends = outcome(words(line));
     EXPECT_NE(ends.find("--expert-form"), std::string::npos) << line << ": " << ends;
-    EXPECT_NE(ends.find("allowed"), std::string::npos) << line << ": " << ends;
+    EXPECT_TRUE(is_refusal(ends)) << line << ": " << ends;
   }
+}
+
+TEST(BenchOptions, ListsOfAnyAxisMakeAProductAndAFilterSelects) {
+  const auto labels = [](const std::string& line) {
+    std::vector<std::string> found;
+    for (const Point& point : expand_points(*parse_bench_options(words(line)), 2))
+      found.push_back(point.label);
+    return found;
+  };
+  EXPECT_EQ(
+      labels("-L dtype f32,bf16 -L remat-mode none,combine"),
+      (std::vector<std::string>{"dtype=f32 remat-mode=none none", "dtype=f32 remat-mode=combine none",
+                                "dtype=bf16 remat-mode=none none", "dtype=bf16 remat-mode=combine none"}));
+  EXPECT_EQ(labels("-L dtype f32,bf16 --parallel-mode both --filter bf16.*ep$"),
+            (std::vector<std::string>{"dtype=bf16 ep"}));
+  const std::vector<Point> points = expand_points(
+      *parse_bench_options(words("-L tokens 64,128 -L ep-path fused,ring_ag_rs --parallel-mode ep")), 2);
+  ASSERT_EQ(points.size(), 4u);
+  EXPECT_EQ(points[3].config.shape.tokens, 128);
+  EXPECT_EQ(points[3].config.spread, Spread::ring_ag_rs);
+  EXPECT_EQ(points[3].axes,
+            (std::vector<std::pair<std::string, std::string>>{{"tokens", "128"}, {"ep-path", "ring_ag_rs"}}));
+}
+
+TEST(BenchOptions, AReproIsTheCommandWithoutItsFiles) {
+  EXPECT_EQ(
+      parse_bench_options(words("--tokens 64 --shared-fused --json x --filter none --trace-dir d"))->repro,
+      "moehill bench --tokens 64 --shared-fused");
+  EXPECT_EQ(parse_bench_options(words("--tokens 64 -L dtype f32,bf16 --export-csv x"))->repro,
+            "moehill bench --tokens 64 -L dtype f32,bf16");
 }
 
 TEST(BenchOptions, PresetsAreTheModels) {

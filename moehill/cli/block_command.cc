@@ -11,10 +11,11 @@
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
-#include "moehill/cli/terminal_report.h"
 #include "moehill/measure/make_record.h"
 #include "moehill/measure/measure.h"
+#include "moehill/measure/terminal_report.h"
 #include "moehill/measure/timeline.h"
+#include "moehill/report/exports.h"
 #include "moehill/routing/trace.h"
 #include "moehill/tune/tuned_table.h"
 
@@ -29,9 +30,9 @@ void write_traces(const BenchOptions& options, const CommandResult& command) {
     const std::string file = options.trace_dir + "/" + result.point.folder + ".json";
     write_text_file(file, chrome_trace(make_timeline(result, command.clock_uncertainty)));
     const TimelineCost cost = timeline_cost(result);
-    fmt::print(table_stream(options.json),
-               "timeline {}: {} events a step and device, {:.1f} us, {:.2g} % of it\n", file, cost.num_events,
-               1e6 * cost.seconds, 100 * cost.seconds / median_of(result.samples));
+    show(fmt::format("timeline {}: {} events a step and device, {:.1f} us, {:.2g} % of it\n", file,
+                     cost.num_events, 1e6 * cost.seconds, 100 * cost.seconds / median_of(result.samples)),
+         table_stream(options.json));
   }
 }
 
@@ -42,16 +43,31 @@ void write_records(const BenchOptions& options, const CommandResult& command) {
   write_json_lines(options.json, lines);
 }
 
+// The points, without the arms of ablations, as hyperfine exports its results.
+void write_exports(const BenchOptions& options, const CommandResult& command) {
+  std::vector<ExportedRow> rows;
+  for (size_t i = 0; i < command.points.size(); ++i) {
+    const Point& point = command.points[i].point;
+    rows.push_back({point.label, point.axes, json_of(make_record(options, command, i))});
+  }
+  if (!options.export_csv.empty()) write_text_file(options.export_csv, hyperfine_csv(rows));
+  if (!options.export_json.empty()) write_text_file(options.export_json, hyperfine_json(rows));
+  if (!options.export_markdown.empty()) write_text_file(options.export_markdown, hyperfine_markdown(rows));
+}
+
 }  // namespace
 
 void say(const BenchOptions& options, const Job& job, const std::string& text) {
   if (!job.is_root()) return;
-  std::fputs(text.c_str(), table_stream(options.json));
-  std::fflush(table_stream(options.json));
+  show(text, table_stream(options.json));
 }
 
 void require_writable_outputs(const BenchOptions& options) {
   require_writable_json(options.json);
+  for (const auto& [name, file] :
+       {std::pair("--export-csv", options.export_csv), std::pair("--export-json", options.export_json),
+        std::pair("--export-markdown", options.export_markdown)})
+    if (!file.empty()) require_writable_file(name, file);
   if (!options.save_routing.empty()) {
     for (const std::string& file : routing_files(options.save_routing))
       require_writable_file("--save-routing", file);
@@ -71,6 +87,7 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
     environment.num_nodes = job.session()->num_nodes();
     if (!options.split_rows) options.split_rows = environment.num_nodes > 1 ? Switch::on : Switch::off;
   }
+  for (BenchOptions& variant : options.variants) adopt_environment(variant, job);
   return environment;
 }
 
@@ -108,6 +125,7 @@ CommandResult run_points(const BenchOptions& options, const std::vector<Point>& 
 void write_outputs(const BenchOptions& options, const CommandResult& command) {
   write_traces(options, command);
   write_records(options, command);
+  write_exports(options, command);
 }
 
 int exit_status(const CommandResult& command) {

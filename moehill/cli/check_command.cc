@@ -52,7 +52,7 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
   set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");
   if (!set.parse(args)) return std::nullopt;
   if (options.grid.quick && options.single_case >= 0)
-    throw input_error("--quick", "it with --case", "one of the two", "leave --quick out");
+    throw usage_error("--quick cannot be used with --case", "leave --quick out");
   adopt_job(job, mesh, options.devices, options.threads);
   if (options.devices == 0) options.devices = 2;
   options.grid.fixed_devices = options.grid.several_processes = job.session() != nullptr;
@@ -249,9 +249,9 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   }
   watcher.show("");
   if (job.is_root()) {
-    fmt::print("{}", runner.report());
-    fmt::print("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", cases.size(),
-               full_product_size(), runner.num_failed(), seconds() - start);
+    show(fmt::format("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n",
+                     cases.size(), full_product_size(), runner.num_failed(), seconds() - start));
+    show(runner.report());
   }
   const bool failed = job.is_root() && runner.num_failed() > 0;
   return job.largest(failed ? 1 : 0) > 0 ? kExitCheckFailed : kExitDone;

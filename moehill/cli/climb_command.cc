@@ -61,7 +61,8 @@ OptionSet climb_option_set(ClimbCommand& o) {
 // Returns the options of bench as an experiment file writes them; a flag is `true`.
 StoredJson bench_base(const std::vector<std::string>& arguments) {
   BenchOptions bench;
-  OptionSet set = bench_option_set(bench);
+  OptionSet::Pairs lists;
+  OptionSet set = bench_option_set(bench, &lists);
   set.parse(arguments);
   StoredJson base = StoredJson::object();
   for (const auto& [name, value] : set.given_options())
@@ -71,12 +72,15 @@ StoredJson bench_base(const std::vector<std::string>& arguments) {
 
 // Throws InputError for options that the search sets itself or whose output no one would see.
 void refuse_useless(const StoredJson& base) {
-  for (const char* name : {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "mesh", "timeout",
-                           "table", "ablate"})
+  for (const char* name :
+       {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "mesh", "timeout", "table", "ablate",
+        "filter", "parameter_list", "export_csv", "export_json", "export_markdown"})
     if (base.contains(name))
-      throw input_error("--" + std::string(name), "it with climb",
-                        "options of the problem, and of what is kept",
-                        "leave it out: each run is checked, and its record is in the database");
+      throw usage_error(
+          fmt::format(
+              "--{} cannot be used with climb, which checks each run and keeps its record in the database",
+              std::string(name)),
+          "leave it out");
 }
 
 std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
@@ -124,7 +128,7 @@ void keep_winner(const ClimbOutcome& outcome, const Environment& environment) {
   keep_climbed(path, problem_key(outcome.winner.resolved.options),
                {moved_options(outcome.winner.options), outcome.total ? outcome.total->ratio : 1,
                 environment.topology.cpu_model, environment.kernels_id, utc_now()});
-  fmt::print("kept in {}: moehill bench --climbed takes it for this problem\n", path);
+  show(fmt::format("kept in {}: moehill bench --climbed takes it for this problem\n", path));
 }
 
 }  // namespace
@@ -145,7 +149,7 @@ int climb_command(const std::vector<std::string>& args) {
                          }};
   Climber climber(host, space, o->climb);
   if (o->dry_run) {
-    std::fputs(plan_text(climber.plan(), host.prediction_source).c_str(), stdout);
+    show(plan_text(climber.plan(), host.prediction_source));
     return kExitDone;
   }
   Store store = Store::open_or_create(database_path(o->database));
@@ -153,9 +157,9 @@ int climb_command(const std::vector<std::string>& args) {
   tell(estimate_words(o->climb.budget_s, "at most, by --budget"));
   const ClimbOutcome outcome = climber.run(store, show_run);
   show_progress("");
-  std::fputs(climb_text(outcome, o->climb).c_str(), stdout);
+  show(climb_text(outcome, o->climb));
   if (outcome.end == ClimbEnd::interrupted) {
-    fmt::print("interrupted; go on with: {}\n", o->climb.command);
+    show(fmt::format("interrupted; go on with: {}\n", o->climb.command));
     return kExitInterrupted;
   }
   if (outcome.end == ClimbEnd::check_failed) return kExitCheckFailed;

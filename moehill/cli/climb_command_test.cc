@@ -21,7 +21,7 @@ TEST_F(ClimbCommand, RefusesWhatItCannotClimbAndLeavesNothing) {
 
 TEST_F(ClimbCommand, ADryRunListsTheArmsAndRunsNothing) {
   EXPECT_EQ(run(shape_ + "--dry-run"), 0) << read("err");
-  for (const char* part : {"impl=fast", "ep fused 2x1", "backend=ragged_dot"})
+  for (const char* part : {"impl=fast", "ep fused 2 devices x 1 thread", "backend=ragged_dot"})
     EXPECT_NE(read("out").find(part), std::string::npos) << part << "\n" << read("out");
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/moehill.sqlite"));
 }

@@ -17,7 +17,10 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/base/terminal.h"
+#include "moehill/base/words.h"
+#include "moehill/cli/option_set.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/machine/interruption.h"
 #include "moehill/measure/memory_check.h"
@@ -68,12 +71,13 @@ std::vector<std::string> available_names() {
 std::string usage() {
   std::string text =
       "moehill: Mixture-of-Experts blocks under expert parallelism, verified and timed\n"
-      "Usage: moehill COMMAND [OPTIONS]; moehill help COMMAND; moehill --version\n";
+      "Usage: moehill COMMAND [OPTIONS] [--color auto|always|never]\n"
+      "       moehill help COMMAND; moehill COMMAND --help-all; moehill --version\n\n";
   for (const Subcommand& command : kSubcommands) {
     text += fmt::format("  {:<9} {}\n", command.name, command.help);
   }
   return text +
-         "Examples:\n"
+         "\nExamples:\n"
          "  moehill check --quick\n"
          "  moehill bench --tokens 256 --topk-list 2,8 --parallel-mode both\n"
          "  moehill bench --help\n";
@@ -82,21 +86,19 @@ std::string usage() {
 // Returns how the program was built and what it runs on.
 std::string version() {
   const Environment environment = detect_environment();
+  std::vector<std::string> targets;
+  for (const std::string& target : simd_targets()) targets.push_back(instruction_words(target));
   return fmt::format(
       "moehill {}\ncompiler: {}\nflags: {}\nMPI: {}\nSimGrid: {}\nSIMD targets of this CPU: {}\nkernels: "
       "{}\n",
       environment.build, environment.compiler, environment.flags, mpi_library(), MOEHILL_HAS_SIMGRID,
-      fmt::join(simd_targets(), ", "), environment.kernels_id);
-}
-
-bool asks_for_help(const std::vector<std::string>& args) {
-  return std::any_of(args.begin(), args.end(),
-                     [](const std::string& arg) { return arg == "--help" || arg == "-h"; });
+      fmt::join(targets, ", "), environment.kernels_id);
 }
 
 // Runs a subcommand in this process. Under a launcher it refuses commands that know only one process, and
 // requires that all processes have the same arguments and the same build.
 int run(const Subcommand& command, const std::vector<std::string>& args, const Job& job) {
+  if (job.is_root() && !asks_for_help(args)) show_that_it_works();
   if (command.run_in_job == nullptr) {
     if (job.session() == nullptr) return command.run(args);
     // All processes refuse in the same way, so one line is printed and not one for each process.
@@ -111,6 +113,24 @@ int run(const Subcommand& command, const std::vector<std::string>& args, const J
   return command.run_in_job(args, job);
 }
 
+// Takes --color out of the arguments, wherever it stands, and obeys it.
+std::vector<std::string> without_color(std::vector<std::string> args) {
+  const std::string name = "--color";
+  const auto own = [&](const std::string& arg) { return arg == name || arg.rfind(name + "=", 0) == 0; };
+  const auto found = std::find_if(args.begin(), args.end(), own);
+  if (found == args.end()) return args;
+  const bool joined = *found != name;
+  if (!joined && found + 1 == args.end())
+    throw input_error(name, "no value", "auto, always, never", "write one of them after it");
+  const auto all = words(Colour{});
+  const std::string value = joined ? found->substr(name.size() + 1) : found[1];
+  choose_colour(static_cast<Colour>(parse_choice(name, value, {all.begin(), all.end()})));
+  args.erase(found, found + (joined ? 1 : 2));
+  if (std::any_of(args.begin(), args.end(), own))
+    throw usage_error(name + " is given twice", "leave one of them out");
+  return args;
+}
+
 int dispatch(const std::vector<std::string>& args, const Job& job) {
   if (args.empty()) {
     throw AgreedInputError(input_error("command", "none",
@@ -119,7 +139,8 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
                                .what());
   }
   if (args[0] == "help" && args.size() == 2) return dispatch({args[1], "--help"}, job);
-  if (args[0] == "--help" || args[0] == "-h" || (args[0] == "help" && args.size() == 1)) {
+  if (args[0] == "--help" || args[0] == "-h" || args[0] == "--help-all" ||
+      (args[0] == "help" && args.size() == 1)) {
     if (job.is_root()) std::fputs(usage().c_str(), stdout);
     return kExitDone;
   }
@@ -159,7 +180,7 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
     // Before any of them ends, --help too: the others would wait for it.
     if (job.session() != nullptr)
       job.require_same(args, fmt::format("{}\nMOEHILL_SIMD {}", build_name(), simd_target()));
-    return dispatch(args, job);
+    return dispatch(job.together([&] { return without_color(args); }), job);
   } catch (const AgreedInputError& error) {
     if (job.is_root()) print_error(error.what());
     return kExitBadInput;

@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
@@ -32,8 +33,8 @@ namespace {
 // CompareOptions is what the command line fills.
 struct CompareOptions {
   std::vector<std::string> sources;
-  std::vector<std::string> bench_arguments;  // arguments of bench, used by --builds
-  std::string baseline, tolerance, json, database, builds, point = kFloorPoint;
+  std::vector<std::string> bench_arguments;  // of --builds
+  std::string baseline, tolerance, json, junit, database, builds, point = kFloorPoint;
   bool noise_floor = false, not_interleaved = false;
   std::optional<int64_t> rounds;
 };
@@ -59,6 +60,8 @@ OptionSet compare_option_set(CompareOptions& o) {
            "run this build and that one in turn, each in a process of its own: the exit status is 4 where "
            "this one is slower");
   set.output("--json", &o.json, "FILE", "one comparison a line; - is standard output, without the table");
+  set.output("--junit", &o.junit, "FILE",
+             "the comparison as JUnit XML, where a regression is a failure (--tolerance)");
   set.flag(
       "--noise-floor", &o.noise_floor,
       "no comparison: run one point twice a round and store how far equal points differ on this machine");
@@ -81,16 +84,18 @@ void refuse_mixture(const OptionSet& set, const CompareOptions& o) {
   if (!o.noise_floor) others.insert(others.end(), {"--db", "--point"});
   if (stored) others.push_back("--rounds");
   if (!stored) others.insert(others.end(), {"--baseline", "--not-interleaved"});
-  if (o.noise_floor) others.insert(others.end(), {"--tolerance", "--json", "--builds"});
+  if (o.noise_floor) others.insert(others.end(), {"--tolerance", "--json", "--junit", "--builds"});
   for (const std::string& name : others) {
     if (set.given(name))
-      throw input_error(name, "it with " + mode, "nothing of it here", "leave one of them out");
+      throw usage_error(fmt::format("{} cannot be used with {}", name, mode), "leave one of the two out");
   }
   if (!stored && !o.sources.empty())
-    throw input_error(mode, "it with " + o.sources[0], "no stored results", "leave one of them out");
+    throw usage_error(fmt::format("{} cannot be used with stored results, as {} is", mode, o.sources[0]),
+                      "leave one of the two out");
   for (const char* of_gate : {"--tolerance", "--not-interleaved"}) {
-    if (stored && set.given(of_gate) && o.baseline.empty())
-      throw input_error(of_gate, "it without --baseline", "both", "name A by --baseline");
+    const bool of_junit = !o.junit.empty() && of_gate == std::string("--tolerance");
+    if (stored && set.given(of_gate) && o.baseline.empty() && !of_junit)
+      throw usage_error(fmt::format("{} needs --baseline", of_gate), "name A by --baseline");
   }
 }
 
@@ -101,7 +106,7 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
   // With --builds, options that compare does not know are arguments for bench; they are taken out before
   // parsing.
   if (std::any_of(args.begin(), args.end(), names_builds))
-    o.bench_arguments = take_others(args, {"--builds", "--rounds", "--tolerance", "--json"});
+    o.bench_arguments = take_others(args, {"--builds", "--rounds", "--tolerance", "--json", "--junit"});
   size_t first = 0;
   while (first < args.size() && first < 2 && args[first].rfind('-', 0) != 0)
     o.sources.push_back(args[first++]);
@@ -117,10 +122,16 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
   return o;
 }
 
-void write_json(const std::string& path, const std::vector<MatchedPair>& pairs) {
+void require_writable(const CompareOptions& o) {
+  require_writable_json(o.json);
+  if (!o.junit.empty()) require_writable_file("--junit", o.junit);
+}
+
+void write_files(const CompareOptions& o, const Matching& matching, double tolerance) {
   std::string lines;
-  for (const MatchedPair& pair : pairs) lines += json_text(pair_json(pair)) + "\n";
-  write_json_lines(path, lines);
+  for (const MatchedPair& pair : matching.pairs) lines += json_text(pair_json(pair)) + "\n";
+  write_json_lines(o.json, lines);
+  if (!o.junit.empty()) write_text_file(o.junit, matching_junit(matching, tolerance));
 }
 
 // Says or refuses what cannot be judged. A gate must not pass because it could not tell, so it throws unless
@@ -130,8 +141,8 @@ void refuse_undecided(const CompareOptions& o, const Matching& matching,
   const std::vector<std::string> open = unjudged(matching);
   const bool gate = !o.baseline.empty();
   if (open.empty() || (gate ? !lost.empty() : !matching.pairs.empty())) {
-    for (const std::string& line : open) std::fprintf(stderr, "not judged: %s\n", line.c_str());
-    if (!open.empty()) std::fprintf(stderr, "%s\n", remedy_of(matching).c_str());
+    for (const std::string& line : open) tell(fmt::format("not judged: {}", line));
+    if (!open.empty()) tell(remedy_of(matching));
     return;
   }
   throw input_error(gate ? "--baseline" : "compare", fmt::format("{}", fmt::join(open, "; ")),
@@ -167,10 +178,11 @@ std::vector<std::string> arguments_of_point(const std::string& text) {
 void refuse_outputs(const std::string& option, const std::vector<std::string>& arguments) {
   const std::optional<BenchOptions> o = parse_bench_options(arguments);
   if (!o || !o->ablations.empty() || !o->json.empty() || !o->dump.empty() || !o->trace_dir.empty() ||
-      !o->save_routing.empty())
+      !o->save_routing.empty() || !o->export_csv.empty() || !o->export_json.empty() ||
+      !o->export_markdown.empty())
     throw input_error(option, quoted(fmt::format("{}", fmt::join(arguments, " "))),
                       "options of bench that write no files and leave nothing out",
-                      "leave out --json, --dump, --trace-dir, --save-routing and --ablate");
+                      "leave out --json, --export-*, --dump, --trace-dir, --save-routing and --ablate");
 }
 
 // Returns the absolute path of the program. Runs are started without a shell, so nothing searches $PATH.
@@ -185,21 +197,21 @@ std::string require_program(const std::string& path) {
 int compare_two_builds(const CompareOptions& o) {
   const double tolerance = o.tolerance.empty() ? 0 : parse_percent("--tolerance", o.tolerance, 0, 99);
   refuse_outputs("--builds", o.bench_arguments);
-  require_writable_json(o.json);
+  require_writable(o);
   const std::string other = require_program(o.builds);
   warn_if_busy(detect_topology().num_cores);
   setenv("MOEHILL_TUNED", "off", 1);
   try {
     const BuildsComparison c =
         compare_builds(other, o.bench_arguments, {o.rounds.value_or(20), 600, show_progress});
-    std::fputs(builds_table(c).c_str(), table_stream(o.json));
-    write_json(o.json, c.matching.pairs);
+    show(builds_table(c), table_stream(o.json));
+    write_files(o, c.matching, tolerance);
     if (c.interrupted) return kExitInterrupted;
     const std::vector<std::string> lost = regressions(c.matching, tolerance);
-    for (const std::string& line : lost) std::fprintf(stderr, "regression: %s\n", line.c_str());
+    for (const std::string& line : lost) tell(fmt::format("regression: {}", line));
     return lost.empty() ? kExitDone : kExitRegression;
-  } catch (const TurnFailed& failure) {  // it has the exit status of the build that failed
-    std::fprintf(stderr, "moehill: %s\n", failure.what());
+  } catch (const TurnFailed& failure) {
+    tell(fmt::format("moehill: {}", failure.what()));
     return failure.status();
   }
 }
@@ -212,7 +224,7 @@ int store_noise_floor(const CompareOptions& o) {
       measure_noise_floor(arguments, {o.rounds.value_or(20), 600, show_progress});
   if (!floor) return kExitInterrupted;
   store.add_noise_floor(*floor);
-  std::fputs(noise_floor_text(*floor).c_str(), stdout);
+  show(noise_floor_text(*floor));
   return kExitDone;
 }
 
@@ -235,11 +247,11 @@ int compare_command(const std::vector<std::string>& args) {
   if (!o->baseline.empty() && !o->not_interleaved) refuse_other_times(matching);
   std::vector<std::string> lost;
   if (!o->baseline.empty()) lost = regressions(matching, tolerance);
-  if (o->json != "-") std::fputs((notes_of(a) + notes_of(b) + matching_table(matching)).c_str(), stdout);
+  if (o->json != "-") show(notes_of(a) + notes_of(b) + matching_table(matching));
   refuse_undecided(*o, matching, lost);
-  require_writable_json(o->json);
-  if (!o->json.empty()) write_json(o->json, matching.pairs);
-  for (const std::string& line : lost) std::fprintf(stderr, "regression: %s\n", line.c_str());
+  require_writable(*o);
+  write_files(*o, matching, tolerance);
+  for (const std::string& line : lost) tell(fmt::format("regression: {}", line));
   return lost.empty() ? kExitDone : kExitRegression;
 }
 

@@ -44,6 +44,18 @@ TEST_F(CompareCommand, ARegressionIsStatusFourAndTheTolerancePasses) {
   EXPECT_EQ(run("before.jsonl --baseline before.jsonl"), 0) << "nor is the same";
 }
 
+TEST_F(CompareCommand, JunitHasACaseAPairAndARegressionFails) {
+  write("before.jsonl", "x", 1);
+  write("after.jsonl", "y", 1.05);
+  EXPECT_EQ(run("before.jsonl after.jsonl --junit c.xml"), 0) << read("err");
+  EXPECT_NE(read("c.xml").find("tests=\"1\" failures=\"1\" errors=\"0\" skipped=\"0\""), std::string::npos)
+      << read("c.xml");
+  EXPECT_NE(read("c.xml").find("<property name=\"verdict\" value=\"slower\"/>"), std::string::npos);
+  EXPECT_EQ(run("before.jsonl after.jsonl --junit c.xml --tolerance 6%"), 0) << read("err");
+  EXPECT_NE(read("c.xml").find("failures=\"0\""), std::string::npos) << read("c.xml");
+  EXPECT_EQ(run("before.jsonl after.jsonl --junit none/c.xml"), 2);
+}
+
 TEST_F(CompareCommand, ResultsOfAnotherTimeGateNothingUnlessToldTo) {
   write("before.jsonl", "x", 1);
   write("after.jsonl", "y", 1.05);

@@ -2,6 +2,8 @@
 // option, what it was given with, what would be allowed, and a remedy, because input_error() prints all four.
 #include "moehill/cli/flag_effects.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -14,7 +16,7 @@ namespace {
 // Rule is one combination; `broken` says whether the options at hand are such a one.
 struct Rule {
   bool broken;
-  std::string option, got, allowed, remedy;
+  std::string sentence, remedy;
 };
 
 template <typename E>
@@ -26,70 +28,66 @@ bool holds(const std::vector<E>& values, E value) {
 std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool ep = holds(o.modes, ParallelMode::ep);
   const Spread path = o.ep_path.value_or(Spread::compact_psum);
-  const bool psum = is_psum(path);
-  const std::string only_ep = "nothing but --parallel-mode ep or both";
+  const std::string needs_ep = " needs --parallel-mode ep or both";
   const std::string ask_ep = "add --parallel-mode ep or leave it out";
   return {
-      {o.overlap && o.modes == std::vector<ParallelMode>{ParallelMode::none}, "--overlap",
-       "it with --parallel-mode none", "nothing but several devices",
-       "add --parallel-mode ep or leave it out"},
-      {!ep && o.ep_path.has_value(), "--ep-path", "it without --parallel-mode ep", only_ep, ask_ep},
-      {!ep && o.wire != Wire::native, "--wire", "it without --parallel-mode ep", only_ep, ask_ep},
-      {!ep && !o.placement.empty(), "--placement", "it without --parallel-mode ep", only_ep, ask_ep},
-      {!(ep && psum) && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
-       ep ? "it with --ep-path " + std::string(name_of(path)) : "it without --parallel-mode ep",
-       "nothing but the psum paths, since the others shard the shared expert's tokens anyway",
-       "leave it out, or choose --parallel-mode ep with --ep-path compact_psum"},
-      {!(ep && o.ep_path == Spread::ring_ag_rs) && o.split_rows.has_value(), "--ring-split",
-       "it without --ep-path ring_ag_rs", "nothing but --parallel-mode ep or both with --ep-path ring_ag_rs",
-       "leave it out"},
-      {!ep && given("--none-threads") && (o.devices > 1 || o.threads_per_device > 0), "--none-threads",
-       "it beside --devices or --threads-per-device with --parallel-mode none",
-       "one way to say the threads of none", "leave --devices and --threads-per-device out"},
-      {!holds(o.modes, ParallelMode::none) && given("--none-threads"), "--none-threads",
-       "it without a point of --parallel-mode none", "nothing but --parallel-mode none or both",
-       "set the threads of ep by --threads-per-device"},
-      {o.shape.shared_dim == 0 && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
-       "it without a shared expert", "nothing but --shared-expert-dim above 0", "leave it out"},
+      {o.overlap && o.modes == std::vector<ParallelMode>{ParallelMode::none},
+       "--overlap needs several devices, and --parallel-mode none has one", ask_ep},
+      {!ep && o.ep_path.has_value(), "--ep-path" + needs_ep, ask_ep},
+      {!ep && o.wire != Wire::native, "--wire" + needs_ep, ask_ep},
+      {!ep && !o.placement.empty(), "--placement" + needs_ep, ask_ep},
+      {!(ep && is_psum(path)) && o.shared_placement != SharedPlacement::sliced,
+       "--shared-placement needs a psum path, since the others shard the shared expert's tokens anyway",
+       "leave it out, or use --parallel-mode ep --ep-path compact_psum"},
+      {!(ep && o.ep_path == Spread::ring_ag_rs) && o.split_rows.has_value(),
+       "--ring-split needs --ep-path ring_ag_rs with --parallel-mode ep or both", "leave it out"},
+      {!ep && given("--none-threads") && (o.devices > 1 || o.threads_per_device > 0),
+       "--none-threads cannot be used with --devices or --threads-per-device: both say the threads of none",
+       "leave --devices and --threads-per-device out"},
+      {!holds(o.modes, ParallelMode::none) && given("--none-threads"),
+       "--none-threads needs --parallel-mode none or both", "set the threads of ep by --threads-per-device"},
+      {o.shape.shared_dim == 0 && o.shared_placement != SharedPlacement::sliced,
+       "--shared-placement needs a shared expert", "leave it out, or set --shared-expert-dim above 0"},
   };
 }
 
 // Returns the rules about the block: backend, pass, capacity, losses.
 std::vector<Rule> block_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool forward = o.block.pass == Pass::forward;
+  const std::string one = "leave one of the two out";
   return {
-      {o.block.shared_fused && o.shape.shared_dim == 0, "--shared-fused", "it without a shared expert",
-       "nothing but --shared-expert-dim above 0", "leave it out"},
-      {o.shape.form.shared_gate && o.shape.shared_dim == 0, "--expert-form",
-       "shared-gate without a shared expert", "nothing but --shared-expert-dim above 0",
-       "leave shared-gate out"},
-      {o.check == CheckMode::off && o.check_seed.has_value(), "--check-seed", "it with --check off",
-       "nothing but --check sample or full", "leave one of the two out"},
-      {o.block.backend != Backend::gmm && !(o.block.blocks == BlockSizes{}), "--blocks",
-       "it with --backend ragged_dot", "nothing but gmm, whose blocks they are", "leave it out"},
-      {o.block.router_grad && forward, "--router-grad", "it with --bench-pass forward",
-       "nothing but forward_backward", "add --bench-pass forward_backward or leave it out"},
-      {!o.block.balance_loss.empty() && !o.block.router_grad, "--balance-loss", "it without --router-grad",
-       "nothing but --router-grad, to whose gradient it adds", "add --router-grad or leave it out"},
-      {!o.ablations.empty() && (o.overlap || !o.dump.empty()), "--ablate",
-       o.overlap ? "it with --overlap" : "it with --dump",
-       "steps of which each has results of its own or none", "leave one of the two out"},
-      {o.block.router_product && o.overlap, "--overlap", "it with --router product",
-       "steps whose router is not a product", "leave one of the two out"},
-      {o.block.router_product && given("--distribution"), "--distribution", "it with --router product",
-       "logits that are x W_g", "leave one of the two out"},
-      {o.block.remat != Remat::none && forward, "--remat-mode",
-       std::string(name_of(o.block.remat)) + " with --bench-pass forward",
-       "none, since a forward pass alone keeps nothing", "add --bench-pass forward_backward or leave it out"},
-      {holds(o.queue_modes, QueueMode::prequeue) && !forward, "--queue-mode",
-       "prequeue with --bench-pass forward_backward",
-       "full, since a training step routes anew and prequeue would change nothing",
-       "add --bench-pass forward or --queue-mode full"},
-      {o.block.capacity.policy == CapacityPolicy::none && o.block.capacity.factor > 0, "--capacity-factor",
-       "it with --capacity-policy none", "nothing but --capacity-policy drop or pad",
-       "add one of these or leave it out"},
-      {o.block.capacity.policy != CapacityPolicy::none && o.block.capacity.factor <= 0, "--capacity-policy",
-       std::string(name_of(o.block.capacity.policy)) + " without a capacity", "a --capacity-factor above 0",
+      {o.block.shared_fused && o.shape.shared_dim == 0, "--shared-fused needs a shared expert",
+       "leave it out, or set --shared-expert-dim above 0"},
+      {o.shape.form.shared_gate && o.shape.shared_dim == 0,
+       "--expert-form: shared-gate needs a shared expert",
+       "leave shared-gate out, or set --shared-expert-dim above 0"},
+      {o.check == CheckMode::off && o.check_seed.has_value(), "--check-seed needs --check sample or full",
+       one},
+      {o.block.backend != Backend::gmm && !(o.block.blocks == BlockSizes{}),
+       "--blocks needs --backend gmm, whose blocks they are", "leave it out"},
+      {o.block.router_grad && forward, "--router-grad needs a backward pass",
+       "use --bench-pass forward_backward"},
+      {!o.block.balance_loss.empty() && !o.block.router_grad,
+       "--balance-loss needs --router-grad, to whose gradient it adds", "add --router-grad or leave it out"},
+      {!o.ablations.empty() && (o.overlap || !o.dump.empty()),
+       fmt::format("--ablate cannot be used with {}, since its steps have no results",
+                   o.overlap ? "--overlap" : "--dump"),
+       one},
+      {o.block.router_product && o.overlap, "--overlap cannot be used with --router product", one},
+      {o.block.router_product && given("--distribution"),
+       "--distribution cannot be used with --router product, whose logits are x W_g", one},
+      {o.block.remat != Remat::none && forward,
+       fmt::format("--remat-mode {} needs a backward pass: a forward pass alone keeps nothing",
+                   name_of(o.block.remat)),
+       "use --bench-pass forward_backward or leave it out"},
+      {holds(o.queue_modes, QueueMode::prequeue) && !forward,
+       "--queue-mode prequeue needs --bench-pass forward: a training step routes anew",
+       "add --bench-pass forward, or use --queue-mode full"},
+      {o.block.capacity.policy == CapacityPolicy::none && o.block.capacity.factor > 0,
+       "--capacity-factor needs --capacity-policy drop or pad", "add one of these or leave it out"},
+      {o.block.capacity.policy != CapacityPolicy::none && o.block.capacity.factor <= 0,
+       fmt::format("--capacity-policy {} needs a --capacity-factor above 0",
+                   name_of(o.block.capacity.policy)),
        "add for example --capacity-factor 1.25"},
   };
 }
@@ -98,12 +96,12 @@ std::vector<Rule> block_rules(const BenchOptions& o, const std::function<bool(co
 std::vector<Rule> capacity_rules(const BenchOptions& o,
                                  const std::function<bool(const std::string&)>& given) {
   std::vector<Rule> rules;
-  const std::string policy = name_of(o.block.capacity.policy);
   for (const char* option :
        {"--capacity-order", "--capacity-pool", "--capacity-sources", "--capacity-spares"}) {
-    rules.push_back({o.block.capacity.policy != CapacityPolicy::drop && given(option), option,
-                     "it with --capacity-policy " + policy, "nothing but --capacity-policy drop",
-                     "add it or leave the option out"});
+    rules.push_back(
+        {o.block.capacity.policy != CapacityPolicy::drop && given(option),
+         fmt::format("{} needs --capacity-policy drop, and not {}", option, name_of(o.block.capacity.policy)),
+         "add it or leave the option out"});
   }
   return rules;
 }
@@ -117,32 +115,32 @@ std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(
   const bool saves = !o.save_routing.empty();
   const std::string extension = std::filesystem::path(o.save_routing).extension();
   std::error_code ignored;
-  const std::string without = "it with --distribution " + to_string(o.distributions.front());
-  const std::string only_runs = "nothing but --distribution runs or both",
-                    ask_runs = "add one of these or leave it out";
+  const std::string own = "--distribution " + to_string(o.distributions.front());
+  const std::string needs_runs = " needs --distribution runs or both, and not " + own;
+  const std::string ask_runs = "add one of these or leave it out", one = "leave one of the two out";
   return {
-      {!runs && given("--run-alpha"), "--run-alpha", without, only_runs, ask_runs},
-      {!runs && given("--run-noise-scale"), "--run-noise-scale", without, only_runs, ask_runs},
-      {trace && o.tokens_auto, "--tokens", "auto with a trace", "a number, of tokens that the trace has",
-       "give the number"},
-      {trace && o.block.router_grad, "--router-grad", "it with a trace", "a router with logits",
+      {!runs && given("--run-alpha"), "--run-alpha" + needs_runs, ask_runs},
+      {!runs && given("--run-noise-scale"), "--run-noise-scale" + needs_runs, ask_runs},
+      {trace && o.tokens_auto, "--tokens auto cannot be used with a trace", "give the number of its tokens"},
+      {trace && o.block.router_grad, "--router-grad needs a router with logits, which a trace does not have",
        "leave it out"},
       {is_ragged(o.distributions.front()) && (o.block.router_grad || o.block.route_in_step),
-       o.block.router_grad ? "--router-grad" : "--router in-step", without,
-       "any other distribution, all of whose tokens are the router's", "leave it out"},
-      {trace && given("--router"), "--router", "it with a trace",
-       "no --router: a trace has choices and gate values", "leave it out"},
-      {saves && o.block.router_product, "--save-routing", "it with --router product",
-       "logits of --distribution", "leave one of the two out"},
-      {saves && several, "--save-routing", "it with several routings", "one --topk and one --distribution",
-       "save them one by one"},
-      {saves && extension != ".npy" && extension != ".jsonl", "--save-routing",
-       moehill::quoted(o.save_routing), "a name that ends in .jsonl or .npy", "add one of these"},
+       fmt::format("{} cannot be used with {}, some of whose tokens are not the router's",
+                   o.block.router_grad ? "--router-grad" : "--router in-step", own),
+       "leave it out"},
+      {trace && given("--router"),
+       "--router cannot be used with a trace, which has choices and gate values already", "leave it out"},
+      {saves && o.block.router_product,
+       "--save-routing cannot be used with --router product: it saves logits of --distribution", one},
+      {saves && several, "--save-routing needs one --topk and one --distribution", "save them one by one"},
+      {saves && extension != ".npy" && extension != ".jsonl",
+       fmt::format("--save-routing needs a name that ends in .jsonl or .npy, and not {}",
+                   moehill::quoted(o.save_routing)),
+       "add one of these"},
       {saves && trace &&
            std::filesystem::equivalent(o.save_routing, o.distributions.front().trace.file, ignored),
-       "--save-routing", "the trace that is replayed", "another file", "choose another name"},
-      {given("--topk") && given("--topk-list"), "--topk", "it beside --topk-list", "one of the two",
-       "leave --topk out"},
+       "--save-routing cannot write to the trace that is replayed", "choose another name"},
+      {given("--topk") && given("--topk-list"), "--topk cannot be used with --topk-list", "leave --topk out"},
   };
 }
 
@@ -153,7 +151,7 @@ void refuse_flags_without_effect(const BenchOptions& options,
   for (const auto& rules : {block_rules(options, given), capacity_rules(options, given),
                             device_rules(options, given), routing_rules(options, given)}) {
     for (const Rule& rule : rules) {
-      if (rule.broken) throw input_error(rule.option, rule.got, rule.allowed, rule.remedy);
+      if (rule.broken) throw usage_error(rule.sentence, rule.remedy);
     }
   }
 }

@@ -60,7 +60,7 @@ int kernels_command(const std::vector<std::string>& args) {
   std::vector<KernelResult> results;
   const StreamedTable table = kernel_table(options);
   std::FILE* const out = table_stream(options.json);
-  fmt::print(out, "{}", table.header());
+  show(table.header(), out);
   const size_t num_cases = options.dtypes.size() * options.rows.size();
   Pace pace(static_cast<double>(num_cases), fmt::format("{} sizes x {} rounds", num_cases, options.iters),
             tell);
@@ -69,20 +69,19 @@ int kernels_command(const std::vector<std::string>& args) {
       show_progress(fmt::format("{} {} rows a group", dtype_name(dtype), mean_rows));
       const std::vector<KernelResult> rows = measure_kernels(options, dtype, mean_rows, team, yardstick);
       show_progress("");
-      for (const KernelResult& r : rows)
-        fmt::print(out, "{}", table.row(kernel_row(r, yardstick.peaks({threads}))));
-      std::fflush(out);
+      for (const KernelResult& r : rows) show(table.row(kernel_row(r, yardstick.peaks({threads}))), out);
       results.insert(results.end(), rows.begin(), rows.end());
       pace.done(1);
     }
   }
   const Peaks peaks = yardstick.peaks({threads});
-  fmt::print(
-      out,
-      "peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {} threads; kernels {}, f32 register tile with "
-      "operands in L1 {:.1f}; medians of {} interleaved rounds; dense: OpenBLAS f32, same FLOPs\n",
-      peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9, peaks.f32.instruction, threads,
-      simd_target(), yardstick.tile_flops(threads) / 1e9, options.iters);
+  show(fmt::format(
+           "peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {} threads; kernels {}, f32 register tile "
+           "with "
+           "operands in L1 {:.1f}; medians of {} interleaved rounds; dense: OpenBLAS f32, same FLOPs\n",
+           peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9, peaks.f32.instruction,
+           threads, instruction_words(simd_target()), yardstick.tile_flops(threads) / 1e9, options.iters),
+       out);
   write_json_lines(options.json, kernel_records(results, peaks));
   return kExitDone;
 }

@@ -55,14 +55,14 @@ int logbook_command(const std::vector<std::string>& args) {
   LogbookOptions options;
   OptionSet set = logbook_option_set(options);
   const bool is_note = !args.empty() && args[0] == "note";
-  const bool is_help = is_note && args.size() > 1 && (args[1] == "--help" || args[1] == "-h");
+  const bool is_help = is_note && asks_for_help(args);
   if (is_note && !is_help && args.size() < 3) {
     throw input_error("logbook note", fmt::format("{} arguments", args.size() - 1), "EXPERIMENT TEXT",
                       "quote the text");
   }
   if (!set.parse({args.begin() + (is_help ? 1 : is_note ? 3 : 0), args.end()})) return kExitDone;
   if (is_note && set.given("--published"))
-    throw input_error("--published", "it with note", "it without", "leave it out");
+    throw usage_error("--published cannot be used with note", "leave it out");
   if (is_note) return add_note(options, args[1], args[2]);
   Store store = Store::open_existing(database_path(options.database));
   const std::string text = render_logbook(store, read_published(options.published));

@@ -56,19 +56,19 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
   std::FILE* const out = table_stream(options.json);
   if (prints) {
     warn_if_busy(layout.threads_per_device * static_cast<int>(mesh.local_devices().size()));
-    fmt::print(out, "{}{}", mesh_header(options, layout.num_devices, layout.threads_per_device),
-               table.header());
+    show(fmt::format("{}{}", mesh_header(options, layout.num_devices, layout.threads_per_device),
+                     table.header()),
+         out);
   }
   Pace pace(cost_of(options), "the sizes of this table", tell);
   const auto print_row = [&](const CollectiveResult& r, double copy_bytes_per_s) {
-    fmt::print(out, "{}", table.row(mesh_row(r, copy_bytes_per_s)));
-    std::fflush(out);
+    show(table.row(mesh_row(r, copy_bytes_per_s)), out);
     pace.done(cost_of(r));
   };
   const MeshResult result = measure_mesh(mesh, options, library, print_row);
   const int status = num_failed(result) == 0 ? kExitDone : kExitCheckFailed;
   if (!prints) return status;
-  fmt::print(out, "{}", mesh_closing(result));
+  show(mesh_closing(result), out);
   write_json_lines(options.json, mesh_records(options, result, environment, time_utc));
   return status;
 }

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "moehill/base/folder_fixture.h"
+#include "moehill/base/refusal_fixture.h"
 #include "moehill/cli/commands.h"
 
 namespace moehill {
@@ -67,7 +68,7 @@ TEST(MeshCommand, BadInputIsOneLineAndStatusTwo) {
     const MeshOutcome outcome = run_mesh(std::string(line) + " --json " + json);
     EXPECT_EQ(outcome.status, 2) << line;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-    EXPECT_NE(outcome.err.find("allowed"), std::string::npos) << outcome.err;
+    EXPECT_TRUE(is_refusal(outcome.err)) << outcome.err;
     EXPECT_EQ(outcome.out, "") << line;
     EXPECT_FALSE(std::filesystem::exists(json)) << line;
   }

@@ -40,8 +40,8 @@ std::vector<std::string> row_of(const std::string& name, const ModelBlock& block
 }
 
 void print_notes(const std::string& name, const ModelBlock& block) {
-  if (!block.left_out.empty()) fmt::print("{}: not supported yet: {}\n", name, left_out_words(block));
-  for (const std::string& sentence : block.assumed) fmt::print("{}: {}\n", name, sentence);
+  if (!block.left_out.empty()) show(fmt::format("{}: not supported yet: {}\n", name, left_out_words(block)));
+  for (const std::string& sentence : block.assumed) show(fmt::format("{}: {}\n", name, sentence));
 }
 
 }  // namespace
@@ -57,7 +57,7 @@ int models_command(const std::vector<std::string>& args) {
   set.output("--json", &json, "FILE", "one record a model; - is standard output, without the table");
   if (!set.parse(args)) return kExitDone;
   if (config.empty() && set.given("--layer"))
-    throw input_error("--layer", "it without --config", "it beside --config", "add --config FILE");
+    throw usage_error("--layer needs --config", "add --config FILE");
   require_writable_json(json);
   std::vector<std::pair<std::string, ModelBlock>> blocks;
   std::vector<std::string> sources;
@@ -83,11 +83,11 @@ int models_command(const std::vector<std::string>& args) {
   }
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, block] : blocks) rows.push_back(row_of(name, block));
-  fmt::print("{}", format_table({"model", "hidden", "mlp", "experts", "top-k", "shared", "MoE layers",
-                                 "router", "expert form", "weights", "MFLOP/token", "supported"},
-                                rows));
-  fmt::print(
-      "weights: experts, shared expert and router of one layer in bf16; MFLOP/token: its forward pass\n");
+  show(format_table({"model", "hidden", "mlp", "experts", "top-k", "shared", "MoE layers", "router",
+                     "expert form", "weights", "MFLOP/token", "supported"},
+                    rows));
+  show(fmt::format(
+      "weights: experts, shared expert and router of one layer in bf16; MFLOP/token: its forward pass\n"));
   for (const auto& [name, block] : blocks) print_notes(name, block);
   return kExitDone;
 }

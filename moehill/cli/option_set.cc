@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/output_paths.h"
 #include "moehill/base/suggest.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -31,14 +31,61 @@ Argument split_argument(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+constexpr int64_t kMostHelpLines = 60;
+
+// Options that --help leaves to --help-all where it would be too long.
+constexpr const char* kRare[] = {"--expert-form",
+                                 "--shared-fused",
+                                 "--weights",
+                                 "--layer",
+                                 "--run-alpha",
+                                 "--run-noise-scale",
+                                 "--queue-mode",
+                                 "--routing-pack-strategy",
+                                 "--capacity-factor",
+                                 "--capacity-policy",
+                                 "--capacity-order",
+                                 "--capacity-pool",
+                                 "--capacity-sources",
+                                 "--capacity-spares",
+                                 "--remat-mode",
+                                 "--router-grad",
+                                 "--balance-loss",
+                                 "--blocks",
+                                 "--wire",
+                                 "--shared-placement",
+                                 "--placement",
+                                 "--ring-split",
+                                 "--nodes",
+                                 "--none-threads",
+                                 "--timeout",
+                                 "--ablate",
+                                 "--overlap",
+                                 "--warmup",
+                                 "--min-time",
+                                 "--ci-target",
+                                 "--seed",
+                                 "--check-seed",
+                                 "--dump",
+                                 "--save-routing",
+                                 "--trace-dir",
+                                 "--climbed",
+                                 "--router"};
+
 }  // namespace
+
+bool asks_for_help(const std::vector<std::string>& args) {
+  return std::any_of(args.begin(), args.end(), [](const std::string& arg) {
+    return arg == "--help" || arg == "-h" || arg == "--help-all";
+  });
+}
 
 OptionSet::OptionSet(std::string command, std::string summary, std::vector<std::string> examples)
     : command_(std::move(command)), summary_(std::move(summary)), examples_(std::move(examples)) {}
 
 void OptionSet::custom(const std::string& name, const std::string& range, const std::string& default_text,
                        const std::string& help, std::function<void(const std::string&)> set) {
-  entries_.push_back({name, range, default_text, help, std::move(set), nullptr, {}, std::nullopt});
+  entries_.push_back({name, range, default_text, help, std::move(set), nullptr, {}, {}});
 }
 
 void OptionSet::size(const std::string& name, int64_t* bytes, int64_t lo, int64_t hi,
@@ -101,7 +148,13 @@ void OptionSet::refuse_shared_outputs() const {
 }
 
 void OptionSet::flag(const std::string& name, bool* value, const std::string& help) {
-  entries_.push_back({name, "", "", help, nullptr, value, {}, std::nullopt});
+  entries_.push_back({name, "", "", help, nullptr, value, {}, {}});
+}
+
+void OptionSet::pairs(const std::string& name, Pairs* value, const std::string& placeholder,
+                      const std::string& help) {
+  custom(name, placeholder, "", help, [](const std::string&) {});
+  entries_.back().pairs = value;
 }
 
 void OptionSet::choose(const std::string& name, const std::vector<std::string>& names,
@@ -149,7 +202,7 @@ bool OptionSet::is_name(const std::string& argument) const {
 
 void OptionSet::refuse_unknown(const std::string& argument) const {
   const std::string name = argument.substr(0, argument.find('='));
-  std::vector<std::string> known = {"--help"};
+  std::vector<std::string> known = {"--help", "--help-all"};
   for (const Entry& entry : entries_) known.push_back(entry.name);
   const std::string nearest = nearest_name(name, known);
   throw input_error(
@@ -176,37 +229,63 @@ std::string OptionSet::take_value(const Entry& entry, const std::vector<std::str
                       fmt::format("write {} alone, or leave it out", entry.name));
   }
   if (joined && !joined->empty()) return *joined;
-  // A value is missing if the next argument is an option, or if `--tokens=` has nothing behind it.
-  if (joined || position + 1 == args.size() || is_name(args[position + 1])) {
-    throw input_error(entry.name, "no value", entry.range,
-                      fmt::format("write the value after {}", entry.name));
-  }
+  if (joined) refuse_no_value(entry);  // what follows `--tokens=` is none
+  return value_after(entry, args, position);
+}
+
+void OptionSet::refuse_no_value(const Entry& entry) {
+  throw input_error(entry.name, "no value", entry.range, fmt::format("write the value after {}", entry.name));
+}
+
+std::string OptionSet::value_after(const Entry& entry, const std::vector<std::string>& args,
+                                   size_t& position) const {
+  // The next option is no value.
+  if (position + 1 == args.size() || is_name(args[position + 1])) refuse_no_value(entry);
   return args[++position];
 }
 
-std::string OptionSet::help() const {
-  CLI::App app(summary_, command_);
-  app.footer(fmt::format("Examples:\n  {}", fmt::join(examples_, "\n  ")));
-  app.get_formatter()->column_width(34);
-  for (const Entry& entry : entries_) {
-    const std::string names = entry.short_name.empty() ? entry.name : entry.short_name + "," + entry.name;
-    if (entry.flag != nullptr) {
-      app.add_flag(names, entry.help);
-      continue;
-    }
-    app.add_option(
-           names, [](const CLI::results_t&) { return true; }, entry.help)
-        ->type_name(entry.range)
-        ->default_str(entry.default_text)
-        ->expected(1);
-  }
-  return app.help();
+std::string OptionSet::entry_help(const Entry& entry, bool whole_range) const {
+  constexpr size_t kColumn = 34;
+  std::string left =
+      fmt::format("  {}{}{}", entry.short_name, entry.short_name.empty() ? "" : ",", entry.name);
+  if (!entry.range.empty()) left += " " + entry.range;
+  if (!entry.default_text.empty()) left += "=" + entry.default_text;
+  const bool fits = left.size() + 2 <= kColumn;
+  if (!whole_range) left = wrapped(left, 6);
+  return (fits ? fmt::format("{:<{}}", left, kColumn) : left + "\n" + std::string(kColumn, ' ')) +
+         wrapped(entry.help, kColumn, kColumn) + "\n";
+}
+
+std::string OptionSet::help(bool all) const {
+  std::vector<Entry> entries = {{"--help",
+                                 "",
+                                 "",
+                                 "print this help; --help-all: every option, and forms in full",
+                                 nullptr,
+                                 nullptr,
+                                 "-h",
+                                 {}}};
+  entries.insert(entries.end(), entries_.begin(), entries_.end());
+  const auto rare = std::stable_partition(entries.begin(), entries.end(), [](const Entry& e) {
+    return std::find(std::begin(kRare), std::end(kRare), e.name) == std::end(kRare);
+  });
+  const auto text_until = [&](std::vector<Entry>::iterator end, bool whole_ranges) {
+    std::string options;
+    for (auto entry = entries.begin(); entry != end; ++entry) options += entry_help(*entry, whole_ranges);
+    const std::string more =
+        end == entries.end() ? ""
+                             : fmt::format("{} --help-all shows {} more.\n", command_, entries.end() - end);
+    return fmt::format("{}\nUsage: {} [OPTIONS]\n\nOptions:\n{}{}\nExamples:\n  {}\n", wrapped(summary_, 0),
+                       command_, options, more, fmt::join(examples_, "\n  "));
+  };
+  const std::string text = text_until(entries.end(), all);
+  if (all || std::count(text.begin(), text.end(), '\n') <= kMostHelpLines) return text;
+  return text_until(rare, false);
 }
 
 bool OptionSet::parse(const std::vector<std::string>& args) {
-  const auto is_help = [](const std::string& arg) { return arg == "--help" || arg == "-h"; };
-  if (std::any_of(args.begin(), args.end(), is_help)) {
-    std::fputs(help().c_str(), stdout);
+  if (asks_for_help(args)) {
+    std::fputs(help(std::find(args.begin(), args.end(), "--help-all") != args.end()).c_str(), stdout);
     return false;
   }
   // All arguments are read before any variable is set. An unknown option is thus refused before a value of
@@ -215,7 +294,12 @@ bool OptionSet::parse(const std::vector<std::string>& args) {
     Entry& entry = entry_of(args[i]);
     const bool twice = entry.raw.has_value();
     entry.raw = take_value(entry, args, i);
-    if (twice) throw input_error(entry.name, "it twice", "it once", "leave one of them out");
+    if (entry.pairs != nullptr) {
+      const std::string first = *entry.raw;
+      entry.pairs->emplace_back(first, value_after(entry, args, i));
+      *entry.raw += " " + args[i];
+    } else if (twice)
+      throw usage_error(entry.name + " is given twice", "leave one of them out");
   }
   for (const Entry& entry : entries_) {
     if (!entry.raw) continue;
@@ -234,8 +318,7 @@ std::vector<std::string> take_others(std::vector<std::string>& args, const std::
   std::vector<std::string>* into = &kept;
   for (const std::string& arg : args) {
     const std::string name = arg.substr(0, arg.find('='));
-    const bool is_own =
-        name == "--help" || name == "-h" || std::find(own.begin(), own.end(), name) != own.end();
+    const bool is_own = asks_for_help({name}) || std::find(own.begin(), own.end(), name) != own.end();
     if (arg.rfind('-', 0) == 0 && arg != "-") into = is_own ? &kept : &others;
     into->push_back(arg);
   }

@@ -54,6 +54,9 @@ class OptionSet {
   using Files = std::function<std::vector<std::string>(const std::string&)>;
   void output(const std::string& name, std::string* value, const std::string& placeholder,
               const std::string& help, Files files = nullptr);
+  // A name and values after the option, which may be given more than once: "-L topk 2,4".
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  void pairs(const std::string& name, Pairs* value, const std::string& placeholder, const std::string& help);
   void flag(const std::string& name, bool* value, const std::string& help);
   // Declares any other option. `set` parses the text and throws InputError for a bad one.
   void custom(const std::string& name, const std::string& range, const std::string& default_text,
@@ -115,7 +118,8 @@ class OptionSet {
     std::function<void(const std::string&)> set;
     bool* flag = nullptr;
     std::string short_name;          // "-b", or empty
-    std::optional<std::string> raw;  // the value as given; "" for a flag that was given
+    std::optional<std::string> raw;  // the value as given; empty of a flag
+    Pairs* pairs = nullptr;
   };
 
   // Declarer is called for every field of a struct and declares those that are named, by their type.
@@ -160,7 +164,11 @@ class OptionSet {
   // Returns the value of the option at `position`. If the value is the next argument, `position` moves on to
   // it.
   std::string take_value(const Entry& entry, const std::vector<std::string>& args, size_t& position) const;
-  std::string help() const;
+  std::string value_after(const Entry& entry, const std::vector<std::string>& args, size_t& position) const;
+  [[noreturn]] static void refuse_no_value(const Entry& entry);
+  // --help-all with every option, the rare ones last, and --help with what fits 60 lines of 100 columns.
+  std::string help(bool all) const;
+  std::string entry_help(const Entry& entry, bool whole_range) const;
 
   std::string command_, summary_;
   std::vector<std::string> examples_;
@@ -175,8 +183,11 @@ class OptionSet {
   std::vector<Place> places_;
 };
 
-// Moves the options that are not in `own` (and are no call for help) out of `args`, with their values, and
-// returns them. They belong to another command: climb and `compare --builds` hand them to bench.
+// True if --help, -h or --help-all is among them.
+bool asks_for_help(const std::vector<std::string>& args);
+
+// Takes the options that are not of `own` (nor a call for help), with their values, out of `args`: they are
+// another command's.
 std::vector<std::string> take_others(std::vector<std::string>& args, const std::vector<std::string>& own);
 
 }  // namespace moehill

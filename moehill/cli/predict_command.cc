@@ -30,16 +30,17 @@ bool is_of_validation(const std::string& name) {
 void refuse_contradictions(const OptionSet& set, const PredictOptions& o) {
   const int num_kinds = o.compare_paths + o.crossover + o.published + o.score + (o.validate > 0);
   if (num_kinds > 1)
-    throw input_error("--compare-paths, --crossover, --validate, --published, --score", "several of them",
-                      "one at a time", "choose one");
+    throw usage_error(
+        "--compare-paths, --crossover, --validate, --published and --score cannot be used together",
+        "choose one");
   if (num_kinds == 1 && (set.given("--parallel-mode") || set.given("--ep-path")))
-    throw input_error("--parallel-mode, --ep-path", "one of them beside a comparison of all", "none of them",
-                      "leave it out");
+    throw usage_error("--parallel-mode and --ep-path cannot be used with a comparison of all paths",
+                      "leave them out");
   for (const char* name : {"--tokens", "--topk", "--json"}) {
     if (o.crossover && set.given(name))
-      throw input_error(name, "it with --crossover",
-                        "it without, since that is one table over tokens and top-k",
-                        "leave one of the two out");
+      throw usage_error(
+          fmt::format("{} cannot be used with --crossover, which is one table over tokens and top-k", name),
+          "leave one of the two out");
   }
   // From here on rows, runs or shapes are fixed, so options of the shape have no effect.
   if (!o.published && !o.score && o.validate == 0) return;
@@ -47,7 +48,8 @@ void refuse_contradictions(const OptionSet& set, const PredictOptions& o) {
     const bool used = name == "--published" || name == "--score" || name == "--validate" ||
                       (name == "--hardware" && !o.score) || (o.validate > 0 && is_of_validation(name));
     if (!used && set.given(name))
-      throw input_error(name, "it beside rows, runs or shapes that are fixed", "it without", "leave it out");
+      throw usage_error(fmt::format("{} has no effect here, since the rows, runs or shapes are fixed", name),
+                        "leave it out");
   }
 }
 
@@ -139,7 +141,7 @@ std::string crossover_table(PredictOptions o, const Hardware& hardware) {
 }
 
 void print_and_write(const PredictOptions& o, const std::string& lines, const std::string& text) {
-  fmt::print(table_stream(o.json), "{}", text);
+  show(text, table_stream(o.json));
   write_json_lines(o.json, lines);
 }
 
@@ -175,8 +177,7 @@ int predict_command(const std::vector<std::string>& args) {
   require_writable_json(options.json);
   // These two need no hardware of the options and no shape.
   if (options.published || options.score) {
-    fmt::print("{}",
-               options.score ? score_report(read_scores(default_score_file())) : published_text(options));
+    show(options.score ? score_report(read_scores(default_score_file())) : published_text(options));
     return kExitDone;
   }
   const ChosenHardware chosen = choose_hardware(options);
@@ -189,7 +190,7 @@ int predict_command(const std::vector<std::string>& args) {
   if (options.crossover) {
     text += fmt::format("the fastest of none, dp and ep on {}, and its lead over the next mode\n{}",
                         hardware.name, crossover_table(options, hardware));
-    fmt::print("{}", text);
+    show(text);
     return kExitDone;
   }
   // One routing serves all spreads, so they differ only in how they move and compute the same rows.

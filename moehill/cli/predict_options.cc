@@ -42,13 +42,14 @@ void resolve_point(const OptionSet& set, PredictOptions& options) {
   const bool has_wire = o.wire != Wire::native;
   if (!set.given("--parallel-mode") && (set.given("--ep-path") || has_wire)) o.modes = {ParallelMode::ep};
   if ((o.ep_path || has_wire) && std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) == o.modes.end())
-    throw input_error(has_wire ? "--wire" : "--ep-path", "it without --parallel-mode ep",
-                      "nothing but --parallel-mode ep or both", "add --parallel-mode ep or leave it out");
+    throw usage_error(fmt::format("{} needs --parallel-mode ep or both", has_wire ? "--wire" : "--ep-path"),
+                      "add --parallel-mode ep or leave it out");
   if (options.nodes > 0 && set.given("--devices"))
-    throw input_error("--nodes", "it beside --devices", "one of the two", "leave one of them out");
+    throw usage_error("--nodes cannot be used with --devices", "leave one of the two out");
   if (set.given("--probe") && options.hardware != "probe")
-    throw input_error("--probe", "it with --hardware " + moehill::quoted(options.hardware),
-                      "nothing but --hardware probe, whose file it is", "leave one of the two out");
+    throw usage_error(fmt::format("--probe needs --hardware probe, whose file it is, and not {}",
+                                  moehill::quoted(options.hardware)),
+                      "leave one of the two out");
 }
 
 ChosenHardware choose_hardware(const PredictOptions& options) {

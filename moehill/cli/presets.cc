@@ -27,7 +27,7 @@ void declare_expert_form(OptionSet& set, ExpertForm* form) {
 std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config,
                                        std::optional<int64_t> layer) {
   if (!preset.empty() && !config.empty())
-    throw input_error("--config", "it beside --preset", "one of the two", "leave one of them out");
+    throw usage_error("--config cannot be used with --preset", "leave one of the two out");
   if (!config.empty()) return load_model_block(config, layer);
   if (preset.empty()) return std::nullopt;
   const Preset known = load_preset(preset);

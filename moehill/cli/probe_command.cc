@@ -93,8 +93,7 @@ void probe(const ProbeOptions& options, const JobLinks& links, const Environment
   Probe probe;
   ProbeTables tables([](const std::string& text) {
     show_progress("");
-    fmt::print("{}", text);
-    std::fflush(stdout);
+    show(text);
   });
   if (options.show) {
     probe = find_or_refuse(options.file);
@@ -115,10 +114,10 @@ void probe(const ProbeOptions& options, const JobLinks& links, const Environment
                       probe.disturbed));
     write_probe(probe, options.file);
   }
-  fmt::print("{}", probe_summary(probe));
+  show(probe_summary(probe));
   const std::string stale = stale_reason(probe, environment);
-  if (!stale.empty()) fmt::print("stale: {}; measure again by moehill probe\n", stale);
-  fmt::print("{} {}\n", options.show ? "read from" : "kept in", options.file);
+  if (!stale.empty()) show(fmt::format("stale: {}; measure again by moehill probe\n", stale));
+  show(fmt::format("{} {}\n", options.show ? "read from" : "kept in", options.file));
   if (!options.as_hardware.empty())
     write_text_file(options.as_hardware, hardware_text(probe, options.as_hardware));
 }

@@ -8,8 +8,8 @@
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/profile_options.h"
-#include "moehill/cli/terminal_report.h"
 #include "moehill/measure/loading.h"
+#include "moehill/measure/terminal_report.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/tune/block_report.h"
 
@@ -44,7 +44,7 @@ std::string ratio_lines(const CommandResult& command, uint32_t seed) {
                         interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n,
                         verdict_words(c.ratio, std::nullopt), disagreement_text(c, command.points));
   }
-  return text.empty() ? "" : "\n" + text;
+  return text;
 }
 
 std::string device_table(const CommandResult& command) {
@@ -93,9 +93,11 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options.bench, command);
     say(options.bench, job,
-        result_table(command, options.bench.seed) + overlap_lines(command) + region_note(options) +
-            device_table(command) + loading_line(options.bench) + stage_tables(command) +
-            check_lines(command) + ratio_lines(command, options.bench.seed));
+        answer_line(command, options.bench.seed) + result_table(command, options.bench.seed) +
+            overlap_lines(command) + region_note(options) + device_table(command) +
+            loading_line(options.bench) + stage_table(command) + "\nHow sure this is:\n" +
+            ratio_lines(command, options.bench.seed) + check_lines(command) + machine_lines(command) +
+            next_line(command, options.bench.seed));
     status = exit_status(command);
   });
   return static_cast<int>(job.largest(status));

@@ -48,20 +48,20 @@ void declare_measuring(OptionSet& set, ProfileOptions& o) {
 
 // Throws InputError for options that have no effect here.
 void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {
-  const auto refuse = [](bool broken, const std::string& option, const std::string& got,
+  const auto refuse = [](bool broken, const std::string& option, const std::string& why,
                          const std::string& remedy) {
-    if (broken) throw input_error(option, got, "nothing of it here", remedy);
+    if (broken) throw usage_error(option + " " + why, remedy);
   };
   const std::vector<std::string> explained = {"--explain-blocks", "--blocks", "--hidden", "--mlp-dim"};
   for (const std::string& name : set.names()) {
     const bool used = std::find(explained.begin(), explained.end(), name) != explained.end();
-    refuse(o.explain_blocks && set.given(name) && !used, name, "it with --explain-blocks, which runs nothing",
-           "leave one of the two out");
+    refuse(o.explain_blocks && set.given(name) && !used, name,
+           "cannot be used with --explain-blocks, which runs nothing", "leave one of the two out");
   }
-  refuse(o.staged_parallel && !o.staged_dp, "--staged-parallel", "it without --staged-dp", "add --staged-dp");
-  refuse(set.given("--trace-steps") && o.bench.trace_dir.empty(), "--trace-steps", "it without --trace-dir",
+  refuse(o.staged_parallel && !o.staged_dp, "--staged-parallel", "needs --staged-dp", "add --staged-dp");
+  refuse(set.given("--trace-steps") && o.bench.trace_dir.empty(), "--trace-steps", "needs --trace-dir",
          "add --trace-dir DIR");
-  refuse(set.given("--topk") && set.given("--topk-list"), "--topk", "it beside --topk-list",
+  refuse(set.given("--topk") && set.given("--topk-list"), "--topk", "cannot be used with --topk-list",
          "leave --topk out");
 }
 
@@ -118,6 +118,7 @@ std::optional<ProfileOptions> parse_profile_options(const std::vector<std::strin
   bench.ep_path = kFusedPath;
   OptionSet set = profile_option_set(options);
   if (!set.parse(args)) return std::nullopt;
+  bench.repro = repro_of(set, "moehill profile");
   refuse_useless_flags(set, options);
   refuse_useless_table(bench);
   refuse_layer_alone(bench);

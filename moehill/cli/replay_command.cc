@@ -22,10 +22,10 @@ int replay_command(const std::vector<std::string>& args) {
   set.output("--json", &json, "FILE", "one record a row; - is standard output, without the tables");
   const bool is_published = !args.empty() && args[0] == "published";
   if (!set.parse({args.begin() + (is_published ? 1 : 0), args.end()})) return kExitDone;
-  if (!is_published) throw input_error("replay", "nothing", "published", "moehill replay published");
+  if (!is_published) throw input_error("replay", "nothing", "published", "write moehill replay published");
   require_writable_json(json);
   const Replay replay = replay_published(set.given("--table") ? std::optional(table) : std::nullopt);
-  if (json != "-") fmt::print("{}", replay_report(replay));
+  if (json != "-") show(replay_report(replay));
   write_json_lines(json, replay_records(replay));
   return kExitDone;
 }

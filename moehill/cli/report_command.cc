@@ -10,6 +10,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/output_paths.h"
+#include "moehill/base/terminal.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/report/exports.h"
@@ -75,8 +76,8 @@ int report_command(const std::vector<std::string>& args) {
   const bool ignores_published = options.format != Format::html && options.format != Format::csv &&
                                  options.format != Format::markdown && options.format != Format::verdicts;
   if (set.given("--published") && ignores_published) {
-    throw input_error("--published", "it with a format that shows no published numbers",
-                      "it with html, csv, markdown or verdicts", "leave it out");
+    throw usage_error("--published needs a format that shows published numbers",
+                      "use --format html, csv, markdown or verdicts, or leave it out");
   }
   if (options.output.empty()) options.output = options.format == Format::html ? "report.html" : "-";
   Store store = Store::open_existing(database_path(options.database));
@@ -84,7 +85,7 @@ int report_command(const std::vector<std::string>& args) {
   const std::string text = render(options, store);
   if (options.output != "-") {
     write_text_file(options.output, text);
-    fmt::print("{}: {:.0f} kB\n", options.output, static_cast<double>(text.size()) / 1e3);
+    show(fmt::format("{}: {:.0f} kB\n", options.output, static_cast<double>(text.size()) / 1e3));
   } else if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     throw std::runtime_error("cannot write the report to standard output");
   }

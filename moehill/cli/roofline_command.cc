@@ -35,11 +35,10 @@ struct RooflineOptions {
 void refuse_useless_times(const RooflineOptions& o) {
   const std::vector<ParallelMode>& modes = o.point.bench.modes;
   if ((o.time_s > 0 || o.comm_s > 0) && modes.size() > 1)
-    throw input_error("--time-s, --comm-s", "one of them with --parallel-mode both", "one step",
+    throw usage_error("--time-s and --comm-s cannot be used with --parallel-mode both, which is two steps",
                       "look at none and ep one by one");
   if (o.comm_s > 0 && modes.front() == ParallelMode::none)
-    throw input_error("--comm-s", "it with --parallel-mode none", "nothing but --parallel-mode ep or dp",
-                      "add one of these or leave it out");
+    throw usage_error("--comm-s needs --parallel-mode ep or dp", "add one of these or leave it out");
   if (o.comm_s > o.time_s && o.time_s > 0)
     throw input_error("--comm-s", fmt::format("{:g}", o.comm_s),
                       fmt::format("at most --time-s, {:g}", o.time_s), "give the part of the step");
@@ -68,7 +67,9 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
     for (const std::string& name : set.names()) {
       const bool used = name == "--record" || name == "--hardware" || name == "--probe" || name == "--json";
       if (!used && set.given(name))
-        throw input_error(name, "it beside --record", "what the record says", "leave it out");
+        throw usage_error(
+            fmt::format("{} cannot be used with --record, whose steps have a shape already", name),
+            "leave it out");
     }
   }
   refuse_useless_times(o);
@@ -203,7 +204,7 @@ int roofline_command(const std::vector<std::string>& args) {
                  .dump() +
              "\n";
   }
-  fmt::print(table_stream(json), "{}", text);
+  show(text, table_stream(json));
   write_json_lines(json, lines);
   return kExitDone;
 }

@@ -114,7 +114,7 @@ int simulate_command(const std::vector<std::string>& args) {
     const std::vector<SimulatedRun> runs =
         options->validate > 0 ? simulate_shapes(static_cast<int>(options->validate), options->seed, hardware)
                               : simulate_records(options->record, hardware);
-    fmt::print("{}", simulated_runs_report(runs, hardware));
+    show(simulated_runs_report(runs, hardware));
     return kExitDone;
   }
   // Everything that can be refused is refused here, because routing millions of tokens takes minutes.
@@ -124,15 +124,15 @@ int simulate_command(const std::vector<std::string>& args) {
   std::FILE* table = table_stream(options->json);
   MoeShape shape = options->shape;
   shape.tokens = options->tokens_at(options->devices);
-  fmt::print(table, "a step {} of {} on {} devices of {}: {}\n", name_of(options->pass), to_string(shape),
-             options->devices, hardware.name,
-             layout_text(hardware, static_cast<int>(options->devices), hardware.units_per_device));
-  std::fflush(table);
+  show(fmt::format("a step {} of {} on {} devices of {}: {}\n", name_of(options->pass), to_string(shape),
+                   options->devices, hardware.name,
+                   layout_text(hardware, static_cast<int>(options->devices), hardware.units_per_device)),
+       table);
   const double begin = seconds();
   const std::vector<SimulatedStep> steps = simulate_all(*options, hardware);
   const std::string simulator = simulator_text(steps, seconds() - begin);
   write_records(*options, steps);
-  fmt::print(table, "{}{}", report_of(*options, steps), simulator);
+  show(fmt::format("{}{}", report_of(*options, steps), simulator), table);
   return kExitDone;
 }
 

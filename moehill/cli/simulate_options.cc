@@ -64,30 +64,33 @@ OptionSet simulate_option_set(SimulateOptions& o) {
 // Throws InputError for options of the shape if there are runs to compare with, since these have a shape.
 void refuse_shape_of_runs(const OptionSet& set, const SimulateOptions& o) {
   if (o.validate > 0 && !o.record.empty())
-    throw input_error("--validate", "it beside --record", "one of the two", "leave one out");
+    throw usage_error("--validate cannot be used with --record", "leave one of the two out");
   for (const std::string& name : set.names()) {
     const bool used = name == "--validate" || name == "--record" || name == "--hardware" ||
                       (name == "--seed" && o.validate > 0);
     if (!used && set.given(name))
-      throw input_error(name, "it beside runs to compare with", "it without", "leave it out");
+      throw usage_error(
+          fmt::format("{} cannot be used with runs to compare with, which have a shape already", name),
+          "leave it out");
   }
 }
 
 void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
   if (o.shape.tokens > 0 && set.given("--tokens-per-device")) {
-    throw input_error("--tokens", "it beside --tokens-per-device", "one of the two", "leave one out");
+    throw usage_error("--tokens cannot be used with --tokens-per-device", "leave one of the two out");
   }
   if (o.shape.tokens > 0 && o.scaling == Scaling::weak) {
-    throw input_error("--tokens", "it with --scaling weak", "--tokens-per-device", "use that");
+    throw usage_error("--tokens cannot be used with --scaling weak, which keeps the tokens of a device",
+                      "use --tokens-per-device");
   }
   if (o.compare_paths && set.given("--ep-path")) {
-    throw input_error("--ep-path", "it with --compare-paths", "one of the two", "leave one out");
+    throw usage_error("--ep-path cannot be used with --compare-paths", "leave one of the two out");
   }
   if (o.compare_paths && o.scaling != Scaling::none) {
-    throw input_error("--scaling", "it with --compare-paths", "one path", "choose it by --ep-path");
+    throw usage_error("--scaling needs one path, and --compare-paths has several", "choose it by --ep-path");
   }
   if (set.given("--grouping") && set.given("--exact-devices"))
-    throw input_error("--grouping", "it beside --exact-devices", "one of the two", "leave one out");
+    throw usage_error("--grouping cannot be used with --exact-devices", "leave one of the two out");
   refuse_unbuilt(
       o.largest(o.wire == Wire::native ? 0 : simulated_hardware(o.hardware).topology.devices_per_node));
   if (o.shape.topk > o.shape.experts) {
@@ -122,7 +125,7 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   }
   if (o.nodes > 0) {
     if (set.given("--devices"))
-      throw input_error("--nodes", "it beside --devices", "one of the two", "leave one of them out");
+      throw usage_error("--nodes cannot be used with --devices", "leave one of the two out");
     o.devices = o.nodes * simulated_hardware(o.hardware).topology.devices_per_node;
     if (o.devices > kMaxDevices)
       throw input_error("--nodes", std::to_string(o.nodes), fmt::format("at most {} devices", kMaxDevices),

@@ -68,8 +68,9 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
   if (!set.parse({first, args.end()})) return std::nullopt;
   if (options.print_template || options.list) {
     if (args.size() > (options.list && !options.database.empty() ? 3 : 1))
-      throw input_error(options.list ? "--list" : "--template", "it beside others",
-                        "it alone, --list with --db", "leave the others out");
+      throw usage_error(fmt::format("{} stands alone{}", options.list ? "--list" : "--template",
+                                    options.list ? ", or with --db" : ""),
+                        "leave the others out");
     return options;
   }
   if (options.files.size() != 1 && !(options.dry_run && !options.files.empty()))
@@ -77,8 +78,7 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
                       "one experiment file first, or several with --dry-run", "see moehill sweep --help");
   options.sizing.require_sense();
   if (options.dry_run && options.retry_failed)
-    throw input_error("--retry-failed", "it with --dry-run", "one of the two",
-                      "leave it out: nothing is run");
+    throw usage_error("--retry-failed cannot be used with --dry-run, which runs nothing", "leave it out");
   return options;
 }
 
@@ -92,18 +92,20 @@ std::string resuming_line(const SweepOptions& o, const std::string& database) {
 int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, const SweepOutcome& outcome) {
   show_progress("");
   for (const ExperimentView& view : load_views(store, {})) {
-    if (view.experiment.name == plan.experiment.name) fmt::print("{}", sweep_summary(view));
+    if (view.experiment.name == plan.experiment.name) show(sweep_summary(view));
   }
   const SweepCounts& counts = outcome.counts;
-  fmt::print(
+  show(fmt::format(
       "{} of {} points done, {} failed; {} runs now, {} of them again for a disturbed one; {} results "
       "disturbed\n",
-      counts.done, counts.points, counts.failed, counts.started, counts.repeated, counts.disturbed);
+      counts.done, counts.points, counts.failed, counts.started, counts.repeated, counts.disturbed));
   if (outcome.end == SweepEnd::interrupted) {
-    fmt::print("interrupted; go on with: {}\n", resuming_line(options, database_path(options.database)));
+    show(fmt::format("interrupted; go on with: {}\n",
+                     resuming_line(options, database_path(options.database))));
     return kExitInterrupted;
   }
-  fmt::print("next: moehill report --db {} -o report.html\n", shell_word(database_path(options.database)));
+  show(fmt::format("next: moehill report --db {} -o report.html\n",
+                   shell_word(database_path(options.database))));
   if (outcome.check_failed) return kExitCheckFailed;
   return counts.failed > 0 ? kExitRunFailed : kExitDone;
 }
@@ -113,10 +115,9 @@ SweepPlan plan_and_show(const SweepOptions& o, const std::string& path, const Sw
   const Sizing sizing = choose_sizing(o.sizing, database_path(o.database), file, host);
   SweepPlan plan = make_plan(file, host, sizing);
   plan.experiment.sizing = kept_sizing(o.sizing, host, plan, sizing);
-  fmt::print("{}: {}\n", printable(plan.experiment.name), printable(plan.experiment.title));
-  if (!sizing.note.empty()) fmt::print("{}\n", sizing.note);
-  if (o.dry_run) fmt::print("{}", plan_table(plan));
-  std::fflush(stdout);
+  show(fmt::format("{}: {}\n", printable(plan.experiment.name), printable(plan.experiment.title)));
+  if (!sizing.note.empty()) show(sizing.note + "\n");
+  if (o.dry_run) show(plan_table(plan));
   return plan;
 }
 
@@ -127,12 +128,12 @@ int sweep_command(const std::vector<std::string>& args) {
   setenv("MOEHILL_TUNED", "off", 1);  // each point is its options only, so a tuned table must not change it
   if (!options) return kExitDone;
   if (options->print_template) {
-    fmt::print("{}", experiment_template());
+    show(experiment_template());
     return kExitDone;
   }
   if (options->list) {
     Store store = Store::open_existing(database_path(options->database));
-    fmt::print("{}", list_experiments(load_views(store, {})));
+    show(list_experiments(load_views(store, {})));
     return kExitDone;
   }
   for (const std::string& file : options->files) read_experiment(file, sweep_option_names);  // bad ones first
@@ -143,7 +144,7 @@ int sweep_command(const std::vector<std::string>& args) {
   SweepPlan plan = plan_and_show(*options, options->files[0], host);
   if (options->dry_run) {
     for (size_t i = 1; i < options->files.size(); ++i) plan_and_show(*options, options->files[i], host);
-    fmt::print("times predicted {}\n", host.prediction_source);
+    show(fmt::format("times predicted {}\n", host.prediction_source));
     return kExitDone;
   }
   Store store = Store::open_or_create(database_path(options->database));

@@ -53,7 +53,7 @@ StoredJson options_json(const BenchOptions& options, const std::vector<Point>& p
 // here.
 template <typename Options>
 Options required(const std::optional<Options>& options) {
-  if (!options) throw input_error("--help", "it in an experiment", "options of a run", "leave it out");
+  if (!options) throw usage_error("--help cannot be used in an experiment", "leave it out");
   return *options;
 }
 
@@ -105,8 +105,9 @@ ResolvedPoint resolve_command(SweptCommand command, bool launched, const std::ve
 std::vector<std::string> sweep_option_names(SweptCommand command) {
   BenchOptions bench;
   ProfileOptions profile;
-  std::vector<std::string> names =
-      command == SweptCommand::bench ? bench_option_set(bench).names() : profile_option_set(profile).names();
+  OptionSet::Pairs lists;
+  std::vector<std::string> names = command == SweptCommand::bench ? bench_option_set(bench, &lists).names()
+                                                                  : profile_option_set(profile).names();
   for (std::string& name : names) {
     name.erase(0, 2);
     std::replace(name.begin(), name.end(), '-', '_');

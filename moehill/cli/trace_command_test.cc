@@ -5,6 +5,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "moehill/base/refusal_fixture.h"
 #include "moehill/cli/command_fixture.h"
 #include "moehill/routing/test_routings.h"
 
@@ -140,7 +141,7 @@ TEST_F(TraceCommand, BadTracesEndWithStatusTwoAndLeaveNothing) {
     if (arguments.find("--tokens") != std::string::npos) block.replace(block.find("--tokens 45 "), 12, "");
     if (arguments.find("--topk-list") != std::string::npos) block.replace(block.find("--topk 3 "), 9, "");
     EXPECT_EQ(run(block + arguments), 2) << arguments << read("out");
-    EXPECT_NE(read("err").find("allowed"), std::string::npos) << read("err");
+    EXPECT_TRUE(is_refusal(read("err"))) << read("err");
     EXPECT_EQ(num_files(), before) << arguments;
   }
 }
@@ -221,7 +222,7 @@ TEST_F(BalanceCommand, RefusesPlacementsThatCannotBe) {
         "--devices 4 --fit trace:none.npy", "--devices 4 --bias-rate 0.01",
         "--devices 4 --router sigmoid,bias --bias-updates 5 --save-placement p.json"}) {
     EXPECT_EQ(run(shape + "--json r.jsonl " + arguments), 2) << arguments << read("out");
-    EXPECT_NE(read("err").find("allowed"), std::string::npos) << read("err");
+    EXPECT_TRUE(is_refusal(read("err"))) << read("err");
     EXPECT_FALSE(fs::exists(folder_ + "/r.jsonl")) << arguments;
   }
   EXPECT_EQ(run(shape + "--devices 4 --nodes 2 --groups 6 --fit drift:1,10,0 --distribution drift:1,10,5"), 0)
@@ -257,7 +258,7 @@ TEST_F(BalanceCommand, NamesExpertFormAndRouter) {
   }
   command_ = "balance";
   EXPECT_EQ(run(preset + "--router sigmoid --distribution trace:t.jsonl"), 2);
-  EXPECT_NE(read("err").find("--router: got it with a trace"), std::string::npos) << read("err");
+  EXPECT_NE(read("err").find("--router cannot be used with a trace"), std::string::npos) << read("err");
   ASSERT_EQ(run("--preset qwen3-30b-a3b --devices 2 --hardware epyc-cluster --json r.jsonl"), 0)
       << read("err");
   EXPECT_EQ(line()["router"], "softmax,normalized");

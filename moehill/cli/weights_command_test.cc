@@ -155,7 +155,7 @@ TEST(WeightsCommand, ALayerAloneAndAnotherShapeAreRefused) {
   const std::string path = " --weights " + (folder / "m.safetensors").string();
   const Outcome alone = run_program(folder, options_of({32, 32, 2, 0}) + "--layer 3");
   EXPECT_EQ(alone.status, 2);
-  EXPECT_NE(alone.err.find("--layer: got it without --weights"), std::string::npos) << alone.err;
+  EXPECT_NE(alone.err.find("--layer needs --weights"), std::string::npos) << alone.err;
   const Outcome other = run_program(folder, options_of({64, 32, 2, 0}) + path);
   EXPECT_EQ(other.status, 2);
   EXPECT_NE(other.err.find("use --mlp-dim 32 --hidden 32"), std::string::npos) << other.err;

@@ -123,7 +123,8 @@ std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {
     total *= o.moves[i].gain;
     rows.push_back(row_of(o.moves[i], i + 1, total));
   }
-  std::string text = format_table(
+  std::string text = fmt::format("winner: {}\n{}\n", winner_line(o), total_line(o));
+  text += format_table(
       {"move", "changed to", "predicted", "gain in speed", "total", "% of peak", "% of bound"}, rows);
   for (const ClimbMove& move : o.moves) {
     for (size_t i = 0; i < move.result.arms.size(); ++i) {
@@ -134,9 +135,9 @@ std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {
     }
     for (const std::string& line : move.left_out) text += line + "\n";
   }
-  text += total_line(o) + rest_line(o, options.worth) + not_begun_line(o);
-  return text + fmt::format("ended: {}; {} of {} spent\nwinner: {}\n", name_of(o.end),
-                            duration_text(o.spent_s), duration_text(options.budget_s), winner_line(o));
+  return text + rest_line(o, options.worth) + not_begun_line(o) +
+         fmt::format("ended: {}; {} of {} spent\n", name_of(o.end), duration_text(o.spent_s),
+                     duration_text(options.budget_s));
 }
 
 }  // namespace moehill

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "moehill/base/table.h"
 #include "moehill/block/options.h"
 #include "moehill/block/run_config.h"
 #include "moehill/store/expectation.h"
@@ -134,8 +135,8 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
 std::string place_on(ClimbAxis axis, const StoredJson& resolved) {
   if (axis != ClimbAxis::spread) return fmt::format("{}={}", name_of(axis), text_of(resolved, name_of(axis)));
   const std::string path = text_of(resolved, "ep_path");
-  return fmt::format("{}{}{} {}x{}", text_of(resolved, "parallel_mode"), path.empty() ? "" : " ", path,
-                     text_of(resolved, "devices"), text_of(resolved, "threads_per_device"));
+  return fmt::format("{}{}{} {}", text_of(resolved, "parallel_mode"), path.empty() ? "" : " ", path,
+                     layout_words(resolved.value("devices", 1), resolved.value("threads_per_device", 1)));
 }
 
 StoredJson moved_options(const StoredJson& options) {

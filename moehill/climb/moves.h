@@ -48,7 +48,7 @@ StoredJson changed(StoredJson options, const StoredJson& change);
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space);
 
-// Says in words where a configuration stands on an axis: "ep fused 2x1", "impl=fast".
+// Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 
 // Returns the options of a configuration that climbs move.

@@ -16,9 +16,10 @@ namespace {
 
 constexpr double kLongestTimeout = 7 * 86400;
 
-// Options that the driver sets, or that would make a point depend on more than its options.
-const std::vector<std::string> kDriversOptions = {"json", "dump", "trace_dir", "trace_steps",
-                                                  "explain_blocks"};
+// Options that the driver sets or that would make a point depend on more than its options.
+const std::vector<std::string> kDriversOptions = {
+    "json",           "export_csv", "export_json", "export_markdown", "filter",
+    "parameter_list", "dump",       "trace_dir",   "trace_steps",     "explain_blocks"};
 
 // Reader reads one file. The order of its steps matters: conditions and expectations name axes, so the axes
 // are read before them.

@@ -24,8 +24,8 @@ std::optional<StoredExperiment> stored_experiment(const std::string& database, c
 void SizingRequest::require_sense() const {
   const char* other = !scale.empty() ? "--scale" : rounds > 0 ? "--rounds" : nullptr;
   if (budget.empty() || other == nullptr) return;
-  throw input_error(other, "it beside --budget", "one of the two",
-                    fmt::format("leave {} out: the budget chooses the sizes", other));
+  throw usage_error(fmt::format("{} cannot be used with --budget, which chooses the sizes", other),
+                    fmt::format("leave {} out", other));
 }
 
 Sizing choose_sizing(const SizingRequest& request, const std::string& database, const ExperimentFile& file,

@@ -111,7 +111,7 @@ BlockSizes parse_blocks(const std::string& text) {
     blocks.*field->value =
         parse_integer("--blocks " + name, item.substr(equals + 1), 1, std::numeric_limits<int32_t>::max());
     if (!given.insert(name).second)
-      throw input_error("--blocks", name + " twice", "each size once", "leave one of them out");
+      throw usage_error("--blocks: " + name + " is given twice", "leave one of them out");
   }
   // The user gave a block but not its part: the part's default may be larger than the block, so it is cut.
   const auto fit = [&](const char* name, int64_t& part, int64_t whole) {

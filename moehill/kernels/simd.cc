@@ -10,6 +10,7 @@
 #include <cctype>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -64,9 +65,14 @@ void select_simd_target(const std::string& name) {
   num_left_out.store(0);
   if (name.empty()) return;
   const std::vector<std::string> names = simd_targets();
-  const auto found = std::find(names.begin(), names.end(), upper(name));
+  const auto is_named = [&](const std::string& target) {
+    return target == upper(name) || instruction_words(target) == upper(name);
+  };
+  const auto found = std::find_if(names.begin(), names.end(), is_named);
   if (found == names.end()) {
-    throw input_error("SIMD target", name, fmt::format("{}", fmt::join(names, ", ")),
+    std::vector<std::string> shown;
+    for (const std::string& target : names) shown.push_back(instruction_words(target));
+    throw input_error("SIMD target", name, fmt::format("{}", fmt::join(shown, ", ")),
                       "leave MOEHILL_SIMD unset for the best");
   }
   if (*found == kAmxTarget) return;

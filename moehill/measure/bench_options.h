@@ -58,7 +58,13 @@ struct BenchOptions : MeasuringOptions {
   WeightSource source;
   std::shared_ptr<LayerWeights> layer_weights;  // of that source, once it is open (loading.h)
   std::string json, dump, trace_dir, save_routing;
-  bool blocks_given = false;                   // by --blocks; otherwise a tuned table may have others
+  std::string export_csv, export_json, export_markdown;  // files for readers of hyperfine's exports
+  std::string repro;   // the command line again, without files that it writes and without the filter
+  std::string filter;  // regular expression: points whose label has no match are left out
+  // The options of each combination of the values of -L. `axes` names the values that set one apart.
+  std::vector<BenchOptions> variants;
+  std::vector<std::pair<std::string, std::string>> axes;
+  bool blocks_given = false;                   // by --blocks; else a tuned table may have others
   TableChoice table = TableChoice::automatic;  // of tuned blocks
   std::string table_file;                      // if `table` is a file
   int64_t trace_steps = 1;                     // the last ones, in a trace

@@ -3,8 +3,10 @@
 #include "moehill/measure/make_record.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
+#include "moehill/base/table.h"
 #include "moehill/measure/ablation_arms.h"
 #include "moehill/measure/loading.h"
 #include "moehill/parallel/memory_model.h"
@@ -221,10 +223,22 @@ RecordedEnvironment recorded_environment(const Environment& e) {
           .mpi = words_if_any(e.mpi),
           .kernel = e.kernel,
           .system = e.system,
+          .host = words_if_any(e.host),
           .load_average = figure_if(e.load_average >= 0, e.load_average)};
 }
 
 namespace {
+
+// The command again, of several points with the filter that leaves this one alone.
+std::string repro_of(const BenchOptions& options, const CommandResult& command, const Point& point) {
+  if (options.repro.empty() || command.command != "bench" || command.points.size() == 1) return options.repro;
+  std::string expression;
+  for (const char c : point.label) {
+    if (std::strchr(".^$|()[]{}*+?\\", c) != nullptr) expression += '\\';
+    expression += c;
+  }
+  return options.repro + " --filter " + shell_word("^" + expression + "$");
+}
 
 Record record_of(const BenchOptions& options, const CommandResult& command, const PointResult& result,
                  size_t seq) {
@@ -269,6 +283,7 @@ Record record_of(const BenchOptions& options, const CommandResult& command, cons
   record.env = recorded_environment(command.environment);
   record.prediction = prediction_of(result, options.mesh == MeshKind::mpi);
   record.schedule = {command.stop_reason, command.order, command.num_repeated};
+  record.repro = words_if_any(repro_of(options, command, result.point));
   return record;
 }
 

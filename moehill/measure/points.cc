@@ -3,10 +3,12 @@
 #include "moehill/measure/points.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <regex>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
@@ -85,6 +87,7 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
 // Returns the values of those axes that have several, as the name of the point in tables.
 std::string label_of(const BenchOptions& o, const Axes& axes) {
   std::string label;
+  for (const auto& [name, value] : o.axes) label += fmt::format("{}={} ", name, value);
   if (o.topk_list.size() > 1) label += fmt::format("topk={} ", axes.topk);
   if (o.distributions.size() > 1) label += fmt::format("{} ", to_string(axes.distribution));
   if (o.queue_modes.size() > 1) label += fmt::format("{} ", name_of(axes.queue));
@@ -95,7 +98,23 @@ std::string label_of(const BenchOptions& o, const Axes& axes) {
 std::string folder_of(std::string label) {
   std::replace(label.begin(), label.end(), ' ', '_');
   std::replace(label.begin(), label.end(), '=', '-');
+  std::replace(label.begin(), label.end(), '/', '-');
   return label;
+}
+
+std::vector<Point> filtered(const std::vector<Point>& points, const std::string& filter) {
+  if (filter.empty()) return points;
+  const std::regex expression(filter);
+  std::vector<Point> kept;
+  std::vector<std::string> labels;
+  for (const Point& point : points) {
+    labels.push_back(point.label);
+    if (std::regex_search(point.label, expression)) kept.push_back(point);
+  }
+  if (kept.empty())
+    throw input_error("--filter", moehill::quoted(filter, 100),
+                      fmt::format("a part of a point's name: {}", fmt::join(labels, ", ")), "choose another");
+  return kept;
 }
 
 }  // namespace
@@ -140,7 +159,7 @@ void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& thread
 double take_timeout(const std::string& text) {
   const double seconds = parse_number("--timeout", text, 1, 86400);
   if (launched_by() == Launcher::none)
-    throw input_error("--timeout", "it for one process", "jobs of several, which wait for each other",
+    throw usage_error("--timeout needs a job of several processes, which wait for each other",
                       "leave it out, or start it by mpirun or srun");
   set_wait_limit(seconds);
   return seconds;
@@ -154,8 +173,8 @@ void adopt_nodes(const Job& job, BenchOptions& o) {
   // Devices of one process can pass for several nodes, which changes the plans of the two-level exchange.
   refuse(session != nullptr && o.nodes > 0, "one process, whose devices pass for several nodes",
          "leave it out: processes are on the nodes that they are on");
-  refuse(o.nodes > 0 && o.modes == std::vector{ParallelMode::none}, "nothing but several devices",
-         "add --parallel-mode ep or leave it out");
+  if (o.nodes > 0 && o.modes == std::vector{ParallelMode::none})
+    throw usage_error("--nodes needs several devices", "add --parallel-mode ep or leave it out");
   refuse(o.devices > 0 && o.nodes > o.devices, fmt::format("1 to {}, the devices", o.devices),
          "choose fewer");
   if (session != nullptr && session->num_nodes() > 1) o.ranks_per_node = session->nodes().most_ranks();
@@ -215,9 +234,9 @@ void place_experts(const BenchOptions& options, Point& point) {
   RunConfig& config = point.config;
   if (options.placement.empty() || !is_ep(config.spread)) return;
   if (config.block.route_in_step)
-    throw input_error("--placement", "it with --router in-step",
-                      "a router before the step: one in the step chooses experts, and rows go to places",
-                      "leave one out");
+    throw usage_error(
+        "--placement cannot be used with --router in-step, which chooses experts where rows go to places",
+        "leave one of the two out");
   const PlacementRule rule = parse_placement(options.placement);
   // Without a file, the placement follows the load of the point's own routing.
   Placement placement;
@@ -230,18 +249,21 @@ void place_experts(const BenchOptions& options, Point& point) {
   require_placement("--placement", placement, config.shape.experts, config.num_devices);
   const Capacity& capacity = config.block.capacity;
   if (capacity.pool > 1)
-    throw input_error("--placement", "it with --capacity-pool",
-                      "no pools, which are experts beside each other", "leave one of the two out");
+    throw usage_error("--placement cannot be used with --capacity-pool, whose experts lie beside each other",
+                      "leave one of the two out");
   if (capacity.spares > 0 || (num_copies(placement) > 0 && capacity.policy != CapacityPolicy::none))
-    throw input_error(
-        "--placement", capacity.spares > 0 ? "it with --capacity-spares" : "copies with a capacity",
-        capacity.spares > 0 ? "no spares, which are experts and no places"
-                            : "no copies with a capacity, which an expert has and not its copies",
+    throw usage_error(
+        capacity.spares > 0
+            ? "--placement cannot be used with --capacity-spares, which are experts and no places"
+            : "--placement with copies cannot be used with a capacity, which an expert has and not its "
+              "copies",
         "leave one of the two out");
   config.placement = placement.expert;
 }
 
-std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
+namespace {
+
+std::vector<Point> points_of_lists(const BenchOptions& options, int num_cores) {
   const Layout layout = resolve_layout(options, num_cores);
   std::vector<Point> points;
   // The refusals come in the order in which a user would correct them: the shape first, then options that
@@ -267,15 +289,28 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     place_experts(options, point);
     point.label = label_of(options, axes);
     point.folder = folder_of(point.label);
+    point.axes = options.axes;
     points.push_back(point);
   }
   return points;
 }
 
+}  // namespace
+
+std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
+  if (options.variants.empty()) return filtered(points_of_lists(options, num_cores), options.filter);
+  std::vector<Point> points;
+  for (const BenchOptions& variant : options.variants) {
+    const std::vector<Point> some = points_of_lists(variant, num_cores);
+    points.insert(points.end(), some.begin(), some.end());
+  }
+  return filtered(points, options.filter);
+}
+
 bool differ_in_mode_only(const Point& a, const Point& b) {
-  return mode_of(a.config.spread) != mode_of(b.config.spread) && a.config.shape == b.config.shape &&
-         a.distribution == b.distribution && a.config.block.prequeue == b.config.block.prequeue &&
-         a.config.block.impl == b.config.block.impl;
+  return mode_of(a.config.spread) != mode_of(b.config.spread) && a.axes == b.axes &&
+         a.config.shape == b.config.shape && a.distribution == b.distribution &&
+         a.config.block.prequeue == b.config.block.prequeue && a.config.block.impl == b.config.block.impl;
 }
 
 Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed,

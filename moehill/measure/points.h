@@ -21,6 +21,7 @@ struct Point {
   std::string folder;  // the same as a file name: "topk-8_ep"
   ProfilePath path = ProfilePath::none;
   Tuned tuned = Tuned::off;
+  std::vector<std::pair<std::string, std::string>> axes = {};  // of -L, which the label begins with
 };
 
 // Layout: P devices of N threads for ep, one device of `none_threads` for none. If neither is given there is
@@ -44,9 +45,10 @@ double take_timeout(const std::string& text);
 // if these make no sense.
 void adopt_nodes(const Job& job, BenchOptions& options);
 
-// Returns the product of all lists. The axes from the slowest to the fastest are top-k, distribution, queue
-// mode, impl, parallel mode. So a none and an ep that differ in nothing else are neighbours. Throws
-// InputError for k > E and for shapes whose products overflow.
+// The product of all lists. From the slowest to the fastest axis: top-k, distribution, queue mode, impl,
+// parallel mode; so a none and an ep that differ in nothing else are neighbours. -L comes before all of them,
+// and --filter after. Throws InputError for k > E, for shapes whose products overflow, and where no point is
+// left.
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores);
 
 // Throws InputError if k is above E.

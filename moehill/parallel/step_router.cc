@@ -11,14 +11,14 @@ namespace moehill {
 void refuse_route_in_step(const RunConfig& config) {
   const BlockOptions& block = config.block;
   if (block.router_product && !block.route_in_step)
-    throw input_error("--router", "product without in-step", "both", "add in-step");
+    throw usage_error("--router product needs in-step", "add in-step");
   if (!block.route_in_step) return;
   if (block.router_product && config.shape.router.expert_scale) {
     throw input_error("--router", "product with expert-scale, whose router has a norm before its product",
                       "routers of x W_g", "leave product out");
   }
   if (block.router_product && block.capacity.spares > 0) {
-    throw input_error("--capacity-spares", "it with --router product", "no next choices with it",
+    throw usage_error("--capacity-spares cannot be used with --router product, which has no next choices",
                       "leave one of the two out");
   }
   const std::string what = "the router in the step";
@@ -27,7 +27,7 @@ void refuse_route_in_step(const RunConfig& config) {
                       "choose another --ep-path");
   }
   if (block.prequeue) {
-    throw input_error(what, "it with a prequeued plan", "--queue-mode full", "choose one of the two");
+    throw usage_error("the router in the step cannot be used with a prequeued plan", "use --queue-mode full");
   }
 }
 

@@ -67,11 +67,11 @@ std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hard
     rows.push_back(
         {name_of(e.config.spread), layout_cell(hardware, e.config.num_devices, e.config.threads_per_device),
          fmt::format("{:.3f}", 1e3 * p.time_s), fmt::format("{:.2f}", p.time_s / best),
-         fmt::format("{:.2f}", p.flops / p.time_s / 1e12), fmt::format("{:.2f}", p.sent_bytes / 1e6),
+         fmt::format("{:.1f}", p.flops / p.time_s / 1e9), fmt::format("{:.2f}", p.sent_bytes / 1e6),
          fmt::format("{:.2f}", p.memory_bytes / (1 << 30)), name_of(binding_level(level_seconds(p)))});
   }
   return format_table(
-      {"spread", layout_header(hardware), "ms", "of the best", "TF/s", "sent MB", "GiB a device", "bound by"},
+      {"spread", layout_header(hardware), "ms", "of the best", "GF/s", "sent MB", "GiB a device", "bound by"},
       rows);
 }
 

@@ -177,9 +177,9 @@ CriticalSeconds critical_seconds(const SimulatedStep& step) {
 std::string step_report(const SimulatedStep& step) {
   const CriticalSeconds critical = critical_seconds(step);
   std::string text = fmt::format(
-      "\n{}: {} ms, {:.0f} tokens/s, {:.1f} TF/s a device; critical path {} ms of work, {} ms of messages\n",
+      "\n{}: {} ms, {:.0f} tokens/s, {:.1f} GF/s a device; critical path {} ms of work, {} ms of messages\n",
       name_of(step.path), ms(step.simulation.seconds), step.tokens_per_s(),
-      step.flops / step.simulation.seconds / 1e12 / step.num_devices, ms(critical.work),
+      step.flops / step.simulation.seconds / 1e9 / step.num_devices, ms(critical.work),
       ms(critical.messages));
   text += fmt::format("on {}; {} flows, {}\n", describe(step.cluster), step.simulation.num_flows,
                       grouping_text(step));

@@ -21,7 +21,10 @@ Environment detect_environment() {
   environment.kernel = simd_target();
   environment.load_average = load_average();
   utsname system{};
-  if (uname(&system) == 0) environment.system = std::string(system.sysname) + " " + system.release;
+  if (uname(&system) == 0) {
+    environment.system = std::string(system.sysname) + " " + system.release;
+    environment.host = system.nodename;
+  }
   return environment;
 }
 

@@ -23,6 +23,7 @@ struct Environment {
   std::string mpi;
   int num_nodes = 1;        // of the job
   std::string system;       // operating system and its release
+  std::string host;         // the machine's name in its network
   double load_average = 0;  // of the last minute, before the command ran anything
 };
 

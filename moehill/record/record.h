@@ -476,13 +476,14 @@ struct RecordedEnvironment {
   int cores = 1;
   Words mpi;
   std::string kernel, system;
+  Words host;
   Figure load_average;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "build", self.build, "compiler", self.compiler, "flags", self.flags, "cpu", self.cpu,
               "caches", self.caches, "cores", self.cores, "mpi", self.mpi, "kernel", self.kernel, "system",
-              self.system, "load_average", self.load_average);
+              self.system, "host", self.host, "load_average", self.load_average);
   }
 };
 
@@ -564,8 +565,9 @@ struct Record {
   RecordedEnvironment env;
   std::optional<RecordedPrediction> prediction;
   RecordedSchedule schedule;
-  std::optional<RecordedComparison> comparison;  // expert parallelism with one device
-  std::vector<RecordedComparison> comparisons;   // for `profile`: fused_ep with the other paths
+  Words repro;                                   // a command line that measures this point again
+  std::optional<RecordedComparison> comparison;  // of an ep with its none
+  std::vector<RecordedComparison> comparisons;   // of `profile`: fused_ep with the other paths
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -584,7 +586,8 @@ struct Record {
     visit_all(visit, "comm", self.comm, "overlap", self.overlap, "memory", self.memory, "check", self.check,
               "hash", self.hash);
     visit(Field{.name = "loading", .present = self.loading.has_value()}, self.loading);
-    visit_all(visit, "env", self.env, "prediction", self.prediction, "schedule", self.schedule);
+    visit_all(visit, "env", self.env, "prediction", self.prediction, "schedule", self.schedule, "repro",
+              self.repro);
     visit(Field{.name = "comparison", .present = self.comparison.has_value()}, self.comparison);
     visit(Field{.name = "comparisons", .present = !self.comparisons.empty()}, self.comparisons);
   }

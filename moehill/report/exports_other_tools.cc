@@ -7,6 +7,7 @@
 
 #include "moehill/record/record.h"
 #include "moehill/report/exports.h"
+#include "moehill/report/hypotheses.h"
 #include "moehill/report/markdown.h"
 
 namespace moehill {
@@ -33,21 +34,45 @@ StoredJson build_type(const StoredJson& build) {
   return type.empty() ? "unknown" : type;
 }
 
+// A cache a level; num_sharing: cores that share one, of which only the last level's is known.
+StoredJson google_caches(const StoredJson& recorded, const StoredJson& cores) {
+  const auto caches = part_from<RecordedEnvironment::Caches>(recorded);
+  StoredJson list = StoredJson::array();
+  const auto add = [&](const char* type, int level, int64_t bytes, int64_t sharing) {
+    if (bytes > 0)
+      list.push_back({{"type", type}, {"level", level}, {"size", bytes}, {"num_sharing", sharing}});
+  };
+  add("Data", 1, caches.l1d_bytes, 1);
+  add("Unified", 2, caches.l2_bytes, 1);
+  const int64_t num_cores = cores.is_number_integer() ? cores.get<int64_t>() : 1;
+  add("Unified", 3, caches.l3_bytes, std::max<int64_t>(1, num_cores / std::max<int64_t>(1, caches.num_l3)));
+  return list;
+}
+
+// "experiment/topk:2/ep": a name of that format has no blanks, and writes arguments so.
+std::string google_name(std::string name) {
+  std::replace(name.begin(), name.end(), ' ', '/');
+  std::replace(name.begin(), name.end(), '=', ':');
+  return name;
+}
+
 StoredJson google_context(const std::vector<ExperimentView>& views) {
-  const StoredJson cores = env_value(views, "cores"), load = env_value(views, "load_average");
+  const StoredJson cores = env_value(views, "cores"), load = env_value(views, "load_average"),
+                   host = env_value(views, "host");
   return {{"date", views.empty() ? "" : views.back().experiment.created_utc},
-          {"host_name", ""},
+          {"host_name", host.is_string() ? host : StoredJson("")},
           {"executable", "moehill"},
           {"num_cpus", cores.is_number() ? cores : StoredJson(0)},
           {"mhz_per_cpu", 0},
           {"cpu_scaling_enabled", false},
-          {"caches", StoredJson::array()},
+          {"caches", google_caches(env_value(views, "caches"), cores)},
           {"load_avg", load.is_number() ? StoredJson::array({load}) : StoredJson::array()},
           {"library_build_type", build_type(env_value(views, "build"))}};
 }
 
-// Returns one repetition of a benchmark: one round of a point.
-StoredJson google_repetition(const std::string& name, const Measured& measured, size_t i, int64_t family) {
+StoredJson google_repetition(const ExperimentView& view, const ResultRow& row, size_t i, int64_t family) {
+  const Measured& measured = *row.measured;
+  const std::string name = google_name(fmt::format("{}/{}", view.experiment.name, view.label(row)));
   const double nanoseconds = measured.seconds[i] * 1e9;
   const StoredJson* layout = measured.first.contains("layout") ? &measured.first["layout"] : nullptr;
   // CPU time is not measured apart, so it is the real time.
@@ -63,6 +88,7 @@ StoredJson google_repetition(const std::string& name, const Measured& measured, 
           {"real_time", nanoseconds},
           {"cpu_time", nanoseconds},
           {"time_unit", "ns"},
+          {"label", view.repro(row)},
           {"items_per_second", measured.tokens_per_s[i]},
           {"tflops", measured.tflops[i]}};
 }
@@ -82,15 +108,39 @@ std::string failed_check(Store& store, const StoredPoint& point) {
   return "";
 }
 
-// Returns one test case: a failed check is a failure, a point that could not be run an error.
-std::string junit_case(Store& store, const StoredExperiment& experiment, const StoredPoint& point,
-                       JunitCounts& counts) {
+// A property of a case; none where there is no value.
+std::string property(const std::string& name, const std::string& value) {
+  return value.empty() ? "" : fmt::format("<property name=\"{}\" value=\"{}\"/>", name, xml_text(value));
+}
+
+// Figures and verdict of a row of the point; names begin with the path where there are several.
+std::string row_properties(const ExperimentView& view, const ResultRow& row) {
+  if (!row.timed()) return "";
+  const std::string path = name_of(row.measured->path), prefix = path.empty() ? "" : path + ".";
+  const Summary tflops = tflops_summary(*row.measured);
+  return property(prefix + "ms", fmt::format("{:.6g}", 1e3 * median_of(row.measured->seconds))) +
+         property(prefix + "gflops", fmt::format("{:.6g}{}", 1e3 * tflops.median,
+                                                 interval_text(tflops.interval, "{:.6g}", 1e3))) +
+         property(prefix + "tokens_per_s", fmt::format("{:.6g}", median_of(row.measured->tokens_per_s))) +
+         property(prefix + "rounds", std::to_string(row.measured->rounds.size())) +
+         property(prefix + "disturbed_rounds", std::to_string(row.measured->disturbed)) +
+         (row.against ? property(prefix + "against_baseline", view.change(row)) +
+                            property(prefix + "verdict", name_of(*row.verdict))
+                      : "");
+}
+
+std::string junit_case(Store& store, const ExperimentView& view, size_t index, JunitCounts& counts) {
+  const StoredPoint& point = view.points[index];
   const std::vector<StoredAttempt> attempts = store.attempts(point.id);
   double seconds = 0;
   for (const StoredAttempt& attempt : attempts) seconds += attempt.seconds;
   ++counts.tests;
   counts.seconds += seconds;
-  std::string outcome;
+  std::string properties, outcome;
+  for (const ResultRow& row : view.rows) {
+    if (row.point == index) properties += row_properties(view, row);
+  }
+  properties += property("repro", repro_of(view.experiment, point));
   const std::string check = failed_check(store, point),
                     tail = attempts.empty() ? "" : attempts.back().output_tail;
   if (!check.empty()) {
@@ -103,8 +153,33 @@ std::string junit_case(Store& store, const StoredExperiment& experiment, const S
     ++counts.errors;
     outcome = fmt::format("<error message=\"{}\">{}</error>", name_of(point.state), xml_text(tail));
   }
-  return fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\">{}</testcase>\n",
-                     xml_text(experiment.name), xml_text(point.label), seconds, outcome);
+  return fmt::format(
+      "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\"><properties>{}</properties>{}</testcase>\n",
+      xml_text(view.experiment.name), xml_text(point.label), seconds, properties, outcome);
+}
+
+std::string expectation_cases(const ExperimentView& view, JunitCounts& counts) {
+  std::string text;
+  for (const std::string& expected : view.experiment.expect) {
+    for (const JudgedPair& pair : judge_expectation(view, expected).pairs) {
+      const std::string words = xml_text(judged_text(view, pair));
+      ++counts.tests;
+      std::string outcome;
+      if (!pair.clear) {
+        ++counts.skipped;
+        outcome = fmt::format("<skipped message=\"undecided: {}\"/>", words);
+      } else if (!pair.met) {
+        ++counts.failures;
+        outcome = fmt::format("<failure message=\"{}\"/>", words);
+      }
+      text += fmt::format(
+          "    <testcase classname=\"{}\" name=\"{}: {} over {}\" time=\"0.000\">"
+          "<properties><property name=\"verdict\" value=\"{}\"/></properties>{}</testcase>\n",
+          xml_text(view.experiment.name), xml_text(expected), xml_text(view.label(view.rows[pair.over])),
+          xml_text(view.label(view.rows[pair.under])), words, outcome);
+    }
+  }
+  return text;
 }
 
 }  // namespace
@@ -115,9 +190,8 @@ std::string export_google_benchmark(const std::vector<ExperimentView>& views) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
       if (!row.timed()) continue;
-      const std::string name = fmt::format("{}/{}", view.experiment.name, view.label(row));
       for (size_t i = 0; i < row.measured->rounds.size(); ++i)
-        benchmarks.push_back(google_repetition(name, *row.measured, i, family));
+        benchmarks.push_back(google_repetition(view, row, i, family));
       ++family;
     }
   }
@@ -130,7 +204,8 @@ std::string export_junit(Store& store, const std::vector<ExperimentView>& views)
   for (const ExperimentView& view : views) {
     JunitCounts counts;
     std::string cases;
-    for (const StoredPoint& point : view.points) cases += junit_case(store, view.experiment, point, counts);
+    for (size_t i = 0; i < view.points.size(); ++i) cases += junit_case(store, view, i, counts);
+    cases += expectation_cases(view, counts);
     text += fmt::format(
         "  <testsuite name=\"{}\" timestamp=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" "
         "time=\"{:.3f}\">\n{}  </testsuite>\n",

@@ -84,11 +84,70 @@ TEST_F(Exports, GoogleBenchmarkHasARepetitionARound) {
     EXPECT_EQ(benchmark["time_unit"], "ns");
   }
   EXPECT_EQ(json["benchmarks"][0]["real_time"], 1e9);
+  EXPECT_EQ(json["benchmarks"][0]["name"], "ep_vs_none/parallel_mode:none/topk:2");
+  EXPECT_EQ(json["benchmarks"][0]["label"], "moehill bench --parallel-mode none --topk 2");
+}
+
+TEST_F(Exports, GoogleBenchmarkNamesHostAndCaches) {
+  std::vector<ExperimentView> all = views();
+  StoredJson& env = all[0].rows[0].measured->first["env"];
+  env["host"] = "node7";
+  env["caches"] = {{"l1d_bytes", 32768}, {"l2_bytes", 1048576}, {"l3_bytes", 33554432}, {"num_l3", 1}};
+  const StoredJson context = StoredJson::parse(export_google_benchmark(all))["context"];
+  EXPECT_EQ(context["host_name"], "node7");
+  EXPECT_EQ(context["caches"].dump(), R"([{"type":"Data","level":1,"size":32768,"num_sharing":1},)"
+                                      R"({"type":"Unified","level":2,"size":1048576,"num_sharing":1},)"
+                                      R"({"type":"Unified","level":3,"size":33554432,"num_sharing":2}])");
+}
+
+TEST_F(Exports, ALauncherIsPartOfTheRepro) {
+  StoredExperiment experiment = replayed_experiment();
+  experiment.launcher = "mpirun -n {devices}";
+  StoredPoint point;
+  point.arguments = {"--parallel-mode", "ep", "--filter", "a b"};
+  point.options = {{"devices", 4}};
+  EXPECT_EQ(repro_of(experiment, point), "mpirun -n 4 moehill bench --parallel-mode ep --filter 'a b'");
+}
+
+std::vector<ExportedRow> exported_rows() {
+  StoredJson fast = block_record("none", 2, 0.5), failed = block_record("ep", 2, 0.25);
+  fast["time_s"]["samples"] = {0.4, 0.5, 0.6};
+  fast["time_s"]["min"] = 0.4;
+  fast["time_s"]["max"] = 0.6;
+  fast["time_s"]["cpu_s"] = {0.3, 0.4};
+  fast["repro"] = "moehill bench --tokens 256";
+  failed["tflops"] = nullptr;
+  failed["check"]["status"] = "failed";
+  return {{"dtype=f32 none", {{"dtype", "f32"}}, fast}, {"dtype=bf16 none", {{"dtype", "bf16"}}, failed}};
+}
+
+TEST(Hyperfine, FormsHaveItsColumnsAndNoFigureWithoutACheck) {
+  EXPECT_EQ(hyperfine_csv(exported_rows()),
+            "command,mean,stddev,median,user,system,min,max,parameter_dtype,name,gflops\r\n"
+            "moehill bench --tokens 256,0.5,0.1,0.5,0.7,,0.4,0.6,f32,dtype=f32 none,4000\r\n"
+            "moehill bench,,,,,,,,bf16,dtype=bf16 none,\r\n");
+  const StoredJson results = StoredJson::parse(hyperfine_json(exported_rows()))["results"];
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[0]["times"], (StoredJson{0.4, 0.5, 0.6}));
+  EXPECT_EQ(results[0]["exit_codes"], (StoredJson{0, 0, 0}));
+  EXPECT_EQ(results[0]["parameters"], (StoredJson{{"dtype", "f32"}}));
+  EXPECT_TRUE(results[1]["mean"].is_null());
+  EXPECT_TRUE(results[1]["times"].empty());
+  EXPECT_EQ(results[1]["check"], "failed");
+  const std::string table = hyperfine_markdown(exported_rows());
+  EXPECT_NE(table.find("| `dtype=f32 none` | 500.00 ± 100.00 | 400.00 | 600.00 | 1.00 | 4000.0 | "),
+            std::string::npos)
+      << table;
 }
 
 TEST_F(Exports, JunitCountsWhatFailed) {
   const std::string xml = export_junit(store_, views());
-  EXPECT_NE(xml.find("tests=\"4\" failures=\"0\" errors=\"1\" skipped=\"0\""), std::string::npos) << xml;
+  EXPECT_NE(xml.find("tests=\"5\" failures=\"0\" errors=\"1\" skipped=\"0\""), std::string::npos) << xml;
+  for (const char* part :
+       {"<property name=\"gflops\" value=\"", "<property name=\"verdict\" value=\"slower\"/>",
+        "<property name=\"repro\" value=\"moehill bench --parallel-mode ep --topk 2\"/>",
+        "&lt; 1.0 at topk = 2: "})
+    EXPECT_NE(xml.find(part), std::string::npos) << part << " in " << xml;
   EXPECT_NE(xml.find("it &lt;broke&gt;"), std::string::npos);
 }
 

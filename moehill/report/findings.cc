@@ -15,7 +15,7 @@
 namespace moehill {
 namespace {
 
-double median_tflops(const ResultRow& row) { return median_of(row.measured->tflops); }
+double median_gflops(const ResultRow& row) { return 1e3 * median_of(row.measured->tflops); }
 
 std::string ratio_text(const Ratio& ratio) {
   return fmt::format("{:.3f}{}", ratio.ratio, interval_text(ratio.interval, "{:.3f}"));
@@ -33,13 +33,13 @@ std::string winner_line(const ExperimentView& view, size_t baseline) {
   }
   const std::string base = markdown_code(view.label(view.rows[baseline]));
   if (best == nullptr)
-    return fmt::format("{}: no point is faster than this baseline ({:.4g} TF/s)", base,
-                       median_tflops(view.rows[baseline]));
+    return fmt::format("{}: no point is faster than this baseline ({:.1f} GF/s)", base,
+                       median_gflops(view.rows[baseline]));
   if (best->verdict != Verdict::faster)
     return fmt::format("{}: no point is ahead of this baseline beyond noise; the fastest is {} ({})", base,
                        markdown_code(view.label(*best)), view.change(*best));
-  return fmt::format("{} wins with {:.4g} TF/s, {} over {}", markdown_code(view.label(*best)),
-                     median_tflops(*best), change_text(*best->against), base);
+  return fmt::format("{} wins with {:.1f} GF/s, {} over {}", markdown_code(view.label(*best)),
+                     median_gflops(*best), change_text(*best->against), base);
 }
 
 void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
@@ -54,11 +54,11 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
   if (compared) return;
   const ResultRow* best = nullptr;
   for (const ResultRow& row : view.rows) {
-    if (row.timed() && (best == nullptr || median_tflops(row) > median_tflops(*best))) best = &row;
+    if (row.timed() && (best == nullptr || median_gflops(row) > median_gflops(*best))) best = &row;
   }
   lines.push_back(best == nullptr ? "No point has a result."
-                                  : fmt::format("{} has the highest rate, {:.4g} TF/s; nothing is compared",
-                                                markdown_code(view.label(*best)), median_tflops(*best)));
+                                  : fmt::format("{} has the highest rate, {:.1f} GF/s; nothing is compared",
+                                                markdown_code(view.label(*best)), median_gflops(*best)));
 }
 
 // Lists rows without a clear verdict, and the noise floor that they were judged by.

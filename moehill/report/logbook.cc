@@ -144,7 +144,7 @@ std::string scope() {
   return "## Scope\n"
          "- Goal: the throughput of a Mixture-of-Experts block, with and without expert parallelism, on the "
          "same cores.\n"
-         "- Primary metrics: TF/s of the model's FLOPs, tokens/s, and the change against the baseline point "
+         "- Primary metrics: GF/s of the model's FLOPs, tokens/s, and the change against the baseline point "
          "of an experiment with its interval.\n"
          "- Constraints: every number has passed its check; points of an experiment are interleaved round by "
          "round, each run in a process of its own; what differs between points is what the matrix says.\n\n";
@@ -206,7 +206,7 @@ std::vector<std::string> baseline_cells(const ExperimentView& view, const Result
   const Summary tflops = tflops_summary(*row.measured);
   const auto share = part_of<RecordedPeak>(row.measured->first, "peak").fraction;
   return {markdown_code(view.label(row)),
-          fmt::format("{:.4g}{}", tflops.median, interval_text(tflops.interval, "{:.4g}")),
+          fmt::format("{:.1f}{}", 1e3 * tflops.median, interval_text(tflops.interval, "{:.1f}", 1e3)),
           fmt::format("{:.5g}", median_of(row.measured->tokens_per_s)),
           share ? fmt::format("{:.0f} %", 100 * *share) : ""};
 }
@@ -219,7 +219,8 @@ std::string baseline(const Book& book) {
   const StoredJson env = measured->first.value("env", StoredJson::object());
   text += "- Machine: " + markdown_text(machine_name(env)) + "\n";
   if (env.contains("build")) text += "- Build: " + markdown_text(value_text(env["build"])) + "\n";
-  if (measured->peak_tflops) text += fmt::format("- Measured peak: {:.4g} TF/s\n", *measured->peak_tflops);
+  if (measured->peak_tflops)
+    text += fmt::format("- Measured peak: {:.1f} GF/s\n", 1e3 * *measured->peak_tflops);
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < book.views.size(); ++i) {
     const ExperimentView& view = book.views[i];
@@ -230,7 +231,7 @@ std::string baseline(const Book& book) {
     }
   }
   if (rows.empty()) return text + "\n";
-  return text + "\n" + markdown_table({"id", "baseline", "TF/s", "tokens/s", "of peak"}, rows, 2) + "\n";
+  return text + "\n" + markdown_table({"id", "baseline", "GF/s", "tokens/s", "of peak"}, rows, 2) + "\n";
 }
 
 // Returns the section that says when each experiment ends, and how far it is.

@@ -91,7 +91,7 @@ TEST_F(Logbook, BeginsWithWhatWasAskedAnsweredAndNotDecided) {
 TEST_F(Logbook, BaselinesAndStopCriteriaAreOneTableEach) {
   const std::string book = render();
   EXPECT_SAYS(book,
-              "\n| id | baseline | TF/s | tokens/s | of peak |\n|---|---|---:|---:|---:|\n| H1 | "
+              "\n| id | baseline | GF/s | tokens/s | of peak |\n|---|---|---:|---:|---:|\n| H1 | "
               "`parallel_mode=none topk=2` | ");
   EXPECT_SAYS(book,
               "| H1 | 8 rounds of 4 points, 0 more tries of one that fails, 0 s each | 3 done, 1 failed, "

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "moehill/base/error.h"
@@ -15,6 +16,7 @@
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
 #include "moehill/record/record.h"
+#include "moehill/report/markdown.h"
 #include "moehill/store/expectation.h"
 
 namespace moehill {
@@ -409,10 +411,26 @@ std::string pair_lines(const Matching& matching) {
   return text;
 }
 
+namespace {
+
+// "B against A, 3 points: 2 faster, 1 within noise."
+std::string answer_of(const Matching& matching) {
+  std::map<Verdict, int> counts;
+  for (const MatchedPair& pair : matching.pairs) ++counts[pair.verdict];
+  std::vector<std::string> parts;
+  for (const auto& [verdict, count] : counts) parts.push_back(fmt::format("{} {}", count, name_of(verdict)));
+  if (parts.empty()) return "No point has a figure on both sides.\n";
+  return fmt::format("B against A, {} point{}: {}.\n", matching.pairs.size(),
+                     matching.pairs.size() == 1 ? "" : "s", fmt::join(parts, ", "));
+}
+
+}  // namespace
+
 std::string matching_table(const Matching& matching) {
-  std::string text = matching.differing.empty()
-                         ? std::string("no option tells A and B apart\n")
-                         : fmt::format("A and B differ in {}\n", fmt::join(matching.differing, ", "));
+  std::string text = answer_of(matching);
+  text += matching.differing.empty()
+              ? std::string("no option tells A and B apart\n")
+              : fmt::format("A and B differ in {}\n", fmt::join(matching.differing, ", "));
   text += pair_lines(matching);
   for (const MissingFigure& missing : matching.missing) text += missing_text(missing) + "\n";
   for (const std::string& label : matching.only_a) text += fmt::format("only in A: {}\n", label);
@@ -434,15 +452,70 @@ std::string notes_of(const ResultSet& set) {
   return text;
 }
 
+namespace {
+
+bool is_regression(const MatchedPair& pair, double tolerance) {
+  return pair.verdict == Verdict::slower && pair.ratio.ratio < 1 - tolerance;
+}
+bool is_lost(const MissingFigure& missing) { return !missing.of_baseline && !missing.unchecked; }
+
+struct JunitCases {
+  std::string text;
+  int tests = 0, failures = 0, skipped = 0;
+
+  // why: of a failure, or else of a case that is skipped; empty: it passed.
+  void add(const std::string& label, const std::string& properties, bool failed, const std::string& why) {
+    ++tests;
+    failures += failed ? 1 : 0;
+    skipped += !failed && !why.empty() ? 1 : 0;
+    const std::string outcome =
+        why.empty() ? "" : fmt::format("<{} message=\"{}\"/>", failed ? "failure" : "skipped", xml_text(why));
+    text += fmt::format(
+        "  <testcase classname=\"compare\" name=\"{}\"><properties>{}</properties>{}</testcase>\n",
+        xml_text(label), properties, outcome);
+  }
+};
+
+std::string pair_properties(const MatchedPair& pair) {
+  const StoredJson json = pair_json(pair);
+  std::string properties;
+  for (const auto& [name, value] : json.items()) {
+    if (!value.is_null())
+      properties += fmt::format("<property name=\"{}\" value=\"{}\"/>", name,
+                                xml_text(value.is_string() ? value.get<std::string>() : json_text(value)));
+  }
+  return properties;
+}
+
+}  // namespace
+
+std::string matching_junit(const Matching& matching, double tolerance) {
+  JunitCases cases;
+  for (const MatchedPair& pair : matching.pairs) {
+    const bool failed = is_regression(pair, tolerance);
+    const std::string open = is_cannot_tell(pair) ? verdict_words(pair.ratio, pair.floor) : "";
+    cases.add(pair_label(pair), pair_properties(pair), failed,
+              failed ? fmt::format("regression: {}", change_text(pair.ratio)) : open);
+  }
+  for (const MissingFigure& missing : matching.missing)
+    cases.add(missing.label, "", is_lost(missing), missing_text(missing));
+  for (const std::string& label : matching.only_a) cases.add(label, "", true, "not in B");
+  for (const std::string& label : matching.only_b) cases.add(label, "", false, "not in A");
+  return fmt::format(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"moehill compare\" "
+      "tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\">\n{}</testsuite>\n",
+      cases.tests, cases.failures, cases.skipped, cases.text);
+}
+
 std::vector<std::string> regressions(const Matching& matching, double tolerance) {
   std::vector<std::string> lines;
   for (const MatchedPair& pair : matching.pairs) {
-    if (pair.verdict == Verdict::slower && pair.ratio.ratio < 1 - tolerance)
+    if (is_regression(pair, tolerance))
       lines.push_back(fmt::format("{}: {}", pair.label_b, change_text(pair.ratio)));
   }
   // A figure that was lost is a regression too, unless the check was switched off on purpose.
   for (const MissingFigure& missing : matching.missing) {
-    if (!missing.of_baseline && !missing.unchecked) lines.push_back(missing_text(missing));
+    if (is_lost(missing)) lines.push_back(missing_text(missing));
   }
   for (const std::string& label : matching.only_a) lines.push_back(label + ": not in B");
   return lines;

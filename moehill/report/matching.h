@@ -89,7 +89,11 @@ StoredJson pair_json(const MatchedPair& pair);
 std::string pair_lines(const Matching& matching);  // one line for each pair
 std::string matching_table(const Matching& matching);
 
-// Returns the pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b lacks altogether.
+// JUnit XML of the comparison: a case a pair with its ratio, interval and verdict as properties. What
+// regressions() names is a failure; what nobody can tell, or one side lacks, is skipped.
+std::string matching_junit(const Matching& matching, double tolerance);
+
+// Pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.
 std::vector<std::string> regressions(const Matching& matching, double tolerance);
 
 // Returns what cannot be judged: pairs without an interval, baselines without a figure, results without a

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "moehill/base/table.h"
+
 namespace moehill {
 namespace {
 
@@ -89,6 +91,16 @@ void compare_rows(ExperimentView& view) {
 std::string ExperimentView::label(const ResultRow& row) const {
   const std::string path = row.measured ? name_of(row.measured->path) : "";
   return path.empty() ? points[row.point].label : fmt::format("{} {}", path, points[row.point].label);
+}
+
+std::string repro_of(const StoredExperiment& experiment, const StoredPoint& point) {
+  std::string text = experiment.launcher;
+  const std::string devices = "{devices}";
+  if (const size_t place = text.find(devices); place != std::string::npos)
+    text.replace(place, devices.size(), json_text(point.options.value("devices", StoredJson(1))));
+  text += fmt::format("{}moehill {}", text.empty() ? "" : " ", experiment.command);
+  for (const std::string& argument : point.arguments) text += fmt::format(" {}", shell_word(argument));
+  return text;
 }
 
 std::string ExperimentView::change(const ResultRow& row) const {

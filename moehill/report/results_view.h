@@ -29,7 +29,9 @@ struct ResultRow {
   bool timed() const { return measured && !measured->tflops.empty(); }
 };
 
-// ExperimentView is one experiment with its rows.
+// "mpirun -n 2 moehill bench --topk 2": the command line that measures a point again.
+std::string repro_of(const StoredExperiment& experiment, const StoredPoint& point);
+
 struct ExperimentView {
   StoredExperiment experiment;
   std::vector<StoredPoint> points;
@@ -41,8 +43,8 @@ struct ExperimentView {
   std::optional<double> floor;
 
   std::string label(const ResultRow& row) const;  // of the point, with the path of `profile`
-  // Returns "+3.1 % [95 %: +2.0..+4.2], faster" for a row that has `against`, and says if the medians
-  // disagree.
+  std::string repro(const ResultRow& row) const { return repro_of(experiment, points[row.point]); }
+  // "+3.1 % [95 %: +2.0..+4.2], faster" of a row that has `against`, and what there is to say beside it.
   std::string change(const ResultRow& row) const;
 };
 

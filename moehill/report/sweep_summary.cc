@@ -54,10 +54,12 @@ std::string sweep_summary(const ExperimentView& view) {
   for (const ResultRow& row : view.rows) {
     if (view.points[row.point].is_current) rows.push_back(cells_of(view, row));
   }
-  std::string text = format_table(
-      {"point", "state", "rounds", "ms (median of medians)", "GF/s", "against the baseline"}, rows);
+  std::string text;
   for (const std::string& line : expectation_lines(view)) text += printable(line) + "\n";
-  return text + disturbed_line(view);
+  return text +
+         format_table({"point", "state", "rounds", "ms (median of medians)", "GF/s", "against the baseline"},
+                      rows) +
+         disturbed_line(view);
 }
 
 std::string list_experiments(const std::vector<ExperimentView>& views) {

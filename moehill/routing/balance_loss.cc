@@ -243,7 +243,7 @@ BalanceLoss parse_balance_loss(const std::string& text) {
                                                     : nullptr;
     if (factor == nullptr || values.size() != (factor == &loss.sequence ? 2u : 1u)) throw refuse();
     if (*factor != 0)
-      throw input_error("--balance-loss", sides[0] + " twice", "it once", "leave one of them out");
+      throw usage_error("--balance-loss: " + sides[0] + " is given twice", "leave one of them out");
     *factor = parse_number("--balance-loss " + sides[0], values[0], 1e-12, 1e6);
     if (factor == &loss.sequence)
       loss.sequence_tokens = parse_integer("--balance-loss sequence: tokens", values[1], 1, 1 << 30);

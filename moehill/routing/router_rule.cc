@@ -31,7 +31,7 @@ const WordList<RouterScore, RouterRule>& words_of_a_rule() {
            [](RouterRule& r, const std::string& v) {
              r.jitter = parse_number(kOption + " jitter", v, 0, 1);
              if (r.score != RouterScore::sparsemixer)
-               throw input_error(kOption, "jitter without sparsemixer", "it with sparsemixer, whose it is",
+               throw usage_error(std::string(kOption) + ": jitter needs sparsemixer, whose it is",
                                  "leave it out");
            }},
           {"normalized", "[:LEAST_SUM]",

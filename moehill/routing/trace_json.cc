@@ -168,8 +168,8 @@ class JsonTrace {
 
 Routing read_json_trace(const TraceRequest& request) {
   if (!request.selection.gates.empty())
-    throw input_error(kTraceOption, "gates= beside JSON lines", "it beside .npy",
-                      "put gate_values into the lines");
+    throw usage_error(std::string(kTraceOption) + ": gates= needs a trace in .npy",
+                      "put gate_values into the JSON lines");
   return JsonTrace(request).read();
 }
 

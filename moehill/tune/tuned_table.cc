@@ -197,12 +197,14 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
     point.tuned = found.status;
     if (found.status == Tuned::hit) point.config.block.blocks = found.blocks;
     const std::string more = found.status == Tuned::hit ? to_string(found.blocks) : found.why;
-    const std::string name = name_of(found.status);
-    // Points without an entry share one line.
-    lines.insert(found.status == Tuned::miss ? name : fmt::format("{}: {}, {}", point.label, name, more));
+    lines.insert(
+        found.status == Tuned::miss
+            ? "the defaults, since nobody tuned them for this shape (moehill tune does)"
+            : fmt::format("{}: {}, {}", point.label,
+                          found.status == Tuned::hit ? "tuned" : "the defaults, tuned ones are stale", more));
   }
   std::string text;
-  for (const std::string& line : lines) text += "tuned: " + line + "\n";
+  for (const std::string& line : lines) text += "blocks: " + line + "\n";
   return text;
 }
 

@@ -121,7 +121,7 @@ std::string simulated_runs_report(const std::vector<SimulatedRun>& runs, const H
   for (const SimulatedRun& run : runs) {
     by_devices[run.config.num_devices].push_back(run);
     rows.push_back({to_string(run.config.shape), name_of(run.config.spread),
-                    fmt::format("{}x{}", run.config.num_devices, run.config.threads_per_device),
+                    layout_words(run.config.num_devices, run.config.threads_per_device),
                     fmt::format("{:.2f}", 1e3 * run.simulated_s), fmt::format("{:.2f}", 1e3 * run.measured_s),
                     fmt::format("{:+.1f}", 100 * run.error())});
   }

@@ -268,7 +268,7 @@ std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hi
   if (!form.gated) {
     if (!has(base + "up_proj")) return std::nullopt;
     if (has(base + "gate_proj"))
-      refuse(base + "gate_proj", "it beside up_proj", "experts without a gate, by ungated",
+      refuse(base + "gate_proj", "a gate", "none, since --expert-form has ungated",
              "leave ungated out of --expert-form");
     MlpSource mlp;
     mlp.gate = matrix(base + "up_proj", width, hidden);

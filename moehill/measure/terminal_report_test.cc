@@ -1,5 +1,5 @@
 // The terminal report says what will run, and then what came out.
-#include "moehill/cli/terminal_report.h"
+#include "moehill/measure/terminal_report.h"
 
 #include <gtest/gtest.h>
 
@@ -60,11 +60,51 @@ TEST(TerminalReport, TableAndVerdict) {
   EXPECT_NE(table.find("100.00 [93.8 %: 98.00..101.00]"), std::string::npos) << table;
   EXPECT_NE(table.find("speed to none"), std::string::npos) << table;
   EXPECT_NE(table.find("GF/s"), std::string::npos);
+  EXPECT_NE(table.find("2 devices x 1 thread "), std::string::npos) << table;
   EXPECT_NE(table.find("passed"), std::string::npos);
   EXPECT_NE(verdict_lines(command, 0).find("expert parallelism is slower by 50.0 %; ep/none = 0.500 [95 %: "),
             std::string::npos)
       << verdict_lines(command, 0);
-  EXPECT_NE(stage_tables(command).find("w2_grad"), std::string::npos);
+}
+
+TEST(TerminalReport, StagesAreOneTableWithAColumnAPoint) {
+  CommandResult command = made_up_command();
+  const std::string table = stage_table(command);
+  EXPECT_NE(table.find("\nstage        pass                  none               ep\n"), std::string::npos)
+      << table;
+  EXPECT_NE(table.find("\nup           forward   60.00 (60.0 %)  120.00 (60.0 %)\n"), std::string::npos)
+      << table;
+  EXPECT_NE(table.find("\nhand-overs                          3                3\n"), std::string::npos)
+      << table;
+  for (PointResult& point : command.points) point.stage_samples.clear();
+  EXPECT_EQ(stage_table(command), "");
+}
+
+TEST(TerminalReport, TheAnswerIsOneSentence) {
+  CommandResult command = made_up_command();
+  EXPECT_EQ(answer_line(command, 0), "\nExpert parallelism against one device: 50.0 % slower (ep).\n\n");
+  for (PointResult& point : command.points) point.samples.resize(2);
+  EXPECT_EQ(answer_line(command, 0), "\nExpert parallelism against one device: cannot tell (ep).\n\n");
+  command.points[1].check.status = CheckStatus::failed;
+  const std::string one = answer_line(command, 0);
+  EXPECT_EQ(one.find("\nnone: a step takes 99.00 ms, which is "), 0u) << one;
+  EXPECT_NE(one.find(", no throughput without a passed check: ep (failed).\n"), std::string::npos) << one;
+  command.points[1] = command.points[0];
+  command.points[1].point.label = "fast";
+  command.points[1].samples = {0.01, 0.01, 0.01};
+  const std::string two = answer_line(command, 0);
+  EXPECT_EQ(two.find("\nMost throughput with fast: a step takes 10.00 ms"), 0u) << two;
+  EXPECT_NE(two.find("; least with none: a step takes "), std::string::npos) << two;
+}
+
+TEST(TerminalReport, NextSaysWhatTheResultLacks) {
+  CommandResult command = made_up_command();
+  command.order.resize(5);
+  EXPECT_EQ(next_line(command, 0).find("Next: moehill probe, "), 0u) << next_line(command, 0);
+  for (PointResult& point : command.points) point.samples.resize(2);
+  EXPECT_EQ(next_line(command, 0).find("Next: more rounds (--iters 20)"), 0u) << next_line(command, 0);
+  command.points[0].check.status = CheckStatus::failed;
+  EXPECT_EQ(next_line(command, 0).find("Next: moehill check, "), 0u) << next_line(command, 0);
 }
 
 // On one device `ep` still makes its sums over devices; `none` has none to make.

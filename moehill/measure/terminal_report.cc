@@ -1,11 +1,12 @@
-// Texts of the terminal's report (terminal_report.h). Functions that end in _lines or _table return text;
-// none of them prints.
-#include "moehill/cli/terminal_report.h"
+#include "moehill/measure/terminal_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <numeric>
 
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
@@ -14,31 +15,21 @@
 namespace moehill {
 namespace {
 
-struct Unit {
-  double factor;
-  const char* name;
-};
-
-// Returns TF/s if any point reaches one, else GF/s, so that a column has one unit.
-Unit throughput_unit(const std::vector<PointResult>& points) {
-  const bool tera = std::any_of(points.begin(), points.end(), [](const PointResult& p) {
-    return p.trusted() && model_flops_per_s(p) >= 1e12;
-  });
-  return tera ? Unit{1e-12, "TF/s"} : Unit{1e-9, "GF/s"};
-}
-
 std::string milliseconds(const PointResult& result) {
   if (!result.timed()) return "-";
   const Summary s = summarize(result.samples);
   return fmt::format("{:.2f}{}", 1e3 * s.median, interval_text(s.interval, "{:.2f}", 1e3));
 }
 
-std::vector<std::string> result_row(const PointResult& result, const Unit& unit) {
+std::string layout_of(const PointResult& result) {
   const RunConfig& config = result.point.config;
-  const std::string layout = fmt::format("{}x{}", config.num_devices, config.threads_per_device);
-  std::vector<std::string> row = {result.point.label, layout, milliseconds(result)};
+  return layout_words(config.num_devices, config.threads_per_device);
+}
+
+std::vector<std::string> result_row(const PointResult& result) {
+  std::vector<std::string> row = {result.point.label, layout_of(result), milliseconds(result)};
   if (result.trusted()) {
-    row.push_back(fmt::format("{:.1f}", model_flops_per_s(result) * unit.factor));
+    row.push_back(fmt::format("{:.1f}", model_flops_per_s(result) / 1e9));
     row.push_back(fmt::format("{:.0f}", tokens_per_s(result)));
     row.push_back(result.peak().best > 0 ? fmt::format("{:.1f}", 100 * peak_fraction(result)) : "-");
   } else {
@@ -70,10 +61,10 @@ void add_ratios(const std::vector<Comparison>& comparisons, std::vector<std::str
   for (const Comparison& c : comparisons) rows[c.ep].back() = fmt::format("{:.3f}", c.ratio.ratio);
 }
 
-std::string device_lines(const StageSeconds& stages) {
+std::string device_lines(const PointResult& result, const StageSeconds& stages) {
   if (stages.devices.size() == 1) return "";
-  std::string text = fmt::format("device {} is the slowest, {:.3f} times the mean in work;", stages.slowest,
-                                 stages.busy_max_over_mean);
+  std::string text = fmt::format("{}: device {} is the slowest, {:.3f} times the mean in work;",
+                                 result.point.label, stages.slowest, stages.busy_max_over_mean);
   for (size_t i = 0; i < stages.devices.size(); ++i) {
     text += fmt::format("{} {}: {:.2f} ms of work, {:.2f} waiting for peers", i == 0 ? "" : ";", i,
                         1e3 * stages.devices[i].busy(), 1e3 * stages.devices[i].wait);
@@ -81,55 +72,35 @@ std::string device_lines(const StageSeconds& stages) {
   return text + "\n";
 }
 
-// Returns a table of the largest waits: which device waits, in which stage, and for whom.
-std::string wait_lines(const StageSeconds& stages) {
+// The largest waits of a point, as many as explain most of them.
+void add_waits(const PointResult& result, const StageSeconds& stages,
+               std::vector<std::vector<std::string>>& rows) {
   constexpr size_t kShown = 6;
-  if (stages.waits.empty()) return "";
-  std::vector<std::vector<std::string>> rows;
-  for (const WaitEntry& e : stages.waits) {
-    if (rows.size() == kShown) break;
-    rows.push_back({std::to_string(e.device), name_of(e.stage), std::to_string(e.other), name_of(e.busy_in),
-                    fmt::format("{:.2f}", 1e3 * e.seconds)});
+  for (size_t i = 0; i < std::min(kShown, stages.waits.size()); ++i) {
+    const WaitEntry& e = stages.waits[i];
+    rows.push_back({result.point.label, std::to_string(e.device), name_of(e.stage), std::to_string(e.other),
+                    name_of(e.busy_in), fmt::format("{:.2f}", 1e3 * e.seconds)});
   }
-  return format_table({"device", "waits in", "for", "which is in", "ms"}, rows) +
-         culprit_sentence(stages.waits) + "\n";
 }
 
-std::string unaccounted_line(const StageSeconds& stages) {
+std::string unaccounted_line(const PointResult& result, const StageSeconds& stages) {
   if (!stages.too_much_unaccounted()) return "";
-  return fmt::format("unaccounted: {:.2f} ms are in no stage, more than {:.0f} % of the step\n",
-                     1e3 * stages.unaccounted, 100 * kMostUnaccounted);
+  return fmt::format("{}: unaccounted: {:.2f} ms are in no stage, more than {:.0f} % of the step\n",
+                     result.point.label, 1e3 * stages.unaccounted, 100 * kMostUnaccounted);
 }
 
-std::string stage_table(const PointResult& result) {
-  const StageSeconds stages = stages_of_median(result);
-  std::vector<std::vector<std::string>> rows;
-  const auto add = [&](const std::string& pass, const std::string& name, double stage_seconds,
-                       const std::string& hand_overs) {
-    rows.push_back({name, pass, fmt::format("{:.2f}", 1e3 * stage_seconds),
-                    fmt::format("{:.1f}", 100 * stage_seconds / stages.step), hand_overs});
-  };
-  for (int i = 0; i < kNumStages; ++i) {
-    if (stages.seconds[i] <= 0) continue;
-    add(i < kFirstBackwardStage ? "forward" : "backward", name_of(static_cast<Stage>(i)), stages.seconds[i],
-        fmt::format("{:.0f}", stages.hand_overs[static_cast<size_t>(i)]));
-  }
-  add("", "unaccounted", stages.unaccounted, "");
-  return fmt::format("\nstages of {} (slowest device, the step of {:.2f} ms)\n", result.point.label,
-                     1e3 * stages.step) +
-         format_table({"stage", "pass", "ms", "% of step", "hand-overs"}, rows) + unaccounted_line(stages) +
-         device_lines(stages) + wait_lines(stages);
+// "15.87 (23.3 %)"
+std::string part_of_step(double seconds, const StageSeconds& stages) {
+  return fmt::format("{:.2f} ({:.1f} %)", 1e3 * seconds, 100 * seconds / stages.step);
 }
 
 // Returns the verdict on one pair as a sentence with its figures.
 std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>& points) {
   const PointResult &none = points[c.none], &ep = points[c.ep];
-  const RunConfig& config = ep.point.config;
-  const std::string what = fmt::format("{} (topk {})", ep.point.label, config.shape.topk);
-  const std::string figures = fmt::format(
-      "ep/none = {:.3f}{} in speed over {} rounds, {}x{} against {}x{} threads{}", c.ratio.ratio,
-      interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n, config.num_devices, config.threads_per_device,
-      none.point.config.num_devices, none.point.config.threads_per_device, disagreement_text(c, points));
+  const std::string what = fmt::format("{} (topk {})", ep.point.label, ep.point.config.shape.topk);
+  const std::string figures = fmt::format("ep/none = {:.3f}{} in speed over {} rounds, {} against {}{}",
+                                          c.ratio.ratio, interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n,
+                                          layout_of(ep), layout_of(none), disagreement_text(c, points));
   switch (judge(c.ratio)) {
     case Verdict::faster:
       return fmt::format("{}: expert parallelism is faster by {:.1f} %; {}\n", what,
@@ -161,9 +132,8 @@ std::string peak_lines(const PointResult& result, const std::string& kernels) {
       "peak measured between the rounds: {}, {} on {} threads; kernels {}\n"
       "reading {:.1f} GB/s ({:.1f} to {:.1f})\n",
       text_of("bf16", result.peaks.bf16), text_of("f32", result.peaks.f32),
-      config.num_devices * config.threads_per_device, kernels, result.peaks.read.median / 1e9,
-      result.peaks.read.min / 1e9, result.peaks.read.max / 1e9);
-  // A burst far below the best one means that the cores were not all free while it ran.
+      config.num_devices * config.threads_per_device, instruction_words(kernels),
+      result.peaks.read.median / 1e9, result.peaks.read.min / 1e9, result.peaks.read.max / 1e9);
   if (own.typical < kPeakShare * own.best)
     text += fmt::format(
         "disturbed: half of the peak's bursts gave {:.1f} GF/s or less; other work takes part of the cores\n",
@@ -221,22 +191,94 @@ std::string describe_command(const std::vector<Point>& points, const Environment
       "every step begins with cold caches\n",
       points.size(), points.size() == 1 ? "" : "s", to_string(first.shape), name_of(first.block.pass),
       name_of(first.block.backend), name_of(first.block.impl), topology.num_cores,
-      topology.num_cores == 1 ? "" : "s", topology.cpu_model, environment.kernel,
+      topology.num_cores == 1 ? "" : "s", topology.cpu_model, instruction_words(environment.kernel),
       memory_text(predicted_bytes));
 }
 
+std::string answer_line(const CommandResult& result, uint32_t seed) {
+  const auto text_of = [](const PointResult& p) {
+    return fmt::format(
+        "{}: a step takes {:.2f} ms, which is {:.1f} GF/s{}", p.point.label, 1e3 * median_of(p.samples),
+        model_flops_per_s(p) / 1e9,
+        p.peak().best > 0 ? fmt::format(" and {:.1f} % of the measured peak", 100 * peak_fraction(p)) : "");
+  };
+  std::vector<std::string> untrusted, parts;
+  const PointResult *fastest = nullptr, *slowest = nullptr;
+  for (const PointResult& p : result.points) {
+    if (!p.trusted()) {
+      untrusted.push_back(fmt::format("{} ({})", p.point.label, name_of(p.check.status)));
+      continue;
+    }
+    if (fastest == nullptr || model_flops_per_s(p) > model_flops_per_s(*fastest)) fastest = &p;
+    if (slowest == nullptr || model_flops_per_s(p) < model_flops_per_s(*slowest)) slowest = &p;
+  }
+  std::string begin;
+  const auto compare = [&](const std::vector<Comparison>& comparisons, const std::string& sentence,
+                           const auto& other) {
+    for (const Comparison& c : comparisons) {
+      const double change = 100 * (c.ratio.ratio - 1);
+      const Verdict verdict = judge(c.ratio);
+      const bool shown = verdict == Verdict::faster || verdict == Verdict::slower;
+      parts.push_back(fmt::format("{}{}{} ({})", shown ? fmt::format("{:.1f} % ", std::abs(change)) : "",
+                                  name_of(verdict), other(c), result.points[c.ep].point.label));
+      begin = sentence;
+    }
+  };
+  compare(compare_modes(result.points, seed),
+          "Expert parallelism against one device: ", [](const Comparison&) { return ""; });
+  compare(compare_paths(result.points, seed), "fused_ep against the others: ", [&](const Comparison& c) {
+    return fmt::format(" than {}", name_of(result.points[c.none].point.path));
+  });
+  if (parts.empty() && fastest != nullptr) parts.push_back(text_of(*fastest));
+  if (begin.empty() && fastest != slowest) {
+    begin = "Most throughput with ";
+    parts.push_back(fmt::format("least with {}", text_of(*slowest)));
+  }
+  if (!untrusted.empty())
+    parts.push_back(fmt::format("no throughput without a passed check: {}", fmt::join(untrusted, ", ")));
+  return fmt::format("\n{}{}.\n\n", begin, fmt::join(parts, begin[0] == 'M' ? "; " : ", "));
+}
+
 std::string result_table(const CommandResult& result, uint32_t seed) {
-  const Unit unit = throughput_unit(result.points);
   std::vector<std::vector<std::string>> rows;
-  for (const PointResult& point : result.points) rows.push_back(result_row(point, unit));
-  std::vector<std::string> header = {"point",     "devices", "ms median [interval]", unit.name, "tokens/s",
+  for (const PointResult& point : result.points) rows.push_back(result_row(point));
+  std::vector<std::string> header = {"point",     "layout", "ms median [interval]", "GF/s", "tokens/s",
                                      "% of peak", "check"};
   add_drop_adjusted(result.points, header, rows);
   add_ratios(compare_modes(result.points, seed), header, rows);
   std::string levels;
   for (const PointResult& point : result.points)
     levels += level_line(point.point.label, point.traffic, point.nodes, point.logical_bytes);
-  return format_table(header, rows) + levels + peak_lines(result.points.front(), result.environment.kernel) +
+  return format_table(header, rows) + levels;
+}
+
+std::string next_line(const CommandResult& result, uint32_t seed) {
+  std::vector<std::string> advice;
+  const auto& points = result.points;
+  const auto any = [&](auto&& holds) { return std::any_of(points.begin(), points.end(), holds); };
+  if (any([](const PointResult& p) { return p.check.status == CheckStatus::failed; }))
+    advice.push_back("moehill check, which looks for the smallest case that fails");
+  const std::vector<Comparison> comparisons = compare_modes(points, seed);
+  if (std::any_of(comparisons.begin(), comparisons.end(), [](const Comparison& c) {
+        const Verdict verdict = judge(c.ratio);
+        return verdict == Verdict::inconclusive || verdict == Verdict::cannot_tell;
+      }))
+    advice.push_back(fmt::format("more rounds (--iters {}), or --ci-target 0.02", 4 * result.order.size()));
+  if (!result.disturbance.empty()) advice.push_back("the same again when the machine is quiet");
+  if (any([](const PointResult& p) { return p.timed() && !p.prediction; }))
+    advice.push_back("moehill probe, once a machine, for predictions and for --ep-path auto");
+  if (any([](const PointResult& p) { return p.point.tuned == Tuned::miss; }))
+    advice.push_back("moehill tune for this shape");
+  if (any([](const PointResult& p) { return p.timed() && p.stage_samples.empty(); }))
+    advice.push_back("--stage-timing, which says where the time of a step goes");
+  if (advice.empty())
+    advice.push_back("--json FILE, then moehill roofline --record FILE says what bounds each stage");
+  advice.resize(std::min<size_t>(advice.size(), 3));
+  return fmt::format("Next: {}.\n", fmt::join(advice, "; "));
+}
+
+std::string machine_lines(const CommandResult& result) {
+  return peak_lines(result.points.front(), result.environment.kernel) +
          placement_lines(result.points.back().placement, result.environment.topology.num_cores);
 }
 
@@ -264,12 +306,41 @@ std::string routing_lines(const CommandResult& result) {
   return text;
 }
 
-std::string stage_tables(const CommandResult& result) {
-  std::string text;
+std::string stage_table(const CommandResult& result) {
+  std::vector<std::string> header = {"stage", "pass"};
+  std::vector<StageSeconds> columns;
+  std::vector<std::vector<std::string>> rows, waits;
+  std::string notes;
   for (const PointResult& point : result.points) {
-    if (point.timed() && !point.stage_samples.empty()) text += stage_table(point);
+    if (!point.timed() || point.stage_samples.empty()) continue;
+    header.push_back(point.point.label);
+    columns.push_back(stages_of_median(point));
+    notes += unaccounted_line(point, columns.back()) + device_lines(point, columns.back());
+    if (!columns.back().waits.empty())
+      notes += point.point.label + ": " + culprit_sentence(columns.back().waits) + "\n";
+    add_waits(point, columns.back(), waits);
   }
-  return text;
+  if (columns.empty()) return "";
+  const auto add = [&](const std::string& name, const char* pass, const auto& cell) {
+    rows.push_back({name, pass});
+    for (const StageSeconds& column : columns) rows.back().push_back(cell(column));
+  };
+  for (size_t i = 0; i < kNumStages; ++i) {
+    if (std::all_of(columns.begin(), columns.end(), [&](const auto& c) { return c.seconds[i] <= 0; }))
+      continue;
+    add(name_of(static_cast<Stage>(i)), static_cast<int>(i) < kFirstBackwardStage ? "forward" : "backward",
+        [&](const StageSeconds& c) { return c.seconds[i] > 0 ? part_of_step(c.seconds[i], c) : "-"; });
+  }
+  add("unaccounted", "", [](const StageSeconds& c) { return part_of_step(c.unaccounted, c); });
+  add("whole step", "", [](const StageSeconds& c) { return fmt::format("{:.2f}", 1e3 * c.step); });
+  add("hand-overs", "", [](const StageSeconds& c) {
+    return fmt::format("{:.0f}", std::accumulate(c.hand_overs.begin(), c.hand_overs.end(), 0.0));
+  });
+  return "\nStages, in ms and % of the step nearest to the median, on its slowest device\n" +
+         format_table(header, rows) + notes +
+         (waits.empty() ? ""
+                        : format_table({"point", "device", "waits in", "for", "which is in", "ms"}, waits)) +
+         "\n";
 }
 
 std::string verdict_lines(const CommandResult& result, uint32_t seed) {
@@ -277,7 +348,7 @@ std::string verdict_lines(const CommandResult& result, uint32_t seed) {
   for (const Comparison& c : compare_modes(result.points, seed)) {
     text += verdict_sentence(c, result.points);
   }
-  return text.empty() ? "" : "\n" + text;
+  return text;
 }
 
 std::string prediction_lines(const CommandResult& result) {

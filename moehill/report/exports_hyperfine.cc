@@ -1,0 +1,122 @@
+// Exports of one command's records in the forms of hyperfine 1.20: what reads its results reads these. A row
+// without a passed check has no figures. CPU time is not told apart into user and system: `user` has all of
+// it, and `system` is empty.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/report/exports.h"
+#include "moehill/report/markdown.h"
+
+namespace moehill {
+namespace {
+
+// Seconds; nothing in a row without figures.
+struct Figures {
+  Figure mean, stddev, median, user, min, max;
+};
+
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+Figures figures_of(const ExportedRow& row) {
+  const auto times = part_of<RecordedTimes>(row.record, "time_s");
+  if (!tflops_of(row.record) || times.samples.empty()) return {};
+  const double mean = mean_of(times.samples);
+  Figure stddev;
+  if (times.samples.size() > 1) {
+    double squares = 0;
+    for (const double sample : times.samples) squares += (sample - mean) * (sample - mean);
+    stddev = std::sqrt(squares / static_cast<double>(times.samples.size() - 1));
+  }
+  Figure user;
+  for (const double seconds : times.cpu_s) user = user.value_or(0) + seconds;
+  return {mean, stddev, times.median, user, times.min, times.max};
+}
+
+std::string repro_of(const ExportedRow& row) {
+  return part_of<Words>(row.record, "repro").value_or("moehill bench");
+}
+
+std::string csv_figure(const Figure& figure) { return figure ? fmt::format("{:.9g}", *figure) : ""; }
+
+StoredJson json_figure(const Figure& figure) { return figure ? StoredJson(*figure) : StoredJson(nullptr); }
+
+}  // namespace
+
+std::string hyperfine_csv(const std::vector<ExportedRow>& rows) {
+  std::string text = "command,mean,stddev,median,user,system,min,max";
+  for (const auto& [name, value] : rows.empty() ? Parameters{} : rows.front().parameters)
+    text += fmt::format(",parameter_{}", csv_cell(name));
+  text += ",name,gflops\r\n";
+  for (const ExportedRow& row : rows) {
+    const Figures f = figures_of(row);
+    text += fmt::format("{},{},{},{},{},,{},{}", csv_cell(repro_of(row)), csv_figure(f.mean),
+                        csv_figure(f.stddev), csv_figure(f.median), csv_figure(f.user), csv_figure(f.min),
+                        csv_figure(f.max));
+    for (const auto& [name, value] : row.parameters) text += fmt::format(",{}", csv_cell(value));
+    const Figure tflops = tflops_of(row.record);
+    text +=
+        fmt::format(",{},{}\r\n", csv_cell(row.label), csv_figure(tflops ? Figure(1e3 * *tflops) : Figure()));
+  }
+  return text;
+}
+
+std::string hyperfine_json(const std::vector<ExportedRow>& rows) {
+  StoredJson results = StoredJson::array();
+  for (const ExportedRow& row : rows) {
+    const Figures f = figures_of(row);
+    StoredJson parameters = StoredJson::object();
+    for (const auto& [name, value] : row.parameters) parameters[name] = value;
+    const Figure tflops = tflops_of(row.record);
+    const std::vector<double> times =
+        f.mean ? part_of<RecordedTimes>(row.record, "time_s").samples : std::vector<double>();
+    const auto status = check_status_of(row.record);
+    results.push_back({{"command", repro_of(row)},
+                       {"name", row.label},
+                       {"mean", json_figure(f.mean)},
+                       {"stddev", json_figure(f.stddev)},
+                       {"median", json_figure(f.median)},
+                       {"user", json_figure(f.user)},
+                       {"system", nullptr},
+                       {"min", json_figure(f.min)},
+                       {"max", json_figure(f.max)},
+                       {"times", times},
+                       {"exit_codes", std::vector<int>(times.size(), 0)},
+                       {"gflops", tflops ? StoredJson(1e3 * *tflops) : StoredJson(nullptr)},
+                       {"check", status ? StoredJson(name_of(*status)) : StoredJson(nullptr)},
+                       {"parameters", parameters}});
+  }
+  return StoredJson{{"results", results}}.dump(2, ' ', false, StoredJson::error_handler_t::replace) + "\n";
+}
+
+std::string hyperfine_markdown(const std::vector<ExportedRow>& rows) {
+  Figure fastest;
+  for (const ExportedRow& row : rows) {
+    const Figures f = figures_of(row);
+    if (f.mean && (!fastest || *f.mean < *fastest)) fastest = f.mean;
+  }
+  std::vector<std::vector<std::string>> cells;
+  for (const ExportedRow& row : rows) {
+    const Figures f = figures_of(row);
+    const Figure tflops = tflops_of(row.record);
+    const auto milliseconds = [](const Figure& figure) {
+      return figure ? fmt::format("{:.2f}", 1e3 * *figure) : "";
+    };
+    cells.push_back({markdown_code(row.label),
+                     f.stddev ? fmt::format("{} ± {}", milliseconds(f.mean), milliseconds(f.stddev))
+                              : milliseconds(f.mean),
+                     milliseconds(f.min), milliseconds(f.max),
+                     f.mean ? fmt::format("{:.2f}", *f.mean / *fastest) : "",
+                     tflops ? fmt::format("{:.1f}", 1e3 * *tflops) : "", markdown_code(repro_of(row))});
+  }
+  return markdown_table({"Command", "Mean [ms]", "Min [ms]", "Max [ms]", "Relative", "GF/s", "Again by"},
+                        cells);
+}
+
+}  // namespace moehill
