@@ -1,4 +1,4 @@
-// Description: a block's description as the caller gives it, checked and turned into a RunConfig, which the
+// Description checks a block's description as the caller gives it and turns it into a RunConfig, which the
 // rooms below understand. It allocates nothing and runs nothing.
 //
 //     const moehill_block_desc full = complete(desc);         // Failure for what is out of range

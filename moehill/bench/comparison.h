@@ -4,8 +4,8 @@
 //
 //     const Series old_build{rounds, old_seconds}, new_build{rounds, new_seconds};
 //     const Ratio ratio = compare_speed(old_build, new_build, /*seed=*/0);
-//     fmt::print("{}: {}\n", change_text(ratio), verdict_words(ratio, floor));   // "+3.1 % [95 %:
-//     +2.0..+4.2]: faster"
+//     fmt::print("{}: {}\n", change_text(ratio), verdict_words(ratio, floor));
+//     // "+3.1 % [95 %: +2.0..+4.2]: faster"
 #pragma once
 
 #include <cstdint>

@@ -3,9 +3,9 @@
 // All functions are pure: they time nothing and read nothing. Series that were not interleaved belong to
 // bench/comparison.h.
 //
-//     const Summary summary = summarize(seconds);                      // median, and an interval from 3
-//     samples on const Ratio ratio = speed_ratio(seconds_a, seconds_b, seed);     // above 1: b is faster
-//     name_of(judge(ratio));                                           // "faster", "within noise", ...
+//     const Summary summary = summarize(seconds);                   // median, and from 3 samples an interval
+//     const Ratio ratio = speed_ratio(seconds_a, seconds_b, seed);  // above 1: b is faster
+//     name_of(judge(ratio));                                        // "faster", "within noise", ...
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,9 @@
 // ui.perfetto.dev opens.
 // It is a picture of one step for a person to look at; results are computed from records and not from traces.
 //
-//     Trace trace{.tracks = {"compute", "network"}, .devices = {{"device 0", {{0, "experts", 0.001,
-//     0.004}}}}}; std::ofstream("step.json") << chrome_trace(trace);
+//     Trace trace{.tracks = {"compute", "network"},
+//                 .devices = {{"device 0", {{0, "experts", 0.001, 0.004}}}}};
+//     std::ofstream("step.json") << chrome_trace(trace);
 #pragma once
 
 #include <cstdint>

@@ -28,7 +28,7 @@ namespace moehill {
 
 class OptionSet {
  public:
-  // `command` is for example "moehill bench". `examples` are whole command lines, which a test runs.
+  // `command` is for example "moehill bench". `examples` are whole command lines that work.
   OptionSet(std::string command, std::string summary, std::vector<std::string> examples);
 
   // Each of these declares an option that is parsed into `value`. Its current content is the default and must

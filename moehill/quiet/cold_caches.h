@@ -1,6 +1,6 @@
 // Empties the caches before what is measured next, as the other layers of a model do between two steps of a
 // block. Without this, a small block that is measured again and again is faster than it is anywhere else.
-// Use it with --caches cold; it is not needed for blocks that are much larger than the caches.
+// It runs before every timed step. For blocks much larger than the caches it makes no difference.
 //
 //     ColdCores empty_caches(detect_topology());
 //     empty_caches();   // reads three times the L2 and L3 on all cores, then the step may be timed

@@ -2,8 +2,8 @@
 // is show() of a Watcher.
 //
 //     Pace pace(12, "12 points x 5 rounds", watcher.tell);
-//     for (int i = 0; i < 12; ++i) measure(i), pace.done(1);   // prints "about 40 s: 12 points x 5 rounds"
-//     once
+//     for (int i = 0; i < 12; ++i) measure(i), pace.done(1);
+//     // prints once: "about 40 s: 12 points x 5 rounds"
 #pragma once
 
 #include <functional>

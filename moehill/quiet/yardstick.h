@@ -5,8 +5,8 @@
 //
 //     Yardstick yardstick(cpus, job);
 //     yardstick.watch(threads_of(config, job));
-//     yardstick.measure_peaks();                                        // once in each round, on all
-//     processes yardstick.peaks(threads_of(config, job)).of(DType::f32).best;     // FLOP/s
+//     yardstick.measure_peaks();                                    // in each round, on all processes
+//     yardstick.peaks(threads_of(config, job)).of(DType::f32).best; // FLOP/s
 #pragma once
 
 #include <map>

@@ -3,7 +3,7 @@
 // Several sweeps may write to one database at the same time, also from several hosts. A claim gives a run to
 // exactly one of them.
 //
-//     Journal journal(store, own_identity(), provenance);
+//     Journal journal(store, this_process(), provenance);
 //     const int64_t id = journal.save_plan(experiment, points);
 //     const ClaimAnswer answer = journal.claim(points[0].id, /*round=*/0, limit_seconds);
 //     if (answer.state == ClaimState::claimed) journal.finish(answer.claim, run(points[0]));
