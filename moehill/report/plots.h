@@ -21,8 +21,9 @@ std::string peak_plot(const ResultSet& records);
 enum class Picture { automatic, ratios, peak };
 constexpr auto words(Picture) { return std::array{"auto", "ratios", "peak"}; }
 
-// Returns the picture of a database or of files of records, as read_results() takes them. `automatic` is
-// ratios if a database has some, else the share of peak. Throws InputError where there is nothing to show.
+// Returns the picture of a database or of files of records, as read_results() takes them, or of one file of
+// samples of peers/compare. `automatic` is ratios if a database has some, else the share of peak. Throws
+// InputError where there is nothing to show.
 std::string plot_of(const std::string& source, Picture picture);
 
 }  // namespace moehill
