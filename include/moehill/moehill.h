@@ -65,7 +65,7 @@ typedef enum moehill_status {
 /* Of the last function of this thread that failed; never null. It holds until the next failure. */
 MOEHILL_API const char* moehill_last_error(void);
 MOEHILL_API const char* moehill_status_name(int32_t status);
-/* "0.1.0". */
+/* "0.2.0". */
 MOEHILL_API const char* moehill_version(void);
 
 /* ---- Context: the devices of this process, and its place among others ---- */
