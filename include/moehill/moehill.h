@@ -79,7 +79,7 @@ typedef enum moehill_status {
  * the next failure in this thread. */
 MOEHILL_API const char* moehill_last_error(void);
 MOEHILL_API const char* moehill_status_name(int32_t status);
-/* Returns the version of the library that runs, for example "0.1.0". */
+/* Returns the version of the library that runs, for example "0.2.0". */
 MOEHILL_API const char* moehill_version(void);
 
 /* ---- Context: the devices of this process, and its place among other processes ---- */

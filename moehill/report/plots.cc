@@ -9,6 +9,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/report/peer_samples.h"
 #include "moehill/report/picture.h"
 #include "moehill/report/replayed.h"
 #include "moehill/store/expectation.h"
@@ -193,6 +194,10 @@ std::string peak_plot(const ResultSet& records) {
 std::string plot_of(const std::string& source, Picture picture) {
   if (!is_database(source)) {
     if (picture == Picture::ratios) throw nothing(source, "no baselines");
+    if (has_peer_samples(source)) {
+      const PeerPanels peers = peer_panels(source);
+      return curve_picture("Share of the measured peak", peers.x_title, peers.panels);
+    }
     const std::string plot = peak_plot(read_results(source));
     return plot.empty() ? throw nothing(source, "no share of the peak") : plot;
   }

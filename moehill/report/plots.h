@@ -23,9 +23,9 @@ std::string peak_plot(const ResultSet& records);
 enum class Picture { automatic, ratios, peak };
 constexpr auto words(Picture) { return std::array{"auto", "ratios", "peak"}; }
 
-// Returns the picture of a database or of files of records, which are named as for read_results().
-// `automatic` means ratios if a database has some, otherwise the share of the peak. Throws InputError if
-// there is nothing to show.
+// Returns the picture of a database, of files of records, which are named as for read_results(), or of one
+// file of samples of peers/compare. `automatic` means ratios if a database has some, otherwise the share of
+// the peak. Throws InputError if there is nothing to show.
 std::string plot_of(const std::string& source, Picture picture);
 
 }  // namespace moehill

@@ -121,5 +121,36 @@ TEST(Plots, RecordsShowTheirShareOfThePeakByTopk) {
   EXPECT_THROW(plot_of(folder.file("none.jsonl"), Picture::automatic), InputError);
 }
 
+std::string peer_line(const std::string& name, const std::string& contender, double seconds, double peak) {
+  StoredJson line = {{"schema", "moehill/peers/1"}, {"case", name}, {"contender", contender},
+                     {"seconds", seconds},          {"flops", 1e9}, {"peak_gflops", nullptr}};
+  if (peak > 0) line["peak_gflops"] = peak;
+  return json_text(line) + "\n";
+}
+
+TEST(Plots, SamplesOfPeersShowTheirShareOfThePeakOfTheSameCase) {
+  const TemporaryFolder folder;
+  const auto plot = [&](const std::string& lines) {
+    const std::string path = folder.file("peers.jsonl");
+    std::ofstream(path) << lines;
+    return plot_of(path, Picture::automatic);
+  };
+  const std::string eight = "step/bf16/forward/512/top8", two = "step/bf16/forward/512/top2";
+  const std::string ours = peer_line(eight, "moehill", 0.02, 100) + peer_line(two, "moehill", 0.04, 50);
+  const std::string svg = plot(ours + peer_line(eight, "PyTorch", 0.08, 0));
+  EXPECT_SAYS(svg, ">bf16 forward, 512 tokens</text>");
+  EXPECT_SAYS(svg, "moehill at 8: 50.0 %");
+  EXPECT_SAYS(svg, "moehill at 2: 50.0 %");
+  EXPECT_SAYS(svg, "PyTorch at 8: 12.5 %");
+  EXPECT_LT(svg.find("moehill at 2"), svg.find("moehill at 8"));
+  EXPECT_SAYS(svg, ">top-k</text>");
+  EXPECT_SAYS(plot(peer_line("gemm/bf16/34/forward", "moehill", 0.02, 100)), ">rows of a group</text>");
+  for (const std::string& bad :
+       {ours + peer_line("gemm/bf16/34/forward", "moehill", 0.02, 100), peer_line(two, "PyTorch", 0.02, 0),
+        peer_line("step/bf16/forward/512/topx", "moehill", 1, 1), peer_line(two, "moehill", -1, 1),
+        ours + "{}\n", ours + "nonsense\n"})
+    EXPECT_THROW(plot(bad), InputError) << bad;
+}
+
 }  // namespace
 }  // namespace moehill

@@ -1,0 +1,24 @@
+// PeerSamples: what `peers/compare --json` measured of moehill and of other libraries in turn, as curves of a
+// picture: the share of the peak by top-k (steps) or by rows of a group (products). It judges nobody; the
+// ratios with their intervals are in the table that `peers/compare --table` makes of the same file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/report/picture.h"
+
+namespace moehill {
+
+// True if the file's first line is such a sample.
+bool has_peer_samples(const std::string& path);
+
+struct PeerPanels {
+  std::string x_title;  // "top-k" or "rows of a group"
+  std::vector<CurvePanel> panels;
+};
+// Shares are FLOPs / seconds over the peak that moehill measured in the same case, in percent. Throws
+// InputError for a line that is no sample, and for steps and products in one file, which have no common axis.
+PeerPanels peer_panels(const std::string& path);
+
+}  // namespace moehill
