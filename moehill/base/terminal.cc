@@ -1,3 +1,5 @@
+// Implements base/terminal.h: the line of progress and its clock, colours, and what is safe to show on a
+// terminal.
 #include "moehill/base/terminal.h"
 
 #include <fmt/format.h>

@@ -132,7 +132,8 @@ class MoveRunner {
       const Attempts all = attempts_at(arm, round);
       budget_.own_s += all.seconds - stored.seconds;
       budget_.measured_s += std::max(all.seconds, budget_.clock() - at);
-      // Of one run: where work of others makes it repeat runs, that is what a run costs.
+      // The prediction counts once, however often work of others made the run repeat: that is what a run
+      // costs.
       if (all.number > 0) budget_.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
     }
   }

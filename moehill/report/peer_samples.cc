@@ -1,3 +1,5 @@
+// Reads the samples that peers/compare wrote, one run of a program a line, and makes the rows of a picture of
+// them: for each case and program the median, as a share of the peak.
 #include "moehill/report/peer_samples.h"
 
 #include <fmt/format.h>
