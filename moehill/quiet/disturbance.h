@@ -14,6 +14,9 @@ struct MachineTimes {
   int num_cpus = 1;
 };
 MachineTimes machine_times();
+// Returns the seconds of CPU between two readings that were not this process's own: those of other processes
+// and the stolen ones.
+double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds);
 // Reads a text like that of /proc/stat.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 
