@@ -7,11 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <fstream>
 #include <iostream>
 #include <random>
 #include <set>
+#include <thread>
 
 #include "moehill/store/store_fixture.h"
 
@@ -123,6 +125,25 @@ class DriverTest : public testing::Test {
   std::string database_, log_;
   SweepHost host_;
 };
+
+TEST_F(DriverTest, OtherWorkIsNotedOfTheRunsBesideIt) {
+  write_program("sleep 0.3; " + print_record("[1, 2]"));
+  SweepPlan p = plan();
+  p.points.resize(1), p.devices.resize(1), p.tokens.resize(1);
+  p.experiment.rounds = 1;
+  std::atomic<bool> is_over = false;
+  std::thread rival([&] {
+    while (!is_over) continue;
+  });
+  Store store = Store::open_or_create(database_);
+  DriverOptions options;
+  options.show = [](const std::string&, bool) {};
+  run_sweep(store, p, host_, options);
+  is_over = true;
+  rival.join();
+  EXPECT_GE(number_of("attempt"), 1);
+  EXPECT_EQ(number_of("attempt WHERE disturbed = 0 OR disturbance NOT LIKE '%CPUs%'"), 0);
+}
 
 TEST_F(DriverTest, RunsEveryRoundOfEveryPointOnce) {
   const SweepOutcome outcome = sweep();

@@ -92,6 +92,8 @@ TEST(SweepPlan, DurationsRoundTrip) {
   EXPECT_EQ(duration_text(90), "1m30s");
   EXPECT_EQ(duration_text(600), "10m");
   EXPECT_EQ(duration_text(7260), "2h01m");
+  EXPECT_EQ(duration_text(60), "1m");
+  EXPECT_EQ(duration_text(3600), "1h00m");
 }
 
 }  // namespace

@@ -49,9 +49,8 @@ double CoreWatch::seconds_since(const Look& before) { return seconds() - before.
 
 bool CoreWatch::left_alone(const Look& before) {
   const Look now = look();
-  // Everything that all CPUs did, without what this process did, is other work.
-  const double all = now.machine.busy + now.machine.stolen - before.machine.busy - before.machine.stolen;
-  return all - (now.own_s - before.own_s) <= kOtherShare * seconds_since(before) + kTicks_s;
+  return others_seconds(before.machine, now.machine, now.own_s - before.own_s) <=
+         kOtherShare * seconds_since(before) + kTicks_s;
 }
 
 double CoreWatch::burst() {

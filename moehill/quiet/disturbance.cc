@@ -59,6 +59,10 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
   return text;
 }
 
+double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds) {
+  return after.busy - before.busy + after.stolen - before.stolen - own_seconds;
+}
+
 std::string lost_peak(double typical_peak, double best_peak) {
   if (typical_peak <= 0 || typical_peak >= kPeakShare * best_peak) return "";
   return fmt::format("the cores gave {:.0f} % of their peak", 100 * typical_peak / best_peak);

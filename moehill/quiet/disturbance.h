@@ -22,7 +22,11 @@ struct MachineTimes {
   int num_cpus = 1;
 };
 MachineTimes machine_times();
-// Reads a text like that of /proc/stat. The clock stays 0.
+// Returns the seconds of CPU between two readings that were not this process's own: those of other processes
+// and the stolen ones.
+double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds);
+// Reads a text like that of /proc/stat.
+// The clock stays 0.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 
 // More than this share of one CPU beside a measurement is a disturbance. It is a share of one CPU and not of

@@ -27,6 +27,12 @@ TEST(Disturbance, OthersAreWhatIsNotOurs) {
   EXPECT_EQ(disturbance_between(before, before, 0, 1), "");
 }
 
+TEST(Disturbance, OthersHaveWhatIsNotOursAndWhatIsStolen) {
+  EXPECT_DOUBLE_EQ(others_seconds({10, 1, 100, 2}, {13, 1, 102, 2}, 2.5), 0.5);
+  EXPECT_DOUBLE_EQ(others_seconds({10, 1, 100, 2}, {12, 1.25, 102, 2}, 2), 0.25);
+  EXPECT_DOUBLE_EQ(others_seconds({10, 1, 100, 2}, {12, 1, 102, 2}, 2), 0);
+}
+
 TEST(Disturbance, HalfOfThePeakIsALostCore) {
   EXPECT_EQ(lost_peak(0.1, 0.2), "the cores gave 50 % of their peak");
   EXPECT_EQ(lost_peak(0.17, 0.2), "");

@@ -34,6 +34,9 @@ TEST(Store, SaysWhatItIsAndSurvivesReopening) {
   EXPECT_EQ(pragma(database, "user_version"), kSchemaVersion);
   EXPECT_EQ(pragma(database, "synchronous"), 2);
   EXPECT_EQ(pragma(database, "foreign_keys"), 1);
+  Statement mode(database, "PRAGMA journal_mode");
+  ASSERT_TRUE(mode.step());
+  EXPECT_EQ(mode.text(0), "wal");
   Statement not_strict(database,
                        "SELECT count(*) FROM pragma_table_list WHERE type = 'table' AND strict = 0 AND name "
                        "NOT LIKE 'sqlite_%'");
