@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output.h"
