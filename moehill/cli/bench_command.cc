@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/cli/bench_options.h"
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
 #include "moehill/climb/climbed_table.h"
