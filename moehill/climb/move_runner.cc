@@ -128,7 +128,7 @@ class MoveRunner {
       const Attempts all = attempts_at(arm, round);
       budget_.own_s += all.seconds - stored.seconds;
       budget_.measured_s += std::max(all.seconds, budget_.clock() - at);
-      // Of one run: where work of others makes it repeat runs, that is what a run costs.
+      // Counted once a run: where the work of others has runs repeated, a run costs all its attempts.
       if (all.number > 0) budget_.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
     }
   }
