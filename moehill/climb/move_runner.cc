@@ -132,12 +132,8 @@ class MoveRunner {
       const Attempts all = attempts_at(arm, round);
       budget_.own_s += all.seconds - stored.seconds;
       budget_.measured_s += std::max(all.seconds, budget_.clock() - at);
-<<<<<<< HEAD
       // The prediction counts once, however often work of others made the run repeat: that is what a run
       // costs.
-=======
-      // Counted once a run: where the work of others has runs repeated, a run costs all its attempts.
->>>>>>> climb22
       if (all.number > 0) budget_.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
     }
   }
