@@ -124,7 +124,7 @@ TEST(Record, GoldenKeys) {
                                       "progress_calls", "logical_bytes", "link_bytes"}));
   EXPECT_EQ(keys(record["env"]),
             (std::vector<std::string>{"build", "compiler", "flags", "cpu", "caches", "cores", "mpi", "kernel",
-                                      "system", "load_average"}));
+                                      "system", "host", "load_average"}));
   EXPECT_EQ(record["schema"], "moehill/1");
   EXPECT_EQ(record["seq"], 1);
 }
