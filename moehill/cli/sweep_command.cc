@@ -138,7 +138,6 @@ int sweep_command(const std::vector<std::string>& args) {
   }
   for (const std::string& file : options->files) read_experiment(file, sweep_option_names);  // bad ones first
   const Environment environment = detect_environment();
-  warn_if_busy(environment.topology.num_cores);
   const SweepHost host = make_sweep_host(
       environment, RunPredictor(probed_hardware(environment),
                                 measure_speed(environment.topology, environment.topology.num_cores)));
@@ -149,6 +148,7 @@ int sweep_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   Store store = Store::open_or_create(database_path(options->database));
+  warn_if_busy(environment.topology.num_cores);
   tell(estimate_words(plan.predicted_seconds(),
                       fmt::format("{} points x {} rounds", plan.points.size(), plan.experiment.rounds)));
   DriverOptions driver;
