@@ -8,7 +8,7 @@
 
 namespace moehill {
 
-// How messages of a program are made of its bytes.
+// These options say how messages of a program are made of its bytes.
 struct MessageOptions {
   int group = 1;  // devices (simulation/exchange.h)
   CollectiveForm form = CollectiveForm::direct;
