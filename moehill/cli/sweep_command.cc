@@ -74,8 +74,11 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
     return options;
   }
   if (options.files.size() != 1 && !(options.dry_run && !options.files.empty()))
-    throw input_error("sweep", fmt::format("{} files first", options.files.size()),
-                      "one experiment file first, or several with --dry-run", "see moehill sweep --help");
+    throw input_error("sweep",
+                      options.files.empty() ? "no experiment file"
+                                            : fmt::format("{} experiment files", options.files.size()),
+                      "one, or several with --dry-run",
+                      "name it before the options: moehill sweep FILE.toml --dry-run");
   options.sizing.require_sense();
   if (options.dry_run && options.retry_failed)
     throw usage_error("--retry-failed cannot be used with --dry-run, which runs nothing", "leave it out");

@@ -59,7 +59,7 @@ TEST(Record, GoldenKeys) {
                                                     "hash",
                                                     "env",
                                                     "prediction",
-                                                    "schedule"}));
+                                                    "schedule", "repro"}));
   EXPECT_EQ(keys(record["config"]), (std::vector<std::string>{"preset",
                                                               "tokens",
                                                               "hidden",
