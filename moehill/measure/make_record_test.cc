@@ -59,7 +59,8 @@ TEST(Record, GoldenKeys) {
                                                     "hash",
                                                     "env",
                                                     "prediction",
-                                                    "schedule", "repro"}));
+                                                    "schedule",
+                                                    "repro"}));
   EXPECT_EQ(keys(record["config"]), (std::vector<std::string>{"preset",
                                                               "tokens",
                                                               "hidden",
