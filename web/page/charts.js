@@ -53,7 +53,7 @@ function ratio_chart(rows) {
   const cut_left = values.filter((value) => value.lo < least), cut_right = values.filter((value) => value.hi > most);
   const small = narrow();
   // On a narrow screen the name of a point stands above its mark, where there is room for it.
-  values.forEach((value) => { value.name = cut_middle(value.name, small ? 54 : 64); });
+  values.forEach((value) => { value.name = cut_middle(value.name, small ? 50 : 52); });
   const y = nominal('row', null, {sort: null, axis: {labels: false, grid: true}});
   const verdicts = ['faster', 'slower', 'within noise', 'inconclusive', 'cannot tell', 'identical'];
   const color = nominal('verdict', null, {scale: {domain: verdicts, range: ['@faster', '@slower', '@soft', '@doubt', '@doubt', '@soft']}, legend: {...below, columns: small ? 2 : 6}});
@@ -141,13 +141,23 @@ function stage_chart(rows) {
     }
   }
   if (values.length === 0) return null;
+  const totals = new Map();
+  for (const value of values) totals.set(value.point, (totals.get(value.point) || 0) + value.seconds);
+  for (const value of values) {
+    value.share = value.seconds / totals.get(value.point);
+    value.middle = values.filter((other) => other.point === value.point && other.order < value.order).reduce((sum, other) => sum + other.share, 0) + value.share / 2;
+    // The name stands in the bar where there is room, so that no colour has to be looked up.
+    value.word = value.share * (narrow() ? 230 : 700) > 7 * value.stage.length ? value.stage : '';
+  }
+  const y = nominal('point', null, {sort: null, axis: {labelLimit: narrow() ? 120 : 380}});
+  const x = quantitative('share', 'share of the step', {stack: 'zero', scale: {domain: [0, 1]}, axis: {format: '.0%'}});
   return {title: 'Stages', caption: 'Share of each stage in the step, of the round nearest the median.' + (all.length > most_stage_rows ? ` The first ${most_stage_rows} of ${all.length} points.` : ''), wide: true, values, spec: {
-    height: 26 * distinct(values, 'point'), mark: {type: 'bar', stroke: '@card', strokeWidth: 1}, encoding: {
-      y: nominal('point', null, {sort: null, axis: {labelLimit: narrow() ? 120 : 380}}),
-      x: quantitative('seconds', 'share of the step', {stack: 'normalize', axis: {format: '.0%'}}),
-      color: nominal('stage', null, {sort: null, scale: {scheme: 'tableau20'}, legend: {...below, columns: narrow() ? 2 : 6}}),
-      order: {field: 'order', type: 'quantitative'},
-      tooltip: [{field: 'point'}, {field: 'stage'}, {field: 'seconds', format: '.3~s', title: 'seconds'}]}}};
+    height: 26 * distinct(values, 'point'), layer: [
+      {mark: {type: 'bar', stroke: '@card', strokeWidth: 2}, encoding: {y, x,
+        color: nominal('stage', null, {sort: null, scale: {scheme: 'tableau20'}, legend: {...below, columns: narrow() ? 2 : 6}}),
+        order: {field: 'order', type: 'quantitative'},
+        tooltip: [{field: 'point'}, {field: 'stage'}, {field: 'seconds', format: '.3~s', title: 'seconds'}]}},
+      {mark: {type: 'text', color: '#000', fontSize: 11}, encoding: {y, x: {...quantitative('middle', null), stack: null}, text: {field: 'word'}}}]}};
 }
 
 function imbalance_chart(rows) {

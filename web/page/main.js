@@ -14,7 +14,7 @@ function head() {
     machine.build && ['build', machine.build],
     machine.compiler && ['compiler', machine.compiler],
     days.length && ['measured', days[0] + (days.at(-1) === days[0] ? '' : ' to ' + days.at(-1)) + ' (UTC)'],
-    loads.length && ['load at the start', figure(Math.min(...loads)) + ' to ' + figure(Math.max(...loads))],
+    loads.length && ['load at the start', [...new Set([Math.min(...loads), Math.max(...loads)])].map((load) => load.toFixed(1)).join(' to ')],
     ['points', done + ' done of ' + points.length + ' in ' + data.experiments.length + ' experiments'],
     known(data.noise_floor) && ['noise of this machine', (100 * data.noise_floor).toFixed(1) + '\u202f%'],
   ].filter(Boolean);

@@ -10,7 +10,7 @@ function axes_words(axes, without = []) {
     .join(', ');
 }
 
-// The data are in TF/s; the page, the terminal and the logbook say GF/s.
+// The data are in TF/s. The page shows GF/s, as the logbook does.
 const thousands = (value) => (known(value) ? 1000 * value : null);
 
 function row_of(experiment, index, point, result) {
