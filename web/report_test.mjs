@@ -1,8 +1,10 @@
 // Tests the report in a browser: no error, no request to the network, charts are there, hostile text stays
-// text; in light and dark mode and on a phone.
+// text; in light and dark mode and on a phone. Pages are compared by structure: what stands where, in which number and
+// order, and that nothing is cut off. Further pages are made of the same data: with one experiment, with 26, with a
+// thousand points, and with one interval far wider than the others.
 //   node report_test.mjs PAGE MODULES [FOLDER for screenshots]     exit status 77 if no browser can start
 import {createRequire} from 'node:module';
-import {existsSync} from 'node:fs';
+import {existsSync, readFileSync, writeFileSync} from 'node:fs';
 import {resolve} from 'node:path';
 import {pathToFileURL} from 'node:url';
 import assert from 'node:assert';
@@ -32,13 +34,13 @@ function skip(reason) {
 }
 
 async function open(browser, view) {
-  const page = await (await browser.newContext(view)).newPage();
+  const page = await (await browser.newContext({colorScheme: view.colorScheme, viewport: view.viewport})).newPage();
   const complaints = [];
   page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()); });
   page.on('pageerror', (error) => complaints.push(String(error)));
   page.on('dialog', (dialog) => { complaints.push('dialog ' + dialog.message()); dialog.dismiss(); });
-  page.on('request', (request) => { if (request.url() !== url) complaints.push('request ' + request.url()); });
-  await page.goto(url);
+  page.on('request', (request) => { if (request.url() !== view.url) complaints.push('request ' + request.url()); });
+  await page.goto(view.url);
   await page.waitForFunction(() => document.documentElement.hasAttribute('data-charts'), null, {timeout: 60000})
     .catch(() => complaints.push('no charts drawn'));
   return {page, complaints};
@@ -46,8 +48,8 @@ async function open(browser, view) {
 
 async function check_charts(page) {
   const titles = await page.locator('figcaption b').allTextContents();
-  for (const wanted of ['Headline ratios', 'TF/s by top-k', 'Tokens/s by top-k', 'TF/s by width of an expert',
-    'TF/s by number of experts', 'Stages', 'Roofline', 'Device imbalance', 'Error of the model',
+  for (const wanted of ['Ratios to the baseline', 'GF/s by top-k', 'Tokens/s by top-k', 'GF/s by width of an expert',
+    'GF/s by number of experts', 'Stages', 'Roofline', 'Device imbalance', 'Error of the model',
     'Ratios here against those published'])
     assert(titles.includes(wanted), 'no chart ' + wanted);
   for (const chart of await page.locator('.chart').all())
@@ -58,38 +60,123 @@ async function check_text(page) {
   const waits = page.locator('details.waits').first();
   assert.equal(await waits.locator('tbody tr').count(), 2);
   assert((await waits.locator('tbody tr').first().textContent()).startsWith('0reduce1down'), 'no wait of device 0 for device 1');
-  assert.equal(await page.locator('h3').first().textContent(), hostile);
+  assert.equal((await page.locator('#experiment-0 > h3').textContent()).trim(), hostile);
   assert.equal(await page.locator('img').count(), 0);
-  assert((await page.locator('pre').first().textContent()).includes('<b>worst row</b>'));
+  assert((await page.locator('.failure pre').first().textContent()).includes('<b>worst row</b>'));
 }
 
-// On a phone the page must not scroll sideways; wide tables scroll on their own.
+// On a phone the page must not scroll sideways; and no table is cut off.
 async function check_width(page) {
   const [scroll, client] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert(scroll <= client, `the page is ${scroll} wide in a window of ${client}`);
+  const cut = await page.evaluate(() => [...document.querySelectorAll('.scroll, td, td > div')]
+    .filter((box) => box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).display !== 'inline').map((box) => box.outerHTML.slice(0, 120)));
+  assert.deepEqual(cut, [], 'cut off');
 }
 
 async function check_sorting(page) {
   const table = page.locator('#experiment-0 > .scroll table');
-  const column = async () => (await table.locator('tbody tr td:nth-child(3)').allTextContents()).map(Number);
-  const head = table.getByRole('button', {name: 'TF/s'});
+  const column = async () => (await table.locator('tbody tr td:nth-child(3) > div').allTextContents()).map(Number);
+  const head = table.getByRole('button', {name: /^GF.s/});
   await head.click();
   const rising = await column();
   assert.deepEqual(rising, [...rising].sort((a, b) => a - b));
-  await head.click();
+  await head.focus();
+  await page.keyboard.press('Enter');
   assert.deepEqual(await column(), [...rising].reverse());
 }
 
+// Returns what a reader sees, in order, without colours and places.
+async function structure(page) {
+  return page.evaluate(() => {
+    const texts = (selector) => [...document.querySelectorAll(selector)].map((found) => found.textContent.trim());
+    return {
+      parts: texts('h2'), total: texts('#answers .total'), effects: texts('.effects li').length,
+      questions: document.querySelectorAll('#answers tbody tr').length, verdicts: texts('#answers td .tag'),
+      charts: texts('figcaption b'), experiments: document.querySelectorAll('.experiment').length,
+      marks: document.querySelectorAll('#chart-0 .mark-symbol.role-mark path').length,
+      rows: [...document.querySelectorAll('.experiment > .scroll tbody')].map((body) => body.children.length),
+      all: texts('.more:not([hidden])'), commands: document.querySelectorAll('.commands pre').length,
+    };
+  });
+}
+
+// The first screen answers: verdicts, disturbed runs and the largest effects are seen without scrolling.
+async function check_first_screen(page, view) {
+  const bottom = await page.locator('.effects').evaluate((list) => list.getBoundingClientRect().bottom);
+  assert(bottom <= view.viewport.height, `the effects end at ${bottom}`);
+  const words = await page.locator('#answers').textContent();
+  assert(/Disturbed by other work: \d+ of \d+ \(\d+\s%\)/.test(words), 'no share of disturbed runs');
+  assert(words.includes('1 of 3 points failed'), 'a failed point is not marked');
+  const ticks = await page.locator('.chart svg .role-axis-label text').allTextContents();
+  assert(ticks.every((tick) => !/e[+-]?\d/.test(tick)), 'a tick in powers: ' + ticks.join(' '));
+  for (const panel of await page.locator('.experiment').all())
+    assert((await panel.locator('.commands pre').textContent()).includes('moehill '), 'no command line');
+}
+
+// Writes a page whose data `change` has changed, and returns its address.
+function changed_page(name, change) {
+  const text = readFileSync(page_file, 'utf8'), mark = '<script type="application/json" id="data">';
+  const from = text.indexOf(mark) + mark.length, to = text.indexOf('</script>', from);
+  const data = JSON.parse(text.slice(from, to));
+  change(data);
+  const file = resolve(page_file) + '.' + name + '.html';
+  writeFileSync(file, text.slice(0, from) + JSON.stringify(data).replaceAll('<', '\\u003c') + text.slice(to));
+  return pathToFileURL(file).href;
+}
+
+const copies = (list, count) => Array.from({length: count}, (_, i) => ({...list[i % list.length], axes: {...list[i % list.length].axes, copy: i}, label: 'copy=' + i}));
+const sizes = {
+  one: (data) => { data.experiments = data.experiments.slice(0, 1); },
+  many: (data) => { data.experiments = Array.from({length: 26}, (_, i) => ({...data.experiments[i % 5], name: 'experiment_' + i})); },
+  thousand: (data) => { data.experiments = [{...data.experiments[0], points: copies(data.experiments[0].points, 1000)}]; },
+  wide: (data) => {
+    const points = data.experiments[1].points;
+    Object.assign(points[1].results[0].ratio, {lo: 0.01, hi: 100, verdict: 'inconclusive'});
+    Object.assign(points[2].results[0].ratio, {verdict: 'within noise'});
+    points[3].state = 'pending';
+  },
+};
+const size_checks = {
+  one: (seen) => { assert.equal(seen.experiments, 1); assert.equal(seen.marks, 4); assert.equal(seen.effects, 3); },
+  many: (seen) => { assert.equal(seen.experiments, 26); assert.equal(seen.questions, 26); assert.equal(seen.marks, 40); },
+  thousand: (seen) => { assert.deepEqual(seen.rows, [40]); assert(seen.all.includes('Show all 1000 rows')); assert.equal(seen.marks, 40); },
+  wide: async (seen, page) => {
+    const marks = await page.locator('#chart-0 .mark-symbol.role-mark path').evaluateAll((paths) => paths.map((path) => ({shape: path.getAttribute('d').replace(/[-\d.,]+/g, '#'), x: path.getBoundingClientRect().x})));
+    const drawn = await page.locator('#chart-0 svg').boundingBox();
+    assert.equal(marks.length, seen_marks + 2, 'no arrow at both ends of a cut interval');
+    const places = marks.map((mark) => mark.x);
+    assert(Math.max(...places) - Math.min(...places) > 0.3 * drawn.width, 'one interval flattens the others');
+    const shape_of = async (verdict) => page.locator(`#chart-0 path[aria-label*="verdict: ${verdict}"]`).first().getAttribute('d');
+    assert.notEqual(await shape_of('inconclusive'), await shape_of('within noise'));
+    assert((await page.locator('#answers').textContent()).includes('unfinished: 1 of 4 points left'), 'unfinished is not marked');
+  },
+};
+
 const url = pathToFileURL(resolve(page_file)).href;
 const browser = await start_browser();
+const seen = [];
 for (const view of views) {
-  const {page, complaints} = await open(browser, view);
+  const {page, complaints} = await open(browser, {...view, url});
   if (screenshots) await page.screenshot({path: `${screenshots}/${view.name}.png`, fullPage: true});
   assert.deepEqual(complaints, [], view.name);
+  seen.push(await structure(page));
+  assert.deepEqual(seen.at(-1), seen[0], view.name + ' shows something else than ' + views[0].name);
+  await check_first_screen(page, view);
   await check_charts(page);
   await check_text(page);
   await check_width(page);
   await check_sorting(page);
 }
+assert.deepEqual(seen[0].parts, ['Answers', 'Charts', 'Experiments']);
+const seen_marks = seen[0].marks;
+for (const name of Object.keys(sizes)) {
+  const view = {...views[name === 'many' ? 2 : 0], url: changed_page(name, sizes[name])};
+  const {page, complaints} = await open(browser, view);
+  if (screenshots) await page.screenshot({path: `${screenshots}/${name}.png`, fullPage: true});
+  assert.deepEqual(complaints, [], name);
+  await size_checks[name](await structure(page), page);
+  await check_width(page);
+}
 await browser.close();
-console.log('the report shows in ' + views.map((view) => view.name).join(', '));
+console.log('the report shows in ' + views.map((view) => view.name).join(', ') + ', and with ' + Object.keys(sizes).join(', '));

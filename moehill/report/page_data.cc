@@ -72,6 +72,7 @@ StoredJson result_json(const Measured& m) {
   json["device_imbalance"] = at_or_null(m.first, "/balance/device_max_over_mean");
   json["expert_imbalance"] = at_or_null(m.first, "/balance/expert_max_over_mean");
   json["check"] = at_or_null(m.first, "/check/status");
+  json["load_average"] = at_or_null(m.first, "/env/load_average");
   json["prediction"] = prediction_json(m);
   return json;
 }
@@ -82,6 +83,7 @@ StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
                      {"axes", point.axes},
                      {"state", name_of(point.state)},
                      {"is_baseline", point.is_baseline},
+                     {"repro", repro_of(view.experiment, point)},
                      {"results", StoredJson::array()}};
   for (const ResultRow& row : view.rows) {
     if (row.point != index || !row.measured) continue;
@@ -98,18 +100,36 @@ StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
   return json;
 }
 
+// Returns an expectation with its verdict. One pair that is clearly otherwise makes it "not met"; it is "met"
+// if all its pairs clearly are, and "undecided" otherwise.
+StoredJson expectation_json(const ExperimentView& view, const std::string& text) {
+  const JudgedExpectation judged = judge_expectation(view, text);
+  bool not_met = false, met = !judged.pairs.empty();
+  StoredJson pairs = StoredJson::array();
+  for (const JudgedPair& pair : judged.pairs) {
+    not_met = not_met || (pair.clear && !pair.met);
+    met = met && pair.clear && pair.met;
+    pairs.push_back({{"over", view.label(view.rows[pair.over])},
+                     {"under", view.label(view.rows[pair.under])},
+                     {"value", pair.ratio.ratio}});
+    add_interval(pairs.back(), "", pair.ratio.interval);
+  }
+  return {{"text", text}, {"verdict", not_met ? "not met" : met ? "met" : "undecided"}, {"pairs", pairs}};
+}
+
 StoredJson experiment_json(Store& store, const ExperimentView& view) {
   const StoredExperiment& e = view.experiment;
   StoredJson json = {{"name", e.name},
                      {"title", e.title},
                      {"hypothesis", e.hypothesis},
-                     {"expect", e.expect},
+                     {"expectations", StoredJson::array()},
                      {"next_action", e.next_action},
                      {"command", e.command},
                      {"section", e.reference_section},
                      {"defect", e.reference_defect},
                      {"sizing", e.options_note},
-                     {"created_utc", e.created_utc}};
+                     {"begun_utc", view.begun_utc}};
+  for (const std::string& text : e.expect) json["expectations"].push_back(expectation_json(view, text));
   json["notes"] = StoredJson::array();
   for (const StoredNote& note : view.notes)
     json["notes"].push_back({{"time_utc", note.time_utc}, {"text", note.text}});

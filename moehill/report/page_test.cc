@@ -46,6 +46,19 @@ TEST(PageData, ComparesAPointWithItsBaseline) {
   EXPECT_EQ(points[1]["results"][0]["rounds"], 4);
 }
 
+TEST(PageData, JudgesExpectationsAndSaysHowToMeasureAgain) {
+  const TemporaryFolder folder;
+  const StoredJson data = two_point_data(folder.file("a.sqlite"));
+  const StoredJson& experiment = data["experiments"][0];
+  ASSERT_EQ(experiment["expectations"].size(), small_experiment(4, 0).expect.size());
+  for (const StoredJson& expectation : experiment["expectations"]) {
+    ASSERT_EQ(expectation["pairs"].size(), 1);
+    EXPECT_DOUBLE_EQ(expectation["pairs"][0]["value"].get<double>(), 1.5);
+    EXPECT_EQ(expectation["verdict"], "met");
+  }
+  EXPECT_EQ(experiment["points"][0]["repro"].get<std::string>().rfind("moehill bench", 0), 0);
+}
+
 TEST(PageData, TheBaselineIsTheOneThatAgreesInMostAxes) {
   std::vector<StoredPoint> points(3);
   points[0].axes = {{"parallel_mode", "none"}, {"topk", 2}};

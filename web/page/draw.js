@@ -7,7 +7,7 @@ function charts_section() {
   if (list.length === 0) return element('p', {class: 'missing'}, 'Nothing is measured yet.');
   return element('div', {class: 'charts'}, list.map((chart, i) => element('figure', {class: chart.wide ? 'wide' : null},
     element('figcaption', {}, element('b', {}, chart.title), chart.caption),
-    element('div', {class: 'chart', id: 'chart-' + i, role: 'img', 'aria-label': chart.title}))));
+    element('div', {class: 'chart', id: 'chart-' + i, role: 'img', 'aria-label': chart.title + '. The tables below have its figures.'}))));
 }
 
 const color_of = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
@@ -29,9 +29,10 @@ function theme() {
     axis: {labelColor: soft, titleColor: soft, gridColor: grid, domainColor: line, tickColor: line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 'normal', titlePadding: 8, labelPadding: 5},
     axisY: {domain: false, ticks: false}, axisX: {grid: false},
     legend: {labelColor: ink, titleColor: soft, labelFontSize: 12, symbolSize: 80, rowPadding: 3, columnPadding: 16, padding: 4},
-    range: {category: matchMedia('(prefers-color-scheme: dark)').matches
-      ? ['#6ea8fe', '#f6a15b', '#7fd99a', '#ff8a80', '#b99bf8', '#e0c25a', '#63d0d6', '#f19ccf', '#c2a58c', '#a3abb5']
-      : ['#1f6feb', '#d9730d', '#188038', '#c5221f', '#7b4fd0', '#a67c00', '#0b7f8a', '#c2378c', '#8a5a3b', '#5f6771']},
+    // The colours of Okabe and Ito, made lighter or darker for the ground: they differ for colour-blind eyes too.
+    range: {symbol: ['circle', 'square', 'triangle-up', 'diamond', 'cross', 'triangle-down', 'triangle-right', 'triangle-left'], category: matchMedia('(prefers-color-scheme: dark)').matches
+      ? ['#6ea8fe', '#ffa04d', '#3fcfa0', '#f19ccf', '#e6dc6a', '#a3abb5', '#9fd4ff', '#ff7b54']
+      : ['#0072b2', '#c75000', '#00886a', '#b5508b', '#8a7400', '#5f6771', '#4aa3dc', '#7a2d00']},
     rule: {color: soft}, line: {strokeWidth: 2},
   };
 }

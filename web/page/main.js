@@ -1,16 +1,20 @@
-// Builds the page from the data in it: head, overview, charts, and a section for each experiment.
+// Builds the page from the data in it: head, answers, charts, and a section for each experiment.
 const data = JSON.parse(document.getElementById('data').textContent);
-const experiments = data.experiments.map((experiment) => ({experiment, rows: rows_of(experiment)}));
+const experiments = data.experiments.map((experiment, i) => ({experiment, rows: rows_of(experiment, i)}));
 const all_rows = experiments.flatMap(({rows}) => rows);
 
 function head() {
   const machine = data.machine || {};
   const points = data.experiments.flatMap((experiment) => experiment.points);
   const done = points.filter((point) => point.state === 'done').length;
+  const days = data.experiments.map((experiment) => experiment.begun_utc.slice(0, 10)).sort();
+  const loads = all_rows.map((row) => row.load).filter(known);
   const facts = [
     machine.cpu && ['machine', machine.cpu + (machine.cores ? ', ' + machine.cores + ' cores' : '')],
     machine.build && ['build', machine.build],
     machine.compiler && ['compiler', machine.compiler],
+    days.length && ['measured', days[0] + (days.at(-1) === days[0] ? '' : ' to ' + days.at(-1)) + ' (UTC)'],
+    loads.length && ['load at the start', [...new Set([Math.min(...loads), Math.max(...loads)])].map((load) => load.toFixed(1)).join(' to ')],
     ['points', done + ' done of ' + points.length + ' in ' + data.experiments.length + ' experiments'],
     known(data.noise_floor) && ['noise of this machine', (100 * data.noise_floor).toFixed(1) + '\u202f%'],
   ].filter(Boolean);
@@ -38,28 +42,30 @@ function waits(rows) {
 
 function experiment_section({experiment, rows}, i) {
   return element('section', {id: 'experiment-' + i, class: 'experiment'},
-    element('h3', {}, experiment.title),
+    element('h3', {}, experiment.title, ' ', unfinished(experiment)),
     element('dl', {class: 'story'},
       fact('Hypothesis', experiment.hypothesis && `${experiment.id}, ${experiment.state}: ${experiment.hypothesis}`),
-      fact('Expected', experiment.expect.length ? experiment.expect.map((line) => element('code', {}, line)) : ''),
+      fact('Expected', expectation_lines(experiment)),
+      fact('Measured', `${experiment.begun_utc}, disturbed runs: ${disturbed_words(rows)}`),
       fact('Sizes', experiment.sizing),
       fact('Replays', experiment.section),
       fact('Defect of the original', experiment.defect),
       fact('Notes', experiment.notes.map((note) => element('p', {}, note.text))),
       fact('Waits', waits(rows)),
       fact('Next', experiment.next_action)),
-    results_table(experiment, rows), failures(experiment));
+    results_table(experiment, rows), failures(experiment),
+    element('details', {class: 'commands'}, element('summary', {}, 'Command line of each point'),
+      element('pre', {}, experiment.points.map((point) => point.repro).join('\n'))));
 }
 
 function show() {
   document.getElementById('report').replaceChildren(
     head(),
-    element('nav', {}, element('a', {href: '#overview'}, 'Overview'), element('a', {href: '#charts'}, 'Charts'),
+    element('nav', {}, element('a', {href: '#answers'}, 'Answers'), element('a', {href: '#charts'}, 'Charts'),
       element('a', {href: '#experiments'}, 'Experiments')),
-    element('section', {id: 'overview'}, element('h2', {}, 'Overview'),
-      data.replayed ? element('p', {}, 'Of all ' + data.replayed + '.') : null,
-      data.experiments.length ? overview_table(experiments) : element('p', {}, 'The database holds no experiment.')),
-    element('section', {id: 'charts'}, element('h2', {}, 'Charts'), charts_section()),
+    answers_section(),
+    element('section', {id: 'charts'}, element('h2', {}, 'Charts'),
+      data.replayed ? element('p', {}, 'Of all ' + data.replayed + '.') : null, charts_section()),
     element('section', {id: 'experiments'}, element('h2', {}, 'Experiments'), experiments.map(experiment_section)));
   draw_charts();
 }

@@ -10,12 +10,16 @@ function axes_words(axes, without = []) {
     .join(', ');
 }
 
-function row_of(experiment, point, result) {
+// The data are in TF/s. The page shows GF/s, as the logbook does.
+const thousands = (value) => (known(value) ? 1000 * value : null);
+
+function row_of(experiment, index, point, result) {
   const config = result.config || {};
   const mode = result.path || (config.parallel_mode === 'ep' ? 'ep ' + (config.ep_path || '') : config.parallel_mode || '');
   return {
     experiment: experiment.title,
     name: experiment.name,
+    index,
     axes: point.axes,
     label: point.label,
     mode,
@@ -24,9 +28,9 @@ function row_of(experiment, point, result) {
     path: result.path,
     pass: config.bench_pass,
     tokens: config.tokens,
-    tflops: result.tflops,
-    lo: result.tflops_lo,
-    hi: result.tflops_hi,
+    gflops: thousands(result.tflops),
+    lo: thousands(result.tflops_lo),
+    hi: thousands(result.tflops_hi),
     coverage: result.tflops_coverage,
     tokens_per_s: result.tokens_per_s,
     drop_adjusted: result.drop_adjusted_tokens_per_s,
@@ -41,22 +45,23 @@ function row_of(experiment, point, result) {
     verdict: result.ratio ? result.ratio.verdict : '',
     words: result.ratio ? result.ratio.words : '',
     with: result.ratio ? result.ratio.with : '',
-    published: result.published ? result.published.tflops : null,
+    published: result.published ? thousands(result.published.tflops) : null,
     published_ratio: result.published ? result.published.ratio : null,
     intensity: result.intensity,
-    peak: result.peak_tflops,
+    peak: thousands(result.peak_tflops),
     read_gbps: result.read_gbps,
     stages: result.stages,
     device_imbalance: result.device_imbalance,
     expert_imbalance: result.expert_imbalance,
     devices: result.layout ? result.layout.devices : null,
     check: result.check,
+    load: result.load_average,
     predicted: result.prediction ? result.prediction.over_measured : null,
   };
 }
 
-function rows_of(experiment) {
+function rows_of(experiment, index) {
   return experiment.points.flatMap((point) =>
-    point.results.length > 0 ? point.results.map((result) => row_of(experiment, point, result))
-                             : [row_of(experiment, point, {rounds: 0, disturbed: 0})]);
+    point.results.length > 0 ? point.results.map((result) => row_of(experiment, index, point, result))
+                             : [row_of(experiment, index, point, {rounds: 0, disturbed: 0})]);
 }

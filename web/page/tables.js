@@ -1,23 +1,36 @@
+// Tables show this many rows until the reader asks for all.
+const first_rows = 40;
+
 // Tables whose rows are sorted by a click on the head of a column.
-//   columns: [{head, of: row => value to sort by, show: row => text or node, number: right-aligned, title}]
+//   columns: [{head, of: row => value to sort by, show: row => text or node, number: right-aligned, wide: may wrap, title}]
+// On a narrow screen each row becomes a card (page.css), whose cells repeat the head of their column. The roles keep it
+// a table for a screen reader.
 function sortable_table(columns, rows, caption) {
-  const body = element('tbody');
-  const fill = (ordered) => body.replaceChildren(...ordered.map((row) => element('tr', {class: row.row_class || null},
-    columns.map((column) => element('td', {class: column.number ? 'number' : null}, column.show(row))))));
+  const body = element('tbody', {role: 'rowgroup'});
+  const more = element('button', {type: 'button', class: 'more'}, `Show all ${rows.length} rows`);
+  let shown = first_rows, ordered = rows;
+  const fill = () => {
+    body.replaceChildren(...ordered.slice(0, shown).map((row) => element('tr', {role: 'row', class: row.row_class || null},
+      columns.map((column) => element('td', {role: 'cell', 'data-head': column.head, class: [column.number && 'number', column.wide && 'words'].filter(Boolean).join(' ') || null},
+        element('div', {}, column.show(row)))))));
+    more.hidden = shown >= rows.length;
+  };
+  more.addEventListener('click', () => { shown = rows.length; fill(); });
   const heads = columns.map((column) => {
     const button = element('button', {type: 'button', title: column.title || 'Sort by ' + column.head}, column.head);
-    return element('th', {scope: 'col', class: column.number ? 'number' : null, 'aria-sort': 'none'}, button);
+    return element('th', {scope: 'col', role: 'columnheader', class: column.number ? 'number' : null, 'aria-sort': 'none'}, button);
   });
   heads.forEach((head, i) => head.firstChild.addEventListener('click', () => {
     const descending = head.getAttribute('aria-sort') === 'ascending';
     heads.forEach((other) => other.setAttribute('aria-sort', 'none'));
     head.setAttribute('aria-sort', descending ? 'descending' : 'ascending');
     const sorted = [...rows].sort((a, b) => compare(columns[i].of(a), columns[i].of(b)));
-    fill(descending ? sorted.reverse() : sorted);
+    ordered = descending ? sorted.reverse() : sorted;
+    fill();
   }));
-  fill(rows);
-  const table = element('table', {}, element('caption', {}, caption), element('thead', {}, element('tr', {}, heads)), body);
-  return element('div', {class: 'scroll', tabindex: '0'}, table);
+  fill();
+  const table = element('table', {role: 'table'}, element('caption', {}, caption), element('thead', {role: 'rowgroup'}, element('tr', {role: 'row'}, heads)), body);
+  return element('div', {class: 'scroll', role: 'region', 'aria-label': caption, tabindex: '0'}, table, more);
 }
 
 // Missing values come first.
@@ -38,14 +51,14 @@ function wait_table(waits) {
   ], waits, 'Waits of devices for each other in the step of the median');
 }
 
-const verdict_classes = {'faster': 'good', 'slower': 'bad', 'failed': 'bad', 'timeout': 'bad', 'out_of_memory': 'bad', 'rank_lost': 'bad'};
+const verdict_classes = {'faster': 'good', 'slower': 'bad', 'inconclusive': 'open', 'cannot tell': 'open', 'planned': 'open', 'pending': 'open', 'running': 'open', 'failed': 'bad', 'timeout': 'bad', 'out_of_memory': 'bad', 'rank_lost': 'bad'};
 const tag = (text) => (text ? element('span', {class: 'tag ' + (verdict_classes[text] || '')}, text.replaceAll('_', ' ')) : '');
 
 function figure_columns(rows) {
   const any = (of) => rows.some((row) => known(of(row)));
   const number = (head, of, show, title) => ({head, of, show: (row) => show(of(row)), number: true, title});
   return [
-    number('TF/s', (row) => row.tflops, figure, 'Median over rounds, by the FLOPs of the model'),
+    number('GF/s', (row) => row.gflops, figure, 'Median over rounds, by the FLOPs of the model'),
     {head: 'interval', of: (row) => row.lo, number: true, title: 'Of the median, with its coverage',
       show: (row) => (known(row.lo) ? figure(row.lo) + '\u2009–\u2009' + figure(row.hi) + ' (' + percent(row.coverage) + ')' : '–')},
     number('tokens/s', (row) => row.tokens_per_s, figure),
@@ -55,7 +68,7 @@ function figure_columns(rows) {
     any((row) => row.ratio) && number('ratio', (row) => row.ratio, times, 'Throughput over that of the baseline: the median of the rounds\' own ratios, not the ratio of the medians'),
     any((row) => row.ratio) && {head: 'verdict', of: (row) => row.verdict,
       show: (row) => element('span', {title: row.words || null}, tag(row.verdict), row.words.includes('other way') ? ' the medians order the other way' : '')},
-    any((row) => row.published) && number('published', (row) => row.published, figure, 'TF/s of the original on its machine'),
+    any((row) => row.published) && number('published GF/s', (row) => row.published, figure, 'GF/s of the original on its machine'),
     any((row) => row.published_ratio) && number('published ratio', (row) => row.published_ratio, times),
     any((row) => row.predicted) && number('predicted / measured', (row) => row.predicted, times),
     {head: 'state', of: (row) => row.state, show: (row) => tag(row.baseline && row.state === 'done' ? 'baseline' : row.state)},
@@ -70,29 +83,9 @@ function results_table(experiment, rows) {
     of: (row) => row.axes[axis],
     show: (row) => (axis in row.axes ? value_words(row.axes[axis]) : '–'),
     number: rows.every((row) => typeof row.axes[axis] === 'number'),
+    wide: rows.some((row) => value_words(row.axes[axis] ?? '').length > 14),
   }));
   if (rows.some((row) => row.path)) axis_columns.push({head: 'path', of: (row) => row.path, show: (row) => row.path});
   rows.forEach((row) => { row.row_class = row.baseline ? 'baseline' : ''; });
   return sortable_table([...axis_columns, ...figure_columns(rows)], rows, 'Results');
-}
-
-function overview_table(experiments) {
-  const rows = experiments.map(({experiment, rows}, i) => {
-    const ratios = rows.map((row) => row.ratio).filter(known);
-    return {
-      title: experiment.title, i, done: experiment.points.filter((point) => point.state === 'done').length,
-      points: experiment.points.length,
-      best: ratios.length ? Math.max(...ratios) : null, worst: ratios.length ? Math.min(...ratios) : null,
-      top: Math.max(...rows.map((row) => row.tflops || 0)) || null,
-    };
-  });
-  const number = (head, of, show, title) => ({head, of, show: (row) => show(of(row)), number: true, title});
-  return sortable_table([
-    {head: 'experiment', of: (row) => row.title, show: (row) => element('a', {href: '#experiment-' + row.i}, row.title)},
-    {head: 'points', of: (row) => row.done, number: true, show: (row) => row.done + '\u2009/\u2009' + row.points,
-      title: 'Points done of those planned'},
-    number('best TF/s', (row) => row.top, figure),
-    number('lowest ratio', (row) => row.worst, times, 'Throughput over the baseline'),
-    number('highest ratio', (row) => row.best, times, 'Throughput over the baseline'),
-  ], rows, 'All experiments');
 }
