@@ -38,7 +38,7 @@ class FolderLock {
 
 void replace_file(const std::string& path, const std::function<std::string()>& text) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder);
+  make_folder_of("file", path);
   const FolderLock lock(folder);
   write_text_file(path, text());
 }

@@ -70,6 +70,13 @@ void require_distinct_outputs(const std::vector<NamedPath>& paths) {
   }
 }
 
+void make_folder_of(const std::string& option, const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::error_code failure;
+  if (!folder.empty()) std::filesystem::create_directories(folder, failure);
+  if (failure) refuse(option, path, failure.message(), "a file in a folder that can be made");
+}
+
 void require_writable_file(const std::string& option, const std::string& path) {
   namespace fs = std::filesystem;
   const std::string allowed = "a file that can be written";

@@ -20,6 +20,10 @@ namespace moehill {
 void require_writable_file(const std::string& option, const std::string& path);
 void require_writable_folder(const std::string& option, const std::string& path);
 
+// Makes the folder that a file of this path lies in, and those above it. Throws InputError naming `option` if
+// the system refuses.
+void make_folder_of(const std::string& option, const std::string& path);
+
 // A file or folder that an option names, for require_distinct_outputs().
 struct NamedPath {
   std::string option, path;

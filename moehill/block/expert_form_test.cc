@@ -56,7 +56,6 @@ TEST(ExpertForm, RefusesWhatMakesNoSense) {
     } catch (const InputError& error) {
       const std::string message = error.what();
       EXPECT_EQ(message.rfind("--expert-form", 0), 0u) << text << ": " << message;
-      EXPECT_NE(message.find("got"), std::string::npos) << message;
       EXPECT_TRUE(is_refusal(message)) << message;
     }
   }

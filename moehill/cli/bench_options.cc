@@ -99,11 +99,11 @@ constexpr const char* kAxes[] = {"tokens",
 void require_expression(const std::string& text) {
   constexpr size_t kMost = 1000;
   try {
-    if (text.size() <= kMost) return static_cast<void>(std::regex(text));
+    if (!text.empty() && text.size() <= kMost) return static_cast<void>(std::regex(text));
   } catch (const std::regex_error&) {
   }
   throw input_error("--filter", moehill::quoted(text, 100),
-                    fmt::format("a regular expression (ECMAScript) of at most {} characters", kMost),
+                    fmt::format("a regular expression (ECMAScript) of 1 to {} characters", kMost),
                     "escape by a backslash what is meant literally");
 }
 

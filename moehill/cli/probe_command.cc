@@ -59,8 +59,7 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
       {{"calibration blocks and copies", 2.2e9},
        {"to empty the caches with", static_cast<double>(cold_cache_bytes(detect_topology()))}},
       available_memory_bytes(), "free some memory");
-  const std::filesystem::path folder = std::filesystem::path(o.file).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder);
+  make_folder_of("--file", o.file);
   require_writable_file("--file", o.file);
   return o;
 }

@@ -74,8 +74,11 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
     return options;
   }
   if (options.files.size() != 1 && !(options.dry_run && !options.files.empty()))
-    throw input_error("sweep", fmt::format("{} files first", options.files.size()),
-                      "one experiment file first, or several with --dry-run", "see moehill sweep --help");
+    throw input_error("sweep",
+                      options.files.empty() ? "no experiment file"
+                                            : fmt::format("{} experiment files", options.files.size()),
+                      "one, or several with --dry-run",
+                      "name it before the options: moehill sweep FILE.toml --dry-run");
   options.sizing.require_sense();
   if (options.dry_run && options.retry_failed)
     throw usage_error("--retry-failed cannot be used with --dry-run, which runs nothing", "leave it out");
@@ -138,7 +141,6 @@ int sweep_command(const std::vector<std::string>& args) {
   }
   for (const std::string& file : options->files) read_experiment(file, sweep_option_names);  // bad ones first
   const Environment environment = detect_environment();
-  warn_if_busy(environment.topology.num_cores);
   const SweepHost host = make_sweep_host(
       environment, RunPredictor(probed_hardware(environment),
                                 measure_speed(environment.topology, environment.topology.num_cores)));
@@ -149,6 +151,7 @@ int sweep_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   Store store = Store::open_or_create(database_path(options->database));
+  warn_if_busy(environment.topology.num_cores);
   tell(estimate_words(plan.predicted_seconds(),
                       fmt::format("{} points x {} rounds", plan.points.size(), plan.experiment.rounds)));
   DriverOptions driver;

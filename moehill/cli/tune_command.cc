@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/comparison.h"
 #include "moehill/cli/block_command.h"
@@ -176,7 +177,10 @@ int tune_command(const std::vector<std::string>& args) {
   ProblemTuner tuner(*options, environment, yardstick);
   if (tuner.path().empty())
     throw input_error("--table", "no home folder to keep it in", "a file", "name one by --table");
-  read_tuned(tuner.path());  // refuses a file that is no table, before anything runs
+  // Before anything runs: a file that is no table, or that cannot be written at the end.
+  read_tuned(tuner.path());
+  make_folder_of("--table", tuner.path());
+  require_writable_file("--table", tuner.path());
   say(options->bench, {}, predict_points(options->bench, environment, points).text);
   int status = kExitDone;
   for (const Point& point : points) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 #include "moehill/block/options.h"
 #include "moehill/block/run_config.h"
@@ -135,8 +136,12 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
 std::string place_on(ClimbAxis axis, const StoredJson& resolved) {
   if (axis != ClimbAxis::spread) return fmt::format("{}={}", name_of(axis), text_of(resolved, name_of(axis)));
   const std::string path = text_of(resolved, "ep_path");
+  const auto number = [&](const char* name) {
+    const std::string text = text_of(resolved, name);
+    return text.empty() ? 1 : parse_integer(name, text, 1, 1 << 20);
+  };
   return fmt::format("{}{}{} {}", text_of(resolved, "parallel_mode"), path.empty() ? "" : " ", path,
-                     layout_words(resolved.value("devices", 1), resolved.value("threads_per_device", 1)));
+                     layout_words(number("devices"), number("threads_per_device")));
 }
 
 StoredJson moved_options(const StoredJson& options) {

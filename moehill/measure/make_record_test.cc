@@ -59,7 +59,8 @@ TEST(Record, GoldenKeys) {
                                                     "hash",
                                                     "env",
                                                     "prediction",
-                                                    "schedule"}));
+                                                    "schedule",
+                                                    "repro"}));
   EXPECT_EQ(keys(record["config"]), (std::vector<std::string>{"preset",
                                                               "tokens",
                                                               "hidden",
@@ -124,7 +125,7 @@ TEST(Record, GoldenKeys) {
                                       "progress_calls", "logical_bytes", "link_bytes"}));
   EXPECT_EQ(keys(record["env"]),
             (std::vector<std::string>{"build", "compiler", "flags", "cpu", "caches", "cores", "mpi", "kernel",
-                                      "system", "load_average"}));
+                                      "system", "host", "load_average"}));
   EXPECT_EQ(record["schema"], "moehill/1");
   EXPECT_EQ(record["seq"], 1);
 }

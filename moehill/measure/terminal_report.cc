@@ -1,5 +1,5 @@
-// Texts of the terminal's report (terminal_report.h). Functions that end in _line, _lines or _table return text;
-// none of them prints.
+// Texts of the terminal's report (terminal_report.h). Functions that end in _line, _lines or _table return
+// text; none of them prints.
 #include "moehill/measure/terminal_report.h"
 
 #include <fmt/format.h>

@@ -70,9 +70,9 @@ TEST(TerminalReport, TableAndVerdict) {
 TEST(TerminalReport, StagesAreOneTableWithAColumnAPoint) {
   CommandResult command = made_up_command();
   const std::string table = stage_table(command);
-  EXPECT_NE(table.find("\nstage        pass                  none               ep\n"), std::string::npos)
+  EXPECT_NE(table.find("\nstage            pass            none               ep\n"), std::string::npos)
       << table;
-  EXPECT_NE(table.find("\nup           forward   60.00 (60.0 %)  120.00 (60.0 %)\n"), std::string::npos)
+  EXPECT_NE(table.find("\nup            forward  60.00 (60.0 %)  120.00 (60.0 %)\n"), std::string::npos)
       << table;
   EXPECT_NE(table.find("\nhand-overs                          3                3\n"), std::string::npos)
       << table;

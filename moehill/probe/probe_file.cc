@@ -70,8 +70,7 @@ void write_probe(const Probe& probe, const std::string& path) {
                      {"repeated", probe.repeated},
                      {"disturbed", probe.disturbed},
                      {"hardware_toml", hardware_toml(probe.hardware, {})}};
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder);
+  make_folder_of("probe", path);
   write_text_file(path, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 

@@ -168,9 +168,6 @@ int group_size(int num_devices, int devices_per_node, int exact_devices) {
   if (num_devices <= exact_devices) return 1;
   int group = devices_per_node;
   while (ceil_div(num_devices, group) > exact_devices) group *= 2;
-  const int num_nodes = ceil_div(num_devices, devices_per_node);
-  if (num_nodes <= 2 * exact_devices) return group;
-  while (2 * (group / devices_per_node) * (group / devices_per_node) < num_nodes) group *= 2;
   return group;
 }
 

@@ -79,9 +79,7 @@ struct Grouping {
 Exchange make_exchange(const ByteMatrix& bytes, const Grouping& grouping, int messages = 1);
 
 // Returns 1 for up to `exact_devices` devices. For more devices it returns those of 1, 2, 4, ... nodes: the
-// fewest with which there are at most `exact_devices` groups. For more than twice as many nodes it goes on
-// until a node sends about as many flows within its group as to other groups, which is when it sends the
-// fewest.
+// fewest with which there are at most `exact_devices` groups.
 int group_size(int num_devices, int devices_per_node, int exact_devices);
 
 }  // namespace moehill

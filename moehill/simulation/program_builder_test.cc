@@ -205,8 +205,7 @@ TEST(Exchange, KeepsAllBytesInGroupsOfAnySize) {
   EXPECT_EQ(group_size(128, 8, 128), 1);
   EXPECT_EQ(group_size(129, 8, 128), 8);
   EXPECT_EQ(group_size(1024, 8, 128), 8);
-  EXPECT_EQ(group_size(2048, 8, 128), 16);
-  EXPECT_EQ(group_size(4096, 8, 128), 128);  // 31 flows to other groups, 15 within
+  EXPECT_EQ(group_size(4096, 8, 128), 32);
   EXPECT_EQ(group_size(200, 1, 128), 2);
 }
 

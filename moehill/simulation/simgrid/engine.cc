@@ -45,8 +45,6 @@ class Arrivals {
 
 // Progress is reported after so many flows.
 constexpr int64_t kFlowsBetweenProgress = 256;
-constexpr double kLeastPrecision = 1e-9;  // s; SimGrid's own
-constexpr double kPrecisionPart = 0.01;
 
 // Latencies is a mean.
 struct Latencies {
@@ -108,25 +106,12 @@ class StepRun {
         met_.add();
         // All devices meet before an exchange, as they do in a collective.
         met_.wait_for(++num_exchanges * program_.num_devices);
-        set_precision(exchange);
         num_received += exchange.num_received[group_of(d)];
         take_part(exchange, d, num_received);
       }
       if (work != nullptr) work->wait();
       interval.end = sg4::Engine::get_clock();
     }
-  }
-
-  // Where a flow stands for those to several nodes, ends of flows that are closer than a part of a usual flow
-  // are taken as at once. Each of them has the shares of all flows computed anew, which is what takes time.
-  void set_precision(const Exchange& exchange) {
-    if (program_.group <= cluster_.devices_per_node || &exchange == timed_) return;
-    timed_ = &exchange;
-    int64_t num_flows = 0;
-    for (const std::vector<Flow>& sends : exchange.sends) num_flows += std::ssize(sends);
-    const double bytes = static_cast<double>(exchange.sums.network) / static_cast<double>(num_flows);
-    const double usual = cluster_.network.latency_s + bytes / cluster_.network.bytes_per_s;
-    sg4::Engine::set_config("surf/precision", std::max(kLeastPrecision, kPrecisionPart * usual));
   }
 
   void take_part(const Exchange& exchange, int d, int num_received) {
@@ -175,11 +160,10 @@ class StepRun {
   const StepProgram& program_;
   const SimulationProgress& progress_;
   std::vector<sg4::Host*> hosts_;
-  std::vector<Arrivals> received_;   // [groups] flows
-  std::vector<Latencies> ways_;      // [groups] of flows to other nodes
-  int64_t num_awaited_ = 0;          // flows in all
-  Arrivals met_;                     // begins of exchanges, of all devices
-  const Exchange* timed_ = nullptr;  // the precision is set for this one
+  std::vector<Arrivals> received_;  // [groups] flows
+  std::vector<Latencies> ways_;     // [groups] of flows to other nodes
+  int64_t num_awaited_ = 0;         // flows in all
+  Arrivals met_;                    // begins of exchanges, of all devices
   std::map<sg4::Link*, int64_t> link_bytes_;
   Simulation result_;
 };
