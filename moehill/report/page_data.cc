@@ -2,6 +2,8 @@
 // scripts of the page show. A figure that does not exist is null, never 0.
 #include "moehill/report/page_data.h"
 
+#include <algorithm>
+
 #include "moehill/record/record.h"
 #include "moehill/report/hypotheses.h"
 #include "moehill/report/replayed.h"
@@ -102,7 +104,7 @@ StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
 
 // Returns an expectation with its verdict. One pair that is clearly otherwise makes it "not met"; it is "met"
 // if all its pairs clearly are, and "undecided" otherwise.
-StoredJson expectation_json(const ExperimentView& view, const std::string& text) {
+StoredJson expectation_json(const ExperimentView& view, const std::string& text, bool fixed) {
   const JudgedExpectation judged = judge_expectation(view, text);
   bool not_met = false, met = !judged.pairs.empty();
   StoredJson pairs = StoredJson::array();
@@ -114,7 +116,20 @@ StoredJson expectation_json(const ExperimentView& view, const std::string& text)
                      {"value", pair.ratio.ratio}});
     add_interval(pairs.back(), "", pair.ratio.interval);
   }
-  return {{"text", text}, {"verdict", not_met ? "not met" : met ? "met" : "undecided"}, {"pairs", pairs}};
+  return {{"text", text},
+          {"fixed", fixed},
+          {"verdict", not_met ? "not met"
+                      : met   ? "met"
+                              : "undecided"},
+          {"pairs", pairs}};
+}
+
+// Returns the environment of an experiment's first record that has one, else an empty object.
+StoredJson environment_of(const ExperimentView& view) {
+  for (const ResultRow& row : view.rows) {
+    if (row.measured && row.measured->first.contains("env")) return row.measured->first.at("env");
+  }
+  return StoredJson::object();
 }
 
 StoredJson experiment_json(Store& store, const ExperimentView& view) {
@@ -129,7 +144,15 @@ StoredJson experiment_json(Store& store, const ExperimentView& view) {
                      {"defect", e.reference_defect},
                      {"sizing", e.options_note},
                      {"begun_utc", view.begun_utc}};
-  for (const std::string& text : e.expect) json["expectations"].push_back(expectation_json(view, text));
+  const StoredJson environment = environment_of(view);
+  json["machine"] = environment.empty() ? StoredJson(nullptr) : StoredJson(machine_name(environment));
+  // Those that count come first, also where somebody has replaced them since.
+  const std::vector<std::string> fixed = fixed_expectations(e);
+  for (const std::string& text : fixed) json["expectations"].push_back(expectation_json(view, text, true));
+  for (const std::string& text : e.expect) {
+    if (std::find(fixed.begin(), fixed.end(), text) == fixed.end())
+      json["expectations"].push_back(expectation_json(view, text, false));
+  }
   json["notes"] = StoredJson::array();
   for (const StoredNote& note : view.notes)
     json["notes"].push_back({{"time_utc", note.time_utc}, {"text", note.text}});
@@ -141,9 +164,7 @@ StoredJson experiment_json(Store& store, const ExperimentView& view) {
 // Returns the environment of the first record that has one: machine and build for the head of the page.
 StoredJson first_environment(const std::vector<ExperimentView>& views) {
   for (const ExperimentView& view : views) {
-    for (const ResultRow& row : view.rows) {
-      if (row.measured && row.measured->first.contains("env")) return row.measured->first.at("env");
-    }
+    if (const StoredJson environment = environment_of(view); !environment.empty()) return environment;
   }
   return StoredJson::object();
 }

@@ -55,8 +55,27 @@ TEST(PageData, JudgesExpectationsAndSaysHowToMeasureAgain) {
     ASSERT_EQ(expectation["pairs"].size(), 1);
     EXPECT_DOUBLE_EQ(expectation["pairs"][0]["value"].get<double>(), 1.5);
     EXPECT_EQ(expectation["verdict"], "met");
+    EXPECT_TRUE(expectation["fixed"].get<bool>());
   }
   EXPECT_EQ(experiment["points"][0]["repro"].get<std::string>().rfind("moehill bench", 0), 0);
+}
+
+TEST(PageData, AnExpectationWrittenAfterTheFirstResultIsMarked) {
+  const TemporaryFolder folder;
+  two_point_data(folder.file("a.sqlite"));
+  Store store = Store::open_or_create(folder.file("a.sqlite"));
+  Journal journal(store, this_process(), {{"host", "test"}});
+  StoredExperiment experiment = small_experiment(4, 0);
+  const std::string before = experiment.expect[0];
+  experiment.expect = {"ratio(parallel_mode = ep, parallel_mode = none) >= 2.0"};
+  std::vector<StoredPoint> points = two_points();
+  journal.save_plan(experiment, points);
+  const StoredJson expectations = page_data(store, {})["experiments"][0]["expectations"];
+  ASSERT_EQ(expectations.size(), 2);
+  EXPECT_EQ(expectations[0]["text"], before);
+  EXPECT_EQ(expectations[0]["fixed"], true);
+  EXPECT_EQ(expectations[1]["verdict"], "not met");
+  EXPECT_EQ(expectations[1]["fixed"], false);
 }
 
 TEST(PageData, TheBaselineIsTheOneThatAgreesInMostAxes) {

@@ -18,6 +18,9 @@ function unfinished(experiment) {
   return words.length ? element('span', {class: 'tag ' + (failed ? 'bad' : 'open')}, words.join(', ')) : null;
 }
 
+// An expectation that was written after the first result is judged, but not counted.
+const late_words = (expectation) => (expectation.fixed ? null : element('span', {class: 'missing'}, ' (written after the first result)'));
+
 function verdict_tag(expectation) {
   return element('span', {class: 'tag ' + {'met': 'good', 'not met': 'bad', 'undecided': 'open'}[expectation.verdict]},
     verdict_marks[expectation.verdict] + ' ' + expectation.verdict);
@@ -37,7 +40,7 @@ function largest_effects() {
 // Returns one line for each expectation, with the ratios it was judged by behind it.
 function expectation_lines(experiment) {
   return experiment.expectations.map((expectation) => element('details', {class: 'expectation'},
-    element('summary', {}, verdict_tag(expectation), ' ', element('code', {}, expectation.text)),
+    element('summary', {}, verdict_tag(expectation), ' ', element('code', {}, expectation.text), late_words(expectation)),
     expectation.pairs.length === 0 ? element('p', {}, 'No two points with results are named by it.') : null,
     expectation.pairs.map((pair) => element('p', {}, `Throughput of ${pair.over} over ${pair.under}: ${figure(pair.value)}` +
       (known(pair.lo) ? ` [${figure(pair.lo)} to ${figure(pair.hi)}]` : ', without an interval')))));
@@ -49,13 +52,13 @@ function answers_table() {
     {head: 'question', wide: true, of: ({experiment}) => experiment.hypothesis || experiment.title, show: ({experiment}) => experiment.hypothesis || experiment.title},
     {head: 'expectations', wide: true, of: ({experiment}) => experiment.expectations.map((one) => one.verdict).sort().join(),
       show: ({experiment}) => element('div', {class: 'verdicts'}, unfinished(experiment), experiment.expectations.length
-        ? experiment.expectations.map((one) => element('div', {}, verdict_tag(one), ' ', element('code', {}, one.text))) : 'none was fixed')},
+        ? experiment.expectations.map((one) => element('div', {}, verdict_tag(one), ' ', element('code', {}, one.text), late_words(one))) : 'none was fixed')},
     {head: 'disturbed runs', of: ({rows}) => rows.reduce((sum, row) => sum + row.disturbed, 0), number: true, show: ({rows}) => disturbed_words(rows)},
   ], experiments, 'Questions and answers');
 }
 
 function answers_section() {
-  const expectations = data.experiments.flatMap((experiment) => experiment.expectations);
+  const expectations = data.experiments.flatMap((experiment) => experiment.expectations).filter((one) => one.fixed);
   const count = (verdict) => expectations.filter((one) => one.verdict === verdict).length;
   const open = data.experiments.filter((experiment) => experiment.points.some((point) => point.state !== 'done')).length;
   return element('section', {id: 'answers'}, element('h2', {}, 'Answers'),

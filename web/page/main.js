@@ -9,8 +9,9 @@ function head() {
   const done = points.filter((point) => point.state === 'done').length;
   const days = data.experiments.map((experiment) => experiment.begun_utc.slice(0, 10)).sort();
   const loads = all_rows.map((row) => row.load).filter(known);
+  const machines = [...new Set(data.experiments.map((experiment) => experiment.machine).filter(Boolean))];
   const facts = [
-    machine.cpu && ['machine', machine.cpu + (machine.cores ? ', ' + machine.cores + ' cores' : '')],
+    machine.cpu && ['machine', machine.cpu + (machine.cores ? ', ' + machine.cores + ' cores' : '') + (machines.length > 1 ? ` and ${machines.length - 1} more` : '')],
     machine.build && ['build', machine.build],
     machine.compiler && ['compiler', machine.compiler],
     days.length && ['measured', days[0] + (days.at(-1) === days[0] ? '' : ' to ' + days.at(-1)) + ' (UTC)'],
@@ -46,7 +47,7 @@ function experiment_section({experiment, rows}, i) {
     element('dl', {class: 'story'},
       fact('Hypothesis', experiment.hypothesis && `${experiment.id}, ${experiment.state}: ${experiment.hypothesis}`),
       fact('Expected', expectation_lines(experiment)),
-      fact('Measured', `${experiment.begun_utc}, disturbed runs: ${disturbed_words(rows)}`),
+      fact('Measured', `${experiment.begun_utc}${experiment.machine ? ', on ' + experiment.machine : ''}; disturbed runs: ${disturbed_words(rows)}`),
       fact('Sizes', experiment.sizing),
       fact('Replays', experiment.section),
       fact('Defect of the original', experiment.defect),
