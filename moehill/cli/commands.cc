@@ -180,6 +180,8 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
     // Before any of them ends, --help too: the others would wait for it.
     if (job.session() != nullptr)
       job.require_same(args, fmt::format("{}\nMOEHILL_SIMD {}", build_name(), simd_target()));
+    // Launchers give a process a terminal whose lines may end in a file.
+    if (job.session() != nullptr) choose_colour(Colour::never);
     return dispatch(job.together([&] { return without_color(args); }), job);
   } catch (const AgreedInputError& error) {
     if (job.is_root()) print_error(error.what());
