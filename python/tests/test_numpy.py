@@ -152,7 +152,7 @@ class RouterTest(unittest.TestCase):
         for part, call in {"score: got 'tanh'": lambda: moehill.Router(context, 6, 2, score="tanh"),
                            "bias: got": lambda: moehill.Router(context, 6, 2, score="sigmoid", bias=np.zeros(5, np.float32)),
                            "groups": lambda: moehill.Router(context, 6, 2, score="sigmoid", groups=4),
-                           "SPARSEMIXER with": lambda: moehill.Router(context, 6, 2, score="sparsemixer", factor=2),
+                           "SPARSEMIXER cannot be used": lambda: moehill.Router(context, 6, 2, score="sparsemixer", factor=2),
                            "jitter: got": lambda: moehill.Router(context, 6, 2, score="sparsemixer", jitter=2),
                            "factor: got 'x'": lambda: moehill.Router(context, 6, 2, factor="x"),
                            "logits: got": lambda: router.route(logits[:, :5]),
