@@ -173,7 +173,7 @@ void plan(const std::string& bytes) {
   RoutingPlan made = builder.make_plan();
   builder.build(routing, team, made);
 
-  // Of each expert that is held, the first C assignments in token order are kept.
+  // Each held expert keeps its first C assignments in token order.
   const int64_t most = spec.capacity.policy == CapacityPolicy::none ? tokens * topk : spec.capacity.rows;
   std::map<int, std::set<int32_t>> kept;
   int64_t dropped = 0;

@@ -15,7 +15,7 @@ namespace {
 // A file of this name in the folder MOEHILL_HARDWARE comes before the one that the library has.
 constexpr const char* kDefaultHardware = "epyc-2-core";
 constexpr uint32_t kSeed = 1;
-// So many logits are routed for the prediction; more tokens would not change it.
+// The prediction routes at most this many logits; more tokens would not change it.
 constexpr int64_t kMaxLogits = int64_t{1} << 22;
 
 // The devices are taken to be in one node, unless the file says how nodes are joined.

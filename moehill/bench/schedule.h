@@ -61,7 +61,8 @@ struct ScheduleResult {
 };
 
 // Returns the order of the points in a round: rotated by one every second round, and reversed in odd rounds.
-// So each point has each place, and each neighbour, equally often. Two points run A B, B A, B A, A B.
+// Over 2 num_points rounds each point has each place equally often, and stands as often before a neighbour as
+// behind it. Two points run A B, B A, B A, A B.
 std::vector<int> round_order(int64_t round, int num_points);
 
 // Runs warm-up and rounds until a rule of `options` or a hook ends them. Each of `points` is one call of the

@@ -1,4 +1,4 @@
-// Parsing of a command line (option_set.h). CLI11 only formats the help; parsing is done here, so that every
+// Parsing of a command line (option_set.h). Parsing and help are done here, so that every
 // refusal has the same form and names a remedy.
 #include "moehill/cli/option_set.h"
 

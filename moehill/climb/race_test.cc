@@ -153,7 +153,7 @@ TEST(Race, NothingIsConfirmedThatIsNotAheadOrHasNotRun) {
   EXPECT_EQ(race.winner(), 0u);
 }
 
-// As a small budget has it: one round to choose by, five to confirm.
+// A small budget leaves one round to choose by and five to confirm.
 TEST(Race, AShortenedScreeningAdoptsEqualArmsNoMoreOften) {
   for (const Noise& noise : kMachines) {
     Track track(noise, 5);

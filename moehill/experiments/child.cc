@@ -179,7 +179,7 @@ ChildResult run_child(const std::vector<std::string>& arguments, double limit_se
   ChildResult result;
   result.end = read_until_end(pid_file.get(), output.read_end.get(), error.read_end.get(), stop,
                               begin + limit_seconds, result);
-  // Also after the child ended by itself: the rest of its group has to go.
+  // The rest of its group has to go even if the child ended by itself.
   kill(-child, SIGKILL);
   int status = 0;
   rusage usage{};

@@ -19,8 +19,8 @@ struct SizingRequest {
   void require_sense() const;
 };
 
-// Returns the sizes for the request. `database` keeps what was chosen for a budget, file, build and machine.
-// So a sweep can be resumed although the speed of the machine never measures quite the same.
+// Returns the sizes for the request. `database` keeps what was chosen for a budget, file, build and machine,
+// because the speed of the machine never measures quite the same and a resumed sweep needs equal sizes.
 Sizing choose_sizing(const SizingRequest& request, const std::string& database, const ExperimentFile& file,
                      const SweepHost& host);
 

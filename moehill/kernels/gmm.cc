@@ -51,9 +51,9 @@ void forward_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& pr
   }
 }
 
-// As above, for dC W^T. Tile calls of single values are half as deep here, because while a block of B is
-// transposed its source passes through L1 too. Units of few rows are flipped instead of transposing their
-// weights.
+// Does the same for the input gradient dC W^T. Tile calls of single values are half as deep here, because
+// while a block of B is transposed its source passes through L1 too. Units of few rows are flipped instead of
+// transposing their weights.
 template <class Kernel>
 void input_grad_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& product,
                    GmmScratch& scratch) {

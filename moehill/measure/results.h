@@ -34,7 +34,8 @@ struct DeviceSeconds {
   double wait = 0;             // the part of these in collectives, until its peers had come
   std::vector<double> hand_overs = std::vector<double>(kNumStages);  // of its team, by stage
 
-  // Without the stages in which it exchanges rows, because there it waits for the slowest device.
+  // This leaves out the stages in which the device exchanges rows, because there it waits for the slowest
+  // one.
   double busy() const;
 };
 

@@ -210,7 +210,7 @@ std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& c
   if (links.is_ragged()) {
     links.one_for_each(kInt64);  // the numbers of rows
     links.exchange(false, static_cast<size_t>(counts.topk) * (kInt32 + kF32));
-    // Then the token to which each row belongs and, if rows are read in place, where they begin.
+    // The token of each row follows and, if rows are read in place, where they begin.
     if (problem.spread == Spread::fused) links.exchange(false, kInt32);
     if (problem.spread == Spread::fused && problem.in_place) links.one_for_each(kInt64);
   }

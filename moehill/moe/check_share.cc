@@ -8,7 +8,8 @@
 namespace moehill {
 namespace {
 
-// So many bytes of terms are under way to all processes at a time; that is little memory beside the sums.
+// At most this many bytes of terms are under way to all processes at a time; that is little memory beside the
+// sums.
 constexpr int64_t kPieceBytes = int64_t{8} << 20;
 
 Range piece_of(Range rows, int64_t piece, int64_t piece_rows) {

@@ -80,7 +80,7 @@ TokenResult run_oracle_experts(const BlockTensors& tensors, std::span<const int6
 void finish_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
                           const LossGradient& dy, TokenResult& result);
 
-// So many rows of an expert are in memory in double at a time, with their gradients.
+// At most this many rows of an expert are in memory in double at a time, with their gradients.
 inline constexpr int64_t kOracleRows = 1024;
 
 // ExpertGradients are the gradients of some columns m of one expert (or kSharedExpert), summed over all of

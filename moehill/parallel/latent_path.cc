@@ -18,7 +18,7 @@
 namespace moehill {
 namespace {
 
-// So many tokens share one partial sum of d norm. The cut is fixed, so the result does not depend on the
+// This many tokens share one partial sum of d norm. The cut is fixed, so the result does not depend on the
 // number of threads.
 constexpr int64_t kNormTokens = 64;
 

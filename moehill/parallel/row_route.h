@@ -123,7 +123,7 @@ class RaggedRoute {
   const Routing& received() const { return received_; }
   // [received] The token of a received row, numbered over all devices. Only for `fused`.
   const int32_t* received_token() const { return received_token_.data(); }
-  // Where the own rows begin among those that `device` receives. Only valid after exchange_places().
+  // Returns where the own rows begin among those that `device` receives. Only valid after exchange_places().
   int64_t place_at(int device) const { return places_[static_cast<size_t>(device)]; }
   // Tells each device where its rows begin at the others. It is needed to read other devices' rows in place.
   void exchange_places(Group& group);

@@ -161,7 +161,7 @@ TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
   EXPECT_NE(chosen(2).find("compact_psum, since the probe knows 3 nodes, not 2"), std::string::npos);
 }
 
-// Where the network is what holds a step back auto takes two levels, and where it is not it does not.
+// `auto` takes two levels if the network holds a step back, and otherwise it does not.
 TEST(PredictPoints, AutoTakesTwoLevelsWhereTheNetworkBinds) {
   for (const double network : {125e6, 100e9}) {
     Probe probe = small_probe();

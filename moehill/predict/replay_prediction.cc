@@ -16,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// So many tokens are drawn at most for a routing. If rows go once to each expert, fewer tokens spread as
+// At most this many tokens are drawn for a routing. If rows go once to each expert, fewer tokens spread as
 // evenly over the ranks.
 constexpr int64_t kMostDrawn = 1 << 16, kMostDrawnOfExperts = 1 << 15;
 

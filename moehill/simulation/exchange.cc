@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// So many devices of a node send the flows of whole nodes.
+// This many devices of a node send the flows of whole nodes.
 constexpr int kLanesPerNode = 2;
 
 // Returns the sums over units of `unit` devices, [units, units]. Nobody reads the diagonal.

@@ -17,7 +17,7 @@ namespace moehill {
 
 using StoredJson = nlohmann::ordered_json;
 
-// Where a record has its samples. The database keeps them apart.
+// This is the place of the samples in a record. The database keeps them apart.
 inline const StoredJson::json_pointer kSamples("/time_s/samples");
 
 // Writes JSON on one line. Bytes that are not UTF-8 become U+FFFD, because JSON has to be UTF-8.
