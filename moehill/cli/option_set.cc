@@ -1,5 +1,5 @@
-// Parsing of a command line (option_set.h). Parsing and help are done here, so that every
-// refusal has the same form and names a remedy.
+// Parses a command line and prints its help (option_set.h). Both are done here and not by a library, so that
+// every refusal has the same form and names a remedy.
 #include "moehill/cli/option_set.h"
 
 #include <fmt/format.h>
