@@ -28,6 +28,22 @@ TEST(OutputPaths, NewFilesAndFoldersLeaveNoTrace) {
   EXPECT_TRUE(fs::is_empty(folder));
 }
 
+TEST(OutputPaths, TheFolderOfAFileIsMadeOrRefusedInWords) {
+  const fs::path folder = fresh_folder();
+  make_folder_of("--table", (folder / "a" / "b" / "table.json").string());
+  EXPECT_TRUE(fs::is_directory(folder / "a" / "b"));
+  make_folder_of("--table", "table.json");  // lies in the current folder
+  try {
+    make_folder_of("--table", "/dev/null/a/table.json");
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_EQ(
+        std::string(error.what()).find("--table: got '/dev/null/a/table.json' (Not a directory), allowed: "),
+        0u)
+        << error.what();
+  }
+}
+
 TEST(OutputPaths, OldContentsStay) {
   const fs::path file = fresh_folder() / "old.jsonl";
   write_text_file(file.string(), "kept\n");
