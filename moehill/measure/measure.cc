@@ -22,12 +22,16 @@ double cache_bytes() {
 }
 
 // Measures the yardsticks once more after the runs, and more often if a figure is above them. On a shared
-// machine the yardsticks may have been taken in a worse moment than the steps.
-void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResult& command) {
+// machine the yardsticks may have been taken in a worse moment than the steps. The memory for the bandwidth is
+// four times the L3, which takes longer to place than a small run takes. So runs of less than ten seconds keep
+// the bandwidth that was measured before them, unless a figure is above it.
+void measure_yardsticks_again(const Job& job, double begin, Yardstick& yardstick, CommandResult& command) {
   constexpr int kAttempts = 5;
+  constexpr double kLongRuns = 10;  // seconds
+  const bool after_long_runs = job.largest(seconds() - begin) > kLongRuns;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     yardstick.measure_peaks();
-    yardstick.measure_bandwidth();
+    if (after_long_runs || attempt > 0) yardstick.measure_bandwidth();
     bool possible = true;
     for (PointResult& result : command.points) {
       result.peaks = yardstick.peaks(threads_of(result.point.config, job));
@@ -100,9 +104,10 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   command.started_s = unix_seconds();
   for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
   yardstick.measure_peaks();
-  // The bandwidth is measured before and after the runs and not between, because its memory must not count in
-  // their peak.
+  // The bandwidth is measured before the runs and after long ones, but not between, because its memory must
+  // not count in their peak.
   yardstick.measure_bandwidth();
+  const double begin = seconds();
   reset_peak_rss();
   {
     Measurement measurement(options, points, job, yardstick, job.is_root() ? watcher : Watcher{});
@@ -117,7 +122,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
     command.cache_state = measurement.cache_state();
     command.points = measurement.take_results();
   }
-  measure_yardsticks_again(job, yardstick, command);
+  measure_yardsticks_again(job, begin, yardstick, command);
   refuse_impossible_figures(command);
   if (job.is_root()) watcher.show("");
   return command;
