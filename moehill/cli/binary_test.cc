@@ -174,8 +174,8 @@ TEST(Binary, HelpEndsInThreeExamples) {
 // defaults.
 TEST(Binary, EveryCommandHasDefaultsInTheirRanges) {
   for (const char* command :
-       {"bench", "profile", "check", "tune", "predict", "balance", "simulate", "roofline", "probe", "kernels",
-        "mesh", "models", "sweep", "logbook", "report", "compare", "replay"})
+       {"bench", "profile", "check", "tune", "predict", "advise", "balance", "simulate", "roofline", "probe",
+        "kernels", "mesh", "models", "climb", "sweep", "logbook", "report", "plot", "compare", "replay"})
     EXPECT_EQ(run(std::string(command) + " --help").status, 0) << command;
   EXPECT_NE(run("balance --help").out.find("--groups 1..65536=none"), std::string::npos)
       << run("balance --help").out;

@@ -49,7 +49,7 @@ OptionSet climb_option_set(ClimbCommand& o) {
       {"moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m",
        "moehill climb --tokens 256 --hidden 512 --mlp-dim 256 --experts 8 --topk 2 --dry-run",
        "moehill climb --preset olmoe-1b-7b --tokens 512 --bench-pass forward --memory 4G --db climb.sqlite"});
-  set.text("--budget", &o.budget, "TIME", "90s, 10m, 2h: seconds that the runs may take together");
+  set.text("--budget", &o.budget, "TIME", "90s, 10m, 2h: time from start to end");
   set.text("--worth", &o.worth, "PERCENT", "smaller gains in speed are not looked for");
   set.size("--memory", &o.memory, 0, int64_t{1} << 50, "most memory of a run; 0: what there is");
   set.output("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");

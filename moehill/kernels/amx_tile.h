@@ -21,7 +21,7 @@ inline constexpr int kAmxRows = 32, kAmxPanels = 2, kAmxSteps = 16;
 // The functions of a tile. A table of functions is used, so that one body serves the CPU and the emulation.
 struct AmxTile {
   // begin() configures the tile registers of the calling thread and end() releases them. Both wait for all
-  // earlier instructions, which takes as long as a tenth of a call, so they are called once for a product.
+  // earlier instructions, which takes as long as 40 steps of depth, so they are called once for a product.
   void (*begin)();
   void (*end)();
   // Computes the product of a call, whose steps of depth are pairs. It writes 16 or 32 rows of sums whatever
