@@ -202,8 +202,8 @@ int compare_two_builds(const CompareOptions& o) {
   warn_if_busy(detect_topology().num_cores);
   setenv("MOEHILL_TUNED", "off", 1);
   try {
-    const BuildsComparison c =
-        compare_builds(other, o.bench_arguments, {o.rounds.value_or(20), 600, show_progress});
+    const BuildsComparison c = compare_builds(other, o.bench_arguments,
+                                              {o.rounds.value_or(kDefaultBuildRounds), 600, show_progress});
     show(builds_table(c), table_stream(o.json));
     write_files(o, c.matching, tolerance);
     if (c.interrupted) return kExitInterrupted;

@@ -20,10 +20,9 @@ enum class Product { to_width, to_hidden };
 // 32 KiB of L1, 512 KiB of L2 and at least 4 MiB of L3 for each core; docs/metrics.md says what each must
 // fit. Weight gradients run over rows and have sizes of their own (gmm_model.h).
 struct BlockSizes {
-  int64_t bt = 288;  // rows that are packed together for one unit of work
-  int64_t bf =
-      2048;  // depth packed together to_hidden: the activation block; a unit to_width makes 2 bf columns
-  int64_t bd1 = 2048;  // depth that is packed together to_hidden; a unit to_width makes 2 bf columns
+  int64_t bt = 288;    // rows that are packed together for one unit of work
+  int64_t bf = 2048;   // depth packed together to_hidden: the activation block; units to_width: 2 bf columns
+  int64_t bd1 = 2048;  // depth packed together to_width
   int64_t bd2 = 4096;  // columns of a unit to_hidden
   int64_t btc = 288;   // rows that meet one block of B before the next block of B is loaded
   int64_t bfc = 256;   // depth of a tile call to_hidden

@@ -20,7 +20,7 @@ struct BlockProblem {
 };
 
 // Returns the seconds that the products of one group lose between the caches, by the model in docs/metrics.md
-// ("Block candidates"). It orders sets and is no prediction of a time.
+// ("Tuned blocks"). It orders sets and is no prediction of a time.
 double block_cost(const BlockSizes& sizes, const BlockProblem& problem);
 
 // Returns the default first, then at most `num_others` legal sets in the order of rising cost. Their working
