@@ -1,5 +1,5 @@
 // Loading opens the weights of a model for a command, before anything is measured, and describes them for the
-// record. Reading files is the room weights.
+// record. The room weights reads the files.
 //
 //     open_weights(options);                   // InputError if a tensor is missing or has another shape
 //     ... make the runs ...
