@@ -1,5 +1,5 @@
-// ModelBlock: the Mixture-of-Experts block of a model as its config.json describes it: shape, router and
-// expert form. It does not read weights (weights/layer_weights.h does).
+// ModelBlock is the Mixture-of-Experts block of a model as its config.json describes it: shape, router and
+// expert form. It reads no weights (weights/layer_weights.h does).
 //
 //   const ModelBlock block = load_model_block("config.json", std::nullopt);   // first layer with a router
 //   block.shape.experts;

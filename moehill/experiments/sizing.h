@@ -1,5 +1,5 @@
-// SizingRequest is what a sweep's options say about sizes (--budget, --scale, --rounds), and this file finds
-// the sizes that follow.
+// SizingRequest is what a sweep's options say about sizes (--budget, --scale, --rounds). This file finds the
+// sizes that follow from them.
 //
 //     const Sizing sizing = choose_sizing(request, database, file, host);
 #pragma once
@@ -19,8 +19,9 @@ struct SizingRequest {
   void require_sense() const;
 };
 
-// Returns the sizes for the request. `database` keeps what was chosen for a budget, file, build and machine,
-// because the speed of the machine never measures quite the same and a resumed sweep needs equal sizes.
+// Returns the sizes for the request. `database` keeps the sizes that were chosen for a budget, file, build
+// and machine. A resumed sweep needs equal sizes, and the measured speed of a machine is never quite the
+// same.
 Sizing choose_sizing(const SizingRequest& request, const std::string& database, const ExperimentFile& file,
                      const SweepHost& host);
 

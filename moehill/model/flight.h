@@ -1,5 +1,5 @@
-// Flights: which products a device computes while rows travel between nodes, and how long it waits for the
-// rest. The order of a step's parts decides this.
+// Flights: which products a device computes while rows travel between nodes, and how long the device waits
+// for the rest. The order of a step's parts decides this. model/predict.h adds up the times.
 //
 //   for (const Meanwhile& part : work_meanwhile(problem, Stage::dispatch)) covered += seconds_of(part.stage);
 #pragma once
@@ -34,7 +34,7 @@ struct WavePass {
   bool keeps_last_own = false;             // the last wave's own rows wait until its sums have been sent
 };
 
-// True if a pass runs in the way of a WavePass.
+// Returns true if a pass of the problem runs in the way that WavePass describes.
 bool goes_in_waves(const WorkProblem& problem);
 // Returns the products of such a pass. seconds_of(stage) gives the seconds of a stage's products. With
 // experts of another width, the shared expert begins when all sums are back, so it covers nothing.
@@ -64,8 +64,8 @@ double experts_of_row(const PlanCounts& counts, int device);
 // reverse order.
 std::vector<double> shares_of_waves(int num_waves, double experts_of_row);
 
-// The seconds that units idle for rows and for sums. The link needs rows_s and sums_s seconds for all of
-// them.
+// FlightWaits are the seconds that units idle for rows and for sums. The link needs rows_s seconds for all
+// rows and sums_s seconds for all sums.
 struct FlightWaits {
   double rows = 0, sums = 0;
 };

@@ -1,5 +1,5 @@
-// Hardware: what the model must know of a machine. It is read from a TOML file, or made by probing this
-// machine.
+// Hardware is what the model must know of a machine. It is read from a TOML file, or made by probing this
+// machine. It measures nothing itself (probe/probe_measurement.h does).
 //
 // A device consists of units: cores of a CPU, or one chip. Rates of compute are those of one unit. Files in
 // hardware/ give the source of each figure in a comment.
@@ -112,9 +112,9 @@ struct Hardware {
 // Reads a hardware file. Throws InputError with file, line and key for anything missing, unknown or out of
 // range.
 Hardware read_hardware_text(const std::string& toml, const std::string& name_of_source);
-// Loads a file by name or path. A name is that of a file in the folder $MOEHILL_HARDWARE, if that is set, or
-// of one that comes with the program. Files in the current folder do not change what a name means, so that a
-// program is predicted alike wherever it is started.
+// Loads a file by name or path. A name stands for a file in the folder $MOEHILL_HARDWARE, if that is set, or
+// for a file that comes with the program. Files in the current folder do not change what a name means, so the
+// same command gives the same prediction in every folder.
 Hardware load_hardware(const std::string& name_or_path, const char* what = "--hardware");
 // Returns TOML that read_hardware_text() reads back as the same hardware. `comments` are put at the top, one
 // on each line.

@@ -1,6 +1,6 @@
-// Roofline: what limits each stage of a step, and the time at that limit; and communication as the reference
-// logbook counts it. A prediction (predict.h) says what is likely, a roofline what is possible. Formulas are
-// in docs/metrics.md.
+// Roofline tells what limits each stage of a step, and the time at that limit. It also counts communication
+// as the reference logbook does. A prediction (predict.h) says what is likely, a roofline what is possible.
+// The formulas are in docs/metrics.md.
 //
 //   const Roofline bounds = roofline(problem, counts, hardware, units, {}, step_s);
 //   bounds.total.achieved();   // 0.8: the step takes 1.25 times its bound
@@ -38,15 +38,15 @@ struct StageMeasurement {
 // The bounds of all stages and of the step.
 struct Roofline {
   std::vector<StageBound> stages;
-  // The step on the device whose stages' bounds add up to the most; rows in flight may be hidden by them. No
+  // The step on the device whose stages' bounds add up to the most. Bounds may hide rows in flight. No
   // prediction is below this.
   StageBound total;
   double sent_bytes = 0;       // of the device that sends most
   double communication_s = 0;  // measured in stages with a collective; 0: not known
 };
 
-// measured: the stages of the slowest device; may be empty. step_s: seconds of the whole step; 0 if not
-// known.
+// `measured` has the stages of the slowest device, and may be empty. `step_s` is the seconds of the whole
+// step; 0 if not known.
 Roofline roofline(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware, int units,
                   const std::vector<StageMeasurement>& measured, double step_s);
 

@@ -1,6 +1,6 @@
-// The exact work of a step: FLOPs, memory bytes and link bytes of every stage on every device, from the
-// actual routing. Formulas are in docs/metrics.md. Tests require that link bytes and FLOPs equal what runs
-// count.
+// Work is the exact work of a step: FLOPs, memory bytes and link bytes of every stage on every device, from
+// the actual routing. It knows no times (model/predict.h does). Formulas are in docs/metrics.md. Tests
+// require that link bytes and FLOPs equal what runs count.
 //
 //   const DeviceWork work = device_work(problem, counts, 0);
 //   work.flops();
@@ -52,15 +52,15 @@ struct WorkProblem {
   bool shared_replicated = false;  // psum paths: every device computes the shared expert on all tokens
 };
 
-// One grouped product. Its rows are those of the device's experts or, with `of_tokens`, one group of tokens,
-// as for the shared expert and the products around experts of another width.
+// GemmWork is one grouped product. Its groups are the device's experts or, with `of_tokens`, one group of
+// tokens, as for the shared expert and the products around experts of another width.
 struct GemmWork {
   GemmDirection direction = GemmDirection::forward;
   int64_t k = 0, n = 0;  // of the matrices
   bool of_tokens = false;
 };
 
-// The way of rows by the routing: directly from device to device, or one of two levels
+// RowWay tells how rows travel by the routing: directly from device to device, or on one of two levels
 // (parallel/hierarchical_route.h).
 enum class RowWay { direct, across, inside };
 
@@ -73,8 +73,8 @@ struct LinkWork {
   bool is_even = false;      // for an all_to_all: the same amount for each device, not rows of tokens
   bool in_flight = false;    // rows of tokens that are started, and awaited after other work (model/flight.h)
   RowWay way = RowWay::direct;
-  // The bytes of a row by the routing, within a node and between nodes. If these differ, network_* are the
-  // bytes that go between nodes.
+  // The bytes of a row by the routing, within a node and between nodes. If these two differ, network_* are
+  // the bytes between nodes.
   int64_t row_bytes = 0, network_row_bytes = 0;
   int64_t network_sent_bytes = 0, network_received_bytes = 0;
   bool is_mixed() const { return row_bytes != network_row_bytes; }
@@ -140,7 +140,7 @@ struct LatentElements {
 };
 LatentElements latent_elements(const WorkProblem& problem);
 
-// Return the tokens whose results, and the experts whose weights, a device has.
+// These return the tokens whose results, and the experts whose weights, a device has.
 Range own_tokens(Spread spread, const PlanCounts& counts, int device);
 Range own_experts(Spread spread, const PlanCounts& counts, int device);
 

@@ -22,8 +22,8 @@ struct Replay {
 // Replays all tables of the file, or the one of that name. Throws InputError for a name that is none of them.
 Replay replay_published(const std::optional<std::string>& only = std::nullopt);
 
-// HeldOut is the median of the errors, as shares of the published times, over measured rows that nothing was
-// fitted to.
+// HeldOut is the median error, as a share of the published time, over the measured rows to which nothing was
+// fitted.
 struct HeldOut {
   int rows = 0, within_tenth = 0;
   double median = 0;
