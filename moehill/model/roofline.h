@@ -38,8 +38,8 @@ struct StageMeasurement {
 // The bounds of all stages and of the step.
 struct Roofline {
   std::vector<StageBound> stages;
-  // The step on the device whose stages' bounds add up to the most. Bounds may hide rows in flight. No
-  // prediction is below this.
+  // The step on the device whose stages' bounds add up to the most. A stage's work may hide its rows in
+  // flight completely. No prediction is below this bound.
   StageBound total;
   double sent_bytes = 0;       // of the device that sends most
   double communication_s = 0;  // measured in stages with a collective; 0: not known

@@ -16,7 +16,8 @@ namespace moehill {
 // GridOptions are the options of `moehill check`.
 struct GridOptions {
   int num_devices = 2;
-  // False: a case may get more devices, if its problem is to have more devices than experts or tokens.
+  // False: a case gets more devices than num_devices if its problem needs them, for example to have more
+  // devices than experts or tokens.
   bool fixed_devices = false;
   int threads_per_device = 1;
   // True: the cases run as if on one node, on nodes of one rank, or on nodes of two.
