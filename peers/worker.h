@@ -45,7 +45,7 @@ inline double row_error(const Rows& result, const Rows& reference) {
   return worst;
 }
 
-// Memory whose reading leaves nothing older in the caches; ./compare says how much that is.
+// ColdCaches is memory whose reading leaves nothing older in the caches; ./compare says how much that is.
 class ColdCaches {
  public:
   ColdCaches() : memory_(std::strtoull(std::getenv("COLD_BYTES"), nullptr, 10) / sizeof(uint64_t), 1) {}
