@@ -16,8 +16,8 @@
 
 namespace moehill {
 
-// A key whose value is null counts as absent. Functions throw InputError that names file, key, value, what is
-// allowed and a remedy.
+// ConfigKeys treats a key whose value is null as absent. Its functions throw InputError that names file, key,
+// value, what is allowed and a remedy.
 class ConfigKeys {
  public:
   // Reads the text of a config.json. Python writes Infinity and NaN, which are not JSON; they are taken as

@@ -11,11 +11,11 @@
 
 namespace moehill {
 
-// Says which keys give the total width of the shared experts. `beside`: a dense MLP of intermediate_size
-// stands beside the experts (Gemma 4); but for its norms it is a shared expert.
+// SharedWidth says which keys give the total width of the shared experts. With `beside` a dense MLP of
+// intermediate_size stands beside the experts (Gemma 4); except for its norms it is a shared expert.
 enum class SharedWidth { by_keys, none, expert_width, beside };
 
-// The properties of a family.
+// Family holds the properties of a family.
 struct Family {
   bool known = false;
   RouterScore score = RouterScore::softmax;  // if no key says it

@@ -13,7 +13,7 @@
 
 namespace moehill {
 
-// A preset that has been read.
+// Preset is a preset that has been read.
 struct Preset {
   std::string name;
   std::string source;  // where the configuration comes from

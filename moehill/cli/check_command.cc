@@ -202,7 +202,7 @@ class GridRunner {
   int none_combination_ = -1;
 };
 
-// Returns the options of the layout that differ from those of a plain `moehill check`.
+// Returns the options of the layout that differ from a plain `moehill check`.
 std::string layout_options(const CheckOptions& options) {
   std::string text;
   if (options.devices != 2) text += fmt::format(" --devices {}", options.devices);

@@ -44,8 +44,8 @@ struct ChosenHardware {
 // Throws InputError if this machine has not been probed, or if there is no such file.
 ChosenHardware choose_hardware(const PredictOptions& options);
 
-// Returns the point. Its devices, and the units (cores or chips) of a device, are those that were given, or
-// else those of the hardware's node. Throws InputError for top-k > experts and for shapes out of range.
+// Returns the point. Its devices, and the units (cores or chips) of a device, come from the options or else
+// from the hardware's node. Throws InputError for top-k > experts and for shapes out of range.
 RunConfig predicted_config(const PredictOptions& options, const Hardware& hardware, ParallelMode mode);
 
 // Returns the routing of the shape. A distribution with a hot device refers to the devices of ep.

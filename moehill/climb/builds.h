@@ -39,8 +39,8 @@ MatchedPair compare_samples(const std::string& label, const BuildSamples& sample
 // Throws InputError that names an option that differs, by its flag.
 void refuse_other_problem(const StoredJson& record_of_other, const StoredJson& record_of_own);
 
-// `arguments` are those of `bench`, without --json. After an interruption the result has the rounds that were
-// complete.
+// Compares the builds. `arguments` are arguments of `bench`, without --json. After an interruption the result
+// has the rounds that were complete.
 BuildsComparison compare_builds(const std::string& other, const std::vector<std::string>& arguments,
                                 const TurnOptions& options);
 

@@ -51,7 +51,7 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
 // Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 
-// Returns those of `options` that climbs move.
+// Returns the part of `options` that climbs move.
 StoredJson moved_options(const StoredJson& options);
 
 // Returns as a text the resolved options that say what is computed, but not how. Results with the same key

@@ -59,7 +59,7 @@ class Reader {
                    "a command that a sweep can run: bench, profile", "leave it out for bench");
     }
     file_.command = *known;
-    // The known options are those of the command, minus the ones that a sweep sets itself.
+    // The known options are the command's options without those that a sweep sets itself.
     options_ = options_of(*known);
     for (const std::string& name : kDriversOptions) std::erase(options_, name);
     if (const toml::table* measure = toml_.subtable(root, "measure")) {

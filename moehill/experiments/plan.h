@@ -17,7 +17,7 @@ namespace moehill {
 // Sizing changes the sizes of the file.
 struct Sizing {
   double factor = 1;   // of every point's tokens
-  int64_t rounds = 0;  // 0: those of the file
+  int64_t rounds = 0;  // 0: as in the file
   std::string note;    // in words; empty: the file's sizes
 };
 

@@ -13,7 +13,7 @@ namespace moehill {
 // SizingRequest holds the options as given.
 struct SizingRequest {
   std::string budget, scale;  // empty: not given
-  int64_t rounds = 0;         // 0: those of the file
+  int64_t rounds = 0;         // 0: as in the file
 
   // Throws InputError for a budget together with a scale or rounds, because the budget chooses these itself.
   void require_sense() const;

@@ -27,7 +27,7 @@ void take_ablations(CommandResult& command);
 
 // Saving is the time that a step saves when stages are left out.
 struct Saving {
-  Summary seconds;              // time of the whole step minus that of the arm, by round
+  Summary seconds;              // time of the whole step minus the arm's time, by round
   std::optional<double> clock;  // the time of the stages themselves, if it was measured
   double share = 0;             // share of the whole step's median
 };

@@ -24,7 +24,7 @@ namespace moehill {
 enum class TableChoice { automatic, off, file };
 constexpr auto words(TableChoice) { return std::array{"auto", "off", "FILE"}; }
 
-// These are the options as given, with defaults filled in. The default shape is the block of
+// BenchOptions holds the options as given, with defaults filled in. The default shape is the block of
 // qwen1.5-moe-a2.7b.
 struct BenchOptions : MeasuringOptions {
   std::string preset, config;            // a known model; or a model's config.json
@@ -46,7 +46,7 @@ struct BenchOptions : MeasuringOptions {
   std::string placement;                                          // ep: as given by --placement; empty: none
   std::optional<Switch> split_rows;                               // empty: chosen, see cli/block_command.h
   int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
-  // On how many nodes the devices of one process act as if they were; 0: a single one.
+  // The devices of one process act as if they were on this many nodes; 0: a single one.
   int64_t nodes = 0;
   int64_t ranks_per_node = 0;       // the most, in a job of several nodes
   double timeout_s = 0;             // for waiting on other processes; 0: chosen

@@ -12,8 +12,8 @@
 
 namespace moehill {
 
-// Finds every tensor of options.source, if there is a source, and compares its shape with that of the
-// options. Throws InputError.
+// Finds every tensor of options.source, if there is a source. Throws InputError if a tensor's shape does not
+// fit the options.
 void open_weights(BenchOptions& options);
 
 // Call it after all runs are made, because runs load the weights.

@@ -35,8 +35,8 @@ namespace {
 
 bool takes_part(const Run& run) { return run.local_devices().size() > 0; }
 
-// Returns the bytes of operands that a step has to read: the weights of experts that have rows, those of the
-// shared expert, and x.
+// Returns the bytes of operands that a step has to read: the weights of experts that have rows, the weights
+// of the shared expert, and x.
 double operand_bytes(const Run& run) {
   const MoeShape& s = run.config().shape;
   const std::vector<int64_t> load = computed_load(run.tensors());

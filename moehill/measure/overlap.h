@@ -14,7 +14,7 @@
 
 namespace moehill {
 
-// These are medians in seconds; `hidden` is by round
+// Overlap holds medians in seconds. In each round, `hidden` is
 // (computation + communication - both) / min(computation, communication).
 struct Overlap {
   double computation = 0, communication = 0, both = 0;

@@ -138,7 +138,7 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
 void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device) {
   const Session* session = job.session();
   const MeshKind fitting = session == nullptr ? MeshKind::threads : MeshKind::mpi;
-  // A mesh that is named must be the one that the program was started for.
+  // If the options name a mesh, the program must have been started for that mesh.
   if (mesh != MeshKind::automatic && mesh != fitting) {
     throw input_error("--mesh", name_of(mesh),
                       session == nullptr ? "threads, in one process" : "mpi, under a launcher",

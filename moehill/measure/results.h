@@ -1,5 +1,5 @@
-// Results are what was found out about one point, and about a command as a whole. docs/metrics.md defines the
-// figures. Records are made of them by measure/make_record.h.
+// Results are what a command found out about one point, and about all its points. docs/metrics.md defines the
+// figures. Results live in memory only: measure/make_record.h makes records of them.
 //
 //     const PointResult& result = command.points[0];
 //     if (result.trusted()) fmt::print("{:.1f} GF/s\n", model_flops_per_s(result) / 1e9);
@@ -168,7 +168,7 @@ std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, ui
 // Compares each fused_ep of `profile` with the other paths of the same top-k; `none` is then the other path.
 std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed);
 
-// Returns "; the medians order the other way" if those of the two points do.
+// Returns "; the medians order the other way" if the medians of the two points do, otherwise nothing.
 std::string disagreement_text(const Comparison& comparison, const std::vector<PointResult>& points);
 
 }  // namespace moehill

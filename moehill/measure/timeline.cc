@@ -15,7 +15,7 @@
 namespace moehill {
 namespace {
 
-// The rows of a device in the viewer.
+// Tracks are the rows of a device in the viewer.
 enum Track { step_track, compute_track, communication_track, wait_track };
 
 constexpr Stage kExchanges[] = {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad};
@@ -95,7 +95,7 @@ void add_step(const PointResult& result, size_t device, size_t step, const Devic
   for (const Wait& w : events.waits) out.slices.push_back({wait_track, "wait for peers", w.begin, w.end});
 }
 
-// StageSlices are the slices of one stage among those of a step.
+// StageSlices are the slices of one stage in a step.
 struct StageSlices {
   size_t first = 0, last = 0;
 };

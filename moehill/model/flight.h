@@ -11,7 +11,8 @@
 
 namespace moehill {
 
-// A stage whose products run while rows travel: all of its products, or only those of the own tokens' rows.
+// Meanwhile is a stage whose products run while rows travel: all its products, or only the products of the
+// own tokens' rows.
 struct Meanwhile {
   Stage stage;
   bool own_rows;
@@ -23,9 +24,9 @@ bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool 
 // Returns the products that run while the rows of a stage travel; empty if there are none.
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage);
 
-// The products of one pass of `fused` in waves of experts, which run while rows and sums travel. The first
-// product is `up` in forward and `down_grad` in backward. The first product of own rows may run ahead while a
-// wave has not landed.
+// WavePass is the products of one pass of `fused` in waves of experts, which run while rows and sums travel.
+// The first product is `up` in forward and `down_grad` in backward. The first product of own rows may run
+// ahead while a wave has not landed.
 struct WavePass {
   double before = 0;                       // before it waits for any wave
   double first_own = 0, first_rest = 0;    // of the own tokens' rows, and of the others

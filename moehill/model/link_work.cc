@@ -11,8 +11,8 @@ namespace {
 constexpr size_t kF32 = 4, kInt32 = 4, kInt64 = 8;
 
 // Links collects the collectives of one device. Each function adds one or more LinkWork, in the order of the
-// path. A collective moves its bytes over links between devices; sizes are those of the operands as the paths
-// pass them.
+// path. A collective moves its bytes over links between devices; sizes are the sizes of the operands as the
+// paths pass them.
 class Links {
  public:
   Links(const WorkProblem& p, const PlanCounts& counts, int device)

@@ -13,7 +13,7 @@
 
 namespace moehill {
 
-// The counts. E experts, P devices.
+// PlanCounts are the counts for E experts and P devices.
 struct PlanCounts {
   int64_t tokens = 0;
   int experts = 0, topk = 0, num_devices = 1;

@@ -13,12 +13,12 @@
 
 namespace moehill {
 
-// The cause that limits a stage or a step.
+// Bound is the cause that limits a stage or a step.
 enum class Bound { compute, memory, link, imbalance, overhead };
 inline constexpr int kNumBounds = 5;
 const char* name_of(Bound);
 
-// The seconds of a stage on the slowest device, by what they are spent on.
+// StagePrediction is the seconds of a stage on the slowest device, by the kind of work or wait.
 struct StagePrediction {
   Stage stage = Stage::plan;
   double gemm_s = 0;      // products
@@ -34,7 +34,7 @@ struct StagePrediction {
   double seconds() const { return gemm_s + rows_s + link_s + wait_s + overhead_s - hidden_s; }
 };
 
-// The prediction of a step.
+// Prediction is the prediction of a step.
 struct Prediction {
   double time_s = 0;
   double hidden_s = 0;  // time of links that is covered by work
@@ -63,7 +63,8 @@ struct GemmQuery {
 // single group among these, if there are any.
 double gemm_fraction(const Hardware& hardware, const GemmQuery& query);
 
-// Returns the seconds of one collective among num_devices devices. dtype is that of values that are summed.
+// Returns the seconds of one collective among num_devices devices. `dtype` is the type of values that are
+// summed.
 double link_seconds(const Hardware& hardware, Collective op, double bytes, int num_devices,
                     DType dtype = DType::f32);
 

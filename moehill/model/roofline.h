@@ -13,7 +13,7 @@
 
 namespace moehill {
 
-// One stage on the device that has most work in it, or the whole step on one device.
+// StageBound is one stage on the device that has most work in it, or the whole step on one device.
 struct StageBound {
   std::string stage;
   double flops = 0, memory_bytes = 0, link_bytes = 0;
@@ -29,13 +29,13 @@ struct StageBound {
   double achieved() const { return measured_s > 0 ? bound_s / measured_s : 0; }
 };
 
-// A measured stage of the slowest device.
+// StageMeasurement is a measured stage of the slowest device.
 struct StageMeasurement {
   std::string stage;
   double seconds = 0;
 };
 
-// The bounds of all stages and of the step.
+// Roofline holds the bounds of all stages and of the step.
 struct Roofline {
   std::vector<StageBound> stages;
   // The step on the device whose stages' bounds add up to the most. A stage's work may hide its rows in
@@ -50,8 +50,8 @@ struct Roofline {
 Roofline roofline(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware, int units,
                   const std::vector<StageMeasurement>& measured, double step_s);
 
-// The communication of the psum path as the reference logbook counts it (2026-02-09 14:10): a ring all-reduce
-// of the [T, H] output, and one more in the backward pass.
+// LogbookCommunication is the communication of the psum path as the reference logbook counts it (2026-02-09
+// 14:10): a ring all-reduce of the [T, H] output, and one more in the backward pass.
 struct LogbookCommunication {
   double tensor_bytes = 0;      // T H b
   double all_reduce_bytes = 0;  // 2 (P - 1) / P of that, for one device

@@ -183,7 +183,7 @@ std::string layout_cell(const Hardware& h, int devices, int units) {
 std::string layout_header(const Hardware& h) { return fmt::format("nodes x devices x {}s", name_of(h.unit)); }
 
 Binding binding_of(const AdviceLine& line) {
-  // These are the parts of a step, summed over its stages. The largest part is the one that binds.
+  // These are the parts of a step, summed over its stages. The largest part binds.
   Binding parts[] = {{"products", 0}, {"rows", 0},
                      {"links", 0},    {"waiting for the fullest device", 0},
                      {"overhead", 0}, {"gradients between groups", line.gradients_s}};

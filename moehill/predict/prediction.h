@@ -46,9 +46,9 @@ struct RankedPath {
 std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,
                                    DeviceMemory memory = DeviceMemory::shared);
 
-// Carries out --ep-path auto: sets the path of each such point to the path with the lowest predicted time,
-// and says so. It also predicts every point. Without a probe, auto is default_path(). Call it on one process
-// and copy the paths to the others.
+// predict_points() predicts every point. It also carries out --ep-path auto: it sets the path of each such
+// point to the path with the lowest predicted time, and says so. Without a probe, auto is default_path().
+// Call it on one process and copy the paths to the others.
 struct BenchPredictions {
   std::vector<std::optional<Prediction>> points;
   std::string text;

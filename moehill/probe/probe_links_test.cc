@@ -1,5 +1,5 @@
-// Tests that the links of a job replace those of threads, and that links between nodes become a level of the
-// network.
+// Tests that the links of a job replace the links of threads, and that links between nodes become a level of
+// the network.
 #include "moehill/probe/probe_links.h"
 
 #include <gtest/gtest.h>

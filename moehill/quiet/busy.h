@@ -14,7 +14,7 @@ struct MachineLoad {
   double average = -1;  // runnable threads on average in the last minute; below 0: not known
   int running = 0;      // threads at this moment, including the one that asks
 };
-// Reads a text like that of /proc/loadavg. A text that cannot be read gives a load that is not known.
+// Reads a text in the form of /proc/loadavg. A text that cannot be read gives a load that is not known.
 MachineLoad parse_machine_load(const std::string& proc_loadavg);
 MachineLoad machine_load();
 

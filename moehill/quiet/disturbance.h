@@ -25,7 +25,7 @@ MachineTimes machine_times();
 // Returns the seconds of CPU between two readings that this process did not use: other processes used them,
 // or other virtual machines stole them.
 double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds);
-// Reads a text like that of /proc/stat. The field `clock` stays 0.
+// Reads a text in the form of /proc/stat. The field `clock` stays 0.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 
 // More than this share of one CPU beside a measurement is a disturbance. It is a share of one CPU and not of

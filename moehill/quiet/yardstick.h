@@ -3,6 +3,7 @@
 // All processes of a job begin a burst (a short run of multiply-adds) together. The rate of the burst is the
 // work of all processes over the time from the earliest start to the latest end. If two processes take turns
 // on a core, that core thus counts once.
+// Yardstick compares nothing with these peaks; measure/results.h does.
 //
 //     Yardstick yardstick(cpus, job);
 //     yardstick.watch(threads_of(config, job));
@@ -35,8 +36,8 @@ struct ReadBandwidth {
   double median = 0, min = 0, max = 0;  // B/s, of the passes
 };
 
-// Peaks are what all threads of a point reach together; zeros: not measured. The peak of bf16 is that of the
-// CPU's fastest instruction that multiplies bf16, and f32's if there is none.
+// Peaks are what all threads of a point reach together; zeros: not measured. The peak of bf16 is the peak of
+// the CPU's fastest instruction that multiplies bf16, or the peak of f32 if there is none.
 struct Peaks {
   InstructionPeak f32, bf16;
   ReadBandwidth read;

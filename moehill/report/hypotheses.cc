@@ -129,7 +129,7 @@ Judgement judgement_of(const ExperimentView& view) {
 }
 
 Hypothesis hypothesis_of(const ExperimentView& view) {
-  // The order is that of hypotheses.h: the first state that holds is taken.
+  // The first state that holds is taken, in the order of hypotheses.h.
   const Judgement sum = judgement_of(view);
   if (!sum.unfinished.empty()) return {"", HypothesisState::active, sum.unfinished};
   if (!sum.falsified.empty()) return {"", HypothesisState::falsified, sum.falsified};

@@ -150,7 +150,8 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
           continue;
         }
         const std::string id = text_at(record.json, "/process/id");
-        // A point of profile has records of several paths; only those of this row's path belong to it.
+        // A point of profile has records of several paths; only the records of this row's path belong to the
+        // row.
         if (part_of<ProfilePath>(record.json, "path") == row.measured->path)
           add_process(result, id.empty() ? fmt::format("{} {}", path, record.attempt_id) : id, record.round,
                       record.json);

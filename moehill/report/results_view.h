@@ -22,7 +22,7 @@ struct ResultRow {
   size_t point = 0;                  // index into ExperimentView::points
   std::optional<Measured> measured;  // on one path; empty: no record counts
   std::optional<size_t> baseline;    // the row that it is compared with
-  std::optional<Ratio> against;      // its speed over that of the baseline
+  std::optional<Ratio> against;      // its speed over the baseline's
   std::optional<Verdict> verdict;    // of `against`
   std::optional<PublishedRow> published;
 

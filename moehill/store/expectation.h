@@ -19,14 +19,14 @@ struct AxisValue {
   bool operator==(const AxisValue&) const = default;
 };
 
-// The grammar:
+// An expectation has this grammar:
 //
 //   ratio(AXIS = VALUE[, AXIS = VALUE ...], AXIS = VALUE[, ...]) OP NUMBER [at AXIS = VALUE[, ...]]
 //
-// The ratio is that of the median throughput (tflops) of two points, for every such pair of points that agree
-// in the other axes. The denominator begins where the first axis is named again. OP is a word of Relation. A
-// value with blanks, commas or parentheses stands in single or double quotes. Besides the axes, `path` may be
-// named, the path of a record of `profile`.
+// The ratio is the median throughput (tflops) of one point over another's, for every such pair of points that
+// agree in the other axes. The denominator begins where the first axis is named again. OP is a word of
+// Relation. A value with blanks, commas or parentheses stands in single or double quotes. Besides the axes,
+// `path` may be named, the path of a record of `profile`.
 enum class Relation { at_least, at_most, above, below };
 constexpr auto words(Relation) { return std::array{">=", "<=", ">", "<"}; }
 

@@ -31,7 +31,8 @@ class StoreBusy : public StoreError {
   using StoreError::StoreError;
 };
 
-// A database that is in_memory has no file and is gone with its connection.
+// Access says how a database is opened. A database that is in_memory has no file and is gone with its
+// connection.
 enum class Access { read_only, read_write, in_memory };
 
 // Database is one connection.
