@@ -1,4 +1,4 @@
-// Statistics on made-up samples whose medians, intervals and verdicts are known.
+// Tests of the statistics on made-up samples whose medians, intervals and verdicts are known.
 #include "moehill/bench/statistics.h"
 
 #include <gtest/gtest.h>
