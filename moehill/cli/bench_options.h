@@ -19,8 +19,8 @@ namespace moehill {
 // Declares every option, bound to `options` and to the axes of -L, which must outlive the set.
 OptionSet bench_option_set(BenchOptions& options, OptionSet::Pairs* lists);
 
-// Fills in shape, router and expert form from --preset or --config. An option that was given itself keeps its
-// value. Call it after parse().
+// Fills in shape, router and expert form from --preset or --config. A single option that was given
+// keeps its value. Call it after parse().
 void apply_model(const OptionSet& set, BenchOptions& options);
 
 // Returns the command line with the options that were given, without files that it writes and without

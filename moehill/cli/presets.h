@@ -24,8 +24,8 @@ void declare_expert_form(OptionSet& set, ExpertForm* form);
 std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config = "",
                                        std::optional<int64_t> layer = {});
 
-// Sets the shape and the expert form from `block`, without what a block here cannot do. An option that was
-// given itself keeps its value.
+// Sets the shape and the expert form from `block`, without what a block here cannot do. A single option
+// that was given keeps its value.
 void take_shape(const OptionSet& set, const ModelBlock& block, MoeShape& shape);
 
 }  // namespace moehill

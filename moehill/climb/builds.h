@@ -1,7 +1,7 @@
 // Builds compares two builds of the program on the same points. Each round runs both of them twice, each time
-// in a process of its own. The two runs of one build give the noise floor of the same hour. The speed of this
-// build is divided by the speed of the other build, with the faster run of each in a round, because other
-// work on the machine can only slow a run down.
+// in a process of its own. The two runs of one build give the noise floor of the same hour. The figure is
+// this build's speed over the other build's, each from its faster run in a round, because other work on the
+// machine can only slow a run down.
 //
 //     const BuildsComparison c = compare_builds("old/moehill", {"--topk", "8"}, {.rounds = 12});
 //     fmt::print("{}", builds_table(c));

@@ -1,4 +1,4 @@
-// Climber searches the fastest configuration of a problem. It takes the axes one by one, first those from
+// Climber searches for the fastest configuration of a problem. It takes the axes one by one, first those from
 // which the model expects most. On each axis it races the configurations next to the best one so far.
 // The next race starts from the configuration that this race adopts.
 // Climber finds a local optimum: it reaches a configuration that differs in several axes only if each step on

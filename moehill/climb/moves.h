@@ -14,8 +14,8 @@
 
 namespace moehill {
 
-// ClimbAxis. If nothing is predicted, a climb tries the axes in this order, which begins with those that
-// usually gain the most.
+// ClimbAxis is what a move changes. If nothing is predicted, a climb tries the axes in this order, which
+// begins with the axes that usually gain the most.
 enum class ClimbAxis {
   spread,  // parallel mode, path, devices x threads
   impl,

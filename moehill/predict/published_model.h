@@ -14,7 +14,7 @@
 
 namespace moehill {
 
-// PublishedSeconds are the seconds of a row, by what takes them. The last three are defects of the
+// PublishedSeconds are the seconds of a row, by kind of work. The last three are defects of the
 // measurement and not part of a block: operands that are moved to the chips inside the clock, weights that
 // are copied or stacked there, and rows of padding that are computed.
 struct PublishedSeconds {

@@ -18,8 +18,8 @@
 
 namespace moehill {
 
-// Measures every collective and the barrier on the threads mesh, for 2, 4, ... devices up to all cores. The
-// caller calls it more than once, with time between the calls; it keeps the smaller of the medians.
+// Measures every collective and the barrier on the threads mesh, for 2, 4, ... devices up to all cores. If it
+// is called more than once, with time between the calls, it keeps the smaller of the medians.
 void measure_thread_links(const Topology& topology, int64_t max_bytes, CoreWatch& watch, Hardware& h);
 // Fills h.topology from these curves: the devices of one node.
 void use_thread_links(int num_cores, Hardware& h);

@@ -89,8 +89,8 @@ struct RecordedConfig {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"preset"}, self.preset);
-    // The router's own text tells less than the record has to, because the options of the distribution hold
-    // the router's parameters. So the record gets a text with them, but reads back the router's own text.
+    // The options of the distribution hold the router's parameters, so the router's own text tells less than
+    // the record has to. The record gets a text that includes them; to read it back, that text suffices.
     MoeShape::fields(self.run.shape, [&](const Field& field, auto&& value) {
       if constexpr (std::is_const_v<Self> &&
                     std::is_same_v<std::decay_t<decltype(value)>, Told<std::string>>) {

@@ -16,7 +16,8 @@ namespace moehill {
 struct PathPiece {
   size_t stage = 0;  // index into the program's stages
   int device = 0;    // the device on which the piece ends
-  // The device for whose begin of the stage it waited; `device` itself if it waited for no other.
+  // The device that began the stage last, for which this one waited; `device` itself if it waited for no
+  // other.
   int waits_for = 0;
   double begin = 0, end = 0;
 };

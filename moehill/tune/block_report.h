@@ -1,4 +1,4 @@
-// Block report compares the caches that block sizes need with the caches of the machine (--explain-blocks).
+// Block report compares the bytes that block sizes work on with the caches of the machine (--explain-blocks).
 // It runs nothing.
 //
 //     fmt::print("{}", explain_blocks(BlockSizes{}, shape, detect_topology()));
