@@ -1,5 +1,5 @@
-# The library that others link (libmoehill.so and libmoehill.a of the same objects), and what `cmake --install` puts
-# where. Everything is found from where it lies, so the installed tree may be moved.
+# Builds the library that others link (libmoehill.so and libmoehill.a of the same objects), and says what
+# `cmake --install` puts where. Installed files find each other by relative paths, so the tree may be moved.
 include(GNUInstallDirs)
 
 set(objects "")
@@ -24,7 +24,7 @@ if(MOEHILL_SHARED)
                         INSTALL_RPATH_USE_LINK_PATH ON)
   target_link_libraries(moehill_shared PRIVATE ${needs} moehill_flags)
   target_include_directories(moehill_shared INTERFACE ${CMAKE_SOURCE_DIR}/include)
-  # Names of the standard library's templates stay inside too.
+  # Names of the standard library's templates stay inside the library, too.
   target_link_options(moehill_shared PRIVATE LINKER:--version-script=${CMAKE_SOURCE_DIR}/cmake/exports.map LINKER:--no-undefined)
   set_target_properties(moehill_shared PROPERTIES LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/exports.map)
   list(APPEND libraries moehill_shared)
@@ -34,7 +34,7 @@ if(TARGET moehill-mpich)
   set_target_properties(moehill-mpich PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 endif()
 
-# Two components: `program`, and `library` with all that a program of somebody else's needs.
+# There are two components: `program`, and `library` with everything that somebody else's program needs.
 install(TARGETS moehill COMPONENT program)
 if(TARGET moehill-mpich)
   install(TARGETS moehill-mpich COMPONENT program)
@@ -48,8 +48,8 @@ install(DIRECTORY python/moehill DESTINATION ${CMAKE_INSTALL_DATADIR}/moehill/py
         PATTERN __pycache__ EXCLUDE)
 install(FILES docs/library.md README.md TYPE DOC COMPONENT library)
 
-# find_package(moehill COMPONENTS shared static mpi): a file by hand, since static programs need libraries that have no
-# packages of CMake.
+# The file for find_package(moehill COMPONENTS shared static mpi) is written by hand, since static programs need
+# libraries that have no packages of CMake.
 set(MOEHILL_STATIC_LIBRARIES fmt tomlplusplus hwy hwloc xxhash gomp pthread)
 if(MOEHILL_MPI)
   list(APPEND MOEHILL_STATIC_LIBRARIES ${MPI_C_LIBRARIES})
@@ -67,7 +67,7 @@ list(JOIN flags " " MOEHILL_PC_STATIC)
 configure_file(cmake/moehill.pc.in generated/moehill.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/generated/moehill.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT library)
 
-# The manual and the shell's completion, from what the program says of its options.
+# The manual and the shell's completion are made from the program's --help.
 set(manual ${CMAKE_BINARY_DIR}/manual)
 add_custom_command(OUTPUT ${manual}/moehill.1.gz ${manual}/moehill.bash
                    COMMAND ${CMAKE_SOURCE_DIR}/tools/make_manual $<TARGET_FILE:moehill> ${manual}
@@ -77,7 +77,7 @@ install(FILES ${manual}/moehill.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 CO
 install(FILES ${manual}/moehill.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT program
         RENAME moehill)
 
-# cpack -G DEB in the build folder.
+# `cpack -G DEB` in the build folder makes the Debian package.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME moehill)
 set(CPACK_PACKAGE_VENDOR moehill)
@@ -92,7 +92,7 @@ on threads or on the processes of an MPI job; and the program moehill, which che
 blocks.")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
-# Loaded at run time, which shlibdeps does not see.
+# shlibdeps does not see this library, because it is loaded at run time.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS libopenblas0-openmp)
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "python3-numpy, python3-mpi4py, libopenmpi-dev")
 set(CPACK_STRIP_FILES ON)

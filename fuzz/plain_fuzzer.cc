@@ -1,6 +1,7 @@
 // A small replacement for libFuzzer, for compilers that have none, so that every test run tries the corpora
-// and changes of their files. It understands the options of libFuzzer that fuzz/run uses: the folders of the
-// corpus and -max_total_time=SECONDS. It does not measure coverage, so it finds far less.
+// and changed copies of their files. It understands the options of libFuzzer that fuzz/run uses: the folders
+// of the corpus and -max_total_time=SECONDS. It does not measure coverage, so it finds far less than
+// libFuzzer.
 //
 //     MOEHILL_FUZZ_TARGET=npy moehill_fuzz -max_total_time=5 fuzz/corpus/npy
 #include <fmt/format.h>
@@ -34,8 +35,8 @@ struct Options {
 const std::string* current = nullptr;
 std::string artifact;
 
-// Keeps the input that broke the target. The process cannot be saved any more, so this handler may do what
-// signal handlers otherwise must not.
+// Keeps the input that broke the target. The process is lost in any case, so this signal handler may call
+// functions that signal handlers otherwise must not call.
 void keep_input(int number) {
   std::ofstream(artifact, std::ios::binary) << *current;
   std::_Exit(128 + number);

@@ -1,5 +1,5 @@
-// Fuzz targets: bytes from libFuzzer are given to every function that reads what others wrote, and to the
-// routing plans. A target may throw InputError; any other exception, crash or broken promise is a finding.
+// Fuzz targets give bytes from libFuzzer to every function that reads what others wrote, and to the routing
+// plans. A target may throw InputError; any other exception, crash or broken promise is a finding.
 // MOEHILL_FUZZ_TARGET names the target of this process.
 //
 //     MOEHILL_FUZZ_TARGET=experiment moehill_fuzz fuzz/corpus/experiment
@@ -70,7 +70,8 @@ void records(const std::string& text) { steps_of_records(MemoryFile(text).path()
 void compare(const std::string& text) { read_results(MemoryFile(text).path()); }
 void placement(const std::string& text) { read_placement(MemoryFile(text).path()); }
 
-// SQLite locks and links files by their names, so a path in /proc is not enough: the file is really written.
+// SQLite locks and links files by their names, so a path in /proc does not suffice: this target writes a real
+// file.
 void database(const std::string& bytes) {
   const std::string path = fmt::format("{}/moehill-fuzz-{}.sqlite", P_tmpdir, getpid());
   std::FILE* file = std::fopen(path.c_str(), "wb");
@@ -146,7 +147,7 @@ class Bytes {
   size_t at_ = 0;
 };
 
-// Plans a routing and sends rows there and back, compared with loops that know nothing of how a plan is made.
+// Plans a routing, sends rows there and back, and compares the result with plain loops that make no plan.
 void plan(const std::string& bytes) {
   Bytes in(bytes);
   const int tokens = in.up_to(40), experts = 1 + in.up_to(12), topk = 1 + in.up_to(std::min(experts, 4) - 1);

@@ -1,5 +1,5 @@
-// The C++ side of ./call_cost: a block through moehill.hpp, with data that both sides make by the same
-// formula.
+// The C++ side of ./call_cost: it calls a block through moehill.hpp, with data that both sides make by the
+// same formula.
 //   call_cost_worker f32|bf16 THREADS TOKENS HIDDEN WIDTH EXPERTS TOPK
 // A line "forward N", "step N" or "training N" on standard input is answered by a line of N times in seconds,
 // and "hash" by one hash of the bits of y, dx and the gradients of a training step.

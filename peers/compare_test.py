@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of ./compare: its arithmetic, what it refuses, and whole runs beside a peer that is made up.
+"""Tests of ./compare: its arithmetic, what it refuses, and whole runs beside a made-up peer.
 
     compare_test.py MOEHILL
 """

@@ -1,4 +1,4 @@
-"""Who takes part in ./compare, behind one interface:
+"""The programs that take part in ./compare, behind one interface:
 
     check(case)     {tensor: deviation} of one run, before anything is timed
     measure(case)   {name of a sample's case: (seconds, FLOPs)} of one round

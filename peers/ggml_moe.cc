@@ -1,6 +1,6 @@
-// One MoE block forward in ggml, as llama.cpp builds it: mul_mat_id for the experts, mul_mat for the shared
-// expert. A worker of ./compare, which compiles it against the ggml that the user names. Operands and the y
-// to compare with are those that moehill dumped; WHAT is forward:FOLDER.
+// A worker of ./compare: the forward pass of one MoE block in ggml, as llama.cpp builds it (mul_mat_id for
+// the experts, mul_mat for the shared expert). ./compare compiles it against the ggml that the user names.
+// Moehill has dumped the operands and the y with which this y is compared; WHAT is forward:FOLDER.
 #include <fstream>
 #include <memory>
 #include <stdexcept>
@@ -11,7 +11,7 @@
 
 namespace {
 
-// A C-order .npy file of 4-byte values.
+// Reads a C-order .npy file of 4-byte values.
 template <class T>
 struct Array {
   std::vector<int64_t> shape;
@@ -47,7 +47,8 @@ using Context = std::unique_ptr<ggml_context, ContextFree>;
 
 Context make_context(size_t bytes) { return Context(ggml_init({bytes, nullptr, false})); }
 
-// [experts, in, out] or [in, out] of the file as ggml multiplies it: each row an output.
+// Reads [experts, in, out] or [in, out] from the file into the form that ggml multiplies: each row is an
+// output.
 ggml_tensor* weight(ggml_context* context, const std::string& path) {
   const Array<float> file = read_npy<float>(path);
   const int64_t experts = file.shape.size() == 3 ? file.shape[0] : 1;
@@ -87,7 +88,7 @@ struct Weights {
   bool shared;
 };
 
-// The graph of one case with its inputs.
+// Case is the graph of one case with its inputs.
 class Case {
  public:
   Case(Weights& weights, const std::string& folder, int threads)

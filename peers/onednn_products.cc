@@ -1,9 +1,9 @@
-// Products of oneDNN in the three directions of the grouped GEMM: y = x W, dx = dy W^T, dW = x^T dy, one
-// product for each group with a matrix of its own. One group is the dense product. A worker of ./compare;
+// A worker of ./compare: products of oneDNN in the three directions of the grouped GEMM, y = x W, dx = dy W^T
+// and dW = x^T dy, with one product for each group and a matrix of its own. One group is the dense product.
 // WHAT is forward, input_grad or weight_grad.
 //
-// Weights are packed before the clock starts, as oneDNN wants them: one copy for y, another for dx. x, dy and
-// all results are plain row-major matrices of the type.
+// The worker packs the weights as oneDNN wants them before the clock starts: one copy for y, another for dx.
+// x, dy and all results are plain row-major matrices of the type.
 #include <dnnl.hpp>
 #include <random>
 
@@ -23,7 +23,7 @@ float rounded(float value, Type type) {
   return value;
 }
 
-// A row-major matrix of bf16 or f32.
+// Matrix is a row-major matrix of bf16 or f32.
 class Matrix {
  public:
   Matrix(int64_t rows, int64_t columns, Type type)
@@ -44,7 +44,7 @@ class Matrix {
     return value;
   }
 
-  // A view of `rows` rows from `first` on, as a matrix or as its transpose.
+  // Returns a view of `rows` rows from `first` on, as a matrix or as its transpose.
   memory view(const dnnl::engine& engine, int64_t first, int64_t rows, bool transposed = false) {
     const memory::dims dims = transposed ? memory::dims{columns_, rows} : memory::dims{rows, columns_};
     const memory::dims strides = transposed ? memory::dims{1, columns_} : memory::dims{columns_, 1};
@@ -98,7 +98,7 @@ class Products {
     stream_.wait();
   }
 
-  // Some rows of the result, the last one among them, against sums in double.
+  // Compares some rows of the result, the last one among them, with sums in double.
   double check(const std::string& direction) {
     step(direction);
     const Matrix& result = direction == "forward" ? y_ : direction == "input_grad" ? dx_ : dw_;

@@ -1,10 +1,11 @@
-"""Operands that all contenders share: moehill dumps a checked step, and what the peers need of it is kept.
+"""Operands that all contenders share: moehill dumps a checked step, and this module keeps what the peers need of it.
 
     ROOT/<hidden>-<mlp>-<experts>-<shared>/<dtype>/weights/               w1 w2 w3 s1 s2 s3
     ROOT/<hidden>-<mlp>-<experts>-<shared>/<dtype>/<tokens>-top<k>/       x topk_idx topk_weights, and the results to compare with:
                                             y dx dp ds1 ds2 ds3, and dw1 dw2 dw3 of the experts in experts.json
 
-Weights of a seed are the same whatever the tokens, so they are kept once. Gradients are kept of the two experts with the most rows.
+The weights of a seed do not depend on the tokens, so they are kept once. Weight gradients are kept only for the two
+experts with the most rows.
 """
 import array
 import ast

@@ -1,8 +1,8 @@
-"""What ./compare makes of its samples: whose turn it is, medians, intervals, ratios, the table.
+"""What ./compare computes from its samples: whose turn it is, medians, intervals, ratios, the table.
 
 A sample is one contender's time of one case in one round:
     {"run", "round", "case", "contender", "seconds", "flops", ...}
-Rounds are paired: a ratio is taken within a round, where both contenders met the same state of the machine.
+Ratios are taken within a round, in which both contenders met the same state of the machine.
 """
 import json
 import math

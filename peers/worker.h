@@ -1,4 +1,4 @@
-// The worker's side of ./compare, for those in C++: the same protocol, errors and cold caches as worker.py.
+// The worker's side of ./compare for C++ libraries: the same protocol, errors and cold caches as worker.py.
 #pragma once
 
 #include <algorithm>
@@ -17,13 +17,13 @@
 
 namespace peers {
 
-// [rows, columns] of row-major floats.
+// Rows is a matrix [rows, columns] of row-major floats.
 struct Rows {
   const float* data;
   int64_t rows, columns;
 };
 
-// The largest over the rows of |row - reference| / max(|reference|, its median over the rows).
+// Returns the largest over the rows of |row - reference| / max(|reference|, its median over the rows).
 inline double row_error(const Rows& result, const Rows& reference) {
   std::vector<double> difference, norm, sorted;
   for (int64_t r = 0; r < reference.rows; ++r) {
@@ -45,7 +45,7 @@ inline double row_error(const Rows& result, const Rows& reference) {
   return worst;
 }
 
-// Memory whose reading leaves nothing older in the caches; ./compare says how much that is.
+// ColdCaches is memory whose reading leaves nothing older in the caches; ./compare says how much that is.
 class ColdCaches {
  public:
   ColdCaches() : memory_(std::strtoull(std::getenv("COLD_BYTES"), nullptr, 10) / sizeof(uint64_t), 1) {}

@@ -1,5 +1,5 @@
-"""The worker's side of ./compare, for those in Python. It says what it is in a line of JSON; then a line of JSON answers
-each line on standard input:
+"""The worker's side of ./compare, for workers in Python. A worker first says what it is, in a line of JSON. Then it
+answers each line on standard input with a line of JSON:
 
     check WHAT     runs WHAT once; {"deviation": {tensor: largest relative error}}
     time WHAT N    runs it N times, each with cold caches as moehill's steps; {"seconds": [...]}

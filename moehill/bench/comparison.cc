@@ -33,8 +33,8 @@ class Resampler {
   std::vector<double> drawn_;
 };
 
-// Mean and variance of log(cost) over the processes of one side. Logarithms, since speeds are compared as a
-// ratio.
+// LogCosts is the mean and the variance of log(cost) over the processes of one side. It takes logarithms
+// because speeds are compared as a ratio.
 struct LogCosts {
   double mean = 0, variance = 0, n = 0;
 };
@@ -48,8 +48,8 @@ LogCosts log_costs(std::span<const ProcessCost> processes) {
   return logs;
 }
 
-// The factor s = |2u - 1| of compare_processes(): 0 if the two sides took turns, 1 if one ran after the
-// other.
+// Returns the factor s = |2u - 1| of compare_processes(): 0 if the two sides took turns, 1 if one ran after
+// the other.
 double apart_in_time(std::span<const ProcessCost> a, std::span<const ProcessCost> b) {
   double balance = 0;
   for (const ProcessCost& of_a : a) {
@@ -108,8 +108,8 @@ Verdict judge(const Ratio& ratio, std::optional<double> floor) {
   if (!floor || !ratio.interval) return judge(ratio);
   const double lo = std::log(ratio.interval->lo), hi = std::log(ratio.interval->hi),
                middle = std::log(ratio.ratio);
-  // An interval inside the floor is noise. So is a ratio inside the floor whose interval excludes 1: equal
-  // things show that much here.
+  // An interval inside the floor is noise. A ratio inside the floor is noise even if its interval excludes 1,
+  // because equal things differ that much on this machine.
   const bool inside = lo >= -*floor && hi <= *floor, holds_one = lo <= 0 && hi >= 0;
   if (inside || (!holds_one && std::abs(middle) <= *floor)) return Verdict::within_noise;
   if (holds_one) return Verdict::inconclusive;
@@ -131,8 +131,7 @@ double noise_floor(std::span<const double> a, std::span<const double> b, int64_t
   const std::vector<double> logs = log_ratios(a, b);
   Resampler resampler(seed);
   std::vector<double> sizes(kNumResamples);
-  // The size of a median log-ratio over `rounds` rounds of a point against itself is what noise alone brings
-  // about.
+  // A point compared with itself over `rounds` rounds shows the log-ratio that noise alone causes.
   for (double& size : sizes) size = std::abs(resampler.median(logs, rounds));
   std::sort(sizes.begin(), sizes.end());
   return sizes[static_cast<size_t>(kCoverage * kNumResamples)];

@@ -41,15 +41,16 @@ inline constexpr int64_t kMinProcesses = 5;
 
 // Says how much faster `b` is than `a` if the two were not interleaved: the ratio of the geometric means over
 // processes.
-// The interval is Welch's t on the logarithms. A side's variance of the mean is v(1/n + s) and not v/n. Here
-// s = |2u - 1|, and u is the share of pairs of processes in which that of `a` began first. So s is 0 if the
+// The interval is Welch's t on the logarithms. Let a side have n processes whose logarithms have variance v.
+// The variance of the side's mean is then taken as v(1/n + s) and not as v/n. Here s = |2u - 1|, and u is the
+// share of pairs of processes (one of each side) in which the process of `a` began first. So s is 0 if the
 // sides took turns, and 1 if one side ran wholly before the other or if a time is not known.
-// The reason for s: processes that follow one another see the same state of the machine. n of them then tell
-// no more than one.
+// The reason for s: processes that follow one another see the same state of the machine, so n of them may
+// tell no more than a single one.
 Ratio compare_processes(std::span<const ProcessCost> a, std::span<const ProcessCost> b);
 
-// `floor` is the |log ratio| that equal things show on this machine (noise_floor()). Without a floor the
-// verdict is that of judge() in statistics.h. With one, the first of these lines that applies gives it:
+// `floor` is the |log ratio| that equal things show on this machine (noise_floor()). Without a floor, judge()
+// of statistics.h gives the verdict. With a floor, the first of these lines that applies gives the verdict:
 //    cannot tell   there is no interval
 //    within noise  the interval lies inside +-floor, or the ratio does although its interval excludes 1
 //    faster/slower the interval excludes 1
@@ -60,8 +61,8 @@ Verdict judge(const Ratio& ratio, std::optional<double> floor);
 std::string verdict_words(const Ratio& ratio, std::optional<double> floor);
 
 // Returns the noise floor of a point that was measured twice in each round (`a` and `b`). A comparison of
-// equal things over `rounds` rounds stays below this |log ratio| in 19 of 20 cases. It is found by drawing
-// `rounds` pairs 2000 times, and needs kFewRounds pairs at least.
+// equal things over `rounds` rounds stays below this |log ratio| in 19 of 20 cases. The function finds the
+// floor by drawing `rounds` pairs 2000 times, and needs at least kFewRounds pairs.
 double noise_floor(std::span<const double> a, std::span<const double> b, int64_t rounds, uint32_t seed);
 
 // Returns "+3.1 % [95 %: +2.0..+4.2]", or "+3.1 %" if there is no interval.

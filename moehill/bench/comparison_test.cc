@@ -1,3 +1,5 @@
+// Tests of comparisons on made-up machines with known noise: how often equal things are called different, and
+// how small a difference is found.
 #include "moehill/bench/comparison.h"
 
 #include <gtest/gtest.h>
@@ -8,8 +10,8 @@
 namespace moehill {
 namespace {
 
-// Samples of a point as a shared machine gives them: a drift common to both series of a round, 1 % of
-// log-normal noise of each sample, and in one of ten a disturbance of up to 30 %.
+// Machine makes the samples that a shared machine would give: a drift that both series of a round share, 1 %
+// of log-normal noise in each sample, and in one sample of ten a disturbance of up to 30 %.
 class Machine {
  public:
   explicit Machine(uint32_t seed) : random_(seed) {}
@@ -65,7 +67,7 @@ TEST(Comparison, EqualThingsAreRarelyCalledDifferent) {
   }
 }
 
-// This is the cost of noticing 5 %: 15 rounds on such a machine, with two steps in a round.
+// To notice 5 % on such a machine takes 15 rounds with two steps in a round.
 TEST(Comparison, FivePercentAreFoundInFifteenRounds) {
   const double floor = floor_of_machine();
   EXPECT_GE(count_different(15, 1.05, 20, floor), 19);
@@ -162,7 +164,8 @@ std::vector<double> disturbed(size_t n, std::mt19937& random) {
 std::vector<double> two_placements(size_t n, std::mt19937& random) {
   return draw(n, [&] { return 0.005 * normal(random) + (uniform(random) < 0.3 ? 0.06 : 0); });
 }
-// A state of the machine that lasts ten processes in the mean, as a virtual machine's neighbours make it.
+// The machine has states that last ten processes on average, as the neighbours of a virtual machine make
+// them.
 std::vector<double> states(size_t n, std::mt19937& random) {
   double state = 0;
   bool first = true;
@@ -177,8 +180,8 @@ std::vector<double> drift(size_t n, std::mt19937& random) {
   return draw(n, [&] { return (walked += 0.01 * normal(random)) + 0.01 * normal(random); });
 }
 
-// The share of 1000 equal pairs that are called different, in percent, for sides that took turns or followed
-// each other.
+// Returns how many of 1000 equal pairs are called different, in percent, for sides that took turns or that
+// followed each other.
 double percent_different(Sequence sequence, size_t of_a, size_t of_b, bool in_turn, double slower = 1) {
   std::mt19937 random(17);
   int different = 0;

@@ -21,7 +21,7 @@ bool interval_reached(const std::vector<double>& samples, double target) {
   return std::max(hi - summary.median, summary.median - lo) <= target * summary.median;
 }
 
-// Returns the reason to stop after this many rounds, or an empty text to go on. Every rule holds for all
+// Returns the reason to stop after the rounds so far, or an empty text to go on. Every rule holds for all
 // points at once, so that all points have the same number of rounds.
 std::string stop_reason(const ScheduleResult& result, const ScheduleOptions& options) {
   const int64_t num_rounds = static_cast<int64_t>(result.order.size());
@@ -39,7 +39,7 @@ std::string stop_reason(const ScheduleResult& result, const ScheduleOptions& opt
   return num_rounds >= options.max_rounds ? "max_rounds" : "";
 }
 
-// One round: a sample of each point. `complete` is true once the last point of the order ran.
+// Round is one sample of each point. `complete` is true once the last point of the order has run.
 struct Round {
   std::vector<double> seconds;  // [point]
   bool spoiled = false, stopped = false, complete = false;

@@ -1,4 +1,4 @@
-// Tests of the schedule on a clock that is advanced by the points themselves.
+// Tests of the schedule on a clock that only the points move.
 #include "moehill/bench/schedule.h"
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// Points that take 1, 2, 3 ... seconds on a clock that only they move.
+// FakeBench has points that take 1, 2, 3 ... seconds on a clock that only they move.
 struct FakeBench {
   explicit FakeBench(int num_points) {
     for (int i = 0; i < num_points; ++i) {

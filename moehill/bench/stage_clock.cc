@@ -28,7 +28,7 @@ void StageClock::enter(int stage) {
 
 void StageClock::finish() { close(clock_()); }
 
-// The sums take every interval, also those for which there is no more room in the list.
+// The sums include every interval, also the intervals for which the list has no more room.
 void StageClock::close(double now) {
   if (current_ == kIdle) return;
   seconds_[current_] += now - begin_;

@@ -22,8 +22,8 @@ struct StageInterval {
 };
 
 // enter(s) ends the stage that runs and begins s; finish() ends the last one. Neither allocates memory, since
-// they are called inside of a timed step: of the intervals since restart() the first kKept are kept and the
-// others only counted. Sums and visits include all of them.
+// both are called inside a timed step. So the clock keeps only the first kKept intervals since restart() and
+// counts the others. Sums and visits include all of them.
 class StageClock {
  public:
   StageClock(int num_stages, std::function<double()> clock);

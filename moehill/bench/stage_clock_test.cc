@@ -1,4 +1,4 @@
-// The stage clock on a clock set by hand.
+// Tests of the stage clock on a clock that is set by hand.
 #include "moehill/bench/stage_clock.h"
 
 #include <gtest/gtest.h>

@@ -64,8 +64,8 @@ Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
   return {medians[outside], medians[kNumResamples - 1 - outside], kCoverage};
 }
 
-// Returns the interval of the mean by Student's t. With fewer than kFewRounds values the median lies inside
-// it, since it is at most one standard deviation from the mean.
+// Returns the interval of the mean by Student's t. The median is at most one standard deviation from the
+// mean, so with fewer than kFewRounds values it lies inside this interval.
 Interval student_interval(const std::vector<double>& values) {
   const double n = static_cast<double>(values.size());
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
@@ -112,8 +112,8 @@ Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t
   if (ratio.n < kMinRounds) return ratio;
   Interval interval = ratio.n < kFewRounds ? student_interval(logs) : bootstrap_interval(logs, seed);
   if (ratio.n >= kFewRounds) {
-    // The bootstrap alone is too narrow for few rounds, so the interval is at least the exact one of order
-    // statistics.
+    // The bootstrap alone is too narrow for few rounds, so the interval is at least as wide as the exact
+    // interval of the order statistics.
     const Interval exact = *summarize(logs).interval;
     interval.lo = std::min(interval.lo, exact.lo);
     interval.hi = std::max(interval.hi, exact.hi);
@@ -122,8 +122,8 @@ Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t
   return ratio;
 }
 
-// Student's density becomes c cos(a)^(degrees - 1) with t = sqrt(degrees) tan(a). Simpson's rule integrates
-// it to within 1e-6, and halving finds the angle that leaves `tail` above it.
+// With t = sqrt(degrees) tan(a), Student's density becomes c cos(a)^(degrees - 1). Simpson's rule integrates
+// this density to within 1e-6, and bisection finds the angle that leaves `tail` above it.
 double student_quantile(double degrees, double tail) {
   const double c =
       std::exp(std::lgamma((degrees + 1) / 2) - std::lgamma(degrees / 2)) / std::sqrt(std::numbers::pi);

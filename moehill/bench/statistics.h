@@ -23,12 +23,12 @@ struct Interval {
   double lo = 0, hi = 0, coverage = 0;
 };
 
-// Fewer rounds than this have no interval and no verdict: two samples do not show how far a third would be
-// from them.
+// With fewer rounds than this there is no interval and no verdict: two samples do not show how far a third
+// would be from them.
 inline constexpr int64_t kMinRounds = 3;
 // The confidence of the intervals of ratios.
 inline constexpr double kCoverage = 0.95;
-// Resamples of a bootstrap.
+// The number of resamples that a bootstrap draws.
 inline constexpr int kNumResamples = 2000;
 
 // Summary is the median of n samples with its interval. The interval assumes no distribution: it runs from
@@ -50,9 +50,9 @@ inline constexpr double kPeakShare = 0.8;
 double median_of(std::vector<double> samples);
 Summary summarize(std::span<const double> samples);
 
-// Ratio is the speed of one thing over that of another; above 1 the first is faster. For interleaved series
-// (`paired`) it is the median of the ratios of single rounds, which is not the ratio of the two medians. For
-// others it is that of compare_processes() (bench/comparison.h).
+// Ratio is the speed of one thing over the speed of another; above 1 the first is faster. For interleaved
+// series (`paired`) it is the median of the ratios of single rounds, which is not the ratio of the two
+// medians. For other series compare_processes() (bench/comparison.h) computes it.
 struct Ratio {
   double ratio = 1;
   int64_t n = 0;                     // rounds, or processes of the side that has fewer
@@ -75,17 +75,17 @@ Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t
 // Returns the t that Student's t exceeds with probability `tail`, which has to be below a half.
 double student_quantile(double degrees, double tail = (1 - kCoverage) / 2);
 
-// `identical` is for records that differ in nothing, whose ratio is noise by construction. Whoever compares
-// records says so; judge() sees only ratios and never returns it.
+// `identical` is for records that differ in nothing, whose ratio is noise by construction. The code that
+// compares records returns it (report/results_view.h); judge() sees only ratios and never does.
 enum class Verdict { faster, slower, within_noise, inconclusive, cannot_tell, identical };
 constexpr auto words(Verdict) {
   return std::array{"faster",       "slower",      "within noise",
                     "inconclusive", "cannot tell", "identical configuration"};
 }
 
-// Judges a ratio without a noise floor. Without an interval it is `cannot tell`. A difference below
+// Judges a ratio without a noise floor. The verdict is `cannot tell` without an interval. A difference below
 // kNegligible is never called a result. An interval that holds 1 is `within noise` only if it excludes
-// differences of kResolved; otherwise it is too wide to say anything: `inconclusive`.
+// differences of kResolved. Otherwise it is too wide to say anything, and the verdict is `inconclusive`.
 inline constexpr double kNegligible = 0.01;
 inline constexpr double kResolved = 0.05;
 Verdict judge(const Ratio& ratio);

@@ -1,4 +1,4 @@
-// Statistics on made-up samples whose medians, intervals and verdicts are known.
+// Tests of the statistics on made-up samples whose medians, intervals and verdicts are known.
 #include "moehill/bench/statistics.h"
 
 #include <gtest/gtest.h>
@@ -96,8 +96,8 @@ TEST(Verdict, Words) {
   EXPECT_EQ(judge(ratio(1.0003, 1.0004, 1.0005)), Verdict::within_noise) << "0.04 % is not a result";
 }
 
-// Two series from one distribution, with as few rounds as a command may have: at most 5 % of them may be
-// called different.
+// Both series come from one distribution and have as few rounds as a command may have. At most 5 % of such
+// pairs may be called different.
 TEST(Verdict, EqualSeriesAreRarelyCalledDifferent) {
   for (const size_t rounds : {3, 4, 5, 6, 9}) {
     int num_different = 0;

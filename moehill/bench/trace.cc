@@ -62,8 +62,8 @@ void add_device(const Trace& trace, size_t pid, double start, Json& events) {
   }
 }
 
-// An arrow belongs to the slice that encloses its time. So its end lies just inside the slice that it points
-// into.
+// The viewer attaches an arrow to the slice that encloses its time. So the arrow's end lies just inside the
+// slice to which it points.
 void add_flow(const Trace& trace, size_t id, double start, Json& events) {
   const TraceFlow& flow = trace.flows[id];
   const TraceSlice& from = trace.devices[flow.from.device].slices[flow.from.slice];

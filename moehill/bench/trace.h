@@ -1,5 +1,5 @@
-// Trace is what devices did when, written as Chrome trace JSON (the "Trace Event Format"), which
-// ui.perfetto.dev opens.
+// Trace holds what devices did and when. chrome_trace() writes it as Chrome trace JSON (the "Trace Event
+// Format"), which ui.perfetto.dev opens.
 // It is a picture of one step for a person to look at; results are computed from records and not from traces.
 //
 //     Trace trace{.tracks = {"compute", "network"},

@@ -1,4 +1,5 @@
-// Implements config_keys.h: reads the JSON, and checks each value when it is asked for.
+// Implementation of catalog/config_keys.h: it reads the JSON, and checks each value when somebody asks for
+// it.
 #include "moehill/catalog/config_keys.h"
 
 #include <algorithm>
@@ -46,10 +47,12 @@ nlohmann::json language_part(nlohmann::json whole, const std::string& source) {
   return whole;
 }
 
-// Parts of the name of an unknown key that may say something about a block with experts.
+// If one of these parts is in the name of an unknown key, the key may say something about a block with
+// experts.
 constexpr const char* kTelling[] = {"expert", "moe",  "router", "routing", "swiglu",
                                     "situ",   "topk", "latent", "gate_"};
-// Parts of the names of keys about training, serving or attention, which change nothing in a block.
+// If one of these parts is in the name of a key, the key is about training, serving or attention and changes
+// nothing in a block.
 constexpr const char* kHarmless[] = {"aux",      "output_router_logits",
                                      "jitter",   "dtype",
                                      "ep_size",  "index_",
@@ -79,7 +82,7 @@ const nlohmann::json& ConfigKeys::value(const std::string& key) const {
   return found == object_.end() ? none : *found;
 }
 
-// All keys are asked for, also after the first one was found, so that synonyms do not count as unused.
+// Asks for all keys, also after it has found the first one, so that synonyms do not count as unused.
 std::string ConfigKeys::first_of(const std::vector<std::string>& keys) const {
   std::string first;
   for (const std::string& key : keys) {

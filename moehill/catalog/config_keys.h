@@ -1,5 +1,6 @@
-// ConfigKeys: the keys of a model's config.json. Each is asked for together with the values that make sense,
-// so that a wrong file gives an error and not a wrong model. What the keys mean is in families.h.
+// ConfigKeys reads the keys of a model's config.json. The caller asks for each key together with the values
+// that make sense, so that a wrong file gives an error and not a wrong model. families.h knows what the keys
+// mean.
 //
 //   const ConfigKeys keys(text, "--config 'config.json'");
 //   const int64_t hidden = keys.integer("hidden_size", 1, 1 << 24);
@@ -15,8 +16,8 @@
 
 namespace moehill {
 
-// A key whose value is null counts as absent. Functions throw InputError that names file, key, value, what is
-// allowed and a remedy.
+// ConfigKeys treats a key whose value is null as absent. Its functions throw InputError that names file, key,
+// value, what is allowed and a remedy.
 class ConfigKeys {
  public:
   // Reads the text of a config.json. Python writes Infinity and NaN, which are not JSON; they are taken as
@@ -36,12 +37,12 @@ class ConfigKeys {
   double number_or(const std::string& key, double fallback, double lo, double hi) const;
   bool flag_or(const std::string& key, bool fallback) const;
   std::string text_or(const std::string& key, const std::string& fallback) const;
-  // Return a list, or nothing if the key is absent or not a list.
+  // These return a list, or nothing if the key is absent or not a list.
   std::optional<std::vector<int64_t>> integers(const std::string& key, int64_t lo, int64_t hi) const;
   std::optional<std::vector<std::string>> texts(const std::string& key) const;
 
-  // Returns the keys about experts, routers and activations that nobody has asked for. They may mean
-  // something that is not understood here.
+  // Returns the keys about experts, routers and activations for which nobody has asked. They may mean
+  // something that this program does not know.
   std::vector<std::string> unused() const;
   const std::string& source() const { return source_; }
   [[noreturn]] void refuse(const std::string& key, const std::string& allowed,

@@ -1,4 +1,5 @@
-// The table of families, and the meaning of the keys that differ between them.
+// Implementation of catalog/families.h: the table of families, and the meaning of the keys that differ
+// between them.
 #include "moehill/catalog/families.h"
 
 #include <algorithm>
@@ -12,19 +13,19 @@ namespace {
 constexpr int64_t kMostWidth = 1 << 24;
 constexpr double kOpenAiAlpha = 1.702;  // swiglu-oai in gpt-oss's code; no key says it
 
-// A softmax over all experts; keys say whether gate values are normalised.
+// Returns a family with a softmax over all experts; keys say whether gate values are normalised.
 Family softmax_family(bool normalized, bool shared_gate = false) {
   return {.known = true, .normalized = normalized, .shared_gate = shared_gate};
 }
 
-// A softmax over the chosen experts. The width of an expert is in the key that other families use for a dense
-// layer.
+// Returns a family with a softmax over the chosen experts. The width of an expert is in the key that other
+// families use for a dense layer.
 Family mixtral_family() {
   return {.known = true, .score = RouterScore::chosen_softmax, .width_is_intermediate = true};
 }
 
-// Experts are chosen by score plus bias and gate values are normalised: DeepSeek-V3 and the models that
-// followed it.
+// Returns the family of DeepSeek-V3 and the models that followed it: experts are chosen by score plus bias,
+// and gate values are normalised.
 Family sigmoid_family() {
   return {.known = true, .score = RouterScore::sigmoid, .bias = true, .normalized = true};
 }
@@ -54,7 +55,7 @@ std::map<std::string, Family> make_families() {
       sigmoid_family());
   add({"minimax_m2"}, with_intermediate_width(sigmoid_family()));
 
-  // These families are like one of those, with a few changes.
+  // These families are like one of the families above, with a few changes.
   Family v4 = sigmoid_family();
   v4.score = RouterScore::sqrt_softplus;
   add({"deepseek_v4"}, v4);
@@ -167,7 +168,7 @@ int64_t Family::shared_width(const ConfigKeys& keys, int64_t layer, int64_t mlp_
   const std::string number = keys.first_of(
       {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
   const int64_t count = number.empty() ? 1 : keys.integer_at(number, layer, 0, 1024);
-  // Some keys have the width of one shared expert, others that of all of them together.
+  // Some keys have the width of one shared expert, others the width of all shared experts together.
   const std::string each = keys.first_of({"moe_shared_expert_intermediate_size"});
   const std::string all =
       keys.first_of({"shared_expert_intermediate_size", "share_expert_dim", "shared_intermediate_size"});
@@ -222,7 +223,7 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
 
 namespace {
 
-// Returns the activation that a key names, or that of the family. An unknown one is noted as left out.
+// Returns the activation that a key names, or else the family's activation. Notes an unknown one as left out.
 Activation read_activation(const ConfigKeys& keys, const Family& family, ModelBlock& block) {
   using F = ActivationFunction;
   static const std::map<std::string, F> kNames = {{"silu", F::silu},

@@ -1,5 +1,5 @@
-// Families: what a model_type means where the keys of a configuration do not say it. Most differences between
-// models are in keys; a family says the rest, which is otherwise only in the model's code.
+// Families tell what a model_type means where the keys of a configuration do not say it. Most differences
+// between models are in keys; a family says the rest, which otherwise only the model's code says.
 //
 //   const Family family = family_of("qwen3_moe");
 //   read_router(keys, family, block, false);
@@ -11,11 +11,11 @@
 
 namespace moehill {
 
-// Says which keys give the total width of the shared experts. `beside`: a dense MLP of intermediate_size
-// stands beside the experts (Gemma 4); but for its norms it is a shared expert.
+// SharedWidth says which keys give the total width of the shared experts. With `beside` a dense MLP of
+// intermediate_size stands beside the experts (Gemma 4); except for its norms it is a shared expert.
 enum class SharedWidth { by_keys, none, expert_width, beside };
 
-// The properties of a family.
+// Family holds the properties of a family.
 struct Family {
   bool known = false;
   RouterScore score = RouterScore::softmax;  // if no key says it
@@ -39,8 +39,8 @@ struct Family {
 // Returns the family of a model_type; for one that is not in the table, a family that is not `known`.
 Family family_of(const std::string& model_type);
 
-// Sets shape.router, and notes what it leaves out and assumes. `hashed`: the experts of this layer are chosen
-// by a table.
+// Sets shape.router, and notes what it leaves out and assumes. `hashed` is true if a table, and not a router,
+// chooses the experts of this layer.
 void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block, bool hashed);
 // Sets shape.form in the same way.
 void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& block);

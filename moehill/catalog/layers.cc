@@ -1,6 +1,6 @@
-// Finds the layers with experts. Configurations say it in six ways: a kind for each layer, a list of layers,
-// a number of dense layers at the beginning, a range, every n-th layer, and exceptions. A later way narrows
-// what the ones before have left.
+// Implementation of catalog/layers.h. Configurations say in six ways which layers have experts: a kind for
+// each layer, a list of layers, a number of dense layers at the beginning, a range, every n-th layer, and
+// exceptions. A later way removes layers from those that the earlier ways have left.
 #include "moehill/catalog/layers.h"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ std::optional<std::vector<bool>> hybrid_layers(const ConfigKeys& keys) {
     const auto kinds = keys.texts(key);
     if (!kinds) continue;
     for (const std::string& kind : *kinds) with.push_back(kind == "moe" || kind == "sparse");
-    // A list that knows only attention and mamba says nothing about the feed-forward parts.
+    // A list that names only attention and mamba says nothing about the feed-forward parts.
     if (std::find(with.begin(), with.end(), true) != with.end()) return with;
     with.clear();
   }

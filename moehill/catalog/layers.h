@@ -1,4 +1,4 @@
-// Finds out which layers of a model have experts, by the several ways in which configurations say it.
+// Finds out which layers of a model have experts. Configurations say it in several ways.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,5 @@
-// Reads a model's block: number of experts, choices, widths, router and expert form of one layer.
+// Implementation of catalog/model_block.h: it reads number of experts, choices, widths, router and expert
+// form of one layer.
 #include "moehill/catalog/model_block.h"
 
 #include <algorithm>
@@ -52,8 +53,8 @@ std::string experts_key(const ConfigKeys& keys) {
                     "give the config.json of a Mixture-of-Experts model");
 }
 
-// Returns the layer that was asked for, or else the first one whose experts a router chooses. Layers before
-// `first_routed` choose by a table. A dense layer is refused with the layers that are allowed.
+// Returns the layer that was asked for, or else the first layer whose experts a router chooses. Layers before
+// `first_routed` choose by a table. The refusal of a dense layer names the layers that are allowed.
 int64_t choose_layer(const ConfigKeys& keys, const std::vector<bool>& with, int64_t first_routed,
                      std::optional<int64_t> layer) {
   std::vector<int64_t> moe;
@@ -101,7 +102,8 @@ void read_shape(const ConfigKeys& keys, const Family& family, ModelBlock& block)
 ModelBlock read_model_block(const ConfigKeys& keys, std::optional<int64_t> layer) {
   ModelBlock block;
   block.model_type = keys.text_or("model_type", "");
-  // Checked first: a dense model gets the message that it is dense, not one about a key that it lacks.
+  // This is checked first, so that a dense model gets the message that it is dense, and not one about a key
+  // that it lacks.
   experts_key(keys);
   const Family family = family_of(block.model_type);
   const std::vector<bool> with = layers_with_experts(keys);
@@ -169,8 +171,8 @@ double flops_per_token(const ModelBlock& block) {
   const ExpertForm& form = block.shape.form;
   const auto size = [](int64_t n) { return static_cast<double>(n); };
   const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.num_matrices();
-  // Zero experts compute nothing. If choices fall equally on all, a choice is a real expert in this share of
-  // cases.
+  // Zero experts compute nothing. If all experts are chosen equally often, this many of a token's choices are
+  // real experts.
   const double real = s.topk * size(s.experts) / num_logits(s.router, s.experts);
   return 2 * matrices * (real * rows * size(s.mlp_dim) + size(s.hidden) * size(s.shared_dim)) +
          (form.latent > 0 ? 4 * size(s.hidden) * rows : 0) +

@@ -1,5 +1,5 @@
-// ModelBlock: the Mixture-of-Experts block of a model as its config.json describes it: shape, router and
-// expert form. It does not read weights (weights/layer_weights.h does).
+// ModelBlock is the Mixture-of-Experts block of a model as its config.json describes it: shape, router and
+// expert form. It reads no weights (weights/layer_weights.h does).
 //
 //   const ModelBlock block = load_model_block("config.json", std::nullopt);   // first layer with a router
 //   block.shape.experts;
@@ -15,13 +15,13 @@
 
 namespace moehill {
 
-// A part of the model that a block of this library does not have, with the key that says so.
+// LeftOut is a part of the model that a block of this library does not have, with the key that says so.
 struct LeftOut {
   std::string key, value;
   std::string what;  // "clamped SwiGLU"
 };
 
-// One layer's block, and what is not sure about it.
+// ModelBlock is one layer's block, with what it lacks and what was assumed.
 struct ModelBlock {
   std::string model_type;
   int64_t num_layers = 0, layer = 0;  // the layer is one with experts

@@ -1,5 +1,5 @@
-// Makes blocks from small configurations that are written like those of each model family, and refuses those
-// without sense.
+// Tests that small configurations, written as each model family writes them, become blocks, and that
+// configurations without sense are refused.
 #include "moehill/catalog/model_block.h"
 
 #include <gtest/gtest.h>

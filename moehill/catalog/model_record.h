@@ -1,4 +1,4 @@
-// The record of `moehill models`: a model's block, its size, and what of the model is left out.
+// Makes the record of `moehill models`: a model's block, its size, and which parts of the model are left out.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Finds presets: those that are built into the program, and those of the user.
+// Implementation of catalog/presets.h: it finds presets that are built into the program, and the user's own.
 #include "moehill/catalog/presets.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The name and text of each file in models/.
+// kShipped is the name and text of each file in models/.
 constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_models.inc"
 };
@@ -64,8 +64,8 @@ Preset read_preset(const std::string& text, const std::string& name) {
     if (!key.is_string()) refuse("a left_out that names no keys");
     named.push_back(key.get<std::string>());
   }
-  // A preset that names parts must name exactly those that its block leaves out. So a part that is lost by
-  // accident is an error.
+  // A preset that names parts must name exactly the parts that its block leaves out, so that a part that is
+  // lost by accident is an error.
   for (const LeftOut& part : preset.block.left_out) missing.push_back(part.key);
   for (std::vector<std::string>* keys : {&named, &missing}) {
     std::sort(keys->begin(), keys->end());

@@ -1,5 +1,5 @@
-// Presets: known models by name. Each is a file with those keys of the model's config.json that its block
-// needs.
+// Presets are known models by name. Each preset is a file with those keys of the model's config.json that its
+// block needs.
 //
 //   const Preset preset = load_preset("qwen3-30b-a3b");   // --preset qwen3-30b-a3b
 //   preset.block.shape;
@@ -13,7 +13,7 @@
 
 namespace moehill {
 
-// A preset that has been read.
+// Preset is a preset that has been read.
 struct Preset {
   std::string name;
   std::string source;  // where the configuration comes from

@@ -1,5 +1,5 @@
-// `moehill advise` answers one question of somebody who plans a purchase or a job: is expert parallelism
-// worth it on so many nodes, over how many devices, by which path, and what holds it back? It runs nothing.
+// `moehill advise` answers a question of somebody who plans a purchase or a job: does expert parallelism pay
+// off on this many nodes, over how many devices, by which path, and what limits it? It runs nothing.
 // The answer comes from advise() (moehill/predict/advice.h); this file only turns options into an
 // AdviceQuestion and prints the text.
 //
@@ -20,8 +20,8 @@
 namespace moehill {
 namespace {
 
-// AdviseOptions is what the command line fills: the point is shared with `predict`, the question is
-// advise()'s own.
+// AdviseOptions is what the command line fills. The options of the point are shared with `predict`; the
+// question is for advise() only.
 struct AdviseOptions {
   PredictOptions point;
   AdviceQuestion question;
@@ -78,7 +78,7 @@ int advise_command(const std::vector<std::string>& args) {
   question.distribution = o.point.bench.distributions.front();
   question.nodes = static_cast<int>(std::max<int64_t>(1, o.point.nodes));
   question.seed = o.point.bench.seed;
-  // The answer ends with a command to try. It repeats the options of the shape and leaves out those of the
+  // The answer ends with a command to try. It repeats the options of the shape, but not the options of the
   // question.
   std::vector<std::string> shape;
   for (const auto& [name, value] : set.given_options())

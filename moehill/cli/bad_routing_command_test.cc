@@ -1,5 +1,5 @@
-// A corpus of bad traces, placements and balancing options: each ends with status 2, says what is allowed,
-// and leaves nothing.
+// Tests with a corpus of bad traces, placements and balancing options: each ends with status 2, says what is
+// allowed, and leaves no file behind.
 #include <cmath>
 #include <cstring>
 

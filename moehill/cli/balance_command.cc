@@ -1,6 +1,6 @@
-// `moehill balance` predicts what placing experts by their load gains, what moving their weights costs, and
-// after how many steps the move has paid for itself. It runs no step: each placement is tried on a routing by
-// predict_run(), and the moved weights by link_seconds().
+// `moehill balance` predicts what it gains to place experts by their load, what it costs to move their
+// weights, and after how many steps the move has paid for itself. It runs no step: predict_run() tries each
+// placement on a routing, and link_seconds() gives the time of the moved weights.
 //
 //     moehill balance --hardware epyc-cluster --devices 8 --experts 64 --topk 4
 //         --distribution dirichlet:1 --save-placement placement.json
@@ -28,8 +28,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// BalanceOptions is what the command line fills. Without `fit`, placements are made for the routing on which
-// they are also tried, which shows the most that they could gain.
+// BalanceOptions is what the command line fills. Without `fit`, placements are made for the same routing on
+// which they are tried, which shows the most that they could gain.
 struct BalanceOptions {
   PredictOptions point;
   std::optional<DistributionOptions> fit;
@@ -46,23 +46,23 @@ struct Candidate {
   Placement placement;
 };
 
-// Outcome is what the model expects of one placement: loads, the time of a step, and the cost of moving
-// there.
+// Outcome is what the model expects of one placement: loads, the time of a step, and the cost of moving the
+// experts to it.
 struct Outcome {
   std::string name;
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   double step_s = 0;
   int64_t moved_experts = 0;  // received by all devices
   double moved_bytes = 0, move_s = 0;
-  // Returns the steps after which the placement has gained what the move cost; nothing if it gains nothing.
+  // Returns the steps after which the placement has gained the cost of the move; nothing if it gains nothing.
   std::optional<double> break_even(const Outcome& before) const {
     const double gain = before.step_s - step_s;
     return gain > 0 ? std::optional(move_s / gain) : std::nullopt;
   }
 };
 
-// Runs `work`. Where it refuses a distribution, its message names --distribution; here the text belongs to
-// --fit, so the message is thrown again with that name.
+// Runs `work`. If `work` refuses a distribution, its message names --distribution. Here the text belongs to
+// --fit, so this function throws the message again with that name.
 template <typename Work>
 auto in_the_name_of_fit(const Work& work) {
   try {
@@ -177,8 +177,8 @@ std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& conf
   return all;
 }
 
-// Returns the routing after the router's bias was updated so many times on the logits of the fit. Experts
-// stay where they are; the bias moves tokens to other experts instead (auxiliary-loss-free balancing,
+// Returns the routing after o.bias_updates updates of the router's bias on the logits of the fit. The experts
+// stay where they are; instead the bias moves tokens to other experts (auxiliary-loss-free balancing,
 // arXiv:2408.15664).
 Routing biased_routing(const BalanceOptions& o, const MoeShape& shape, const DistributionOptions& fit) {
   const uint32_t seed = o.point.bench.seed;
@@ -195,8 +195,8 @@ Routing biased_routing(const BalanceOptions& o, const MoeShape& shape, const Dis
   return route(router, logits(o.point.bench.distributions.front()));
 }
 
-// Adds the cost of moving from one placement to the other. Weights travel once, without their gradients, and
-// the device that receives most decides how long it takes.
+// Adds the cost of moving from one placement to the other. Weights travel once, without their gradients. The
+// device that receives most decides how long this takes.
 void add_cost(const RunConfig& config, const Hardware& hardware, const Placement& from, const Placement& to,
               Outcome& outcome) {
   const std::vector<int64_t> received = received_experts(from, to, config.num_devices);

@@ -1,6 +1,6 @@
 // `moehill bench` checks and times one or several points of a Mixture-of-Experts block. This file is the
 // sequence of the command: resolve the options, refuse what cannot run, predict, check and time, print and
-// record. The work is in the rooms measure (what is run), verify (is it right) and report.
+// record. The rooms predict and measure do the work; moehill/moe/check.h says what is checked.
 //
 //     moehill bench --tokens 256 --topk-list 2,8 --parallel-mode both --json out.jsonl
 #include <fmt/format.h>
@@ -56,8 +56,8 @@ void resolve_tokens(BenchOptions& options, const Job& job, const Topology& topol
       fmt::format("--tokens auto: {} tokens, for two minutes at the measured peak\n", options.shape.tokens));
 }
 
-// Predicts every point on the first process. Where the path is `auto`, the prediction chooses it, and the
-// other processes take over that choice, because all must run the same path.
+// Predicts every point on the first process. If the path is `auto`, the prediction chooses it, and the other
+// processes take over that choice, because all processes must run the same path.
 BenchPredictions predict_everywhere(const BenchOptions& options, const Environment& environment,
                                     const Job& job, std::vector<Point>& points) {
   BenchPredictions predictions;
@@ -75,15 +75,15 @@ BenchPredictions predict_everywhere(const BenchOptions& options, const Environme
   return predictions;
 }
 
-// Prepared is what is known before anything is measured.
+// Prepared is what the command knows before it measures anything.
 struct Prepared {
   BenchOptions options;
   Environment environment;
   std::string climbed;  // a line for eyes, or empty
 };
 
-// Returns the arguments with the options that moehill climb found for their problem in place of --climbed.
-// `note` receives a line that says what they are.
+// Returns the arguments, in which the options that `moehill climb` found for their problem replace --climbed.
+// `note` receives a line that names these options.
 std::vector<std::string> with_climbed(std::vector<std::string> args, const BenchOptions& options,
                                       const Environment& environment, std::string& note) {
   const std::vector<Point> points = expand_points(options, environment.topology.num_cores);
@@ -105,8 +105,8 @@ std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job&
   if (!options) return std::nullopt;
   Environment environment = adopt_environment(*options, job);
   std::string climbed;
-  // Only resolved options name the problem that was climbed, so the arguments are parsed a second time with
-  // what was found.
+  // Only resolved options name the problem that was climbed. So the arguments are parsed first without the
+  // options that the climb found, and then a second time with them.
   if (options->climbed) {
     options = parse_bench_options(with_climbed(args, *options, environment, climbed));
     environment = adopt_environment(*options, job);
@@ -130,8 +130,8 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   for (const std::string& note : options.model_notes) say(options, job, "model: " + note + "\n");
   say(options, job, prepared->climbed);
   resolve_tokens(options, job, topology);
-  // From here on every process works on the same points: predictions, tuned blocks and large references are
-  // settled together.
+  // From here on every process works on the same points: the processes agree on predictions, tuned blocks and
+  // large references.
   std::string left_out;
   std::vector<Point> points =
       without_large_references(expand_points(options, topology.num_cores), job, options.check, left_out);

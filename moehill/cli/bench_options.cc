@@ -1,5 +1,6 @@
-// Options of `moehill bench`, with the parts of them that other commands declare too. A bound variable holds
-// its default until parse() assigns it (option_set.h); rules about combinations are in flag_effects.cc.
+// Implementation of cli/bench_options.h: the options of `moehill bench`, and the parts of them that other
+// commands declare, too. A bound variable holds its default until parse() assigns it (option_set.h). Rules
+// about combinations are in flag_effects.cc.
 #include "moehill/cli/bench_options.h"
 
 #include <fmt/format.h>
@@ -64,7 +65,7 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
   set.output("--trace-dir", &o.trace_dir, "DIR", "Chrome trace JSON of one step per point (ui.perfetto.dev)");
 }
 
-// Options whose value is a point's own, so that a command may have several.
+// These options may have several values in one command, because each point has its own.
 constexpr const char* kAxes[] = {"tokens",
                                  "hidden",
                                  "mlp-dim",
@@ -95,7 +96,8 @@ constexpr const char* kAxes[] = {"tokens",
                                  "devices",
                                  "threads-per-device"};
 
-// The library compiles an expression by one call inside another a character, so that a long one has no stack.
+// Refuses long expressions: the library makes one call inside another for each character, so a long
+// expression overflows the stack.
 void require_expression(const std::string& text) {
   constexpr size_t kMost = 1000;
   try {
@@ -118,7 +120,7 @@ void declare_selection(OptionSet& set, BenchOptions& o, OptionSet::Pairs* lists)
              });
 }
 
-// The values of an axis. A value with a comma of its own, as hot-experts:4,0.5 has, cannot be listed.
+// Returns the values of an axis. A value that contains a comma, such as hot-experts:4,0.5, cannot be listed.
 std::vector<std::string> values_of(const std::string& axis, const std::string& values) {
   const std::string name = axis.substr(0, 2) == "--" ? axis.substr(2) : axis;
   if (std::find(std::begin(kAxes), std::end(kAxes), name) == std::end(kAxes))
@@ -127,7 +129,7 @@ std::vector<std::string> values_of(const std::string& axis, const std::string& v
   return split(values, ',');
 }
 
-// The arguments without -L, with one value of each axis in its place.
+// Returns the options of each combination: of the arguments without -L, with one value of each axis added.
 std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, const OptionSet::Pairs& lists) {
   std::vector<std::string> rest;
   for (size_t i = 0; i < args.size(); ++i) {

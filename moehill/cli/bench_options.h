@@ -19,15 +19,15 @@ namespace moehill {
 // Declares every option, bound to `options` and to the axes of -L, which must outlive the set.
 OptionSet bench_option_set(BenchOptions& options, OptionSet::Pairs* lists);
 
-// Fills in shape, router and expert form from --preset or --config, except where an option of its own was
-// given. Call it after parse().
+// Fills in shape, router and expert form from --preset or --config. A single option that was given
+// keeps its value. Call it after parse().
 void apply_model(const OptionSet& set, BenchOptions& options);
 
-// Returns a command with the options that were given, without files that it writes and without --filter:
-// `text` is its name.
+// Returns the command line with the options that were given, without files that it writes and without
+// --filter. `text` is the command's name.
 std::string repro_of(const OptionSet& set, std::string text, const OptionSet::Pairs& lists = {});
 
-// Parts of it that other commands have too.
+// These declare parts of the set that other commands have, too.
 void declare_shape(OptionSet& set, BenchOptions& options);
 void declare_weights(OptionSet& set, BenchOptions& options);  // a model's weights, and the layer to take
 void declare_router(OptionSet& set, BenchOptions& options);
@@ -39,8 +39,8 @@ void declare_spread(OptionSet& set, BenchOptions& options);  // --parallel-mode,
 // not given.
 void declare_layout(OptionSet& set, BenchOptions& options, const std::string& otherwise);
 void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s);
-// Declares --timeout. `timeout_s` stays 0 unless the option is given. The limit holds from the moment it is
-// parsed.
+// Declares --timeout. `timeout_s` stays 0 unless the option is given. The limit holds from the moment the
+// option is parsed.
 void declare_timeout(OptionSet& set, double* timeout_s);
 
 // Parses, applies the preset, and throws InputError for contradictions and for flags without effect. Returns

@@ -1,5 +1,5 @@
-// Tests of bad input to `moehill bench`: every line is refused in one sentence with what, got, allowed and
-// remedy.
+// Tests of bad input to `moehill bench`: every line is refused in one sentence that says what is wrong, what
+// it got, what is allowed, and a remedy.
 #include "moehill/cli/bench_options.h"
 
 #include <gtest/gtest.h>

@@ -276,7 +276,8 @@ TEST(Binary, UncheckedHasNoThroughput) {
   EXPECT_TRUE(lines[0]["tflops"].is_null());
 }
 
-// A line of the logbook, small enough for a test: equal choices, small dimensions.
+// Returns a line of the logbook that is small enough for a test: it has the same choices and small
+// dimensions.
 std::string shrunk(const std::string& line) {
   const std::map<std::string, std::string> small = {{"--tokens", "48"},
                                                     {"--hidden", "32"},

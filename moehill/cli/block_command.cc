@@ -1,4 +1,4 @@
-// Steps that `moehill bench`, `profile` and `tune` share (block_command.h).
+// Implementation of cli/block_command.h: steps that `moehill bench`, `profile` and `tune` share.
 #include "moehill/cli/block_command.h"
 
 #include <fmt/format.h>
@@ -43,7 +43,7 @@ void write_records(const BenchOptions& options, const CommandResult& command) {
   write_json_lines(options.json, lines);
 }
 
-// The points, without the arms of ablations, as hyperfine exports its results.
+// Writes the points, without the arms of ablations, as hyperfine exports its results.
 void write_exports(const BenchOptions& options, const CommandResult& command) {
   std::vector<ExportedRow> rows;
   for (size_t i = 0; i < command.points.size(); ++i) {
@@ -79,8 +79,8 @@ void require_writable_outputs(const BenchOptions& options) {
 Environment adopt_environment(BenchOptions& options, const Job& job) {
   Environment environment = detect_environment();
   adopt_job(job, options.mesh, options.devices, options.threads_per_device);
-  // A ring between nodes gains from splitting its products, because rows travel for longer there
-  // (--ring-split auto).
+  // A ring between nodes gains from splitting its products, because rows travel longer there (--ring-split
+  // auto).
   adopt_nodes(job, options);
   if (job.session() != nullptr) {
     environment.mpi = job.session()->library();
@@ -93,7 +93,7 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
 
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
                         std::vector<Point>& points) {
-  // The table of tuned blocks is a file of the first process's machine. The others get what was found as
+  // The table of tuned blocks is a file of the first process's machine. The other processes get the blocks as
   // text, a line for each point.
   std::string text, found;
   job.on_root([&] {

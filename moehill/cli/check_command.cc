@@ -25,9 +25,9 @@
 namespace moehill {
 namespace {
 
-// Largest rel_err allowed between y of `none` and y of any other path in f32. Paths only sum in another
-// order.
-constexpr double kPathLimit = 2e-6;  // of y, none against any path in f32
+// The largest rel_err allowed between y of `none` and y of any other path in f32. Paths differ only in the
+// order of their sums.
+constexpr double kPathLimit = 2e-6;
 constexpr size_t kMaxFailuresShown = 10;
 
 // CheckOptions is what the command line fills.
@@ -145,8 +145,8 @@ class GridRunner {
  private:
   void judge(const GridCase& grid_case, const MatView& y, const CheckResult& check, bool copies_differ) {
     std::string failure = failure_of(grid_case, check);
-    // A case that leaves experts empty may be mistrusted by the check, since there is nothing to compare for
-    // them.
+    // The check may mistrust a case that leaves experts empty, since there is nothing to compare for these
+    // experts.
     const double path = compare_with_none(grid_case, y);
     if (failure.empty() && copies_differ) failure = kReplicasDiffer;
     if (failure.empty() && path > kPathLimit) failure = fmt::format("y differs from none's by {:.1e}", path);
@@ -202,7 +202,7 @@ class GridRunner {
   int none_combination_ = -1;
 };
 
-// Returns the options of the layout that differ from those of a plain `moehill check`.
+// Returns the options of the layout that differ from a plain `moehill check`.
 std::string layout_options(const CheckOptions& options) {
   std::string text;
   if (options.devices != 2) text += fmt::format(" --devices {}", options.devices);
@@ -211,8 +211,8 @@ std::string layout_options(const CheckOptions& options) {
   return text;
 }
 
-// Returns all cases, or the one asked for. The `none` case of its combination then comes before it, since it
-// is compared with that.
+// Returns all cases, or only the case that was asked for. Before that case comes the `none` case of its
+// combination, with which it is compared.
 std::vector<GridCase> chosen_cases(const CheckOptions& options) {
   GridOptions grid = options.grid;
   grid.quick = grid.quick && options.single_case < 0;

@@ -1,6 +1,6 @@
 // `moehill climb` searches for the fastest configuration of a problem on this machine. Each round of a race
-// runs every configuration in a process of its own, so that none inherits another one's memory or caches. The
-// search itself is Climber (moehill/climb/climber.h); started again, the command goes on where it was.
+// runs every configuration in a process of its own, so that none inherits another one's memory or caches.
+// Climber (moehill/climb/climber.h) does the search. A climb that is started again continues.
 //
 //     moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m
 //     moehill bench --preset qwen1.5-moe-a2.7b --tokens 2048 --climbed   # uses what was found
@@ -70,7 +70,7 @@ StoredJson bench_base(const std::vector<std::string>& arguments) {
   return base;
 }
 
-// Throws InputError for options that the search sets itself or whose output no one would see.
+// Throws InputError for options that the search sets itself, or whose output nobody would see.
 void refuse_useless(const StoredJson& base) {
   for (const char* name :
        {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "mesh", "timeout", "table", "ablate",
@@ -92,7 +92,7 @@ std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
   }
   o.climb.command =
       fmt::format("moehill climb {}{}{}", o.file, o.file.empty() ? "" : " ", fmt::join(args, " "));
-  // Options that are not the search's own belong to bench and say what problem it is.
+  // Options that are not the search's own belong to bench and define the problem.
   const std::vector<std::string> of_bench =
       take_others(args, {"--budget", "--worth", "--memory", "--db", "--dry-run"});
   if (!set.parse(args)) return std::nullopt;

@@ -1,4 +1,4 @@
-// Tests of `moehill climb`: what it refuses, what it lists, and that bench uses what it kept.
+// Tests of `moehill climb`: what it refuses, what it lists, and that bench uses the winner that it kept.
 #include "moehill/cli/command_fixture.h"
 
 namespace moehill {

@@ -1,5 +1,4 @@
-// Helpers for the tests of commands: they split a line into words, and run the program in a folder that is
-// removed afterwards.
+// Helpers for the tests of commands. They split a line into words, and run the program in a temporary folder.
 //
 //     class SweepTest : public CommandFixture {
 //      protected:
@@ -42,7 +41,7 @@ struct Outcome {
 };
 
 // Runs the program by a shell in `folder`; its output goes to the files `out` and `err` there. `environment`
-// is put before the program's name, for example "MOEHILL_TUNED=off", and `redirection` after all arguments.
+// stands before the program's name, for example "MOEHILL_TUNED=off", and `redirection` after all arguments.
 inline Outcome run_program(const std::filesystem::path& folder, const std::string& arguments,
                            const std::string& environment = "", const std::string& redirection = "") {
   const std::string line = "cd " + folder.string() + " && " + environment + " " MOEHILL_BINARY " " +

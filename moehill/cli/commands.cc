@@ -83,7 +83,7 @@ std::string usage() {
          "  moehill bench --help\n";
 }
 
-// Returns how the program was built and what it runs on.
+// Returns how the program was built, and on what it runs.
 std::string version() {
   const Environment environment = detect_environment();
   std::vector<std::string> targets;
@@ -108,7 +108,7 @@ int run(const Subcommand& command, const std::vector<std::string>& args, const J
                     "start it by itself")
             .what());
   }
-  // Help is a matter of one process; the others must not wait for it.
+  // Only one process prints help; the other processes must not wait for it.
   if (asks_for_help(args)) return job.is_root() ? command.run_in_job(args, Job()) : kExitDone;
   return command.run_in_job(args, job);
 }
@@ -177,7 +177,7 @@ int fail(int status, const std::string& message, const Job& job) {
 // all processes alike, so only the first one prints it.
 int run_in(const Job& job, const std::vector<std::string>& args) {
   try {
-    // Before any of them ends, --help too: the others would wait for it.
+    // This comes before any process may end, even with --help: the other processes would wait for it.
     if (job.session() != nullptr)
       job.require_same(args, fmt::format("{}\nMOEHILL_SIMD {}", build_name(), simd_target()));
     // Launchers give a process a terminal whose lines may end in a file.

@@ -1,5 +1,5 @@
 // The subcommands. Each takes the arguments that follow its name and returns the exit status of the process.
-// They print themselves; errors leave them as exceptions, which run_command_line() turns into a line.
+// A subcommand prints its own output. Its errors are exceptions, of which run_command_line() makes a line.
 //
 //     bench_command({"--tokens", "256", "--topk", "2"}, Job());   // as `moehill bench --tokens 256 --topk 2`
 #pragma once

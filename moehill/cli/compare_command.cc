@@ -134,8 +134,9 @@ void write_files(const CompareOptions& o, const Matching& matching, double toler
   if (!o.junit.empty()) write_text_file(o.junit, matching_junit(matching, tolerance));
 }
 
-// Says or refuses what cannot be judged. A gate must not pass because it could not tell, so it throws unless
-// a regression is shown anyway. Without a gate it throws only if nothing at all could be compared.
+// Says or refuses what cannot be judged. A gate must not pass because it could not tell. So with a gate this
+// function throws, unless a regression is shown anyway. Without a gate it throws only if nothing could be
+// compared.
 void refuse_undecided(const CompareOptions& o, const Matching& matching,
                       const std::vector<std::string>& lost) {
   const std::vector<std::string> open = unjudged(matching);

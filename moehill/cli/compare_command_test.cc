@@ -1,5 +1,5 @@
-// Tests of `moehill compare`: the exit statuses that a gate in CI relies on, and the noise floor of two equal
-// builds.
+// Tests of `moehill compare`: the exit statuses on which a gate in CI relies, and the noise floor of two
+// equal builds.
 #include "moehill/cli/command_fixture.h"
 #include "moehill/store/store.h"
 
@@ -10,7 +10,7 @@ class CompareCommand : public CommandFixture {
  protected:
   CompareCommand() : CommandFixture("compare") {}
 
-  // Writes processes of one point that take `factor` seconds, 0.1 % apart.
+  // Writes processes of one point that take `factor` seconds and differ by 0.1 %.
   void write(const std::string& name, const std::string& build, double factor, int num_processes = 10,
              const char* check = "passed") const {
     std::ofstream file(folder_ + "/" + name);

@@ -1,5 +1,6 @@
-// Rules for options that have no effect in combination with others (flag_effects.h). Each rule gives the
-// option, what it was given with, what would be allowed, and a remedy, because input_error() prints all four.
+// Implementation of cli/flag_effects.h: the rules for options that have no effect in combination with others.
+// Each rule gives the option, what it was given with, what would be allowed, and a remedy, because
+// input_error() prints all four.
 #include "moehill/cli/flag_effects.h"
 
 #include <fmt/format.h>
@@ -13,7 +14,7 @@
 namespace moehill {
 namespace {
 
-// Rule is one combination; `broken` says whether the options at hand are such a one.
+// Rule is one combination; `broken` says whether the given options have this combination.
 struct Rule {
   bool broken;
   std::string sentence, remedy;

@@ -1,5 +1,5 @@
-// Flags without effect. A combination in which an option changes nothing is refused: whoever gave the option
-// expects it to do something, and a number measured without it would mislead.
+// Flags without effect. A combination in which an option changes nothing is refused: the user who gave the
+// option expects it to do something, and a number measured without it would mislead.
 //
 //     refuse_flags_without_effect(options, [&](const std::string& name) { return set.given(name); });
 //     // InputError "--wire: got it without --parallel-mode ep, allowed: nothing but ...; add ..."

@@ -1,6 +1,6 @@
 // `moehill kernels` times the grouped GEMM without the rest of the block, by rows of a group, direction and
 // type. In the same rounds it times ragged_dot, a dense OpenBLAS product with the same FLOPs, and the FMA
-// peak, so that each figure has a yardstick of the same minute.
+// peak, so that each figure stands beside figures of the same minute.
 //
 //     moehill kernels --rows 34,137,546 --threads 1
 #include <fmt/format.h>
@@ -45,7 +45,7 @@ int kernels_command(const std::vector<std::string>& args) {
   KernelOptions options;
   if (!parse_kernel_options(args, options)) return kExitDone;
   require_writable_json(options.json);
-  // All sizes are refused before the first is measured, since a run takes minutes.
+  // A size that does not fit is refused before the first one is measured, since a run takes minutes.
   for (DType dtype : options.dtypes) {
     for (int64_t mean_rows : options.rows) {
       refuse_too_much_memory(kernel_memory(options, dtype, mean_rows), available_memory_bytes(),

@@ -32,8 +32,8 @@ OptionSet logbook_option_set(LogbookOptions& o) {
   return set;
 }
 
-// Adds the note and returns the exit status. Throws InputError, with the names that there are, for an unknown
-// experiment.
+// Adds the note and returns the exit status. For an unknown experiment it throws InputError, which names the
+// experiments that there are.
 int add_note(const LogbookOptions& options, const std::string& name, const std::string& text) {
   Store store = Store::open_existing(database_path(options.database), Access::read_write);
   const auto experiment = store.find_experiment(name);

@@ -1,6 +1,6 @@
 // `moehill mesh` checks and times the collectives of a mesh by size, in the manner of nccl-tests. It shows
-// what the links of a machine can do without a block around them. Measuring is measure_mesh()
-// (moehill/measure).
+// what the links of a machine can do without a block around them. measure_mesh()
+// (moehill/collectives/mesh_measurement.h) does the measuring.
 //
 //     moehill mesh -b 64K -e 16M --collective all_to_all --devices 4
 //     mpirun -n 2 moehill mesh --collective all -b 1M -e 1M
@@ -21,8 +21,8 @@
 namespace moehill {
 namespace {
 
-// Returns devices and threads as `moehill bench` would resolve them, so that figures of both commands
-// compare.
+// Returns devices and threads as `moehill bench` would resolve them, so that the figures of both commands can
+// be compared.
 Layout layout_of(const MeshOptions& options, int num_cores) {
   BenchOptions bench;
   bench.devices = options.devices;
@@ -43,8 +43,8 @@ std::unique_ptr<Mesh> make_mesh(const Job& job, const Layout& layout, const std:
   return std::make_unique<ThreadMesh>(layout.num_devices, layout.threads_per_device, cpus);
 }
 
-// Runs on every process of the mesh; the one with device 0 prints and writes. Returns the same exit status
-// everywhere.
+// Runs on every process of the mesh. The process with device 0 prints and writes. All processes return the
+// same exit status.
 int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const Job& job,
            const Environment& environment) {
   const std::string time_utc = utc_now();

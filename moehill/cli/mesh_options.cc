@@ -1,4 +1,4 @@
-// Options of `moehill mesh` (mesh_options.h). The short names -b -e -f -n -w -c are those of nccl-tests.
+// Implementation of cli/mesh_options.h. The short names -b -e -f -n -w -c are those of nccl-tests.
 #include "moehill/cli/mesh_options.h"
 #include "moehill/cli/bench_options.h"
 

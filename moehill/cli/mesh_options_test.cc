@@ -1,4 +1,4 @@
-// Options of `moehill mesh`: defaults, short names, the series of sizes, and refusals.
+// Tests of the options of `moehill mesh`: defaults, short names, the series of sizes, and refusals.
 #include "moehill/cli/mesh_options.h"
 
 #include <gtest/gtest.h>

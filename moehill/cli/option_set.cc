@@ -1,5 +1,5 @@
-// Parses a command line and prints its help (option_set.h). Both are done here and not by a library, so that
-// every refusal has the same form and names a remedy.
+// Implementation of cli/option_set.h: it parses a command line and prints its help. No library does this, so
+// that every refusal has the same form and names a remedy.
 #include "moehill/cli/option_set.h"
 
 #include <fmt/format.h>
@@ -33,7 +33,7 @@ Argument split_argument(const std::string& text) {
 
 constexpr int64_t kMostHelpLines = 60;
 
-// Options that --help leaves to --help-all where it would be too long.
+// If --help would be too long, it leaves these options to --help-all.
 constexpr const char* kRare[] = {"--expert-form",
                                  "--shared-fused",
                                  "--weights",
@@ -136,7 +136,7 @@ void OptionSet::refuse_shared_outputs() const {
         place.files ? place.files(*place.path) : std::vector<std::string>{*place.path};
     for (const std::string& file : files) paths.push_back({place.option, file, place.is_output});
   }
-  // Options that take a file among other things, such as --hardware and --distribution trace:FILE.
+  // Some options take a file among other things, such as --hardware and --distribution trace:FILE.
   for (const Entry& entry : entries_) {
     const auto is_it = [&](const Place& place) { return place.option == entry.name; };
     if (!entry.raw || entry.range.find("FILE") == std::string::npos || std::ranges::any_of(places_, is_it))
@@ -239,7 +239,7 @@ void OptionSet::refuse_no_value(const Entry& entry) {
 
 std::string OptionSet::value_after(const Entry& entry, const std::vector<std::string>& args,
                                    size_t& position) const {
-  // The next option is no value.
+  // If another option follows, there is no value.
   if (position + 1 == args.size() || is_name(args[position + 1])) refuse_no_value(entry);
   return args[++position];
 }

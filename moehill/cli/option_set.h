@@ -1,6 +1,6 @@
 // OptionSet holds the options of one subcommand. Each is declared once with its name, default, help and
 // range, and is bound to a variable. The variable holds the default when it is declared, and the resolved
-// value after parse(). It is not a parser for rules between options; those are functions of the command
+// value after parse(). OptionSet knows no rules between options; functions of the commands check those
 // (flag_effects.h).
 //
 //     int64_t devices = 2;
@@ -31,8 +31,8 @@ class OptionSet {
   // `command` is for example "moehill bench". `examples` are whole command lines that work.
   OptionSet(std::string command, std::string summary, std::vector<std::string> examples);
 
-  // Each of these declares an option that is parsed into `value`. Its current content is the default and must
-  // be within `lo` and `hi`.
+  // Each of these declares an option that is parsed into `value`. The current content of `value` is the
+  // default and must be within `lo` and `hi`.
   template <std::integral T>
   void integer(const std::string& name, T* value, int64_t lo, int64_t hi, const std::string& help) {
     MOEHILL_CHECK(lo <= static_cast<int64_t>(*value) && static_cast<int64_t>(*value) <= hi,
@@ -46,15 +46,15 @@ class OptionSet {
                     const std::string& help);
   void text(const std::string& name, std::string* value, const std::string& placeholder,
             const std::string& help);
-  // Declares a text that names a file or a folder: `input` if the command reads it, `output` if it writes it.
-  // parse() throws InputError if an output is the same file as another option's. `files` returns all files
-  // that are written, if these are not just the value itself.
+  // These declare a text that names a file or a folder: `input` if the command reads it, `output` if it
+  // writes it. parse() throws InputError if an output is the same file as another option's. `files` returns
+  // all files that are written, if these are not just the value itself.
   void input(const std::string& name, std::string* value, const std::string& placeholder,
              const std::string& help);
   using Files = std::function<std::vector<std::string>(const std::string&)>;
   void output(const std::string& name, std::string* value, const std::string& placeholder,
               const std::string& help, Files files = nullptr);
-  // A name and values after the option, which may be given more than once: "-L topk 2,4".
+  // Pairs are names with values after an option that may be given more than once: "-L topk 2,4".
   using Pairs = std::vector<std::pair<std::string, std::string>>;
   void pairs(const std::string& name, Pairs* value, const std::string& placeholder, const std::string& help);
   void flag(const std::string& name, bool* value, const std::string& help);
@@ -166,7 +166,8 @@ class OptionSet {
   std::string take_value(const Entry& entry, const std::vector<std::string>& args, size_t& position) const;
   std::string value_after(const Entry& entry, const std::vector<std::string>& args, size_t& position) const;
   [[noreturn]] static void refuse_no_value(const Entry& entry);
-  // --help-all with every option, the rare ones last, and --help with what fits 60 lines of 100 columns.
+  // Returns the text of --help-all, with every option and the rare ones last, or of --help, with as many as
+  // fit 60 lines of 100 columns.
   std::string help(bool all) const;
   std::string entry_help(const Entry& entry, bool whole_range) const;
 
@@ -183,11 +184,11 @@ class OptionSet {
   std::vector<Place> places_;
 };
 
-// True if --help, -h or --help-all is among them.
+// Returns true if --help, -h or --help-all is among `args`.
 bool asks_for_help(const std::vector<std::string>& args);
 
-// Takes the options that are not of `own` (nor a call for help), with their values, out of `args`: they are
-// another command's.
+// Takes out of `args` the options that are not in `own` (nor a call for help), with their values, and returns
+// them: they belong to another command.
 std::vector<std::string> take_others(std::vector<std::string>& args, const std::vector<std::string>& own);
 
 }  // namespace moehill

@@ -1,5 +1,5 @@
-// Where commands write. Records of --json go to a file or, for "-", to standard output; tables then go to
-// standard error. Progress goes to a terminal, if there is one.
+// Output decides where commands write. Records of --json go to a file or, for "-", to standard output; tables
+// then go to standard error. Progress goes to a terminal, if there is one.
 //
 //     std::FILE* out = table_stream(options.json);   // stderr if the records have stdout
 //     fmt::print(out, "{}", table);
@@ -23,7 +23,7 @@ void write_json_lines(const std::string& json, const std::string& lines);
 
 // Returns a watcher that writes to standard error (moehill/base/terminal.h).
 Watcher terminal_watcher();
-// Warns if other work uses the cores on which so many threads of this process are about to be measured.
+// Warns if other work uses the cores on which `num_threads` threads of this process are about to be measured.
 void warn_if_busy(int num_threads);
 // Shows the line of a run. On a terminal it replaces the line before; elsewhere only lines of finished runs
 // are printed.

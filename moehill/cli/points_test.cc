@@ -1,4 +1,4 @@
-// Expansion of a command line to points, and the lines of the reference logbook.
+// Tests of the expansion of a command line to points, and of the lines of the reference logbook.
 #include "moehill/measure/points.h"
 
 #include <gtest/gtest.h>
@@ -37,7 +37,7 @@ TEST(Points, NoneAndEpOfEqualSettingsAreNeighbours) {
   EXPECT_EQ(points.back().config.shape.topk, 8);
 }
 
-// A point with one device has no wire. If the path is left open, one that has a wire is chosen.
+// A point with one device has no wire. If the path is left open, the program chooses a path that has a wire.
 TEST(Points, TheWireIsThatOfSeveralDevices) {
   const std::vector<Point> points =
       points_of("--parallel-mode both --devices 4 --nodes 2 --wire fp8+scales --threads-per-device 1");
@@ -98,8 +98,8 @@ TEST(Points, BothModesUseTheSameCores) {
   EXPECT_EQ(points[1].config.num_devices * points[1].config.threads_per_device, 6);
 }
 
-// Every command line of the logbook resolves; those of 13:51 that ask for prequeue in a training step are
-// refused.
+// Every command line of the logbook resolves, except that the lines of 13:51 that ask for prequeue in a
+// training step are refused.
 TEST(Points, ReferenceCommandLines) {
   std::ifstream file(MOEHILL_SOURCE_DIR "/tests/data/reference_commands.txt");
   ASSERT_TRUE(file.is_open());

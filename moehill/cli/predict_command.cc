@@ -96,7 +96,8 @@ std::vector<ExpectedSpread> expect_all(const PredictOptions& o, const Hardware& 
   return all;
 }
 
-// Returns the predictions of the modes that were asked for. An `auto` path is the one predicted fastest.
+// Returns the predictions of the modes that were asked for. An `auto` path is the path with the lowest
+// predicted time.
 std::vector<ExpectedSpread> expect_modes(const PredictOptions& o, const Hardware& hardware,
                                          const Routing& routing) {
   std::vector<ExpectedSpread> expected;
@@ -110,7 +111,7 @@ std::vector<ExpectedSpread> expect_modes(const PredictOptions& o, const Hardware
 }
 
 // Returns a table with a line for each number of tokens and a column for each top-k. A cell names the fastest
-// spread and says by how much it beats the best of the other two modes of none, dp and ep.
+// spread, and says by how much it beats the best spread of the other two modes (of none, dp and ep).
 std::string crossover_table(PredictOptions o, const Hardware& hardware) {
   const std::vector<int> topks = {1, 2, 4, 8};
   std::vector<std::string> header = {"tokens"};
@@ -127,8 +128,8 @@ std::string crossover_table(PredictOptions o, const Hardware& hardware) {
       o.bench.shape.topk = k;
       const MoeShape shape = predicted_config(o, hardware, ParallelMode::none).shape;
       const std::vector<ExpectedSpread> all = expect_all(o, hardware, predicted_routing(o, shape, hardware));
-      // The rival is the best of another mode; a second path of the same mode would say nothing about the
-      // crossover.
+      // The rival is the best spread of another mode. A second path of the same mode would say nothing about
+      // the crossover.
       const auto rival = std::find_if(all.begin(), all.end(), [&](const ExpectedSpread& e) {
         return mode_of(e.config.spread) != mode_of(all.front().config.spread);
       });

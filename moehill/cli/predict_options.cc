@@ -1,4 +1,4 @@
-// Options of a point that is predicted and not run (predict_options.h).
+// Implementation of cli/predict_options.h: the options of a point that is predicted and not run.
 #include "moehill/cli/predict_options.h"
 
 #include <algorithm>
@@ -74,8 +74,8 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   config.block.pass = o.block.pass;
   config.spread = spread_of(mode, o.ep_path.value_or(default_path(o.shape, o.wire)));
   const int per_node = hardware.topology.devices_per_node,
-            // Without devices, the point has whole nodes; without threads, a device has what the hardware
-            // gives it.
+            // Without --devices the point has whole nodes. Without threads a device has the units that the
+            // hardware gives it.
       nodes = static_cast<int>(std::max<int64_t>(1, options.nodes));
   if (nodes > 1 && hardware.topology.levels.size() < 2)
     throw input_error("--nodes", std::to_string(nodes), "1 of " + hardware.name + ", which has no network",
@@ -84,8 +84,8 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   const int units =
       o.threads_per_device > 0 ? static_cast<int>(o.threads_per_device) : hardware.units_per_device;
   const bool spread = mode != ParallelMode::none;
-  // On cores, one device can take all of them, so `none` is compared with equal means. A chip cannot take the
-  // work of several chips.
+  // One device can take all cores, so `none` is compared with equal means. A chip cannot take the work of
+  // several chips.
   config.num_devices = spread ? devices : 1;
   if (config.num_devices > per_node) config.ranks_per_node = per_node;
   if (is_ep(config.spread)) config.wire = o.wire;

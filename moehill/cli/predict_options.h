@@ -28,7 +28,7 @@ struct PredictOptions {
 
 // Declares shape, pass, mode, path, layout and hardware.
 void declare_point(OptionSet& set, PredictOptions& options);
-// Declare --hardware and --nodes.
+// These declare --hardware and --nodes.
 void declare_hardware(OptionSet& set, std::string* hardware);
 void declare_nodes(OptionSet& set, int64_t* nodes);
 
@@ -44,8 +44,8 @@ struct ChosenHardware {
 // Throws InputError if this machine has not been probed, or if there is no such file.
 ChosenHardware choose_hardware(const PredictOptions& options);
 
-// Returns the point. Devices, and units (cores or chips) of a device, are those given, or else those of the
-// hardware's node. Throws InputError for top-k > experts and for shapes out of range.
+// Returns the point. Its devices, and the units (cores or chips) of a device, come from the options or else
+// from the hardware's node. Throws InputError for top-k > experts and for shapes out of range.
 RunConfig predicted_config(const PredictOptions& options, const Hardware& hardware, ParallelMode mode);
 
 // Returns the routing of the shape. A distribution with a hot device refers to the devices of ep.

@@ -1,4 +1,4 @@
-// --preset and --config: the block of a known model, or that of a config.json, as options of a command.
+// --preset and --config: the block of a known model, or the block that a config.json describes, as options.
 //
 //     declare_preset(set, &preset);
 //     if (!set.parse(args)) return kExitDone;
@@ -24,8 +24,8 @@ void declare_expert_form(OptionSet& set, ExpertForm* form);
 std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config = "",
                                        std::optional<int64_t> layer = {});
 
-// Sets the shape and the expert form to those of `block`, except where an option of its own was given, and
-// without what a block here cannot do.
+// Sets the shape and the expert form from `block`, without what a block here cannot do. A single option
+// that was given keeps its value.
 void take_shape(const OptionSet& set, const ModelBlock& block, MoeShape& shape);
 
 }  // namespace moehill

@@ -1,6 +1,6 @@
 // `moehill probe` measures what the model needs to know of this machine (peaks, bandwidths, products, links)
-// and keeps it in a file that predict, roofline and `--ep-path auto` read. Measuring is measure_probe()
-// (moehill/probe/probe_measurement.h).
+// and keeps it in a file that predict, roofline and `--ep-path auto` read. measure_probe()
+// (moehill/probe/probe_measurement.h) does the measuring.
 //
 //     moehill probe                                            # about a minute; kept in the user's folder
 //     moehill probe --file probe.json --as-hardware this.toml  # also as a hardware file
@@ -54,7 +54,8 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
   if (!job.is_root()) return o;  // the first process writes, so the others have nothing to refuse
   if (!o.as_hardware.empty()) require_writable_file("--as-hardware", o.as_hardware);
   if (o.show) return o;
-  // The largest blocks of the probe have a fixed size, so it can be refused before the first measurement.
+  // The largest blocks of the probe have a fixed size, so a probe that does not fit into memory can be
+  // refused before the first measurement.
   refuse_too_much_memory(
       {{"calibration blocks and copies", 2.2e9},
        {"to empty the caches with", static_cast<double>(cold_cache_bytes(detect_topology()))}},
@@ -99,7 +100,7 @@ void probe(const ProbeOptions& options, const JobLinks& links, const Environment
     tables.print_new(probe);
   } else {
     warn_if_busy(environment.topology.num_cores);
-    // The probe kept so far says how long one takes on this machine.
+    // The probe that was kept last says how long a probe takes on this machine.
     const std::optional<Probe> before = find_probe(options.file);
     tell(estimate_words(before ? before->seconds : kUsualProbe_s, "peaks, bandwidths, products and links"));
     probe = measure_probe(environment, links, show_progress,

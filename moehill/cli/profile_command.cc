@@ -16,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// ProfilePoints is what is known before anything is measured.
+// ProfilePoints is what the command knows before it measures anything.
 struct ProfilePoints {
   ProfileOptions options;
   Environment environment;
@@ -59,7 +59,7 @@ std::string device_table(const CommandResult& command) {
   return "\nper device\n" + format_table({"path", "GF/s", "tokens/s"}, rows);
 }
 
-// Returns a line on what the timed step contains, because the paths differ in it.
+// Returns a line on what the timed step contains, since the paths differ in that.
 std::string region_note(const ProfileOptions& options) {
   if (options.bench.block.pass == Pass::forward) return "router in every step\n";
   return "router in every step; ref_dp and staged_dp end with the all-reduce of all weight gradients\n";

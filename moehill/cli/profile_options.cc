@@ -1,4 +1,5 @@
-// Options of `moehill profile` and the points that come from them (profile_options.h).
+// Implementation of cli/profile_options.h: the options of `moehill profile`, and the points that they ask
+// for.
 #include "moehill/cli/profile_options.h"
 
 #include <fmt/format.h>
@@ -65,8 +66,7 @@ void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {
          "leave --topk out");
 }
 
-// Returns the point of one path: `base` with the router in the step, and the backend and order that the path
-// stands for.
+// Returns the point of one path: `base` with the router in the step, and with the path's backend and order.
 Point path_point(const ProfileOptions& o, const Point& base, ProfilePath path) {
   Point point = base;
   BlockOptions& block = point.config.block;

@@ -24,7 +24,7 @@ struct ProfileOptions {
 
 OptionSet profile_option_set(ProfileOptions& options);
 
-// Parses the options and throws InputError for those without effect. Returns nothing if help was printed.
+// Parses the options. Throws InputError for options without effect. Returns nothing if help was printed.
 std::optional<ProfileOptions> parse_profile_options(const std::vector<std::string>& args);
 
 // Returns two or three points for each top-k: ref_dp, staged_dp if it was asked for, and fused_ep.

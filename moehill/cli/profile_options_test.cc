@@ -1,4 +1,4 @@
-// The options of `moehill profile`: the paths they ask for, and what is refused.
+// Tests of the options of `moehill profile`: the paths that they ask for, and what is refused.
 #include "moehill/cli/profile_options.h"
 
 #include <gtest/gtest.h>

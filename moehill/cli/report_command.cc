@@ -1,5 +1,5 @@
 // `moehill report` writes the results of a database as one HTML page, or in a form that other programs read.
-// The forms are made by moehill/report/exports.h and html_page() (moehill/report/page.h).
+// moehill/report/exports.h and html_page() (moehill/report/page.h) make the forms.
 //
 //     moehill report --db moehill.sqlite -o report.html
 //     moehill report --format junit --db moehill.sqlite -o results.xml

@@ -110,8 +110,8 @@ std::string stage_table(const Roofline& r) {
                       rows);
 }
 
-// Returns the bytes of communication counted in two ways: as the reference logbook counts them (tensor size),
-// and by the plan, that is by what the busiest device really sends.
+// Returns the bytes of communication, counted in two ways: as the reference logbook counts them (tensor
+// size), and by the plan, which gives the bytes that the busiest device really sends.
 std::string communication_lines(const RecordedStep& step, const Roofline& r, const Hardware& h) {
   const RunConfig& c = step.config;
   if (c.num_devices == 1) return "";
@@ -133,7 +133,8 @@ std::string communication_lines(const RecordedStep& step, const Roofline& r, con
   if (comm_s > 0)
     text += fmt::format("; over the {:.3f} ms in communication {:.2f} GB/s", 1e3 * comm_s,
                         r.sent_bytes / comm_s / 1e9);
-  // Without seconds of communication only a bound can be told: bytes over the whole step are not a bandwidth.
+  // Without seconds of communication the line can only give a bound: bytes over the whole step are no
+  // bandwidth.
   else if (step.time_s > 0)
     text +=
         fmt::format(", {:.1f} % of the step: the bandwidth over the whole step is no property of the links",
@@ -153,8 +154,8 @@ Json to_json(const StageBound& b) {
           {"achieved", b.measured_s > 0 ? Json(b.achieved()) : Json(nullptr)}};
 }
 
-// Replaces the hardware's peak and bandwidth by those that were measured beside the step, which are of the
-// same machine at the same time.
+// Replaces the hardware's peak and bandwidth by figures that were measured beside the step, on the same
+// machine at the same time.
 void use_measured(const RecordedStep& step, double all_units, Hardware& h) {
   if (step.peak_flops > 0) {
     h.peak_f32 = h.peak_bf16 = step.peak_flops / all_units;

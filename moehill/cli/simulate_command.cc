@@ -22,7 +22,7 @@ namespace moehill {
 namespace {
 
 // Returns the numbers of devices to simulate, the largest first: its tokens are routed once, and smaller
-// sizes use a part of them.
+// sizes use the first of these tokens.
 std::vector<int> sizes_of(const SimulateOptions& o) {
   std::vector<int> sizes = {static_cast<int>(o.devices)};
   if (o.scaling == Scaling::none) return sizes;

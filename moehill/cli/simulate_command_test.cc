@@ -1,4 +1,4 @@
-// `moehill simulate` from its options on.
+// Tests of `moehill simulate`, from its options on.
 #include <gtest/gtest.h>
 
 #include "moehill/base/error.h"

@@ -1,4 +1,4 @@
-// Options of `moehill simulate` (simulate_options.h).
+// Implementation of cli/simulate_options.h: the declarations of the options, and the rules between them.
 #include "moehill/cli/simulate_options.h"
 
 #include <limits>
@@ -114,8 +114,8 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   if (!set.parse(args)) return std::nullopt;
   if (const auto block = chosen_model(o.preset)) {
     take_shape(set, *block, o.shape);
-    // A preset's router has groups that divide the preset's number of experts, so it fits only while that is
-    // kept.
+    // The groups of a preset's router divide the preset's number of experts, so the router fits only that
+    // number.
     if (!set.given("--experts") && !set.given("--topk")) o.shape.router = block->shape.router;
   }
   if (o.validate > 0 || !o.record.empty()) {

@@ -1,6 +1,6 @@
 // `moehill sweep` plans the points of an experiment file, runs them round by round, each in a process of its
-// own, and stores every result. Started again, it goes on where it was. Planning and running are make_plan()
-// and run_sweep() (moehill/experiments).
+// own, and stores every result. A sweep that is started again continues. make_plan() plans and run_sweep()
+// runs (moehill/experiments).
 //
 //     moehill sweep experiments/reference/ep_vs_none.toml --dry-run
 //     moehill sweep experiments/reference/ep_vs_none.toml --budget 5m --db book.sqlite
@@ -85,7 +85,7 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
   return options;
 }
 
-// Returns the command that goes on with this sweep, to print after an interruption.
+// Returns the command that continues this sweep, to print after an interruption.
 std::string resuming_line(const SweepOptions& o, const std::string& database) {
   return "moehill sweep " + shell_word(o.files[0]) + " --db " + shell_word(database) +
          sizing_options(o.sizing);

@@ -1,5 +1,5 @@
-// Tests of `moehill sweep`: an experiment of four tiny points, from its file to its rows, and what is
-// refused.
+// Tests of `moehill sweep`: an experiment of four tiny points, from its file to its rows, and what the
+// command refuses.
 #include <array>
 
 #include "moehill/cli/command_fixture.h"

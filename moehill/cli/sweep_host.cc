@@ -1,4 +1,5 @@
-// SweepHost of this program: it tells sweeps and climbs about the commands (sweep_host.h).
+// Implementation of cli/sweep_host.h: the SweepHost of this program, which tells sweeps and climbs about
+// commands.
 #include "moehill/cli/sweep_host.h"
 
 #include <algorithm>
@@ -24,8 +25,8 @@ StoredJson point_options(const BenchOptions& options, const Point& point) {
   return config;
 }
 
-// Returns the options of one point. For several, it returns the options that they share, and under "points"
-// those in which each differs.
+// Returns the options of one point. For several points, it returns the options that they share, and under
+// "points" the options in which each point differs.
 StoredJson options_json(const BenchOptions& options, const std::vector<Point>& points) {
   StoredJson shared = point_options(options, points[0]);
   if (points.size() == 1) return shared;
@@ -49,15 +50,15 @@ StoredJson options_json(const BenchOptions& options, const std::vector<Point>& p
   return shared;
 }
 
-// Returns the options that parse_*_options() returned. There are none if it printed help, which is refused
-// here.
+// Returns the options that parse_*_options() returned. If that function printed help there are none, which is
+// refused here.
 template <typename Options>
 Options required(const std::optional<Options>& options) {
   if (!options) throw usage_error("--help cannot be used in an experiment", "leave it out");
   return *options;
 }
 
-// Fills in what the launcher will add later and is known beforehand: one device for each process.
+// Fills in what the launcher will add: one device for each process.
 void adopt_sweep(BenchOptions& options, bool launched) {
   if (options.tokens_auto) {
     throw input_error("--tokens", "auto", "a number, so that a point says what it is",
@@ -118,8 +119,8 @@ std::vector<std::string> sweep_option_names(SweptCommand command) {
 SweepHost make_sweep_host(const Environment& environment, const RunPredictor& predictor) {
   const int num_cores = environment.topology.num_cores;
   SweepHost host;
-  // The predictor remembers the last routing. Copies of the function must share it, or each would route
-  // again.
+  // The predictor remembers the last routing. Copies of the function must share the predictor, or each copy
+  // would route again.
   const auto own = std::make_shared<RunPredictor>(predictor);
   host.prediction_source = own->source();
   host.resolve = [num_cores, own](SweptCommand command, bool launched,

@@ -1,5 +1,5 @@
-// SweepHost for this program: how a sweep learns the names of options, resolves a point, predicts its time
-// and names the build. The room experiments knows no commands; it calls these functions.
+// SweepHost for this program: a sweep learns from it the names of options, resolves a point, predicts its
+// time and names the build. The room experiments knows no commands; it calls these functions.
 //
 //     const SweepHost host = make_sweep_host(environment, RunPredictor(probed_hardware(environment), speed));
 //     const SweepPlan plan = make_plan(read_experiment("ep_vs_none.toml", sweep_option_names), host, sizing);

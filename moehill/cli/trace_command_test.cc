@@ -49,7 +49,8 @@ TEST_F(TraceCommand, SavedAtTwoDevicesIsReplayedAtOthers) {
     const nlohmann::json load = record()["load"];
     const std::string trace = name == "t.npy" ? "t.npy,gates=t.gates.npy " : name + " ";
     const std::vector<float> y = array("two/y.npy");
-    // Both files hold the same routing, as two devices show; the others need one of them.
+    // Both files hold the same routing, as the run on two devices shows, so the other runs need only one of
+    // them.
     const std::vector<std::string> others =
         name == "t.npy" ? std::vector<std::string>{"2"} : std::vector<std::string>{"1", "2", "3", "4"};
     for (const std::string& devices : others) {
@@ -73,7 +74,7 @@ TEST_F(TraceCommand, SavedAtTwoDevicesIsReplayedAtOthers) {
   }
 }
 
-// Every path and capacity is in measure/measurement_test.cc.
+// measure/measurement_test.cc tests every path and capacity.
 TEST_F(TraceCommand, AssignmentsOfNobodyArePassedOver) {
   write("t.jsonl", trace_with_nobodys());
   const std::string drop = " --capacity-policy drop --capacity-factor 0.4";
@@ -193,7 +194,7 @@ TEST_F(BalanceCommand, BiasUpdatesBalanceTheLoad) {
   EXPECT_LT(outcomes[2]["expert_max_over_mean"], 1.2);
 }
 
-// From a prediction to a measurement: a placement is saved by balance and used by bench.
+// Balance predicts and saves a placement, which bench then uses.
 TEST_F(BalanceCommand, WhatItSavesIsPlacedByBench) {
   const std::string shape =
       "--tokens 64 --hidden 32 --mlp-dim 24 --experts 12 --topk 3 --shared-expert-dim 0 --devices 2 "

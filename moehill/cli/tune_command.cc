@@ -1,5 +1,6 @@
-// `moehill tune` measures block sizes of the grouped GEMM for a problem, in turn, and keeps the best in a
-// table that later runs look into (moehill/tune/tuned_table.h).
+// `moehill tune` measures block sizes of the grouped GEMM for a problem, in turn, and keeps the best ones in
+// a table, in which later runs look (moehill/tune/tuned_table.h). tune() of moehill/tune/block_tuner.h
+// decides which are the best.
 //
 //     moehill tune --preset olmoe-1b-7b --tokens 256 --bench-pass forward --budget 30s
 #include <fmt/format.h>
@@ -52,14 +53,14 @@ std::vector<BlockSizes> candidates_of(const TuneOptions& options, const Point& b
   return block_candidates(problem, kMostOthers);
 }
 
-// Drops the last sets until all fit into memory beside one another. The default is first, so it stays.
+// Drops sets from the end until all fit into memory beside one another. The default is first, so it stays.
 void fit_memory(const Point& base, std::vector<BlockSizes>& sets) {
   const double usable = 0.9 * static_cast<double>(available_memory_bytes());
   while (sets.size() > 2 && total_bytes(predict_points_memory(points_of(base, sets))) > usable)
     sets.pop_back();
 }
 
-// Returns the estimated seconds of a step, from the peak and a usual share of it. It only sizes the budget.
+// Returns the estimated seconds of a step, from the peak and a usual share of it. They only size the budget.
 double guessed_step_seconds(const Point& base, Yardstick& yardstick) {
   const int num_threads = base.config.num_devices * base.config.threads_per_device;
   yardstick.watch({num_threads});
@@ -111,8 +112,8 @@ class ProblemTuner {
   ProblemTuner(const TuneOptions& options, const Environment& environment, Yardstick& yardstick)
       : options_(options), environment_(environment), yardstick_(yardstick) {}
 
-  // Tunes one point and keeps the winner. Returns false if the check failed even with the default blocks; the
-  // reason was then printed.
+  // Tunes one point and keeps the winner. Returns false if the check failed even with the default blocks,
+  // after printing the reason.
   bool run(const Point& base) {
     std::vector<BlockSizes> sets = candidates_of(options_, base, environment_.topology);
     fit_memory(base, sets);
@@ -177,7 +178,7 @@ int tune_command(const std::vector<std::string>& args) {
   ProblemTuner tuner(*options, environment, yardstick);
   if (tuner.path().empty())
     throw input_error("--table", "no home folder to keep it in", "a file", "name one by --table");
-  // Before anything runs: a file that is no table, or that cannot be written at the end.
+  // Before anything runs, this refuses a file that is no table, or that could not be written at the end.
   read_tuned(tuner.path());
   make_folder_of("--table", tuner.path());
   require_writable_file("--table", tuner.path());

@@ -1,4 +1,4 @@
-// Options of `moehill tune` (tune_options.h).
+// Implementation of cli/tune_options.h.
 #include "moehill/cli/tune_options.h"
 
 #include "moehill/base/error.h"

@@ -1,4 +1,4 @@
-// The options of `moehill tune`: the problem's options are those of bench, of which it takes only some.
+// The options of `moehill tune`. Those of the problem are options of bench, of which `tune` takes only some.
 //
 //     const auto options = parse_tune_options({"--tokens", "256", "--candidates", "bt=64;bf=1024"});
 //     options->candidates.size();   // 3, with the default

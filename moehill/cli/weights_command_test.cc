@@ -1,4 +1,5 @@
-// --weights from end to end: models written as files, benched and checked by the program; bad files refused.
+// Tests of --weights from end to end: the program benches and checks models that are written as files, and
+// refuses bad files.
 #include <algorithm>
 
 #include "moehill/cli/command_fixture.h"
@@ -17,7 +18,7 @@ std::string options_of(const ModelShape& s) {
       s.hidden, s.mlp_dim, s.experts, s.shared_dim);
 }
 
-// Values of a .npy file of f32, in the order of the file.
+// Returns the values of a .npy file of f32, in the order of the file.
 std::vector<float> npy_values(const fs::path& path) {
   const std::string bytes = contents(path);
   uint16_t header = 0;

@@ -1,4 +1,5 @@
-// Implementation of climb/builds.h.
+// Implementation of climb/builds.h: the commands that take turns, the options that must agree, and the
+// comparison of the faster runs.
 #include "moehill/climb/builds.h"
 
 #include <fmt/format.h>
@@ -13,8 +14,8 @@
 namespace moehill {
 namespace {
 
-// Options of a record that say how the block is computed, and not which block: their defaults may change from
-// build to build.
+// These options of a record say how the block is computed, and not which block. Their defaults may change
+// from build to build.
 constexpr const char* kChoices[] = {
     "preset",  "impl",       "backend",          "routing_pack_strategy", "shared_fused", "blocks",
     "ep_path", "ring_split", "shared_placement", "expert_by_expert",      "warmup"};
@@ -23,7 +24,7 @@ bool is_choice(const std::string& option) {
   return std::find(std::begin(kChoices), std::end(kChoices), option) != std::end(kChoices);
 }
 
-// Returns the FLOPs of the model in a step, in units of 1e12.
+// Returns the model's FLOPs in a step, in units of 1e12.
 double work_of(const StoredJson& record) {
   return record.at("tflops").get<double>() * record.at("time_s").at("median").get<double>();
 }
@@ -41,7 +42,7 @@ std::string build_of(const StoredJson& record) {
   return env.value("build", "of unknown name");
 }
 
-// The first round tells whether both builds measure the same thing.
+// Compares the problems of both builds, once the first round has their records.
 void refuse_other_problems(const Turns& turns) {
   if (turns.rounds() == 0) return;
   const std::vector<StoredJson>&other = turns.records[0][0], &own = turns.records[1][0];
@@ -102,7 +103,7 @@ BuildsComparison compare_builds(const std::string& other, const std::vector<std:
   checked.after_round = [&](const Turns& turns) {
     if (turns.rounds() == 1) refuse_other_problems(turns);
   };
-  // The order of the commands keeps the two runs of a build apart in time.
+  // In the order A B B A a steady drift within the round slows both builds alike.
   const Turns turns = run_in_turn({{"the other build", of_other},
                                    {"this build", of_own},
                                    {"this build again", of_own},

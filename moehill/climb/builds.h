@@ -1,7 +1,7 @@
 // Builds compares two builds of the program on the same points. Each round runs both of them twice, each time
 // in a process of its own. The two runs of one build give the noise floor of the same hour. The figure is
-// this build's speed over that of the other one, from the faster run of each in a round, because other work
-// on the machine can only slow a run down.
+// this build's speed over the other build's, each from its faster run in a round, because other work on the
+// machine can only slow a run down.
 //
 //     const BuildsComparison c = compare_builds("old/moehill", {"--topk", "8"}, {.rounds = 12});
 //     fmt::print("{}", builds_table(c));
@@ -35,12 +35,12 @@ struct BuildSamples {
 // kMinRounds no interval.
 MatchedPair compare_samples(const std::string& label, const BuildSamples& samples);
 
-// Compares the options of both records that define the problem and are not a choice of the build. Throws
-// InputError that names one that differs, by its flag.
+// Compares the options that define the problem in both records; options that a build may choose are left out.
+// Throws InputError that names an option that differs, by its flag.
 void refuse_other_problem(const StoredJson& record_of_other, const StoredJson& record_of_own);
 
-// `arguments` are those of `bench`, without --json. After an interruption the result has the rounds that were
-// complete.
+// Compares the builds. `arguments` are arguments of `bench`, without --json. After an interruption the result
+// has the rounds that were complete.
 BuildsComparison compare_builds(const std::string& other, const std::vector<std::string>& arguments,
                                 const TurnOptions& options);
 

@@ -13,8 +13,8 @@
 namespace moehill {
 namespace {
 
-// Disturbances as on a shared machine: noise of each run, a state that lasts over several rounds, and single
-// runs slowed by other work.
+// BuildsNoise is the noise of a shared machine: noise of each run, a state that lasts over several rounds,
+// and single runs that other work slows.
 struct BuildsNoise {
   double each = 0.015, drift = 0.03, disturbed = 0.05, by = 0.3;
   bool heavy_tails = false;
@@ -51,7 +51,8 @@ class Machine {
   double state_ = 0;
 };
 
-// Machines: quiet, drifting with a tenth and with a fifth of the runs disturbed, and with heavy tails.
+// The machines are a quiet one, two that drift with a tenth and with a fifth of the runs disturbed, and one
+// with heavy tails.
 constexpr BuildsNoise kBuildsMachines[] = {{.drift = 0, .disturbed = 0},
                                            {.each = 0.01, .disturbed = 0.1},
                                            {.each = 0.01, .disturbed = 0.2},
@@ -72,7 +73,8 @@ TEST(Builds, AtMostFiveOfAHundredEqualPairsAreCalledDifferent) {
   }
 }
 
-// A fifth of the runs disturbed by up to 30 % is too much for so few rounds: 82 of 100 are found then.
+// The machine with a fifth of the runs disturbed by up to 30 % is left out: with so few rounds only 82 of 100
+// slow builds are found there.
 TEST(Builds, ABuildSlowedByFivePercentIsFoundNineteenTimesOfTwenty) {
   for (const BuildsNoise& noise : kBuildsMachines) {
     if (noise.disturbed > 0.1) continue;

@@ -1,4 +1,4 @@
-// Implementation of climb/climb_report.h.
+// Implementation of climb/climb_report.h: the lines and the table of the report.
 #include "moehill/climb/climb_report.h"
 
 #include <fmt/format.h>
@@ -26,7 +26,7 @@ std::optional<double> bound_share(const MoveArm& arm, const MoveArmResult& resul
   return *arm.resolved.bound_seconds / median_of(result.seconds);
 }
 
-// Returns the arm with the highest end of its interval, among those that did not win.
+// Describes the arm whose interval ends highest, for a move that adopted nothing.
 std::string best_of_others(const ClimbMove& move) {
   size_t best = 0;
   for (size_t i = 1; i < move.arms.size(); ++i)
@@ -61,7 +61,7 @@ std::string total_line(const ClimbOutcome& o) {
       1e3 * median_of(o.first_result.seconds));
 }
 
-// Says how much the moves that adopted nothing could gain at most, because the climb gave that up.
+// Says how much the moves that adopted nothing might have gained at most: the climb gives that up.
 std::string rest_line(const ClimbOutcome& o, double worth) {
   double most = 0;
   std::string where;
@@ -76,7 +76,7 @@ std::string rest_line(const ClimbOutcome& o, double worth) {
   return fmt::format("not excluded: {} may gain up to {:.1f} %; more rounds could tell\n", where, 100 * most);
 }
 
-// A move that could not come to a decision in the time that is left is not begun.
+// Names the axes of moves that were not begun, because the time that was left would not have decided them.
 std::string not_begun_line(const ClimbOutcome& o) {
   if (o.not_begun.empty()) return "";
   std::vector<std::string> axes;

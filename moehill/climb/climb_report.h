@@ -19,7 +19,7 @@ std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& so
 // the climb ended, and the winner's command line.
 std::string climb_text(const ClimbOutcome& outcome, const ClimbOptions& options);
 
-// Returns the winner as options of bench, without how often was measured.
+// Returns the winner as options of bench, without the options that say how often to measure.
 std::string winner_line(const ClimbOutcome& outcome);
 
 }  // namespace moehill

@@ -1,5 +1,5 @@
-// Climbed table is the configurations that `moehill climb` found to be the fastest, by problem, for one CPU
-// model and one state of the kernels. `bench --climbed` takes them from here.
+// Climbed table holds the configurations that `moehill climb` found to be the fastest, by problem, for one
+// CPU model and one state of the kernels. `bench --climbed` takes them from here.
 //
 //     const ClimbedEntry entry = require_climbed(path, problem_key(resolved), environment);
 //     entry.options["impl"];   // "fast"

@@ -1,4 +1,4 @@
-// Tests of the table of winners: an entry is kept beside others, and is only used for the problem and the
+// Tests of the table of winners: an entry is kept beside others, and is used only for the problem and the
 // kernels with which it was found.
 #include "moehill/climb/climbed_table.h"
 

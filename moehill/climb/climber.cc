@@ -1,4 +1,5 @@
-// Implementation of climb/climber.h.
+// Implementation of climb/climber.h: which moves there are, in which order they are made, and when the climb
+// ends. climb/move_runner.h runs a move.
 #include "moehill/climb/climber.h"
 
 #include <fmt/format.h>
@@ -15,9 +16,9 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kLastRounds = 5;    // of the winner beside the first
+constexpr int64_t kLastRounds = 5;    // of the winner beside the first configuration
 constexpr double kToldApart = 0.001;  // predictions that are closer say nothing
-constexpr double kClose = 0.10;       // arms so far behind are not tried again after another axis has moved
+constexpr double kClose = 0.10;       // arms farther behind are not tried again after another axis has moved
 
 std::string percent(double gain) { return fmt::format("{:+.1f} %", 100 * (gain - 1)); }
 
@@ -111,8 +112,8 @@ Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions op
                       fmt::format("{}, where the first configuration is predicted to take {}",
                                   gib(*options_.memory_bytes), gib(bytes)),
                       "a limit that it keeps", "allow more, or choose fewer --tokens");
-  // Limits decide which moves are made. So a climb of the same problem with other limits is another climb,
-  // with another id.
+  // The limits decide which moves are made. So a climb of the same problem with other limits is another
+  // climb, with another id.
   StoredJson question = outcome_.first.resolved.options;
   question["worth"] = options_.worth;
   question["memory"] = options_.memory_bytes.value_or(0);
@@ -170,7 +171,7 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
   std::vector<MoveArm> kept;
   for (const MoveArm& arm : move.arms)
     if (!is_hopeless(arm)) kept.push_back(arm);
-  // A small budget leaves out the last ones.
+  // A small budget leaves out the last arms.
   std::stable_sort(kept.begin() + 1, kept.end(), [](const MoveArm& a, const MoveArm& b) {
     return a.resolved.step_seconds &&
            (!b.resolved.step_seconds || *a.resolved.step_seconds < *b.resolved.step_seconds);
@@ -180,8 +181,8 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
   return move;
 }
 
-// Puts the moves in the order of their predicted gains. A move that the model cannot predict comes before one
-// that it expects to gain too little.
+// Puts the moves in the order of their predicted gains. A move that the model cannot predict comes before a
+// move that it expects to gain too little.
 std::vector<ClimbMove> Climber::ordered(const std::vector<ClimbAxis>& axes) const {
   std::vector<ClimbMove> moves;
   for (const ClimbAxis axis : axes) moves.push_back(plan_move(axis));
@@ -201,7 +202,8 @@ std::vector<ClimbMove> Climber::plan() {
 
 MoveRequest Climber::request_of(const ClimbMove& move) const {
   MoveRequest request;
-  // A climb with another budget may come to this number and axis from another configuration.
+  // A climb with another budget may reach this number and axis from another configuration, so the name has
+  // the configuration's hash.
   const std::string from = identity_of({}, host_, move.arms[0].resolved.options).substr(0, 4);
   request.name =
       experiment_name(fmt::format("{:02}-{}-{}", outcome_.moves.size() + 1, name_of(move.axis), from));
@@ -254,13 +256,14 @@ ClimbOutcome Climber::run(Store& store,
   size_t adopted_at = 0;  // moves that were made when the last one adopted something
   const auto axes = all_values<ClimbAxis>();
   std::vector<ClimbAxis> left(axes.begin(), axes.end());
-  // Moves are planned anew each time, since the model's order depends on where the climb is.
+  // Moves are planned anew each time, since the model's order depends on the current configuration.
   const auto go = [&](bool again) {
     while (!left.empty() && outcome_.moves.size() < kMostMoves) {
       ClimbMove move = ordered(left).front();
       left.erase(std::find(left.begin(), left.end(), move.axis));
       if (again) {
-        // Only arms that were close before: the axis that has moved meanwhile may have changed their order.
+        // Only arms that were close before are tried again: another axis has moved meanwhile and may have
+        // changed their order.
         const auto was_far = [&](const MoveArm& arm) {
           for (const ClimbMove& before : outcome_.moves)
             for (size_t i = 1; before.axis == move.axis && i < before.arms.size(); ++i)
@@ -305,7 +308,7 @@ void Climber::compare_with_first() {
   request.rules.most_screening = kLastRounds;
   request.memory_bytes = options_.memory_bytes;
   request.fixed_rounds = true;
-  // The time that earlier moves had to leave was reserved for this comparison.
+  // The reserve was for this comparison, which may use it now.
   budget_.reserve_s = 0;
   const MoveResult result = run_move(*store_, host_, request, budget_, show_);
   if (result.interrupted) outcome_.end = ClimbEnd::interrupted;

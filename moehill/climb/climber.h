@@ -1,8 +1,8 @@
-// Climber searches the fastest configuration of a problem. Axis by axis, in the order of what the model
-// expects, it races the configurations next to the best one so far. What a race adopts is where the next race
-// starts.
-// It finds a local optimum: configurations that differ in several axes at once are only reached if each step
-// on the way gains.
+// Climber searches for the fastest configuration of a problem. It takes the axes one by one, first those from
+// which the model expects most. On each axis it races the configurations next to the best one so far.
+// The next race starts from the configuration that this race adopts.
+// Climber finds a local optimum: it reaches a configuration that differs in several axes only if each step on
+// the way gains.
 //
 //     Climber climber(host, space, {.base = {{"topk", 8}}, .budget_s = 1800});
 //     const ClimbOutcome outcome = climber.run(store, show);
@@ -33,8 +33,8 @@ struct ClimbOptions {
 // A configuration is left out if the model expects it to take this many times as long as the best one on its
 // axis.
 inline constexpr double kHopeless = 1.5;
-// In at most 5 % of all climbs something is adopted that is not faster. That bound holds for so many moves at
-// most.
+// At most 5 % of all climbs adopt something that is not faster. The bound holds for climbs of at most
+// kMostMoves moves.
 inline constexpr double kFalseChoice = 0.05;
 inline constexpr int kMostMoves = 12;
 inline constexpr double kMostReserved = 0.15;  // of the budget, for the last comparison
@@ -69,8 +69,8 @@ struct ClimbOutcome {
   double spent_s = 0;
 };
 
-// The climb starts with `base` as bench would run it. If it is started again with the same options, build,
-// machine and database, it goes on where it was.
+// The climb starts with `base` as bench would run it. If a climb is started again with the same options,
+// build, machine and database, it continues.
 class Climber {
  public:
   // Throws InputError for what bench would refuse, for several points, and for a limit that the first

@@ -19,10 +19,10 @@ namespace {
 
 class ClimberTest : public testing::Test {
  protected:
-  // A "bench" with 1 % of noise. Its fast impl is 12 % faster and its fused path 30 % faster, but the path
-  // only 5 % together with the fast impl. Its recomputation fails the check, and its ragged path needs too
-  // much memory. With the scatter impl it also writes the record of an ablated step, which is a thousand
-  // times as fast and must not be taken for a result.
+  // The script stands for `bench`, with 1 % of noise. Its fast impl is 12 % faster. Its fused path is 30 %
+  // faster, but only 5 % together with the fast impl. Its recomputation fails the check, and its ragged path
+  // needs too much memory. With the scatter impl it also writes the record of an ablated step, which is a
+  // thousand times as fast and must not be taken for a result.
   ClimberTest() {
     std::ofstream(program_) << R"(#!/bin/sh
 echo "$*" >>)" + log_ + R"(
@@ -128,7 +128,7 @@ TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
   EXPECT_GT(num_runs(), runs);
   EXPECT_EQ(whole.winner.options["impl"], "fast");
   Store store = Store::open_existing(place_.file("climb.sqlite"));
-  // The smaller climb may have begun moves from another configuration, which are not those of this one.
+  // The smaller climb may have begun moves from another configuration; this climb does not have these moves.
   std::set<std::string> names;
   for (const ClimbMove& move : whole.moves) names.insert(move.experiment);
   size_t num_found = 0;
@@ -149,9 +149,9 @@ TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
   EXPECT_GE(num_thresholds, 2) << "where the model has a word, and of the total";
 }
 
-// A second passes with each run, most of it between the runs (two where the machine is busy, and the run is
-// repeated), and three are predicted: the first run tells. An arm for which there is no time is left out, so
-// that the rest can be decided.
+// Each run takes a second, most of it between the runs (two seconds if the machine is busy and the run is
+// repeated). Three seconds are predicted, and the first run shows the difference. An arm for which there is
+// no time is left out, so that the climb can decide on the others.
 TEST_F(ClimberTest, ASmallBudgetIsSpentOnWhatItCanDecide) {
   ClimbOptions small = options();
   small.base = {{"tokens", "64"}, {"parallel_mode", "none"}};  // of the axes that are left, impl comes first

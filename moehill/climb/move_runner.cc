@@ -82,7 +82,7 @@ class MoveRunner {
   }
 
  private:
-  // All attempts at one run, a disturbed one and its repeat.
+  // Attempts are all attempts at one run: a disturbed one and its repeat.
   struct Attempts {
     double seconds = 0;
     int64_t number = 0;
@@ -95,8 +95,8 @@ class MoveRunner {
 
   bool wants(size_t arm) const { return request_.fixed_rounds || result_.race.wants(arm); }
 
-  // Says whether an arm runs now. A round that the budget does not last for is cut short and decides nothing.
-  // Runs of an earlier start are not made again, so they cost nothing.
+  // Says whether an arm runs now. A round for which the budget does not last is cut short and decides
+  // nothing. Runs of an earlier start are not made again, so they cost nothing.
   bool begin_run(size_t arm, int64_t round) {
     account(round);
     if (!wants(arm) || cut_) return false;
@@ -132,13 +132,13 @@ class MoveRunner {
       const Attempts all = attempts_at(arm, round);
       budget_.own_s += all.seconds - stored.seconds;
       budget_.measured_s += std::max(all.seconds, budget_.clock() - at);
-      // The prediction counts once, however often work of others made the run repeat: that is what a run
-      // costs.
+      // The prediction counts once, however often other work made the run repeat. The ratio to the measured
+      // seconds then is the cost of a run with its repeats.
       if (all.number > 0) budget_.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
     }
   }
 
-  // Takes over what the round gave. Returns whether another one follows.
+  // Takes over the results of the round. Returns whether another round follows.
   bool end_round(int64_t round) {
     account(round);
     std::vector<std::optional<double>> seconds(request_.arms.size());
@@ -162,13 +162,13 @@ class MoveRunner {
     return sum;
   }
 
-  // Confirming rounds of the incumbent and another arm until the first look at them.
+  // Returns the seconds of the confirming rounds of the incumbent and `arm` up to the first look at them.
   double seconds_to_confirm(size_t arm) const {
     return static_cast<double>(request_.rules.looks.front()) * (expected(0) + expected(arm));
   }
 
-  // In the first round: whether the arm can be screened with those that have begun, and confirmed. Before the
-  // first run of a climb nothing is known of how long runs take.
+  // Returns in the first round whether the budget suffices to screen the arm with those that have begun, and
+  // to confirm it. Before the first run of a climb nobody knows how long runs take.
   bool affords_arm(size_t arm) const {
     if (request_.fixed_rounds || arm == 0 || budget_.predicted_s <= 0) return true;
     const double rounds = static_cast<double>(request_.rules.least_screening);
@@ -177,7 +177,8 @@ class MoveRunner {
     return budget_.affords(seconds);
   }
 
-  // After a round. A screening that leaves no time to confirm would be in vain.
+  // Returns after a round whether there is time for another one. A screening that leaves no time to confirm
+  // would be in vain.
   bool goes_on() {
     Race& race = result_.race;
     const double round = seconds_of_round();

@@ -1,6 +1,6 @@
-// Move runner makes one move of a climb an experiment of its own. Its arms are the points, which are raced
-// round by round. Each run has a process of its own, and is stored and resumed as those of a sweep. Which
-// arms run is decided by climb/race.h.
+// Move runner makes one move of a climb an experiment of its own. The points of that experiment are the
+// move's arms, which are raced round by round. Each run has a process of its own, and is stored and resumed
+// like a run of a sweep. climb/race.h decides which arms run.
 //
 //     const MoveResult result = run_move(store, host, request, budget, show);
 //     request.arms[result.race.winner()].label;
@@ -24,9 +24,9 @@ struct MoveArm {
   ResolvedPoint resolved;  // the same with every default
 };
 
-// ClimbBudget counts the seconds that a climb has spent: all since it was started, including what it does
-// between its runs, and the runs of earlier starts, which the database keeps. A climb that is started again
-// comes to the same decisions, as long as it needs no other runs.
+// ClimbBudget counts the seconds that a climb has spent: all since it was started, including the work between
+// its runs, and the runs of earlier starts, which the database keeps. A climb that is started again comes to
+// the same decisions, as long as it needs no other runs.
 struct ClimbBudget {
   double limit_s = 0;
   double reserve_s = 0;                    // for the last comparison
@@ -37,7 +37,8 @@ struct ClimbBudget {
 
   double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
   bool affords(double seconds) const { return spent_s() + seconds + reserve_s <= limit_s; }
-  // Seconds that a run will take for which the model predicts so many, as its predictions have turned out.
+  // Returns the seconds that a run will take, from the model's prediction and from how earlier ones turned
+  // out.
   double expected(double predicted) const {
     return predicted_s > 0 ? predicted * measured_s / predicted_s : predicted;
   }
@@ -67,9 +68,9 @@ struct MoveResult {
   bool interrupted = false, check_failed = false;
 };
 
-// Returns whether a move can still lead to something: two arms that are screened as briefly as the rules
-// allow, and then confirmed. Before the first run of a climb nothing is known of how long runs take, and one
-// that is predicted to fit is enough.
+// Returns whether the budget suffices for a move to decide something: two arms screened in as few rounds as
+// the rules allow, and then confirmed. Before the first run of a climb nobody knows how long runs take; then
+// it is enough if the predictions fit the budget.
 bool affords_move(const ClimbBudget& budget, const MoveRequest& request);
 
 // Runs a move. Arms for whose rounds the budget does not last are left out, the last ones first, and the

@@ -1,4 +1,5 @@
-// Implementation of climb/moves.h.
+// Implementation of climb/moves.h: for each axis, the list of its changes, and which options define the
+// problem.
 #include "moehill/climb/moves.h"
 
 #include <fmt/format.h>
@@ -14,11 +15,11 @@
 namespace moehill {
 namespace {
 
-// Options that a climb moves.
+// These are the options that a climb moves.
 constexpr const char* kMoved[] = {
     "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
     "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
-// Options that say where a problem comes from and how often it is measured. They do not define it.
+// These options say where a problem comes from and how often it is measured. They do not define it.
 constexpr const char* kNoProblem[] = {"preset",
                                       "mesh",
                                       "iters",
@@ -57,8 +58,8 @@ StoredJson spread_change(const std::string& mode, const std::string& path, int64
           {"threads_per_device", number(threads)}};
 }
 
-// Returns one device, and every even split of the cores over devices, replicated (dp) and sharded by each
-// path.
+// Returns one device, and every even split of the cores over devices: with replicated experts (dp), and with
+// sharded experts by each path.
 std::vector<StoredJson> spreads(const StoredJson& base, const ClimbSpace& space) {
   if (base.contains("parallel_mode") || base.contains("ep_path")) return {};
   std::vector<StoredJson> changes = {spread_change("none", "", 0, 0)};

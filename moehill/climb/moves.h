@@ -1,5 +1,5 @@
-// Moves are the changes of a configuration that a climb tries, axis by axis, as options of bench. They are
-// only proposed here: a change may be what is there already, or be refused.
+// Moves are the changes of a configuration that a climb tries, axis by axis, as options of bench. This file
+// only proposes them: a change may equal the current configuration, or be refused.
 //
 //     for (const StoredJson& change : changes_along(ClimbAxis::impl, base, options, resolved, space))
 //       try_out(changed(options, change));   // {"impl": "baseline"}, {"impl": "fused_w13"}, ...
@@ -14,8 +14,8 @@
 
 namespace moehill {
 
-// ClimbAxis. If nothing is predicted the axes are tried in this order, in which those that usually gain the
-// most come first.
+// ClimbAxis is what a move changes. If nothing is predicted, a climb tries the axes in this order, which
+// begins with the axes that usually gain the most.
 enum class ClimbAxis {
   spread,  // parallel mode, path, devices x threads
   impl,
@@ -42,19 +42,19 @@ struct ClimbSpace {
 // Changes options of bench (with _ for -); a null leaves an option out.
 StoredJson changed(StoredJson options, const StoredJson& change);
 
-// Returns the changes along an axis. `base` are the options that were asked for. They are kept, and an axis
-// that they name is not moved. `options` is the configuration as it is, `resolved` the same with every
-// default. A change may turn out to be what is there already, or to be refused.
+// Returns the changes along an axis. `base` are the options that the user asked for. They are kept, and an
+// axis that they name is not moved. `options` is the current configuration, and `resolved` the same with
+// every default. A change may equal the current configuration, or be refused.
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space);
 
 // Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 
-// Returns the options of a configuration that climbs move.
+// Returns the part of `options` that climbs move.
 StoredJson moved_options(const StoredJson& options);
 
-// Returns the resolved options that say what is computed, and not how, as a text. Results with the same key
+// Returns as a text the resolved options that say what is computed, but not how. Results with the same key
 // can be compared.
 std::string problem_key(const StoredJson& resolved);
 

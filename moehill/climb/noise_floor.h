@@ -1,4 +1,4 @@
-// Noise floor measures how much equal things differ on this machine: an A/A run, in which one point is run
+// Noise floor measures how much equal things differ on this machine. It makes an A/A run: one point runs
 // twice in each round, each time in a process of its own, as a sweep runs two points.
 //
 //     const std::optional<StoredNoiseFloor> floor = measure_noise_floor(arguments, {.rounds = 20});

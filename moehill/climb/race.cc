@@ -79,7 +79,7 @@ std::vector<size_t> Race::racing() const {
   return arms;
 }
 
-// Returns one of those that have run.
+// Returns the fastest of the racing arms that have run.
 std::optional<size_t> Race::fastest_racing() const {
   std::optional<size_t> first;
   for (const size_t i : racing())
@@ -151,7 +151,7 @@ void Race::confirm() {
   if (fates_[arm] == ArmFate::failed) return finish(0, ArmFate::failed);
   const int64_t confirmed = rounds_ - screened_;
   if (std::find(rules_.looks.begin(), rules_.looks.end(), confirmed) == rules_.looks.end()) return;
-  // Only rounds after the screening count, since those of the screening chose the arm.
+  // Only rounds after the screening count, since the rounds of the screening chose the arm.
   const std::vector<double> gains =
       differences(arm, static_cast<size_t>(screened_), static_cast<size_t>(rounds_));
   // Several looks at the data raise the chance of a wrong adoption, so each look has its share of alpha.

@@ -1,11 +1,11 @@
 // Race decides which of several arms is the fastest, by interleaved rounds and with as few runs as the noise
-// allows. The first arm is the incumbent, which stays unless another one is shown to be faster. It runs
+// allows. The first arm is the incumbent, which stays unless another arm is shown to be faster. Race runs
 // nothing: the caller reports seconds.
 //
-// Screening: all arms run in each round. Arms that are clearly behind the best leave, and so do those that
-// cannot be faster than the incumbent by as much as is asked for.
+// Screening: all arms run in each round. An arm leaves if it is clearly behind the best arm, or if it cannot
+// be faster than the incumbent by as much as RaceRules::worth.
 // Confirming: the best challenger and the incumbent run in new rounds, which had no part in the choice. The
-// challenger is adopted if its interval there excludes the incumbent's speed.
+// challenger is adopted if the interval of its speed there excludes the incumbent's.
 //
 //     Race race(num_arms, {.worth = 0.02});
 //     while (!race.over()) race.add_round(seconds_of_arms(race));   // [arm]; empty: the arm failed
@@ -74,16 +74,16 @@ class Race {
   // stay undecided. Returns false, and changes nothing, where no arm is ahead of the incumbent.
   bool confirm_best();
   bool is_confirming() const { return challenger_.has_value(); }
-  // Returns how many rounds it takes at least until something is decided.
+  // Returns the fewest rounds after which something may be decided.
   int64_t rounds_to_decision() const;
 
   size_t winner() const { return winner_; }
   int64_t rounds() const { return rounds_; }
   int64_t rounds_of(size_t arm) const { return static_cast<int64_t>(logs_[arm].size()); }
   ArmFate fate(size_t arm) const { return fates_[arm]; }
-  // Returns the speed of an arm over the incumbent's, with its interval of 95 %. It is from the confirming
-  // rounds if there are any, which the choice does not bias, otherwise from the screening. Empty without a
-  // common round.
+  // Returns the speed of an arm over the incumbent's, with its interval of 95 %. The ratio is from the
+  // confirming rounds if there are any, since the choice does not bias these, otherwise from the screening.
+  // It is empty if the two have no common round.
   std::optional<Ratio> gain(size_t arm) const;
   // Returns the most that the arm can gain: the upper end of its interval, or its middle if there is no
   // interval.

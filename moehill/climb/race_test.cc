@@ -12,8 +12,8 @@
 namespace moehill {
 namespace {
 
-// Noise of each run, a state of the machine that lasts over rounds, and single runs that other work slows by
-// up to a share.
+// Noise is the noise of each run, a state of the machine that lasts over rounds, and single runs that other
+// work slows by up to a share.
 struct Noise {
   double each = 0.015, drift = 0.03, disturbed = 0.05, by = 0.3;
   bool heavy_tails = false;
@@ -27,7 +27,7 @@ class Track {
  public:
   Track(const Noise& noise, uint32_t seed) : noise_(noise), random_(seed) {}
 
-  // Runs a race of arms with these true speeds to its end; the screening has so many rounds at most.
+  // Runs a race of arms with these true speeds to its end, with at most `screening` rounds of screening.
   Race run(const std::vector<double>& speeds, const RaceRules& rules, int64_t screening = 1000) {
     Race race(speeds.size(), rules);
     while (!race.over()) {
@@ -55,8 +55,8 @@ class Track {
   std::uniform_real_distribution<double> uniform_;
 };
 
-// A climb of nine moves among equal arms. Each move may use a part of the 5 % of errors that the climb as a
-// whole may make (climb/climber.cc).
+// Each climb makes kMostMoves moves among equal arms. Each move may use a part of the 5 % of errors that the
+// climb as a whole may make (climb/climber.cc).
 TEST(Race, OfAHundredClimbsAmongEqualArmsFiveAtMostAdoptOne) {
   for (const Noise& noise : kMachines) {
     Track track(noise, 1);
@@ -153,7 +153,7 @@ TEST(Race, NothingIsConfirmedThatIsNotAheadOrHasNotRun) {
   EXPECT_EQ(race.winner(), 0u);
 }
 
-// A small budget leaves one round to choose by and five to confirm.
+// A small budget leaves one round for the choice and five to confirm it.
 TEST(Race, AShortenedScreeningAdoptsEqualArmsNoMoreOften) {
   for (const Noise& noise : kMachines) {
     Track track(noise, 5);

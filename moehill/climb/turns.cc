@@ -1,4 +1,4 @@
-// Implementation of climb/turns.h.
+// Implementation of climb/turns.h: the loop over rounds and commands, and what the end of a command means.
 #include "moehill/climb/turns.h"
 
 #include <fmt/format.h>

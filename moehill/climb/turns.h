@@ -23,9 +23,9 @@ struct TurnCommand {
 // Turns is what the rounds gave.
 struct Turns {
   std::vector<std::vector<std::vector<StoredJson>>> records;  // [command][round][record]
-  // Rounds that other work disturbed and that were run again.
+  // Rounds that were run again because other work disturbed them.
   int64_t repeated = 0;
-  int64_t disturbed = 0;  // rounds that count although it did
+  int64_t disturbed = 0;  // rounds that count although other work disturbed them
   bool interrupted = false;
 
   int64_t rounds() const { return static_cast<int64_t>(records.front().size()); }
@@ -52,7 +52,7 @@ class TurnFailed : public std::runtime_error {
 };
 
 // Runs `commands` in rounds, in the order of round_order(). A round in which other work took the machine is
-// run again, for at most a quarter of the rounds. After SIGINT or SIGTERM the result has the rounds that were
+// repeated; at most a quarter of the rounds are. After SIGINT or SIGTERM the result has the rounds that were
 // complete. Throws InputError if a command refuses its options, and TurnFailed for every other run without a
 // figure that passed its check.
 Turns run_in_turn(const std::vector<TurnCommand>& commands, const TurnOptions& options);

@@ -32,7 +32,7 @@ class TurnsTest : public testing::Test {
 };
 
 TEST_F(TurnsTest, CommandsTakeTurnsAndEachRoundHasTheirFigures) {
-  // With only three rounds no run is repeated, no matter what else the machine does.
+  // With only three rounds no round is repeated, no matter what else the machine does.
   const Turns turns = run_in_turn({prints_record("a"), prints_record("b")}, {.rounds = 3});
   EXPECT_EQ(turns.rounds(), 3);
   EXPECT_EQ(turns.seconds_of(1, 0), std::vector<double>(3, 2.0));

@@ -117,7 +117,7 @@ ChildEnd read_until_end(int pid_file, int output, int error, int stop, double de
     if (poll(files, 4, milliseconds) < 0 && errno != EINTR) fail("poll");
     append_some(output, result.output, kMostOutput);
     append_some(error, result.error_tail, kTailBytes);
-    // A closed pipe would be readable forever, so it is taken out.
+    // A closed pipe would be readable forever, so poll() no longer watches it.
     if ((files[1].revents & POLLHUP) != 0) files[1].fd = -1;
     if ((files[2].revents & POLLHUP) != 0) files[2].fd = -1;
     if ((files[0].revents & POLLIN) != 0) return ChildEnd::exited;
@@ -134,7 +134,7 @@ pid_t start(const std::vector<std::string>& arguments, int output, int error) {
   const pid_t child = fork();
   if (child < 0) fail("fork");
   if (child == 0) become(raw.data(), parent, input.get(), output, error);
-  // Both parent and child set the group, since nobody knows who runs first.
+  // Both parent and child set the group, since either of them may run first.
   setpgid(child, child);
   return child;
 }
@@ -179,7 +179,7 @@ ChildResult run_child(const std::vector<std::string>& arguments, double limit_se
   ChildResult result;
   result.end = read_until_end(pid_file.get(), output.read_end.get(), error.read_end.get(), stop,
                               begin + limit_seconds, result);
-  // The rest of its group has to go even if the child ended by itself.
+  // The rest of the group is killed even if the child ended by itself.
   kill(-child, SIGKILL);
   int status = 0;
   rusage usage{};
@@ -210,7 +210,7 @@ std::vector<std::string> launched(const std::string& launcher, int64_t devices,
   return arguments;
 }
 
-// Warnings and estimates may come first, so our own message is looked for at the beginning of any line.
+// Warnings and estimates may come first, so the program's own message may begin any line.
 std::string error_line(const std::string& error_tail) {
   size_t begin = error_tail.rfind("moehill: ", 0) == 0 ? 0 : error_tail.find("\nmoehill: ");
   begin = begin == std::string::npos ? 0 : error_tail[begin] == '\n' ? begin + 1 : begin;

@@ -1,5 +1,5 @@
-// Child is one program that runs to its end in a process group of its own, with a time limit. It is for
-// programs of which everything is wanted at the end: output, end and times.
+// Child is one program that runs to its end in a process group of its own, with a time limit. The caller gets
+// its output, its end and its times together, once it has ended.
 //
 //     StopSignals stop;
 //     const ChildResult result = run_child({"moehill", "bench", "--json", "-"}, 600, stop.file());
@@ -24,7 +24,7 @@ struct ChildResult {
 };
 
 // StopSignals turns SIGINT, SIGTERM and SIGHUP into a file that becomes readable, for as long as the object
-// lives. Whoever waits for something else as well can wait for both.
+// lives. The caller can wait for this file and for something else at the same time.
 class StopSignals {
  public:
   StopSignals();
@@ -33,7 +33,7 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   int file() const { return file_; }
-  // Waits that long. Returns whether somebody asked to stop, now or before.
+  // Waits that many seconds. Returns true if somebody has asked to stop, now or before.
   bool wait(double seconds);
 
  private:
@@ -41,13 +41,13 @@ class StopSignals {
   bool stopped_ = false;
 };
 
-// No shell is involved: arguments[0] is the program, looked up in PATH. Standard input is empty. The whole
-// group is killed after `limit_seconds`, and as soon as `stop` becomes readable (-1: nothing stops it). The
-// child dies with its parent. Throws std::runtime_error if it cannot be started.
+// Runs arguments[0], looked up in PATH, without a shell. Standard input is empty. The whole group is killed
+// after `limit_seconds`, and as soon as `stop` becomes readable (-1: nothing stops it). The child dies with
+// its parent. Throws std::runtime_error if the child cannot be started.
 ChildResult run_child(const std::vector<std::string>& arguments, double limit_seconds, int stop);
 
 // Returns the line of a program's standard error that says why it ended: its own message if there is one that
-// begins as ours do ("moehill: "), otherwise the first line.
+// begins with "moehill: ", otherwise the first line.
 std::string error_line(const std::string& error_tail);
 
 // Returns `launcher` split at blanks, with "{devices}" replaced, followed by the program and its arguments:

@@ -1,4 +1,5 @@
-// Implementation of experiments/driver.h.
+// Implementation of experiments/driver.h: the order of the runs, when a run is repeated, and what the state
+// of a run is. store/journal.h decides which process makes a run.
 #include "moehill/experiments/driver.h"
 
 #include <algorithm>
@@ -72,7 +73,7 @@ class Driver {
       again = (plan_.interleave ? pass_by_rounds() : pass_by_points()) || first;
       if (is_race()) break;
       repeats_ = true;
-      // Another sweep runs the rest. It may die and leave the rest to us, so this one waits and looks again.
+      // Another sweep runs the rest. It may die before it is done, so this sweep waits and looks again.
       if (again && !first && !claimed_some_ && stop_.wait(1)) outcome_.end = SweepEnd::interrupted;
     }
     if (is_race() && outcome_.end == SweepEnd::done) journal_.settle(experiment_id_);
@@ -87,8 +88,8 @@ class Driver {
   bool pass_by_rounds() {
     claimed_some_ = false;
     bool again = false;
-    // Rounds are outside, so that all points see the same state of the machine, and an interrupted sweep has
-    // comparable points.
+    // The outer loop is over rounds, so that all points see the same state of the machine, and the points of
+    // an interrupted sweep can be compared.
     for (int64_t round = 0; round < plan_.experiment.rounds; ++round) {
       if ((round > 0 || repeats_) && out_of_time()) {
         if (repeats_) return false;
@@ -144,7 +145,7 @@ class Driver {
       const double begin = seconds();
       const bool disturbed = measure(i, answer.claim);
       claimed_some_ = true;
-      // In a race what follows depends on this result, so a disturbed run is repeated at once.
+      // In a race the next runs depend on this result, so a disturbed run is repeated at once.
       if (disturbed && is_race() && !stop_.wait(0) && options_.repeats(seconds() - begin)) {
         const ClaimAnswer repeat = journal_.claim(plan_.points[i].id, round, limit, true);
         if (repeat.state == ClaimState::claimed) measure(i, repeat.claim);
@@ -158,8 +159,8 @@ class Driver {
   bool measure(size_t i, const Claim& claim) {
     const StoredPoint& point = plan_.points[i];
     show(fmt::format("{} round {}{}", point.label, claim.round + 1, claim.repeat ? " again" : ""), false);
-    // Counters of the machine are read before and after the run: they tell if other work disturbed it, and
-    // whether the kernel killed it for its memory.
+    // The machine's counters before and after the run tell whether other work disturbed it, and whether the
+    // kernel killed it for its memory.
     const int64_t kills = kernel_memory_kills();
     const double load = load_average();
     const MachineTimes before = machine_times();
@@ -173,8 +174,8 @@ class Driver {
     result.exit_status = child.status;
     result.output_tail = child.error_tail;
     result.disturbance = disturbance_between(before, after, child.cpu_seconds, load);
-    // Even if no counter shows another program, a peak far below that of other runs shows that cores were
-    // taken.
+    // Even if no counter shows another program, a peak far below the peaks of other runs shows that the run
+    // did not have its cores.
     if (result.disturbance.empty()) result.disturbance = lost_peak_of(i, result.records);
     result.disturbed = !result.disturbance.empty();
     journal_.finish(claim, result);
@@ -188,7 +189,7 @@ class Driver {
     return result.disturbed;
   }
 
-  // Compares the peak of this run with those of the same point's rounds that this process has run.
+  // Compares the peak of this run with the peaks of the same point's rounds that this process has run.
   std::string lost_peak_of(size_t i, const std::vector<StoredJson>& records) {
     const auto peak = [&](const char* key) {
       const StoredJson::json_pointer where(key);
@@ -202,7 +203,7 @@ class Driver {
 
   std::vector<std::string> command_line(size_t i) const {
     std::string program = host_.program;
-    // Started by a launcher, /proc/self/exe would be the launcher itself.
+    // In a launcher's command line, /proc/self/exe would name the launcher itself.
     if (!plan_.experiment.launcher.empty() && program == "/proc/self/exe")
       program = std::filesystem::read_symlink(program);
     std::vector<std::string> arguments = {program, plan_.experiment.command};
@@ -265,7 +266,7 @@ class Driver {
   int64_t experiment_id_ = 0, remaining_ = 0;
   double begin_ = 0, measured_seconds_ = 0;
   bool claimed_some_ = false;
-  // Disturbed rounds are run again only when every round has a result.
+  // True once every round has a result: only then are disturbed rounds run again.
   bool repeats_ = false;
   std::map<size_t, double> best_peak_;  // by point, in TF/s
   std::string last_;
@@ -281,7 +282,7 @@ RunState classify(const ChildResult& child, size_t num_records, bool launched,
   if (child.end == ChildEnd::timed_out) return RunState::timeout;
   if (child.end == ChildEnd::exited && child.status == 0)
     return num_records > 0 ? RunState::done : RunState::failed;
-  // A process that runs out of memory is killed by the kernel, or says so itself.
+  // If a process runs out of memory, the kernel kills it or the process says so itself.
   const bool killed = child.status == 128 + SIGKILL;
   if ((killed && kernel_killed_for_memory) || says(tail, "the system refused memory") ||
       says(tail, "predicted memory: got"))

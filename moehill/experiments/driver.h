@@ -1,6 +1,6 @@
-// Driver runs the points of a sweep plan as child processes, round by round, and stores what became of each.
-// It does not measure: a child is `moehill bench` or `moehill profile`. A process for each run keeps runs
-// from influencing each other through memory or warmed-up threads.
+// Driver runs the points of a sweep plan as child processes, round by round, and stores the result of each.
+// It does not measure: a child is `moehill bench` or `moehill profile`. Each run has a process of its own, so
+// that runs do not influence each other through memory or warmed-up threads.
 //
 //     SweepPlan plan = make_plan(file, host, sizing);
 //     const SweepOutcome outcome = run_sweep(store, plan, host, {.show = show});
@@ -40,21 +40,21 @@ struct DriverOptions {
   std::function<void(const std::string& line, bool finished)> show;
   // No new round begins after this time, once every point has a result; 0: there is no limit.
   double stop_after_seconds = 0;
-  // Set by a race: `wants` says whether a point runs in a round, and `goes_on` after each round whether
-  // another one follows. A disturbed run is then repeated at once, since what follows depends on it, and not
-  // after all rounds. Empty: every point runs in every round.
+  // A race sets these two. `wants` says whether a point runs in a round, and `goes_on` says after each round
+  // whether another one follows. With them a disturbed run is repeated at once, since what follows depends on
+  // it, and not after all rounds. Empty: every point runs in every round.
   std::function<bool(size_t point, int64_t round)> wants;
   std::function<bool(int64_t round)> goes_on;
   // A race may also say whether a disturbed run is repeated; `seconds` is how long that run took.
   std::function<bool(double seconds)> repeats = [](double) { return true; };
 };
 
-// Runs what has no result yet. At most the attempt that was running when a driver was killed is run again.
-// SIGINT and SIGTERM end the sweep after the running child is killed. A failure of a point is stored, and the
-// others go on. StoreError leaves everything that was stored before.
+// Runs every point and round that has no result yet. If a driver was killed, at most the attempt that was
+// running then is run again. SIGINT and SIGTERM end the sweep after the running child is killed. A failure of
+// a point is stored, and the others go on. StoreError leaves everything that was stored before.
 SweepOutcome run_sweep(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options);
 
-// Tells what became of an attempt, from how its process ended and from what it said.
+// Tells the state of an attempt, from how its process ended and from what the process said.
 struct ChildResult;
 RunState classify(const ChildResult& child, size_t num_records, bool launched, bool kernel_killed_for_memory);
 

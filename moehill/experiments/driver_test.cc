@@ -1,4 +1,5 @@
-// Sweeps with a small script in place of the program: kills, a full disk, two at once, failing points.
+// Tests of sweeps with a small script in place of the program: kills, a full disk, two sweeps at once,
+// failing points.
 #include "moehill/experiments/driver.h"
 
 #include <gtest/gtest.h>
@@ -94,7 +95,7 @@ class DriverTest : public testing::Test {
     return text.empty() ? 0 : std::stoll(text);
   }
 
-  // Runs with a result, as "point round".
+  // Returns the runs with a result, as "point round".
   std::set<std::string> results() const {
     std::set<std::string> found;
     Database database(database_, Access::read_write);
@@ -166,8 +167,8 @@ TEST_F(DriverTest, FiftyKillsLoseNothing) {
   std::set<std::string> before;
   for (int i = 0; i < kKills; ++i) {
     const pid_t driver = start_sweep();
-    // Half of the kills come early, while the database is opened, the plan saved and the attempts of dead
-    // owners closed.
+    // Half of the kills come early, while the sweep opens the database, saves the plan and closes the
+    // attempts of dead owners.
     usleep(std::uniform_int_distribution<useconds_t>(0, i % 2 == 0 ? 25000 : 120000)(random));
     kill(driver, SIGKILL);
     wait_for(driver);

@@ -16,7 +16,8 @@ namespace {
 
 constexpr double kLongestTimeout = 7 * 86400;
 
-// Options that the driver sets or that would make a point depend on more than its options.
+// Files may not name these options: the driver sets them, or they would make a point depend on more than its
+// options.
 const std::vector<std::string> kDriversOptions = {
     "json",           "export_csv", "export_json", "export_markdown", "filter",
     "parameter_list", "dump",       "trace_dir",   "trace_steps",     "explain_blocks"};
@@ -58,7 +59,7 @@ class Reader {
                    "a command that a sweep can run: bench, profile", "leave it out for bench");
     }
     file_.command = *known;
-    // The known options are those of the command, minus the ones that a sweep sets itself.
+    // The known options are the command's options without those that a sweep sets itself.
     options_ = options_of(*known);
     for (const std::string& name : kDriversOptions) std::erase(options_, name);
     if (const toml::table* measure = toml_.subtable(root, "measure")) {
@@ -90,7 +91,7 @@ class Reader {
     }
   }
 
-  // Refuses an option that stands twice: it may be fixed, or in one group.
+  // Refuses an option that stands twice: an option may be either fixed or in one group.
   void claim_axis(const toml::key& key) {
     const std::string name(key.str());
     const std::vector<std::string> axes = file_.axis_names();

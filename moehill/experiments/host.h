@@ -1,4 +1,4 @@
-// Host is what the floor above tells a sweep about commands, machine and build, because this room knows no
+// Host is what the room cli tells a sweep about commands, machine and build, because this room knows no
 // command line. cli/sweep_host.h fills it.
 //
 //     const ResolvedPoint point = host.resolve(SweptCommand::bench, false, {"--topk", "8"});
@@ -19,14 +19,15 @@ struct ResolvedPoint {
   int64_t tokens = 0;
   int64_t devices = 1;                   // processes for a launcher
   std::optional<double> seconds, bytes;  // predicted, of one run and of its memory
-  // Seconds of one step of a point that is alone: predicted by the model from the probe, and at its bound by
-  // the roofline. Empty without a probe, or if the probe does not cover the point.
+  // Seconds of one step of a point that runs alone: as the model predicts them from the probe, and at the
+  // roofline's bound. Empty without a probe, or if the probe does not cover the point.
   std::optional<double> step_seconds, bound_seconds;
 };
 
 // SweepHost is filled once for each command.
 struct SweepHost {
-  // Throws InputError for what the command would refuse. `launched`: a launcher starts its processes.
+  // Throws InputError for what the command would refuse. `launched` is true if a launcher starts the
+  // processes.
   std::function<ResolvedPoint(SweptCommand command, bool launched, const std::vector<std::string>& arguments)>
       resolve;
   std::string program;  // is run as "program COMMAND ARGUMENTS --json -"

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMostPoints = 10000;
 
-// True if every key of `conditions` has its value, or one of its values, in `axes`.
+// Returns true if `axes` has, for every key of `conditions`, its value or one of its values.
 bool meets(const StoredJson& conditions, const StoredJson& axes) {
   return std::all_of(conditions.items().begin(), conditions.items().end(), [&](const auto& item) {
     const StoredJson values = item.value().is_array() ? item.value() : StoredJson::array({item.value()});

@@ -1,4 +1,4 @@
-// Matrix is the points of an experiment file, in order: the product of its groups without the exclusions.
+// Matrix holds the points of an experiment file, in order: the product of its groups without the exclusions.
 // Nothing is resolved yet, so a point is only options and their values.
 //
 //     for (const MatrixPoint& point : expand_matrix(file)) fmt::print("{}\n", point.label);

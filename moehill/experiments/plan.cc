@@ -33,7 +33,8 @@ int64_t scaled_tokens(int64_t tokens, double factor) {
   return std::max<int64_t>(1, static_cast<int64_t>(wanted));
 }
 
-// A message such as "--topk: got ..." is about the option topk, whose place in the file is added.
+// Refuses with the message and the option's place in the file. A message such as "--topk: got ..." is about
+// the option topk.
 [[noreturn]] void refuse_at_its_place(const ExperimentFile& file, const MatrixPoint& point,
                                       const std::string& message) {
   std::string place = file.path;
@@ -79,7 +80,7 @@ StoredExperiment experiment_of(const ExperimentFile& file, const Sizing& sizing)
   return e;
 }
 
-// Two points that resolve to the same run would share their results.
+// Refuses two points that resolve to the same run, because they would share their results.
 void refuse_twins(const ExperimentFile& file, const SweepPlan& plan) {
   for (size_t i = 0; i < plan.points.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
@@ -105,8 +106,8 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
     factors.push_back(factor);
     if (most_tokens * factor * 0.75 >= kFewTokens) factors.push_back(0.75 * factor);
   }
-  // First fewer tokens, as long as points stay similar to the full ones; then fewer rounds, down to a number
-  // that still allows a verdict; then still fewer tokens; at last single rounds.
+  // The candidates have fewer tokens first, as long as points stay similar to the full ones; then fewer
+  // rounds, down to a number that still allows a verdict; then still fewer tokens; at last single rounds.
   std::vector<Candidate> list;
   size_t f = 0;
   for (; f < factors.size() && (f == 0 || most_tokens * factors[f] >= kEnoughTokens); ++f)
@@ -120,8 +121,8 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
 
 }  // namespace
 
-// Returns the identity by which results of an earlier sweep are found again: all that decides the result of
-// the run.
+// Returns the identity by which a sweep finds the results of an earlier one. It covers everything that
+// decides the result of the run.
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options) {
   const std::string text =
       json_text(StoredJson::array({name_of(file.command), file.launcher, host.build, host.machine, options}));

@@ -1,5 +1,5 @@
-// SweepPlan is the points of an experiment file on this machine, sized and resolved, ready to be stored and
-// run. Making it runs nothing.
+// SweepPlan holds the points of an experiment file on this machine, sized and resolved, ready to be stored
+// and run. Making a plan runs nothing.
 //
 //     const Sizing sizing = fit_budget(file, host, parse_duration("--budget", "10m"));
 //     const SweepPlan plan = make_plan(file, host, sizing);
@@ -17,7 +17,7 @@ namespace moehill {
 // Sizing changes the sizes of the file.
 struct Sizing {
   double factor = 1;   // of every point's tokens
-  int64_t rounds = 0;  // 0: those of the file
+  int64_t rounds = 0;  // 0: as in the file
   std::string note;    // in words; empty: the file's sizes
 };
 
@@ -40,12 +40,12 @@ SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Siz
 // about 2m in all".
 std::string plan_table(const SweepPlan& plan);
 
-// Returns sizes for about `budget_seconds`. It takes fewer tokens first, by powers of two and three quarters
-// of them, down to about 256 in the largest point; then fewer rounds, down to 3; then fewer tokens, down to
-// 64; then one round. If that is still over budget, the note says so.
+// Returns sizes for about `budget_seconds`. To fit the budget it first takes fewer tokens (powers of two and
+// three quarters of them), down to about 256 in the largest point. Then it takes fewer rounds, down to 3;
+// then fewer tokens, down to 64; then one round. If that is still over budget, the note says so.
 Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budget_seconds);
 
-// Returns 128 bits in hexadecimal, made of command, options, launcher, build and machine.
+// Returns 128 bits in hexadecimal: a hash of command, options, launcher, build and machine.
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options);
 
 // Reads "90s", "10m" or "2h". Throws InputError that names `option`.

@@ -1,3 +1,5 @@
+// Tests of plans: resolved points and their identities, refusals at their place in the file, and sizes for a
+// budget.
 #include "moehill/experiments/plan.h"
 
 #include <gtest/gtest.h>

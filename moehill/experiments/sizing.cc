@@ -31,7 +31,7 @@ void SizingRequest::require_sense() const {
 Sizing choose_sizing(const SizingRequest& request, const std::string& database, const ExperimentFile& file,
                      const SweepHost& host) {
   if (!request.budget.empty()) {
-    // A resumed sweep takes the sizes that it had, since its points would be others with other sizes.
+    // A resumed sweep keeps its sizes, since with other sizes its points would be other points.
     const std::optional<StoredExperiment> stored = stored_experiment(database, file.name);
     const StoredJson asked = asked_json(request, host);
     if (stored && stored->toml == file.toml && stored->sizing.value("request", StoredJson()) == asked)

@@ -1,5 +1,5 @@
-// SizingRequest is what a sweep's options say about sizes (--budget, --scale, --rounds), and this file finds
-// the sizes that follow.
+// SizingRequest is what a sweep's options say about sizes (--budget, --scale, --rounds). This file finds the
+// sizes that follow from them.
 //
 //     const Sizing sizing = choose_sizing(request, database, file, host);
 #pragma once
@@ -13,14 +13,15 @@ namespace moehill {
 // SizingRequest holds the options as given.
 struct SizingRequest {
   std::string budget, scale;  // empty: not given
-  int64_t rounds = 0;         // 0: those of the file
+  int64_t rounds = 0;         // 0: as in the file
 
   // Throws InputError for a budget together with a scale or rounds, because the budget chooses these itself.
   void require_sense() const;
 };
 
-// Returns the sizes for the request. `database` keeps what was chosen for a budget, file, build and machine,
-// because the speed of the machine never measures quite the same and a resumed sweep needs equal sizes.
+// Returns the sizes for the request. `database` keeps the sizes that were chosen for a budget, file, build
+// and machine. A resumed sweep needs equal sizes, and the measured speed of a machine is never quite the
+// same.
 Sizing choose_sizing(const SizingRequest& request, const std::string& database, const ExperimentFile& file,
                      const SweepHost& host);
 

@@ -1,5 +1,5 @@
-// Implementation of experiments/toml_reader.h. Every refusal names file, line and column, what is there, and
-// what would be allowed.
+// Implementation of experiments/toml_reader.h. Every refusal names file, line and column, the value that is
+// there, and the values that are allowed.
 #include "moehill/experiments/toml_reader.h"
 
 #include <algorithm>

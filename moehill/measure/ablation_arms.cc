@@ -70,7 +70,7 @@ void take_ablations(CommandResult& command) {
 std::optional<Saving> saving_of(const PointResult& whole, const PointResult& arm) {
   if (!whole.timed() || whole.samples.size() != arm.samples.size()) return std::nullopt;
   std::vector<double> saved;
-  // Rounds are compared one by one. A drift of the machine between rounds then cancels.
+  // Rounds are compared one by one, so that a drift of the machine between rounds cancels.
   for (size_t i = 0; i < arm.samples.size(); ++i) saved.push_back(whole.samples[i] - arm.samples[i]);
   Saving saving{summarize(saved), std::nullopt, 0};
   saving.share = saving.seconds.median / median_of(whole.samples);

@@ -1,6 +1,6 @@
-// An ablation arm is the same point with stages left out, timed in the same rounds. The time that it saves is
-// what these stages cost the whole step, whatever they overlap with or slow down. The stages' own clock says
-// how long they are, which is not the same (docs/metrics.md).
+// An ablation arm is the same point with stages left out, timed in the same rounds. The time that the arm
+// saves is what these stages cost the whole step, whatever they overlap with or slow down. The stages' own
+// clock says how long they last, which is not the same (docs/metrics.md).
 // An arm has no results and is never checked. It stays beside its point (PointResult::arms), so that no table
 // of results contains it.
 //
@@ -25,9 +25,9 @@ std::vector<Point> with_ablations(const std::vector<Point>& points, const std::v
 // Moves each arm from the list of points into the point before it.
 void take_ablations(CommandResult& command);
 
-// Saving is what leaving stages out saves.
+// Saving is the time that a step saves when stages are left out.
 struct Saving {
-  Summary seconds;              // time of the whole step minus that of the arm, by round
+  Summary seconds;              // time of the whole step minus the arm's time, by round
   std::optional<double> clock;  // the time of the stages themselves, if it was measured
   double share = 0;             // share of the whole step's median
 };

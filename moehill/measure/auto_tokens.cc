@@ -9,7 +9,7 @@ namespace {
 constexpr int64_t kFewest = 256, kMost = 8192;
 constexpr double kBudgetSeconds = 90;  // leaves the rest of two minutes to operands, checks and luck
 constexpr double kEfficiency = 0.6;    // share of the peak, on the low side
-// Forward, backward for dx, and writing and clearing of the gradients each pass over the weights once.
+// Each of these passes over the weights once: forward, backward for dx, writing the gradients, clearing them.
 constexpr double kWeightSweeps = 4;
 constexpr double kCheckSecondsPerPoint = 3;  // with --check sample
 
@@ -36,8 +36,7 @@ double estimate_seconds(const std::vector<Point>& points, int64_t num_rounds, co
 
 int64_t choose_tokens(const std::function<std::vector<Point>(int64_t tokens)>& points_of, int64_t num_rounds,
                       const MachineSpeed& speed, double usable_bytes) {
-  // From many tokens to few: large steps are the ones that a user wants, and small ones are dominated by
-  // overheads.
+  // The largest number of tokens that fits wins: users want large steps, and overheads dominate small ones.
   for (int64_t tokens = kMost; tokens > kFewest; tokens /= 2) {
     const std::vector<Point> points = points_of(tokens);
     const bool fits = total_bytes(predict_points_memory(points)) <= usable_bytes;

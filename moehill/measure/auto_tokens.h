@@ -1,5 +1,5 @@
-// Chooses the tokens for --tokens auto: as many as let the whole command end in two minutes, by the measured
-// peak. It is a rough estimate for choosing; predictions are in the room predict.
+// Chooses the tokens for --tokens auto: as many as let the whole command end in two minutes, judged by the
+// measured peak. The estimate is rough and serves only this choice; predictions are in the room predict.
 //
 //     options.shape.tokens = choose_tokens(points_of, num_rounds, {flops, bytes_per_s}, usable_bytes);
 #pragma once
@@ -11,7 +11,7 @@
 namespace moehill {
 
 // A point takes this many steps besides its rounds: the checked step, the step on other tokens, and a check
-// of each, which takes one and a half steps with many tokens.
+// of each, which costs one and a half steps if there are many tokens.
 inline constexpr int64_t kUntimedSteps = 5;
 
 // MachineSpeed is the speed of all cores together: FLOP/s and B/s.

@@ -1,4 +1,4 @@
-// --tokens auto grows with the machine and stays within its bounds.
+// Tests that --tokens auto grows with the speed of the machine and stays within its bounds.
 #include "moehill/measure/auto_tokens.h"
 
 #include <gtest/gtest.h>

@@ -24,7 +24,8 @@ namespace moehill {
 enum class TableChoice { automatic, off, file };
 constexpr auto words(TableChoice) { return std::array{"auto", "off", "FILE"}; }
 
-// The options as given, with defaults filled in. The default shape is the block of qwen1.5-moe-a2.7b.
+// BenchOptions holds the options as given, with defaults filled in. The default shape is the block of
+// qwen1.5-moe-a2.7b.
 struct BenchOptions : MeasuringOptions {
   std::string preset, config;            // a known model; or a model's config.json
   std::vector<std::string> model_notes;  // what the block lacks of the model, and what was assumed
@@ -45,7 +46,7 @@ struct BenchOptions : MeasuringOptions {
   std::string placement;                                          // ep: as given by --placement; empty: none
   std::optional<Switch> split_rows;                               // empty: chosen, see cli/block_command.h
   int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
-  // The nodes that the devices of one process are taken to be on; 0: a single one.
+  // The devices of one process act as if they were on this many nodes; 0: a single one.
   int64_t nodes = 0;
   int64_t ranks_per_node = 0;       // the most, in a job of several nodes
   double timeout_s = 0;             // for waiting on other processes; 0: chosen
@@ -61,7 +62,8 @@ struct BenchOptions : MeasuringOptions {
   std::string export_csv, export_json, export_markdown;  // files for readers of hyperfine's exports
   std::string repro;   // the command line again, without files that it writes and without the filter
   std::string filter;  // regular expression: points whose label has no match are left out
-  // The options of each combination of the values of -L. `axes` names the values that set one apart.
+  // The options of each combination of the values of -L. `axes` names the values that set a combination
+  // apart.
   std::vector<BenchOptions> variants;
   std::vector<std::pair<std::string, std::string>> axes;
   bool blocks_given = false;                   // by --blocks; else a tuned table may have others

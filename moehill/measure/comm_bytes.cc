@@ -44,8 +44,8 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& routi
   return num_rows * row_bytes * 2 * (pass == Pass::forward ? 1 : 2);
 }
 
-// Returns the bytes if each row were sent by itself, split into those within nodes and between them. Between
-// nodes the row goes out in the wire's form, and its sum comes back as it is stored.
+// Counts the bytes as if each row were sent by itself, split into bytes within nodes and between nodes.
+// Between nodes the row goes out in the wire's form, and its sum comes back as it is stored.
 LevelBytes logical_row_bytes(const RunConfig& config, const PlanCounts& counts, const Nodes& nodes) {
   const MoeShape& shape = config.shape;
   const int64_t passes = config.block.pass == Pass::forward ? 1 : 2,

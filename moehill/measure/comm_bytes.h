@@ -1,5 +1,5 @@
-// The fewest bytes that expert parallelism or data parallelism has to move, as a yardstick for what a path
-// moves. The bytes that a path did move are in Traffic (mesh/group.h).
+// The fewest bytes that expert parallelism or data parallelism has to move. The bytes that a path moves are
+// compared with them; Traffic (mesh/group.h) counts those.
 //
 //     const int64_t least = comm_lower_bound_bytes(tensors, placed, Pass::forward, num_devices);
 //     const double share = static_cast<double>(sent_bytes) / static_cast<double>(least);   // 1 is perfect
@@ -26,8 +26,8 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& place
 struct LevelBytes {
   int64_t node = 0, network = 0;
 };
-// Returns the bytes of the rows of a step, all devices together, if each token's row went by itself to each
-// other device that holds one of its kept experts, and a sum came back, as on ragged_a2a.
+// Returns the bytes of a step's rows, all devices together, as if each token's row travelled by itself to
+// each other device that holds one of its kept experts, and a sum came back. The path ragged_a2a does that.
 LevelBytes logical_row_bytes(const RunConfig& config, const PlanCounts& counts, const Nodes& nodes);
 
 // Returns a line about the levels if there are several nodes, otherwise nothing.

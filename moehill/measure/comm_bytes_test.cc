@@ -1,4 +1,4 @@
-// The lower bound of traffic on a routing small enough to count by hand.
+// Tests of the lower bound of traffic on a routing that is small enough to count by hand.
 #include "moehill/measure/comm_bytes.h"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ TEST(CommBytes, CountsDistinctRemoteDevicesOfATokensKeptExperts) {
   EXPECT_EQ(comm_lower_bound_bytes(tensors, routing, Pass::forward, 2), 1 * 20 * 2) << "token 1 is dropped";
 }
 
-// Four devices on two nodes, three rows of each for each other one.
+// There are four devices on two nodes. Each device has three rows for each other device.
 TEST(CommBytes, LogicalRowsBetweenNodesAreOfTheWire) {
   PlanCounts counts;
   counts.num_devices = 4;

@@ -1,5 +1,5 @@
-// Tests of events: those of one process come back unchanged, and those of a process with another clock are
-// shifted.
+// Tests of events: the events of one process come back unchanged, and the events of a process with another
+// clock are shifted.
 #include "moehill/measure/device_events.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Loading opens the weights of a model for a command, before anything is measured, and describes them for the
-// record. Reading files is the room weights.
+// record. The room weights reads the files.
 //
 //     open_weights(options);                   // InputError if a tensor is missing or has another shape
 //     ... make the runs ...
@@ -12,8 +12,8 @@
 
 namespace moehill {
 
-// Finds every tensor of options.source, if there is a source, and compares its shape with that of the
-// options. Throws InputError.
+// Finds every tensor of options.source, if there is a source. Throws InputError if a tensor's shape does not
+// fit the options.
 void open_weights(BenchOptions& options);
 
 // Call it after all runs are made, because runs load the weights.

@@ -184,8 +184,8 @@ double sum_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
-// Returns the predicted time and the predicted memory of this point without the others of its command, summed
-// over processes.
+// Returns the predicted time and the predicted memory of this point, as if it were the command's only point,
+// summed over processes.
 std::optional<RecordedPrediction> prediction_of(const PointResult& result, bool process_a_device) {
   if (!result.prediction) return std::nullopt;
   RecordedPrediction recorded;
@@ -229,7 +229,8 @@ RecordedEnvironment recorded_environment(const Environment& e) {
 
 namespace {
 
-// The command again, of several points with the filter that leaves this one alone.
+// Returns the command line that measures this point again. If the command had several points, the line has
+// the filter that leaves only this one.
 std::string repro_of(const BenchOptions& options, const CommandResult& command, const Point& point) {
   if (options.repro.empty() || command.command != "bench" || command.points.size() == 1) return options.repro;
   std::string expression;

@@ -16,7 +16,7 @@ std::vector<Record> make_records(const BenchOptions& options, const CommandResul
 // Returns the record of one point, without a comparison.
 Record make_record(const BenchOptions& options, const CommandResult& command, size_t index);
 
-// Two parts of a record: every option of a point, resolved; and the machine with the build.
+// These make two parts of a record: every option of a point, resolved; and the machine with the build.
 RecordedConfig recorded_config(const BenchOptions& options, const Point& point);
 RecordedEnvironment recorded_environment(const Environment& environment);
 

@@ -1,4 +1,4 @@
-// Records: the keys of schema moehill/1 in their order, and no throughput without a passed check.
+// Tests of records: the keys of schema moehill/1 in their order, and no throughput without a passed check.
 #include "moehill/measure/make_record.h"
 
 #include <gtest/gtest.h>
@@ -175,7 +175,8 @@ TEST(Record, NoThroughputWithoutAPassedCheck) {
   }
 }
 
-// 1e9 FLOPs in 0.2 s; the made-up peak of bf16 is 2e11 FLOP/s, the fastest pass of reading 22 GB/s.
+// The step has 1e9 FLOPs in 0.2 s. The made-up peak of bf16 is 2e11 FLOP/s, and the fastest pass of reading
+// 22 GB/s.
 TEST(Record, FiguresAboveThePeaksAreImpossible) {
   PointResult result = made_up_command().points[1];
   EXPECT_EQ(impossible_figure(result, 1e6), "");

@@ -1,4 +1,5 @@
-// Implementation of measure/measure.h.
+// Implementation of measure/measure.h: the order of the yardsticks and the rounds, what other work ran
+// meanwhile, and the figures that no machine can have.
 #include "moehill/measure/measure.h"
 
 #include <fmt/format.h>
@@ -21,10 +22,10 @@ double cache_bytes() {
   return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);
 }
 
-// Measures the yardsticks once more after the runs, and more often if a figure is above them. On a shared
-// machine the yardsticks may have been taken in a worse moment than the steps. The memory for the bandwidth is
-// four times the L3, which takes longer to place than a small run takes. So runs of less than ten seconds keep
-// the bandwidth that was measured before them, unless a figure is above it.
+// Measures the yardsticks once more after the runs, and several times if a figure is above them. On a shared
+// machine the yardsticks may have been measured at a worse moment than the steps. The memory for the
+// bandwidth is four times the L3, which takes longer to place than a small run takes. So runs of less than
+// ten seconds keep the bandwidth that was measured before them, unless a figure is above it.
 void measure_yardsticks_again(const Job& job, double begin, Yardstick& yardstick, CommandResult& command) {
   constexpr int kAttempts = 5;
   constexpr double kLongRuns = 10;  // seconds
@@ -41,8 +42,8 @@ void measure_yardsticks_again(const Job& job, double begin, Yardstick& yardstick
   }
 }
 
-// Sets how long processes wait for each other. On a shared machine a step can wait for others far longer than
-// it takes itself.
+// Sets how long processes wait for each other. On a shared machine a step can wait for other processes far
+// longer than its own work takes.
 void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
   constexpr double kLeastSeconds = 30, kSteps = 20;
   if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
@@ -60,7 +61,7 @@ void refuse_impossible_figures(CommandResult& command) {
   }
 }
 
-// Returns the threads on this node, for the point that has the most.
+// Returns the work of the point that has the most threads on this node.
 OwnWork own_work(const std::vector<Point>& points, const Job& job) {
   const int num_nodes = job.session() == nullptr ? 1 : job.session()->num_nodes();
   int num_threads = 1;
@@ -70,8 +71,8 @@ OwnWork own_work(const std::vector<Point>& points, const Job& job) {
   return {num_threads, detect_topology().num_cores, job.processes_of_a_node()};
 }
 
-// OtherWork measures how much of the machine other work takes, from its construction on. Over several nodes
-// nobody knows, so it says nothing there.
+// OtherWork measures how much of the machine other work takes, from its construction on. In a job of several
+// nodes it says nothing, because each process sees only its own node's counters.
 class OtherWork {
  public:
   explicit OtherWork(const Job& job)
@@ -112,7 +113,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   {
     Measurement measurement(options, points, job, yardstick, job.is_root() ? watcher : Watcher{});
     measurement.prepare();
-    // Told only now, so that an error of preparing is the only line.
+    // The watcher hears of it only now, so that an error of preparing would be the only line.
     watcher.tell(busy);
     limit_waits(options, job, measurement.longest_step());
     OtherWork others(job);

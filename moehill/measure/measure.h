@@ -1,6 +1,5 @@
 // Measures a whole command: its yardsticks, its points, the yardsticks again, and what other work the machine
-// had meanwhile. The points are made by measure/points.h, and one point's steps are timed by
-// measure/measurement.h.
+// had meanwhile. measure/points.h makes the points, and measure/measurement.h times the steps of the points.
 //
 //     Yardstick yardstick(cpus, job);
 //     const CommandResult command = measure(options, points, job, yardstick, watcher);
@@ -11,9 +10,9 @@
 
 namespace moehill {
 
-// Measures the points, and fails those whose figures no machine with these yardsticks can have. Only the
-// job's root tells the watcher, whose line of progress is cleared at the end. All processes have to call
-// this.
+// Measures the points. A point whose figures are impossible for a machine with these yardsticks fails. Only
+// the job's root tells the watcher, and clears the watcher's line of progress at the end. All processes have
+// to call this function.
 CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
                       Yardstick& yardstick, const Watcher& watcher);
 

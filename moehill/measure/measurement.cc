@@ -1,4 +1,6 @@
-// Implementation of measure/measurement.h.
+// Implementation of measure/measurement.h. A point passes through prepare_point() (make, step, check), then
+// through the rounds of time(): make_ready(), the step, hold_to_checked(). Figures that follow from the
+// samples are in measure/results.h.
 #include "moehill/measure/measurement.h"
 
 #include <fmt/format.h>
@@ -33,8 +35,8 @@ namespace {
 
 bool takes_part(const Run& run) { return run.local_devices().size() > 0; }
 
-// Returns the bytes of operands that a step has to read: the weights of experts that have rows, those of the
-// shared expert, and x.
+// Returns the bytes of operands that a step has to read: the weights of experts that have rows, the weights
+// of the shared expert, and x.
 double operand_bytes(const Run& run) {
   const MoeShape& s = run.config().shape;
   const std::vector<int64_t> load = computed_load(run.tensors());
@@ -67,7 +69,7 @@ PageSample pages_of_experts(const Run& run, int device, const std::vector<Thread
   return sum;
 }
 
-// `config` has places in place of experts.
+// `config` counts places (where experts are put) in place of experts.
 void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, PointResult& result) {
   std::vector<int64_t> received, computed;
   int64_t largest_buffer = 0;
@@ -84,14 +86,14 @@ void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, Point
         static_cast<double>(largest_buffer) * counts.num_devices / static_cast<double>(sum);
 }
 
-// All processes have to draw the same projections, so the first one's seed holds.
+// All processes have to draw the same projections, so they take the first process's seed.
 uint32_t agreed_seed(const BenchOptions& options, const Job& job) {
   const uint32_t seed = options.check_seed ? *options.check_seed : std::random_device{}();
   return static_cast<uint32_t>(std::stoul(job.from_root(std::to_string(seed))));
 }
 
-// Keeps the samples whose round counts. There is one sample for each round from the first of warm-up on; an
-// empty list stays empty.
+// Keeps the samples whose round counts. There is one sample for each round, from the first warm-up round on.
+// An empty list stays empty.
 template <typename Sample>
 void keep_counted(std::vector<Sample>& samples, const std::vector<bool>& counts) {
   std::vector<Sample> kept;
@@ -117,8 +119,7 @@ Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& 
     points_.push_back(std::move(live));
   }
   const Topology topology = detect_topology();
-  // The processes of a node each read their share. The first one has all of the memory if it makes steps
-  // alone.
+  // Each process of a node reads its share. The first process has all of the memory if it makes steps alone.
   cold_is_whole_ = job_.is_root() && std::any_of(points.begin(), points.end(), [](const Point& point) {
                      return point.config.spread == Spread::none;
                    });
@@ -157,7 +158,7 @@ std::vector<DevicePlace> Measurement::placement_of(Run& run) const {
   return gather_places(job_, local);
 }
 
-// One factory for each distribution: its runs share operands, and it knows in advance which runs follow.
+// Each distribution has one factory: its runs share operands, and it knows in advance which runs follow.
 void Measurement::prepare_point(LivePoint& live) {
   const Point& point = live.result.point;
   std::unique_ptr<RunFactory>& factory = factories_[point.distribution.kind];
@@ -189,14 +190,14 @@ void Measurement::prepare_point(LivePoint& live) {
     live.result.check.status = CheckStatus::failed;
     live.result.check.reason = kReplicasDiffer;
   }
-  // All processes must agree on whether the point is measured.
+  // All processes must agree whether the point is measured.
   live.result.check.status = job_.from_root(live.result.check.status);
   hold_operands(live);
 }
 
 // Makes the state in which every step of every point begins. Results and work space hold NaN, and the caches
-// hold nothing of them or of the operands. Then all processes wait for each other. Those without a part in
-// the step are asleep while those with one wake their threads.
+// hold nothing of them or of the operands. Then all processes wait for each other. Processes without a part
+// in the step are asleep while the others wake their threads.
 void Measurement::make_ready(LivePoint& live) {
   live.run->poison();
   const Range devices = live.run->local_devices();
@@ -213,8 +214,8 @@ void Measurement::make_ready(LivePoint& live) {
   if (takes_part(*live.run)) live.run->rouse();
 }
 
-// Fails the point if a step changed x, a weight or the routing. Otherwise its results would be checked
-// against what it made of them.
+// Fails the point if a step changed x, a weight or the routing. Without this, the check would compute its
+// reference from the changed operands.
 void Measurement::hold_operands(LivePoint& live) {
   if (job_.largest(live.run->operand_hash() != live.operands ? 1 : 0) == 0 ||
       live.result.check.status == CheckStatus::off)
@@ -223,7 +224,7 @@ void Measurement::hold_operands(LivePoint& live) {
   live.result.check.reason = "a step changed x, a weight or the routing";
 }
 
-// Compares every bit of every result after a timed step with the checked step, by hash.
+// Compares every bit of every result after a timed step with what the checked step left, by hash.
 void Measurement::hold_to_checked(LivePoint& live) {
   const std::vector<Run::ResultHash> hashes = live.run->result_hashes();
   const auto [other, checked] = std::mismatch(hashes.begin(), hashes.end(), live.checked.begin());
@@ -234,12 +235,12 @@ void Measurement::hold_to_checked(LivePoint& live) {
                                          other == hashes.end() ? "" : ", first in " + other->tensor);
 }
 
-// Every process checks its own part. The verdict is the first one's.
+// Every process checks its own part. The first process gives the verdict.
 CheckResult Measurement::check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode) {
   const RunConfig& config = run.config();
   CheckResult result;
   if (mode == CheckMode::off) return result;
-  // One process may have more to check than another, or everything.
+  // One process may have more to check than another, or may check everything alone, so waits are longer.
   const LongerWaits longer;
   if (share)
     result =
@@ -278,8 +279,8 @@ void Measurement::dump(const LivePoint& live, const CheckShare& share) const {
   dump_block(share, point.config.block.pass, folder);
 }
 
-// Returns the values of the balance losses, complete on the first process. Each process adds those of its own
-// tokens.
+// Returns the values of the balance losses, complete on the first process. Each process adds the losses of
+// its own tokens.
 std::vector<std::pair<std::string, double>> Measurement::losses_of(const Run& run) const {
   const RunConfig& config = run.config();
   const BalanceLoss& loss = config.block.balance_loss;
@@ -309,7 +310,7 @@ void Measurement::describe(LivePoint& live) {
   const Run& run = *live.run;
   const RunConfig& config = result.point.config;
   const std::vector<int64_t> load = expert_load(run.routing());
-  // Loads of experts are those of the routing; loads of devices are those after experts were placed.
+  // The loads of experts follow from the routing; the loads of devices, from where the experts were placed.
   result.runs = run_statistics(run.routing());
   result.load = load_statistics(load);
   result.skew = skew_properties(result.point.distribution, run.routing(), options_.seed);
@@ -376,8 +377,8 @@ std::vector<WaitEntry> Measurement::waits_of_step(const LivePoint& live) const {
   return steps.empty() ? std::vector<WaitEntry>{} : wait_entries(steps.front());
 }
 
-// All other steps have the same input, so a step that copies what it kept of an earlier one would pass. This
-// step differs only in x, which is restored afterwards, and it is checked.
+// All other steps have the same input, so a step that copies results that it kept of an earlier step would
+// pass. This step differs only in x, which is restored afterwards, and its results are checked.
 void Measurement::step_on_other_tokens(LivePoint& live) {
   if (live.result.check.status == CheckStatus::off) return;
   live.run->negate_x();
@@ -405,7 +406,7 @@ void Measurement::before_sample(LivePoint& live) {
 }
 
 // Returns the sample on which all processes agree, the longest one. A process without a part in the step
-// sleeps until the step should be over, so that it takes no core from it.
+// sleeps until the step should be over, so that it takes no core from the step.
 double Measurement::agree(LivePoint& live, double elapsed) {
   const auto note_cpu = [&] { live.cpu_samples.push_back(process_cpu_seconds() - cpu_begin_); };
   double busy = 0;  // seconds that a thread of this process ran, on average
@@ -488,8 +489,8 @@ void Measurement::time(CommandResult* command) {
     if (live.result.check.status == CheckStatus::failed) continue;
     const auto listeners = clocked ? live.stages->listeners() : std::vector<StageListener*>{};
     live.step = [run = live.run.get(), listeners] { run->step(listeners); };
-    // The step on other tokens comes before a sample that is drawn, so that a step cannot know when it is
-    // tested.
+    // The step on other tokens comes before a sample that is drawn by chance, so that a step cannot know when
+    // it is tested.
     live.decoy_at = options_.schedule.warmup +
                     threefry(check_seed_, Stream::kDecoy, timed.size())[0] % options_.schedule.iters;
     timed.push_back(&live);
@@ -517,7 +518,7 @@ void Measurement::time(CommandResult* command) {
   if (command->interrupted_by != 0 && schedule.order.empty())
     throw Interrupted(command->interrupted_by, "no point has a sample, nothing is reported");
   for (LivePoint* live : timed) {
-    // An interruption may come before the sample that the step on other tokens was to precede.
+    // If an interruption came before that sample, the step on other tokens is made now.
     if (std::ssize(live->cpu_samples) <= live->decoy_at) step_on_other_tokens(*live);
   }
   if (traced) gather_traces(clocks, command);

@@ -29,7 +29,7 @@
 
 namespace moehill {
 
-// All points with their runs are resident until the measurement ends. Every method is collective over the
+// All points with their runs stay in memory until the measurement ends. Every method is collective over the
 // job; results are complete on its root.
 class Measurement {
  public:
@@ -42,11 +42,11 @@ class Measurement {
   void prepare();
 
   // Times the points whose check has not failed.
-  // Before every step all its results and its work space are overwritten with NaN, and then the caches are
-  // emptied. After it, every bit of every result is compared with what the checked step left, by hash.
-  // Before one timed step, drawn by chance, each point makes another step, which is not timed, on other
-  // tokens. It is checked: a step that only copies results that it kept is wrong there. A point that fails
-  // loses its samples.
+  // Before every step, the measurement overwrites all results and the work space with NaN and then empties
+  // the caches. After the step, it compares every bit of every result with what the checked step left, by
+  // hash. Before one timed step, drawn by chance, each point makes another step on other tokens, which is
+  // checked and not timed. A step that only copies results that it kept would be wrong there. A point that
+  // fails loses its samples.
   // A round in which a process was held up is repeated. After SIGINT, SIGTERM or SIGHUP the complete rounds
   // are kept; throws Interrupted if there are none.
   void time(CommandResult* command);
@@ -101,7 +101,7 @@ class Measurement {
   Watcher watcher_;
   std::function<double()> clock_;
   std::map<Distribution, std::unique_ptr<RunFactory>> factories_;
-  // True if this process has memory for all caches of its node, false if it has its share.
+  // True if this process has memory for all caches of its node, false if it has only its share.
   bool cold_is_whole_ = true;
   std::unique_ptr<ColdMemory> cold_;
   const uint32_t check_seed_;

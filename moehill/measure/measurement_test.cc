@@ -147,7 +147,7 @@ TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
                                                     {"shared_grad", 7}}));
 }
 
-// W4 on a device that has a ninth of the tokens, and on one that has five.
+// One of the devices has a ninth of the tokens, and another has five ninths.
 TEST(Measurement, EveryPathTakesRaggedSources) {
   BenchOptions options = measured_options();
   options.shape = {45, 32, 24, 12, 3, 16, DType::f32};

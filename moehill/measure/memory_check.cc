@@ -21,10 +21,11 @@
 namespace moehill {
 namespace {
 
-// The rest is left to the system and to what nobody predicts.
+// The rest of the memory is for the system and for what the prediction does not cover.
 constexpr double kUsableShare = 0.9;
-// OpenBLAS maps this much for each core when it is loaded, and for each thread that calls it. It waits
-// forever if it gets none. It touches little of it, so only a limit of addresses counts it.
+// OpenBLAS maps this many bytes for each core when it is loaded, and for each thread that calls it. If the
+// mapping fails, OpenBLAS waits forever. It touches few of these bytes, so they count only for a limit of
+// addresses.
 constexpr double kBlasBuffer = 128 << 20;
 
 std::string list_of(const std::vector<MemoryPart>& parts) {
@@ -34,8 +35,8 @@ std::string list_of(const std::vector<MemoryPart>& parts) {
   return list;
 }
 
-// Returns the bytes of rows that a process has for a check: rows of x, and of y if it holds only those of its
-// own tokens. They are its own rows and those of a group of experts.
+// Returns the bytes of rows that a process holds for a check: rows of x, and rows of y if the process has
+// only its own tokens' results. They are the process's own rows and the rows of a group of experts.
 double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
   if (process.num_processes == 1 || run.spread == Spread::none) return 0;
   const double tokens = static_cast<double>(run.shape.tokens);
@@ -70,7 +71,7 @@ double usable(int64_t bytes) { return kUsableShare * static_cast<double>(bytes);
 }  // namespace
 
 // Returns why the needs do not fit; "" if they do. A process may exceed its own limit, or the processes of a
-// node its memory.
+// node together may exceed the node's memory.
 std::string memory_fault(const std::vector<MemoryNeed>& needs) {
   constexpr const char* kRemedy =
       "choose more processes, fewer --tokens, fewer --experts or fewer points at once";
@@ -222,8 +223,7 @@ std::vector<double> require_memory(const std::vector<Point>& points, const Job& 
   return by_rank(job, total_bytes(predict_points_memory(points, place_of(job), check)));
 }
 
-// none and dp need the whole block in one process. If everything else fits without them, the rest is
-// measured.
+// none and dp need the whole block in one process. If the other points fit without them, these are measured.
 std::vector<Point> without_large_references(const std::vector<Point>& points, const Job& job, CheckMode check,
                                             std::string& note) {
   if (job.session() == nullptr) return points;

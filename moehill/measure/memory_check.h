@@ -1,5 +1,5 @@
-// Memory is predicted before anything is allocated. What does not fit is refused with the parts of the
-// prediction, so that the user sees what to make smaller.
+// The memory check predicts a command's memory before anything is allocated. A command that does not fit is
+// refused with the parts of the prediction, so that the user sees what to make smaller.
 //
 //     require_memory(points, job, options.check);   // InputError on all processes, or bytes by rank
 #pragma once
@@ -14,8 +14,8 @@
 
 namespace moehill {
 
-// Predicts the memory of a process for all points that are resident together. Each distribution has operands
-// of its own. The work space of the check is that of the largest point.
+// Predicts the memory of a process for all points, which are in memory together. Each distribution has
+// operands of its own. The check's work space counts once, for the largest point.
 std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points,
                                               const ProcessPlace& process = {},
                                               CheckMode check = CheckMode::sample);
@@ -37,12 +37,13 @@ struct MemoryNeed {
 // Says which process, by rank, or which node does not have enough; empty if all do.
 std::string memory_fault(const std::vector<MemoryNeed>& needs);
 
-// Returns the sentence for memory that the system refused although it was predicted to be there.
+// Returns the sentence for an allocation that the system refused although the memory was predicted to be
+// there.
 std::string memory_refusal();
 
-// Returns a figure of each process, on the first one. Collective.
+// Gathers `value` of each process on the first one, by rank. Collective.
 std::vector<double> by_rank(const Job& job, double value);
-// Returns the bytes of all processes together, and of those with the least and the most, in words.
+// Returns in words the bytes of all processes together, and the least and the most that one process has.
 std::string memory_text(const std::vector<double>& bytes);
 
 // Returns what the points need, by rank. Throws InputError unless the needs fit into 90 % of what each node
@@ -50,8 +51,9 @@ std::string memory_text(const std::vector<double>& bytes);
 // processes.
 std::vector<double> require_memory(const std::vector<Point>& points, const Job& job, CheckMode check);
 
-// Returns the points without those of `none` and `dp` if all together do not fit and the rest does, because
-// these two need the whole block in one process. `note` then says so. Collective, the same on all processes.
+// Returns all points if they fit. If they do not, but fit without the points of the modes `none` and `dp`, it
+// returns the points without these, because these modes need the whole block in one process; `note` then says
+// so. Collective, the same on all processes.
 std::vector<Point> without_large_references(const std::vector<Point>& points, const Job& job, CheckMode check,
                                             std::string& note);
 

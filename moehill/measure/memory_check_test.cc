@@ -1,4 +1,4 @@
-// Refusal of a shape that does not fit.
+// Tests that a shape that does not fit is refused.
 #include "moehill/measure/memory_check.h"
 
 #include <gtest/gtest.h>

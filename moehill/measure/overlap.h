@@ -1,5 +1,5 @@
-// Overlap tells how much of a step's communication its computation hides. It is found from steps with only
-// one of the two, measured beside the whole step (docs/metrics.md).
+// Overlap tells how much of a step's communication its computation hides. It is computed from steps with only
+// one of the two, which are measured beside the whole step (docs/metrics.md).
 //
 //     const Overlap overlap = overlap_of(computation_s, communication_s, step_s);   // by round
 //     overlap.hidden.median;   // 1: the smaller of the two is hidden completely; 0: nothing is
@@ -14,8 +14,8 @@
 
 namespace moehill {
 
-// Medians in seconds; `hidden` is (computation + communication - both) / min(computation, communication), by
-// round.
+// Overlap holds medians in seconds. In each round, `hidden` is
+// (computation + communication - both) / min(computation, communication).
 struct Overlap {
   double computation = 0, communication = 0, both = 0;
   Summary hidden;
@@ -24,7 +24,8 @@ struct Overlap {
 Overlap overlap_of(std::span<const double> computation, std::span<const double> communication,
                    std::span<const double> both);
 
-// Puts the two parts alone behind each point of several devices.
+// Puts two more points behind each point of several devices: its computation alone and its communication
+// alone.
 std::vector<Point> with_parts(const std::vector<Point>& points);
 
 std::string overlap_line(const std::string& label, const Overlap& overlap);

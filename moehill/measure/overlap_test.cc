@@ -1,4 +1,4 @@
-// The overlap's formula on made-up rounds, and which points get parts.
+// Tests of the overlap's formula on made-up rounds, and of which points get parts.
 #include "moehill/measure/overlap.h"
 
 #include <gtest/gtest.h>

@@ -121,15 +121,15 @@ std::vector<Point> filtered(const std::vector<Point>& points, const std::string&
 
 Layout resolve_layout(const BenchOptions& o, int num_cores) {
   int64_t devices = o.devices, threads = o.threads_per_device;
-  // Whatever is not given follows from the cores: as many devices as cores, or as many threads as fit each
-  // device.
+  // An option that is not given follows from the cores: one device for each core, or as many threads as fit
+  // on each device.
   if (devices == 0) devices = threads == 0 ? num_cores : std::max<int64_t>(1, num_cores / threads);
   if (threads == 0) threads = std::max<int64_t>(1, num_cores / devices);
   if (devices * threads > kMaxThreads) {
     throw input_error("--devices times --threads-per-device", std::to_string(devices * threads),
                       fmt::format("at most {} threads", kMaxThreads), "choose fewer");
   }
-  // More threads than cores would be slower, and what is compared with them would look faster.
+  // With more threads than cores `none` would be slower, and what is compared with it would look faster.
   const int64_t none_threads =
       o.none_threads > 0 ? o.none_threads : std::min<int64_t>(devices * threads, num_cores);
   return {static_cast<int>(devices), static_cast<int>(threads), static_cast<int>(none_threads)};
@@ -138,7 +138,7 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
 void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device) {
   const Session* session = job.session();
   const MeshKind fitting = session == nullptr ? MeshKind::threads : MeshKind::mpi;
-  // A mesh that is named must be the one that the program was started for.
+  // If the options name a mesh, the program must have been started for that mesh.
   if (mesh != MeshKind::automatic && mesh != fitting) {
     throw input_error("--mesh", name_of(mesh),
                       session == nullptr ? "threads, in one process" : "mpi, under a launcher",
@@ -284,7 +284,7 @@ std::vector<Point> points_of_lists(const BenchOptions& options, int num_cores) {
     point.distribution.devices = layout.num_devices;
     refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
     if (point.distribution.kind == Distribution::trace)
-      // Only for what this refuses.
+      // The routing is made only so that a bad trace is refused now.
       routing_of(point.config.shape, point.distribution, options.seed);
     place_experts(options, point);
     point.label = label_of(options, axes);
@@ -318,7 +318,7 @@ Routing routing_of(const MoeShape& shape, const DistributionOptions& distributio
   if (distribution.kind == Distribution::trace)
     return read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk);
   // Logits come from the distribution, then the router chooses. Tokens that a ragged distribution leaves out
-  // keep their place but choose nobody.
+  // keep their place but choose no expert.
   const int num = num_logits(shape.router, shape.experts);
   const Router router = make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed);
   Routing routing =

@@ -24,8 +24,8 @@ struct Point {
   std::vector<std::pair<std::string, std::string>> axes = {};  // of -L, which the label begins with
 };
 
-// Layout: P devices of N threads for ep, one device of `none_threads` for none. If neither is given there is
-// one thread on each core and a device for each thread. If one of P and N is given, the other fills the
+// Layout: P devices of N threads for ep, one device of `none_threads` for none. If neither P nor N is given,
+// there is one thread on each core and a device for each thread. If one of them is given, the other fills the
 // cores. none takes the same P * N threads, but at most one for each core.
 struct Layout {
   int num_devices = 1, threads_per_device = 1, none_threads = 1;
@@ -41,14 +41,14 @@ void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& thread
 // InputError if there are no others.
 double take_timeout(const std::string& text);
 
-// Sets the nodes of the job, or those that the devices of one process are taken to be on. Throws InputError
-// if these make no sense.
+// Sets the nodes of the job, or the nodes on which the devices of one process act as if they were. Throws
+// InputError if these make no sense.
 void adopt_nodes(const Job& job, BenchOptions& options);
 
-// The product of all lists. From the slowest to the fastest axis: top-k, distribution, queue mode, impl,
-// parallel mode; so a none and an ep that differ in nothing else are neighbours. -L comes before all of them,
-// and --filter after. Throws InputError for k > E, for shapes whose products overflow, and where no point is
-// left.
+// Returns the product of all lists. The axes from the slowest to the fastest are top-k, distribution, queue
+// mode, impl and parallel mode, so a none and an ep that differ in nothing else are neighbours. -L comes
+// before all of them, and --filter after. Throws InputError for k > E, for shapes whose products overflow,
+// and if no point is left.
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores);
 
 // Throws InputError if k is above E.

@@ -1,5 +1,5 @@
 // Recorded steps are read back from records of `moehill bench`: the configuration, its routing made again,
-// and what was measured. They are for commands that look at a step without running it (predict, roofline).
+// and what was measured. Commands that look at a step without running it use them (predict, roofline).
 //
 //     for (const RecordedStep& step : steps_of_records("runs.jsonl")) explain(step.config, step.routing);
 #pragma once
@@ -18,8 +18,8 @@ struct RecordedStep {
   RunConfig config;
   Routing routing;
   double time_s = 0, comm_s = 0;
-  // Figures that were measured beside the step on all its cores; the peak is that of its dtype. 0: the
-  // hardware's figures are taken.
+  // These were measured beside the step on all its cores; the peak is for the step's dtype. 0: the hardware
+  // file's figures are taken.
   double peak_flops = 0, read_bytes_per_s = 0;
   std::string instruction;  // of the peak; empty: not named
   std::vector<StageMeasurement> stages;

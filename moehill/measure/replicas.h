@@ -1,5 +1,5 @@
-// Results that every device ends with are checked on the first device only, so the copies of the others have
-// to be equal to it. This file compares them, by hash.
+// Some results end up on every device. The check looks at the first device's copy only, so the other copies
+// have to equal it. This file compares them, by hash.
 #pragma once
 
 #include <algorithm>

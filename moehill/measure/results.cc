@@ -26,7 +26,7 @@ double DeviceSeconds::busy() const {
   return seconds;
 }
 
-// Parts alone follow their point, in the order in which with_parts() put them.
+// The points of single parts follow their point, in the order in which with_parts() put them.
 void take_overlaps(CommandResult& command) {
   std::vector<PointResult> points;
   for (size_t i = 0; i < command.points.size(); ++i) {

@@ -1,5 +1,5 @@
-// Results are what was found out about one point, and about a command as a whole. docs/metrics.md defines the
-// figures. Records are made of them by measure/make_record.h.
+// Results are what a command found out about one point, and about all its points. docs/metrics.md defines the
+// figures. Results live in memory only: measure/make_record.h makes records of them.
 //
 //     const PointResult& result = command.points[0];
 //     if (result.trusted()) fmt::print("{:.1f} GF/s\n", model_flops_per_s(result) / 1e9);
@@ -34,8 +34,7 @@ struct DeviceSeconds {
   double wait = 0;             // the part of these in collectives, until its peers had come
   std::vector<double> hand_overs = std::vector<double>(kNumStages);  // of its team, by stage
 
-  // This leaves out the stages in which the device exchanges rows, because there it waits for the slowest
-  // one.
+  // Leaves out the stages in which the device exchanges rows, because there it waits for the slowest device.
   double busy() const;
 };
 
@@ -56,8 +55,9 @@ struct PointResult {
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   int64_t capacity_rows = 0, num_dropped = 0, num_spilled = 0, num_unassigned = 0;
   int64_t num_zero = 0;  // choices of zero experts
-  // Rows that the device with the most receives, and assignments that it computes, over the mean; and rows
-  // that the largest buffer for received rows has, over the mean. 0 with one device.
+  // Each is a maximum over devices by the mean over devices: of the rows that a device receives, and of the
+  // assignments that it computes; the last is the rows of the largest receive buffer by the mean of the rows
+  // received. 0 with one device.
   double recv_factor = 0, assign_factor = 0, recv_buffer_factor = 0;
   std::vector<std::pair<std::string, double>> losses;  // of a balance loss, as in loss_values()
   double executed_flops = 0;
@@ -68,8 +68,8 @@ struct PointResult {
   LevelBytes logical_bytes;
   // Bytes that a step has to read from memory: the weights of the experts that have rows, and x.
   double operand_bytes = 0;
-  // B/s: the fastest that other memory was read to empty the caches before a step. It is the sum over
-  // processes of each one's own maximum, so it is never too low.
+  // B/s: the fastest reading of other memory while the caches were emptied before a step. It is the sum over
+  // processes of each process's own maximum, so it is never too low.
   double read_before_steps = 0;
   std::optional<Overlap> overlap;  // if it was asked for
   std::vector<PointResult> arms;   // the same point with stages left out (ablation_arms.h)
@@ -118,12 +118,12 @@ struct CommandResult {
 // none.
 std::string schedule_lines(const CommandResult& command);
 
-// Takes the points of single parts out of the list and notes the overlap at their points instead.
+// Moves the points of single parts out of the list and notes the overlap at their points instead.
 void take_overlaps(CommandResult& command);
 
-// Figures of a timed point (docs/metrics.md): FLOP/s by the model's FLOPs without dropped assignments; FLOP/s
-// by what was executed; tokens/s; the share of dropped assignments; tokens/s times the share that was not
-// dropped. Assignments of nobody could not be dropped, so they do not count.
+// These are the figures of a timed point (docs/metrics.md): FLOP/s by the model's FLOPs without dropped
+// assignments; FLOP/s by what was executed; tokens/s; the share of dropped assignments; tokens/s times the
+// share that was not dropped. Assignments of nobody could not be dropped, so they do not count.
 double model_flops_per_s(const PointResult& result);
 double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
@@ -132,22 +132,23 @@ double drop_adjusted_tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
 // Returns why no machine with these peaks can have such a median; empty if one can. A figure is impossible if
-// it has more FLOP/s than kMostOfPeak of the peak of the type's own instruction. It is also impossible if its
-// operands, without `cache_bytes` of them, were read faster than kMostOfRead of the fastest pass of the read
-// bandwidth. On a shared machine the bandwidth changes from moment to moment, hence the wider margin.
+// its FLOP/s exceed kMostOfPeak times the peak of its type's own instruction. It is also impossible if its
+// operands (less `cache_bytes`, which the caches may hold) were read faster than kMostOfRead times the
+// fastest pass of the read bandwidth. The second margin is wider because the bandwidth of a shared machine
+// changes from moment to moment.
 inline constexpr double kMostOfPeak = 1.05, kMostOfRead = 1.25;
 std::string impossible_figure(const PointResult& result, double cache_bytes);
 
 inline constexpr double kMostUnaccounted = 0.05;  // share of a step
 
-// StageSeconds is the step that is nearest to the median: its own time, the stages of the device that the
-// others waited for, what these leave of that time, and all devices.
+// StageSeconds describes the step whose time is nearest to the median: the time itself, the stages of the
+// device for which the others waited, the part of the time that is in none of these stages, and all devices.
 struct StageSeconds {
   std::vector<double> seconds;     // [kNumStages]
   std::vector<double> hand_overs;  // [kNumStages]
   double step = 0;
   double unaccounted = 0;
-  // True if no stage explains more than 5 % of the step.
+  // Returns true if more than 5 % of the step is in no stage.
   bool too_much_unaccounted() const { return unaccounted > kMostUnaccounted * step; }
   size_t slowest = 0;
   double busy_max_over_mean = 1;  // over the devices
@@ -156,8 +157,8 @@ struct StageSeconds {
 };
 StageSeconds stages_of_median(const PointResult& result);
 
-// Comparison is a none and the ep that differs from it in nothing else, with the ratio of their speeds, ep to
-// none.
+// Comparison is a `none` point and the `ep` point that differs from it in nothing else, with the ratio of
+// their speeds, ep over none.
 struct Comparison {
   size_t none, ep;  // indices of points
   Ratio ratio;
@@ -167,7 +168,7 @@ std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, ui
 // Compares each fused_ep of `profile` with the other paths of the same top-k; `none` is then the other path.
 std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed);
 
-// Returns "; the medians order the other way" if those of the two points do.
+// Returns "; the medians order the other way" if the medians of the two points do, otherwise nothing.
 std::string disagreement_text(const Comparison& comparison, const std::vector<PointResult>& points);
 
 }  // namespace moehill

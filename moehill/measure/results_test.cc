@@ -1,4 +1,4 @@
-// Figures of made-up results, by hand.
+// Tests of the figures of made-up results, whose values are computed by hand.
 #include "moehill/measure/results.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Stages by a made-up clock: seconds, visits, waits and intervals of each device.
+// Tests of stages on a made-up clock: seconds, visits, waits and intervals of each device.
 #include "moehill/measure/stage_listener.h"
 
 #include <gtest/gtest.h>

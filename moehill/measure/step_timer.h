@@ -1,5 +1,5 @@
-// StepTimer steps a run with its stages clocked, for those who time a few steps of many runs (probe,
-// validate). It checks nothing and has no rounds; points of a benchmark are timed by Measurement.
+// StepTimer steps a run with its stages clocked. The commands that time a few steps of many runs use it
+// (probe, validate). It checks nothing and has no rounds; Measurement times the points of a benchmark.
 //
 //     StepTimer timer(factory.make(config), /*num_steps=*/5);
 //     for (size_t i = 0; i < 5; ++i) timer.step(i);
@@ -54,8 +54,8 @@ class StepTimer {
   DeviceStages stages_;
 };
 
-// Cores are what runs are timed on: the CPUs, what tells whether all of them were there, and what empties
-// their caches.
+// Cores are where runs are timed: the CPUs, the watch that tells whether all of them were there, and the
+// object that empties their caches.
 struct Cores {
   const std::vector<int>& cpus;
   CoreWatch& watch;

@@ -1,4 +1,4 @@
-// Steps timed by a made-up clock, which goes on by a second whenever it is read.
+// Tests of the step timer on a made-up clock, which advances by a second whenever it is read.
 #include "moehill/measure/step_timer.h"
 
 #include <gtest/gtest.h>

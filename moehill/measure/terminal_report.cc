@@ -1,5 +1,5 @@
-// Texts of the terminal's report (terminal_report.h). Functions that end in _line, _lines or _table return
-// text; none of them prints.
+// Implementation of measure/terminal_report.h: the texts of the terminal's report. Functions that end in
+// _line, _lines or _table return text; none of them prints.
 #include "moehill/measure/terminal_report.h"
 
 #include <fmt/format.h>
@@ -74,7 +74,7 @@ std::string device_lines(const PointResult& result, const StageSeconds& stages) 
   return text + "\n";
 }
 
-// The largest waits of a point, as many as explain most of them.
+// Adds the largest waits of a point, as many as explain most of its waiting.
 void add_waits(const PointResult& result, const StageSeconds& stages,
                std::vector<std::vector<std::string>>& rows) {
   constexpr size_t kShown = 6;
@@ -91,7 +91,7 @@ std::string unaccounted_line(const PointResult& result, const StageSeconds& stag
                      result.point.label, 1e3 * stages.unaccounted, 100 * kMostUnaccounted);
 }
 
-// "15.87 (23.3 %)"
+// Returns milliseconds and share: "15.87 (23.3 %)".
 std::string part_of_step(double seconds, const StageSeconds& stages) {
   return fmt::format("{:.2f} ({:.1f} %)", 1e3 * seconds, 100 * seconds / stages.step);
 }
@@ -364,8 +364,8 @@ std::string prediction_lines(const CommandResult& result) {
   return text;
 }
 
-// Returns what the verdict `passed` rests on. Points that were compared in the same way share a line, which
-// shows the worst of them.
+// Returns with what the points that passed were compared. Points that were compared in the same way share a
+// line, which shows the worst of them.
 std::string passed_lines(const CommandResult& result) {
   std::map<std::string, const CheckResult*> worst_of;
   for (const PointResult& point : result.points) {

@@ -1,5 +1,6 @@
 // The report of `moehill bench` and `profile` on the terminal: the answer in one sentence, the table of
-// points, how sure it is, and what to do next. Stages only where they were asked for.
+// points, how sure it is, and what to do next. It shows stages only if they were asked for.
+// It is text for people; programs read the records (measure/make_record.h).
 #pragma once
 
 #include <string>
@@ -10,17 +11,17 @@
 
 namespace moehill {
 
-// Shape, cores and predicted memory, before anything runs.
+// Returns shape, cores and predicted memory, to print before anything runs.
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
-                             // Returns shape, cores and predicted memory, to print before anything runs.
                              const std::vector<double>& predicted_bytes);
 
-// One sentence that answers the command: what expert parallelism gains; for single points what a step takes;
-// and which points have no throughput.
+// Returns one sentence that answers the command: what expert parallelism gains or, for single points, what a
+// step takes; and which points have no throughput.
 std::string answer_line(const CommandResult& result, uint32_t seed);
 
-// One line a point: layout, median milliseconds with interval, GF/s, tokens/s, share of the measured peak,
-// check, and beside a none the ratio of speed that verdict_lines() judges.
+// Returns a table with one line for each point: layout, median milliseconds with interval, GF/s, tokens/s,
+// share of the measured peak, and check. Beside a `none` point stands the ratio of speed that verdict_lines()
+// judges.
 std::string result_table(const CommandResult& result, uint32_t seed);
 
 // Returns one line for each point whose parts were also timed alone; "" if there is none.
@@ -30,14 +31,14 @@ std::string overlap_lines(const CommandResult& result);
 // came out. Returns "" for `random` and `runs`.
 std::string routing_lines(const CommandResult& result);
 
-// One table with a column a point: milliseconds and shares of its stages on the slowest device, then who
-// waits for whom. Empty unless stages were timed.
+// Returns one table with a column for each point: milliseconds and shares of its stages on the slowest
+// device, then which device waits for which. Returns "" unless stages were timed.
 std::string stage_table(const CommandResult& result);
 
-// Peaks measured beside the points, with their instructions, and the CPUs that the devices were on.
+// Returns the peaks that were measured beside the points, with their instructions, and the devices' CPUs.
 std::string machine_lines(const CommandResult& result);
 
-// One line: what is worth doing after this, the most urgent first.
+// Returns one line that says what is worth doing next. If there are several things, it names the most urgent.
 std::string next_line(const CommandResult& result, uint32_t seed);
 
 // Returns one sentence for each pair of a `none` point and an `ep` point that differ in nothing else.

@@ -1,4 +1,4 @@
-// The terminal report says what will run, and then what came out.
+// Tests that the terminal report says what will run, and then what came out.
 #include "moehill/measure/terminal_report.h"
 
 #include <gtest/gtest.h>

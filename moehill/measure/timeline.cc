@@ -1,4 +1,5 @@
-// Implementation of measure/timeline.h.
+// Implementation of measure/timeline.h: a device of the trace has tracks for the step, for computing stages,
+// for communicating stages and for waits. Arrows show which device's rows another device receives.
 #include "moehill/measure/timeline.h"
 
 #include <fmt/format.h>
@@ -14,7 +15,7 @@
 namespace moehill {
 namespace {
 
-// The rows of a device in the viewer.
+// Tracks are the rows of a device in the viewer.
 enum Track { step_track, compute_track, communication_track, wait_track };
 
 constexpr Stage kExchanges[] = {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad};
@@ -94,7 +95,7 @@ void add_step(const PointResult& result, size_t device, size_t step, const Devic
   for (const Wait& w : events.waits) out.slices.push_back({wait_track, "wait for peers", w.begin, w.end});
 }
 
-// StageSlices are the slices of one stage among those of a step.
+// StageSlices are the slices of one stage in a step.
 struct StageSlices {
   size_t first = 0, last = 0;
 };
@@ -130,7 +131,7 @@ void add_flows(const PointResult& result, Stage stage, const std::vector<size_t>
     for (size_t to = 0; to < result.work.size(); ++to) {
       const auto receiver = find(trace.devices[to], step_begins[to], stage);
       if (to == from || !receiver) continue;
-      // A receiver that is through before the sender begins waits for the rows in a later stage.
+      // A receiver that ended this stage before the sender began it waits for the rows in a later stage.
       if (trace.devices[to].slices[receiver->last].end <= trace.devices[from].slices[sender->first].begin)
         continue;
       TraceFacts facts;
@@ -144,8 +145,8 @@ void add_flows(const PointResult& result, Stage stage, const std::vector<size_t>
   }
 }
 
-// Returns the seconds that one event costs: the best of several batches of both kinds, where a wait includes
-// its two readings of the clock.
+// Returns the seconds that one event costs: the best of several batches of stages and waits. The cost of a
+// wait includes its two readings of the clock.
 double event_seconds() {
   constexpr int kBatches = 20, kPairs = 500;
   ClockedStages stages(seconds);

@@ -13,8 +13,8 @@ namespace moehill {
 // may differ by.
 Trace make_timeline(const PointResult& result, double clock_uncertainty);
 
-// TimelineCost is the time that keeping events costs a step: the events of the device with the most, times
-// what one event takes here and now.
+// TimelineCost is the time that keeping events costs a step: the number of events of the device that has the
+// most, times the time that one event takes at present.
 struct TimelineCost {
   size_t num_events = 0;
   double seconds = 0;

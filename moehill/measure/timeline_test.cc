@@ -1,4 +1,4 @@
-// The timeline of made-up events: tracks, arrows, and what a stage worked on.
+// Tests of the timeline of made-up events: tracks, arrows, and what a stage worked on.
 #include "moehill/measure/timeline.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@ namespace {
 
 int at(Stage stage) { return static_cast<int>(stage); }
 
-// Two devices of ragged_a2a: each one's rows go to the other for one token.
+// There are two devices of ragged_a2a. Each sends the other the row of one token.
 PointResult traced_result() {
   PointResult result = made_up_result(Spread::ragged_a2a, 1);
   result.point.config.shape = {4, 16, 16, 4, 2, 0, DType::f32};

@@ -1,4 +1,5 @@
-// Implementation of measure/wait_matrix.h.
+// Implementation of measure/wait_matrix.h: for each wait, the device that came last, and what it was doing
+// until it came.
 #include "moehill/measure/wait_matrix.h"
 
 #include <fmt/format.h>
@@ -10,8 +11,8 @@
 namespace moehill {
 namespace {
 
-// Returns the stage of a device at a moment. Between two stages it is the one before, and before all stages
-// the first one.
+// Returns the stage of a device at a moment. Between two stages this is the earlier one; before all stages it
+// is the first.
 Stage stage_at(const DeviceEvents& device, double time) {
   Stage stage = static_cast<Stage>(device.stages.front().stage);
   for (const StageInterval& interval : device.stages) {
@@ -27,7 +28,7 @@ class Waits {
   void add(Stage stage, int device, int other, Stage busy_in, double seconds) {
     if (seconds > 0) seconds_[{stage, device, other, busy_in}] += seconds;
   }
-  // Splits one device's wait for another, which came at `came`, by what the other was doing.
+  // Splits one device's wait for `other`, which came at `came`, by what `other` was doing.
   void add_wait(const StepEvents& events, int device, const Wait& wait, int other, double came) {
     const DeviceEvents& culprit = events[static_cast<size_t>(other)];
     const Stage stage = stage_at(events[static_cast<size_t>(device)], wait.begin);
@@ -63,7 +64,7 @@ std::pair<Key, double> largest(const std::map<Key, double>& sums) {
   return {at->first, at->second};
 }
 
-// Returns the device that came last of those that device `d` waits for in its n-th wait; -1 if there is none.
+// Returns which of the devices that device `d` waits for in its n-th wait came last; -1 if there is none.
 int last_to_come(const StepEvents& events, size_t d, size_t n) {
   const Wait& own = events[d].waits[n];
   int last = -1;

@@ -1,4 +1,4 @@
-// Who waited for whom, from made-up times.
+// Tests of which device waited for which, from made-up times.
 #include "moehill/measure/wait_matrix.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// Implementation of model/flight.h: how much work covers rows that travel, and how long the units idle for
+// the rest.
 #include "moehill/model/flight.h"
 
 #include <algorithm>
@@ -5,7 +7,6 @@
 
 namespace moehill {
 
-// Implements flight.h: how much work covers rows that travel, and how long the units idle for the rest.
 bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool is_chip, int num_devices) {
   return num_devices > 1 && !problem.in_place && (is_chip || num_devices > topology.devices_per_node);
 }
@@ -36,14 +37,14 @@ std::vector<double> shares_of_waves(int num_waves, double experts_of_row) {
   return shares;
 }
 
-// Plays the pass through in the order of moe/block_schedules.cc. The link carries all rows before the first
+// Goes through the pass in the order of moe/block_schedules.cc. The link carries all rows before the first
 // sums.
 FlightWaits waits_of(const WavePass& pass, std::span<const double> shares, double rows_s, double sums_s) {
   const int num_waves = static_cast<int>(shares.size());
   const double part = 1.0 / num_waves;
   FlightWaits waits;
   double now = pass.before, landed = 0, link_free = rows_s;
-  // A wave whose rows have not landed is filled with products of the device's own tokens' rows.
+  // While the rows of a wave have not landed, the units compute products of the device's own tokens' rows.
   int num_ahead = 0;  // waves whose own rows went through the first product
   for (int w = 0; w < num_waves; ++w) {
     landed += shares[static_cast<size_t>(w)] * rows_s;
@@ -67,7 +68,7 @@ FlightWaits waits_of(const WavePass& pass, std::span<const double> shares, doubl
   return waits;
 }
 
-// The stages are those of parallel/sharded_path.cc, which is on a higher floor and cannot be asked.
+// The stages repeat the order in parallel/sharded_path.cc, since this room may not include a higher one.
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage) {
   if (!is_ep(problem.spread) || is_psum(problem.spread)) return {};
   const bool splits = goes_in_waves(problem);

@@ -1,5 +1,5 @@
-// Flights: which products a device computes while rows travel between nodes, and how long it waits for the
-// rest. The order of a step's parts decides this.
+// Flights: which products a device computes while rows travel between nodes, and how long the device waits
+// for the rest. The order of a step's parts decides this. model/predict.h adds up the times.
 //
 //   for (const Meanwhile& part : work_meanwhile(problem, Stage::dispatch)) covered += seconds_of(part.stage);
 #pragma once
@@ -11,7 +11,8 @@
 
 namespace moehill {
 
-// A stage whose products run while rows travel: all of its products, or only those of the own tokens' rows.
+// Meanwhile is a stage whose products run while rows travel: all its products, or only the products of the
+// own tokens' rows.
 struct Meanwhile {
   Stage stage;
   bool own_rows;
@@ -23,9 +24,9 @@ bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool 
 // Returns the products that run while the rows of a stage travel; empty if there are none.
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage);
 
-// The products of one pass of `fused` in waves of experts, which run while rows and sums travel. The first
-// product is `up` in forward and `down_grad` in backward. The first product of own rows may run ahead while a
-// wave has not landed.
+// WavePass is the products of one pass of `fused` in waves of experts, which run while rows and sums travel.
+// The first product is `up` in forward and `down_grad` in backward. The first product of own rows may run
+// ahead while a wave has not landed.
 struct WavePass {
   double before = 0;                       // before it waits for any wave
   double first_own = 0, first_rest = 0;    // of the own tokens' rows, and of the others
@@ -34,7 +35,7 @@ struct WavePass {
   bool keeps_last_own = false;             // the last wave's own rows wait until its sums have been sent
 };
 
-// True if a pass runs in the way of a WavePass.
+// Returns true if a pass of the problem runs in the way that WavePass describes.
 bool goes_in_waves(const WorkProblem& problem);
 // Returns the products of such a pass. seconds_of(stage) gives the seconds of a stage's products. With
 // experts of another width, the shared expert begins when all sums are back, so it covers nothing.
@@ -64,8 +65,8 @@ double experts_of_row(const PlanCounts& counts, int device);
 // reverse order.
 std::vector<double> shares_of_waves(int num_waves, double experts_of_row);
 
-// The seconds that units idle for rows and for sums. The link needs rows_s and sums_s seconds for all of
-// them.
+// FlightWaits are the seconds that units idle for rows and for sums. The link needs rows_s seconds for all
+// rows and sums_s seconds for all sums.
 struct FlightWaits {
   double rows = 0, sums = 0;
 };

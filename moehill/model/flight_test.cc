@@ -1,4 +1,4 @@
-// Computes what the products of a pass do not hide of its transfers, in cases that can be counted by hand.
+// Tests of how much of a pass's transfers its products do not hide, in cases that can be counted by hand.
 #include "moehill/model/flight.h"
 
 #include <gtest/gtest.h>
@@ -51,8 +51,8 @@ TEST(Waves, ProductsOfOneWaveHideTheNext) {
   EXPECT_DOUBLE_EQ(waits.sums, 2);
 }
 
-// A link that is slower than the products is always busy: first with all rows, then with all sums, except the
-// one it waits for.
+// A link that is slower than the products is always busy: first with all rows, then with all sums. The units
+// wait whenever they have no products to compute.
 TEST(Waves, ASlowLinkIsNeverIdle) {
   const WavePass pass{0, 0, 4, 0, 4, 0, false};
   const std::vector<double> four(4, 0.25);

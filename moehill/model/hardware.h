@@ -1,5 +1,5 @@
-// Hardware: what the model must know of a machine. It is read from a TOML file, or made by probing this
-// machine.
+// Hardware is what the model must know of a machine. It is read from a TOML file, or made by probing this
+// machine. It measures nothing itself (probe/probe_measurement.h does).
 //
 // A device consists of units: cores of a CPU, or one chip. Rates of compute are those of one unit. Files in
 // hardware/ give the source of each figure in a comment.
@@ -21,9 +21,9 @@ enum class GemmDirection { forward, input_grad, weight_grad };
 inline constexpr int kNumGemmDirections = 3;
 const char* name_of(GemmDirection);
 
-// The speed of a grouped GEMM with matrices [k, n], measured or assumed: the fraction of the unit's peak by
-// the mean number of rows of a group, one curve for each direction, with rising rows. The model interpolates
-// between sizes.
+// GemmCurve is the speed of a grouped GEMM with matrices [k, n], measured or assumed. It gives the fraction
+// of the unit's peak by the mean number of rows of a group, with rising rows and one curve for each
+// direction. The model interpolates between sizes.
 struct GemmCurve {
   DType dtype = DType::bf16;
   int64_t k = 0, n = 0;
@@ -33,9 +33,9 @@ struct GemmCurve {
   bool one_group = false;  // measured with a single group, whose rows or columns the units of a device share
 };
 
-// One level of the network. levels[0] joins the devices of a node; its bandwidth is that of one device, in
-// each direction. levels[1] and above join nodes; their bandwidth is that of a node's whole connection, in
-// each direction.
+// LinkLevel is one level of the network. levels[0] joins the devices of a node; its bandwidth is what one
+// device gets in each direction. levels[1] and above join nodes; their bandwidth is what a node's whole
+// connection gets in each direction.
 struct LinkLevel {
   std::string name;
   double latency_s = 0;
@@ -45,7 +45,7 @@ struct LinkLevel {
 enum class TopologyKind { node, fat_tree, torus, dragonfly };
 const char* name_of(TopologyKind);  // as in the file, such as "fat-tree"
 
-// The way in which devices are joined into nodes, and nodes into a cluster.
+// ClusterTopology says how devices are joined into nodes, and nodes into a cluster.
 struct ClusterTopology {
   TopologyKind kind = TopologyKind::node;
   int devices_per_node = 1;
@@ -56,8 +56,9 @@ struct ClusterTopology {
   std::vector<LinkLevel> levels;
 };
 
-// The measured time of a collective among the devices of a node, by the bytes that a device sends or receives
-// (whichever is more), rising. Without a curve, the level's latency and bandwidth are used.
+// CollectiveCurve is the measured time of a collective among the devices of a node, by the bytes that a
+// device sends or receives (whichever is more), rising. Without a curve, the level's latency and bandwidth
+// are used.
 struct CollectiveCurve {
   Collective op = Collective::all_reduce;
   int devices = 1;
@@ -65,13 +66,13 @@ struct CollectiveCurve {
   DType dtype = DType::f32;  // of values that are summed
 };
 
-// Rates of row operations of one unit, in bytes read and written per second. 0: only memory bandwidth limits
-// them.
+// RowRates are the rates of one unit's row operations, in bytes read and written per second. 0: only memory
+// bandwidth limits them.
 struct RowRates {
   double gather = 0, combine = 0, swiglu = 0, zero = 0;  // B/s
 };
 
-// One level of cache.
+// CacheLevel is one level of cache.
 struct CacheLevel {
   std::string name;
   double bytes = 0;
@@ -81,7 +82,7 @@ struct CacheLevel {
 enum class HardwareUnit { core, chip };
 constexpr auto words(HardwareUnit) { return std::array{"core", "chip"}; }
 
-// The description of a machine.
+// Hardware is the description of a machine.
 struct Hardware {
   std::string name, source;
   HardwareUnit unit = HardwareUnit::core;
@@ -112,9 +113,9 @@ struct Hardware {
 // Reads a hardware file. Throws InputError with file, line and key for anything missing, unknown or out of
 // range.
 Hardware read_hardware_text(const std::string& toml, const std::string& name_of_source);
-// Loads a file by name or path. A name is that of a file in the folder $MOEHILL_HARDWARE, if that is set, or
-// of one that comes with the program. Files in the current folder do not change what a name means, so that a
-// program is predicted alike wherever it is started.
+// Loads a file by name or path. A name stands for a file in the folder $MOEHILL_HARDWARE, if that is set, or
+// for a file that comes with the program. Files in the current folder do not change what a name means, so the
+// same command gives the same prediction in every folder.
 Hardware load_hardware(const std::string& name_or_path, const char* what = "--hardware");
 // Returns TOML that read_hardware_text() reads back as the same hardware. `comments` are put at the top, one
 // on each line.

@@ -1,5 +1,5 @@
-// Reads and writes hardware files. Only known keys are allowed, needed ones must be there, and every number
-// must make sense.
+// Implementation of model/hardware.h: reads and writes hardware files. Only known keys are allowed, needed
+// ones must be there, and every number must make sense.
 #include <toml++/toml.h>
 #include <algorithm>
 #include <cmath>
@@ -18,15 +18,15 @@
 namespace moehill {
 namespace {
 
-// The name and text of each file in hardware/.
+// kShipped is the name and text of each file in hardware/.
 constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_hardware.inc"
 };
 
 constexpr const char* kKinds[] = {"node", "fat-tree", "torus", "dragonfly"};
 
-// The limits of a figure, ends included. They are wide enough for ten times any machine that exists, and
-// narrow enough that a wrong unit or a made-up figure is noticed.
+// Limits are the limits of a figure, ends included. They are wide enough for ten times any machine that
+// exists, and narrow enough to notice a wrong unit or a made-up figure.
 struct Limits {
   double lowest, highest;
   bool or_zero = false;  // 0 is allowed too: not known, or none
@@ -38,7 +38,7 @@ constexpr Limits kMemory{1e6, 1e16}, kCache{1024, 1e13};  // B
 constexpr Limits kLatency{1e-12, 1, true};                // s, for a message, a barrier or a stage
 constexpr Limits kStart{1e-12, 10, true};
 constexpr Limits kPlan{1e-15, 1e-3, true};
-// A little above 1, because both measurements have noise.
+// A fraction may be a little above 1, because both measurements have noise.
 constexpr Limits kRows{1e-3, 1e12}, kFraction{1e-6, 1.1};
 constexpr Limits kBytes{1, 1e15}, kSeconds{1e-9, 1e5};  // of a collective
 constexpr double kMostCount = 1 << 20;
@@ -50,8 +50,8 @@ std::string to_string(const Limits& limits) {
                      limits.highest);
 }
 
-// One table of the file. It says where in the file something is wrong, and notices keys that nobody has asked
-// for.
+// Section is one table of the file. It says where in the file something is wrong, and notices keys for which
+// nobody has asked.
 class Section {
  public:
   Section(const toml::table& table, std::string file, std::string path)
@@ -110,7 +110,7 @@ class Section {
     return {*table_[key].as_table(), file_, path_ + key + "."};
   }
 
-  // Throws for keys that nobody has asked for.
+  // Throws for keys for which nobody has asked.
   void finish() const {
     for (const auto& [key, node] : table_) {
       const std::string name(key.str());
@@ -332,8 +332,8 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
     throw input_error(fmt::format("{}:{}", name_of_source, error.source().begin.line),
                       std::string(error.description()), "TOML", "correct the file");
   }
-  // Sections remember which keys were read. finish() throws for one that was not, so a misspelt key is an
-  // error.
+  // Sections remember which keys were read. finish() throws for a key that was not read, so a misspelt key is
+  // an error.
   Section root(table, name_of_source, "");
   Hardware h;
   h.name = root.text("name");
@@ -373,8 +373,8 @@ Hardware load_hardware(const std::string& name_or_path, const char* what) {
     return read_hardware_text(read_input_file(file), path.string());
   };
   std::error_code ignored;
-  // A file in the user's folder MOEHILL_HARDWARE comes before a shipped description of the same name, and
-  // that comes before a path.
+  // A file in the user's folder MOEHILL_HARDWARE comes before a shipped description of the same name, and a
+  // shipped description comes before a path.
   if (const char* folder = std::getenv("MOEHILL_HARDWARE")) {
     const fs::path path = fs::path(folder) / (name_or_path + ".toml");
     if (fs::is_regular_file(path, ignored)) return read_file(path);

@@ -1,4 +1,4 @@
-// Tests hardware files: the shipped ones load, a written file is read back unchanged, and errors name the
+// Tests of hardware files: the shipped files load, a written file is read back unchanged, and errors name the
 // line.
 #include "moehill/model/hardware.h"
 

@@ -1,5 +1,5 @@
-// Computes link bytes by path, collective by collective. It mirrors what the paths in parallel/ do; tests
-// compare the bytes with what runs count.
+// Implementation of model/link_work.h: link bytes by path, collective by collective. The code mirrors what
+// the paths in parallel/ do; tests compare the bytes with what runs count.
 #include "moehill/model/link_work.h"
 
 #include "moehill/mesh/line_share.h"
@@ -10,9 +10,9 @@ namespace {
 
 constexpr size_t kF32 = 4, kInt32 = 4, kInt64 = 8;
 
-// Collects the collectives of one device. Each function adds one or more LinkWork, in the order of the path.
-// A collective moves its bytes over links between devices; sizes are those of the operands as the paths pass
-// them.
+// Links collects the collectives of one device. Each function adds one or more LinkWork, in the order of the
+// path. A collective moves its bytes over links between devices; sizes are the sizes of the operands as the
+// paths pass them.
 class Links {
  public:
   Links(const WorkProblem& p, const PlanCounts& counts, int device)
@@ -72,7 +72,7 @@ class Links {
   void dispatch(RowWay way = RowWay::direct) {
     exchange(false, static_cast<int64_t>(row_bytes()), wire_row_bytes(p_.wire, p_.hidden, p_.dtype), way);
   }
-  // Adds one number of each device for each other one, of the node or of all devices.
+  // Adds one number from each device to each other device, of the node or of all devices.
   void one_for_each(size_t bytes, RowWay way = RowWay::direct) {
     const int64_t ranks = way == RowWay::inside ? ranks_of_node() : counts_.num_devices;
     const int64_t others = (ranks - 1) * static_cast<int64_t>(bytes);
@@ -101,8 +101,8 @@ class Links {
     mark_flight();
   }
   void mark_flight() { links_.back().in_flight = true; }
-  // Adds what a capacity must know about other devices' assignments: how many come before by pool, or all of
-  // them.
+  // Adds what a capacity must know about other devices' assignments: how many of them come first in each
+  // pool, or all of them.
   void drop() {
     const Capacity& capacity = counts_.capacity;
     if (counts_.capacity_rows == 0 || capacity.sources > 1) return;
@@ -203,7 +203,7 @@ int64_t rows_between(const PlanCounts& counts, RowWay way, int from, int to) {
 std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
   Links links(problem, counts, device);
   if (links.alone()) return {};
-  // Every device of the ring plans for all tokens, so it needs everybody's choices.
+  // Every device of the ring plans for all tokens, so it needs the choices of all devices.
   if (links.is_ring()) links.choices();
   // With a capacity, a device must know how many assignments of other devices come before its own.
   if (problem.spread == Spread::dp || links.is_ragged()) links.drop();

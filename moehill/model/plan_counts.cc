@@ -1,4 +1,5 @@
-// Counts rows by expert and by pair of devices, in one pass over the routing.
+// Implementation of model/plan_counts.h: it counts rows by expert and by pair of devices, in one pass over
+// the routing.
 #include "moehill/model/plan_counts.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Plan counts: what a routing asks of P devices, in numbers of rows. The model needs nothing else of a plan,
+// Plan counts are the numbers of rows that a routing gives P devices. The model needs nothing else of a plan,
 // so it can predict devices that do not exist.
 //
 //   const PlanCounts counts = count_plan(routing, capacity, 8);
@@ -13,7 +13,7 @@
 
 namespace moehill {
 
-// The counts. E experts, P devices.
+// PlanCounts are the counts for E experts and P devices.
 struct PlanCounts {
   int64_t tokens = 0;
   int experts = 0, topk = 0, num_devices = 1;

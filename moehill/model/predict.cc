@@ -1,5 +1,5 @@
-// Predicts a step: products by measured efficiency, rows by bytes, collectives by their size, and the waits
-// between devices. docs/metrics.md has the formulas.
+// Implementation of model/predict.h: products by measured efficiency, rows by bytes, collectives by their
+// size, and the waits between devices. docs/metrics.md has the formulas.
 #include "moehill/model/predict.h"
 
 #include <algorithm>
@@ -34,7 +34,8 @@ const CollectiveCurve* measured_curve(const Hardware& hardware, Collective op, i
   return measured;
 }
 
-// The seconds of a device, stage by stage, and the part of the link seconds for which rows are in flight.
+// DeviceTime is the seconds of a device, stage by stage, and the part of the link seconds for which rows are
+// in flight.
 struct DeviceTime {
   std::vector<StagePrediction> stages;
   std::vector<double> flight_s;
@@ -47,8 +48,8 @@ struct DeviceTime {
   }
 };
 
-// Returns the seconds of row operations and of making the plan. A rate that was not measured is that of
-// memory.
+// Returns the seconds of row operations and of making the plan. For a rate that was not measured it takes the
+// memory's rate.
 double row_seconds(const Hardware& h, const StageWork& stage, int units, int busy_units) {
   const double memory = memory_rate(h, busy_units);
   const auto seconds = [&](double bytes, double rate) { return bytes / (rate > 0 ? rate : memory); };
@@ -62,7 +63,8 @@ double row_seconds(const Hardware& h, const StageWork& stage, int units, int bus
 double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
                     int units, int busy_units) {
   double seconds = 0;
-  // With rows in one group only, the units of the device share that group; curves measured so fit better.
+  // If only one group has rows, the units of the device share that group; curves of a single group fit
+  // better.
   const int64_t busy =
       std::count_if(device.group_rows.begin(), device.group_rows.end(), [](int64_t r) { return r > 0; });
   for (const GemmWork& gemm : stage.gemms) {
@@ -93,8 +95,8 @@ bool spans_nodes(const Hardware& h, int num_devices) {
   return num_devices > h.topology.devices_per_node && h.topology.levels.size() > 1;
 }
 
-// One level of an exchange in two levels: rows between nodes do not load the links within a node, and the
-// others not the network.
+// Returns the seconds of one level of an exchange in two levels. Rows between nodes do not load the links
+// within a node, and rows within a node do not load the network.
 double level_seconds(const Hardware& h, const LinkWork& link, int num_devices) {
   const int in_node = std::min(num_devices, h.topology.devices_per_node);
   const double bytes = to_double(std::max(link.sent_bytes, link.received_bytes));
@@ -104,7 +106,7 @@ double level_seconds(const Hardware& h, const LinkWork& link, int num_devices) {
          bytes / rate_of(h, link, num_devices);
 }
 
-// Rows that are read in place cost a barrier only.
+// Returns the seconds of a link. Rows that are read in place cost only a barrier.
 double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
   if (link.in_place) return h.barrier_s;
   if (link.way != RowWay::direct) return level_seconds(h, link, num_devices);
@@ -143,7 +145,7 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
   return t;
 }
 
-// Each device has its own work; this one has the most.
+// Returns the device that has the most work.
 size_t slowest_of(const std::vector<DeviceTime>& devices) {
   const size_t num_stages = devices.front().stages.size();
   size_t slowest = 0;
@@ -153,15 +155,16 @@ size_t slowest_of(const std::vector<DeviceTime>& devices) {
   return slowest;
 }
 
-// Devices meet in every stage that has a collective. There the faster ones wait for the one that took longest
-// since the last meeting. Returns device `slowest` with its waits. Its rows in flight take at most the time
-// by which the longest link of a stage exceeds the longest other link of any device.
+// Devices meet in every stage that has a collective. There the faster devices wait for the device that took
+// longest since the last meeting. Returns device `slowest` with its waits. Its rows in flight take at most
+// the time by which the longest link of a stage exceeds the longest link of any device that is not in flight.
 DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
   const size_t num_stages = devices.front().stages.size();
   DeviceTime merged = devices[slowest];
   size_t begin = 0;
   for (size_t i = 0; i < num_stages; ++i) {
-    // Work of the meeting stage itself is done before and after its collective; all of it is counted before.
+    // The meeting stage has work before and after its collective; all of it counts as work before the
+    // meeting.
     double longest = 0, link = 0, other_link = 0, network = 0;
     for (const DeviceTime& device : devices) {
       longest = std::max(longest, device.busy_s(begin, i + 1));
@@ -228,10 +231,10 @@ const char* name_of(Bound bound) {
 }
 
 double gemm_fraction(const Hardware& hardware, const GemmQuery& query) {
-  // If no curve has the type, curves of the other one are used.
+  // If no curve has the type, curves of the other type are used.
   const bool any = std::any_of(hardware.gemm.begin(), hardware.gemm.end(),
                                [&](const GemmCurve& curve) { return curve.dtype == query.dtype; });
-  // Distance from the layout that was asked for: by units, then by groups.
+  // This is the distance from the layout that was asked for: by units, then by groups.
   using Layout = std::pair<double, bool>;
   const auto other_layout = [&](const GemmCurve& curve) -> Layout {
     return {curve.units == 0 ? 0 : std::abs(std::log(to_double(query.units) / to_double(curve.units))),

@@ -1,6 +1,6 @@
-// Prediction: the seconds of every stage and of the step, from the exact work of a plan (model/work.h) and a
-// description of the hardware (model/hardware.h). The formulas are in docs/metrics.md. Simulation of networks
-// is in simulation/.
+// Prediction is the seconds of every stage and of the step, from the exact work of a plan (model/work.h) and
+// a description of the hardware (model/hardware.h). The formulas are in docs/metrics.md. It does not simulate
+// networks; simulation/ does.
 //
 //   const Prediction prediction = predict(problem, count_plan(routing, {}, 8), hardware, 4);
 //   prediction.time_s;
@@ -13,12 +13,12 @@
 
 namespace moehill {
 
-// The cause that limits a stage or a step.
+// Bound is the cause that limits a stage or a step.
 enum class Bound { compute, memory, link, imbalance, overhead };
 inline constexpr int kNumBounds = 5;
 const char* name_of(Bound);
 
-// The seconds of a stage on the slowest device, by what they are spent on.
+// StagePrediction is the seconds of a stage on the slowest device, by the kind of work or wait.
 struct StagePrediction {
   Stage stage = Stage::plan;
   double gemm_s = 0;      // products
@@ -34,7 +34,7 @@ struct StagePrediction {
   double seconds() const { return gemm_s + rows_s + link_s + wait_s + overhead_s - hidden_s; }
 };
 
-// The prediction of a step.
+// Prediction is the prediction of a step.
 struct Prediction {
   double time_s = 0;
   double hidden_s = 0;  // time of links that is covered by work
@@ -47,7 +47,7 @@ struct Prediction {
 // Predicts a step. units: cores or chips of each device. All P devices are assumed to work at the same time.
 Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware, int units);
 
-// A grouped product on a device with so many units.
+// GemmQuery is a grouped product on a device with `units` units.
 struct GemmQuery {
   DType dtype;
   GemmDirection direction;
@@ -59,16 +59,17 @@ struct GemmQuery {
 
 // Returns the fraction of a unit's peak that a product reaches. It interpolates on logarithms between the
 // points of a curve, and by inverse squared distance in (log k, log n) between curves. It uses only curves
-// that were measured with the nearest number of units; among them, for a product of one group, those of a
-// single group, if there are any.
+// that were measured with the nearest number of units. For a product of one group it uses the curves of a
+// single group among these, if there are any.
 double gemm_fraction(const Hardware& hardware, const GemmQuery& query);
 
-// Returns the seconds of one collective among num_devices devices. dtype is that of values that are summed.
+// Returns the seconds of one collective among num_devices devices. `dtype` is the type of values that are
+// summed.
 double link_seconds(const Hardware& hardware, Collective op, double bytes, int num_devices,
                     DType dtype = DType::f32);
 
-// Returns a rate in B/s that link_seconds() never exceeds: that of the level that joins the devices, or of
-// the measured collective if that is higher.
+// Returns a rate in B/s that link_seconds() never exceeds: the rate of the level that joins the devices, or
+// of the measured collective if that is higher.
 double link_rate(const Hardware& hardware, Collective op, int num_devices, DType dtype = DType::f32);
 
 // True if, at the hardware's peaks, a stage's products need more time for their bytes than for their FLOPs.
@@ -79,9 +80,9 @@ bool is_on_network(const Hardware& hardware, const LinkWork& link, int num_devic
 // Returns a rate in B/s that the bytes of a link never exceed on a device, by link_rate() or by the level of
 // an exchange in two levels.
 double rate_of(const Hardware& hardware, const LinkWork& link, int num_devices);
-// The bytes that a device sends and receives in a link. If rows have one form within a node and another
-// between nodes, these are the bytes of an exchange of uniform rows with the same bytes between nodes,
-// because the measured rates are those of such exchanges.
+// LinkBytes are the bytes that a device sends and receives in a link. If rows have one form within a node and
+// another between nodes, LinkBytes describes an exchange of uniform rows that has the same bytes between
+// nodes, because the rates were measured with such exchanges.
 struct LinkBytes {
   double sent = 0, received = 0;
   double larger() const { return std::max(sent, received); }
@@ -91,9 +92,9 @@ LinkBytes bytes_of(const Hardware& hardware, const LinkWork& link, int num_devic
 // Returns the memory bandwidth in B/s that one of `busy_units` working units of a node gets.
 double memory_rate(const Hardware& hardware, int busy_units);
 
-// The seconds of a stage without its collectives, on one of `num_devices` devices with so many units. They
-// follow from measured efficiencies and rates, and are never less than the FLOPs at peak and the bytes at
-// memory bandwidth take.
+// WorkSeconds are the seconds of a stage without its collectives, on one of `num_devices` devices with
+// `units` units each. They follow from measured efficiencies and rates. They are never less than the time of
+// the FLOPs at peak, nor than the time of the bytes at memory bandwidth.
 struct WorkSeconds {
   double gemm = 0, rows = 0, overhead = 0;
   double total() const { return gemm + rows + overhead; }

@@ -1,4 +1,5 @@
-// No prediction is below the roofline, for shapes, distributions, devices and hardware drawn at random.
+// Tests that no prediction is below the roofline, for shapes, distributions, devices and hardware that are
+// drawn at random.
 #include <gtest/gtest.h>
 
 #include <random>

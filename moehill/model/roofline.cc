@@ -1,4 +1,5 @@
-// Computes the bounds of stages: the time that no implementation can undercut on this hardware.
+// Implementation of model/roofline.h: the bounds of stages, which no implementation can undercut on this
+// hardware.
 #include "moehill/model/roofline.h"
 
 #include <algorithm>
@@ -8,8 +9,8 @@
 namespace moehill {
 namespace {
 
-// Returns the seconds on the links without any latency: those of the sent or of the received bytes, whichever
-// are more. Rows that are read in place take none. in_flight: only rows in flight count.
+// Returns the seconds on the links without any latency, for the sent or the received bytes, whichever are
+// more. Rows that are read in place take no time. With `in_flight` only rows in flight count.
 double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_devices, bool in_flight) {
   double sent_s = 0, received_s = 0;
   for (const LinkWork& link : work.links) {
@@ -63,7 +64,7 @@ void add_to(StageBound& total, const StageBound& stage) {
   total.bound_s += stage.bound_s;
 }
 
-// The bound of the step on one device. Rows in flight may be completely hidden by work, but all bytes must
+// Returns the bound of the step on one device. Work may hide rows in flight completely, but all bytes must
 // still pass the links.
 StageBound step_of(const WorkProblem& p, const Hardware& h, const DeviceWork& device, int units,
                    int num_devices) {

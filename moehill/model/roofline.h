@@ -1,6 +1,6 @@
-// Roofline: what limits each stage of a step, and the time at that limit; and communication as the reference
-// logbook counts it. A prediction (predict.h) says what is likely, a roofline what is possible. Formulas are
-// in docs/metrics.md.
+// Roofline tells what limits each stage of a step, and the time at that limit. It also counts communication
+// as the reference logbook does. A prediction (predict.h) says what is likely, a roofline what is possible.
+// The formulas are in docs/metrics.md.
 //
 //   const Roofline bounds = roofline(problem, counts, hardware, units, {}, step_s);
 //   bounds.total.achieved();   // 0.8: the step takes 1.25 times its bound
@@ -13,7 +13,7 @@
 
 namespace moehill {
 
-// One stage on the device that has most work in it, or the whole step on one device.
+// StageBound is one stage on the device that has most work in it, or the whole step on one device.
 struct StageBound {
   std::string stage;
   double flops = 0, memory_bytes = 0, link_bytes = 0;
@@ -29,29 +29,29 @@ struct StageBound {
   double achieved() const { return measured_s > 0 ? bound_s / measured_s : 0; }
 };
 
-// A measured stage of the slowest device.
+// StageMeasurement is a measured stage of the slowest device.
 struct StageMeasurement {
   std::string stage;
   double seconds = 0;
 };
 
-// The bounds of all stages and of the step.
+// Roofline holds the bounds of all stages and of the step.
 struct Roofline {
   std::vector<StageBound> stages;
-  // The step on the device whose stages' bounds add up to the most; rows in flight may be hidden by them. No
-  // prediction is below this.
+  // The step on the device whose stages' bounds add up to the most. A stage's work may hide its rows in
+  // flight completely. No prediction is below this bound.
   StageBound total;
   double sent_bytes = 0;       // of the device that sends most
   double communication_s = 0;  // measured in stages with a collective; 0: not known
 };
 
-// measured: the stages of the slowest device; may be empty. step_s: seconds of the whole step; 0 if not
-// known.
+// `measured` has the stages of the slowest device, and may be empty. `step_s` is the seconds of the whole
+// step; 0 if not known.
 Roofline roofline(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware, int units,
                   const std::vector<StageMeasurement>& measured, double step_s);
 
-// The communication of the psum path as the reference logbook counts it (2026-02-09 14:10): a ring all-reduce
-// of the [T, H] output, and one more in the backward pass.
+// LogbookCommunication is the communication of the psum path as the reference logbook counts it (2026-02-09
+// 14:10): a ring all-reduce of the [T, H] output, and one more in the backward pass.
 struct LogbookCommunication {
   double tensor_bytes = 0;      // T H b
   double all_reduce_bytes = 0;  // 2 (P - 1) / P of that, for one device

@@ -1,5 +1,5 @@
-// Compares the roofline with the logbook's inputs and its four rows, with bounds of work made by hand, and
-// with the parts of the prediction.
+// Tests of the roofline: against the logbook's inputs and its four rows, against bounds of work made by hand,
+// and against the parts of the prediction.
 #include "moehill/model/roofline.h"
 
 #include <gtest/gtest.h>
@@ -140,8 +140,8 @@ TEST(Predict, AHotDeviceIsWaitedFor) {
   EXPECT_GT(skewed, 1.5 * even);
 }
 
-// FUSED also sends one number with each row, that of its token. Between nodes, a link is hidden only by work
-// that runs meanwhile.
+// FUSED also sends one number with each row, the number of its token. Between nodes, only work that runs
+// meanwhile hides a link.
 TEST(Predict, FusedMovesWhatRaggedMovesAndHidesMoreOfIt) {
   const PlanCounts counts = count_plan(one_expert_each(8192, 16), {}, 16);
   const Prediction ragged = predict(problem(Spread::ragged_a2a), counts, machine(), 16);

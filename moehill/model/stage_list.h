@@ -1,5 +1,5 @@
-// Collects the stages of a step in their order. A stage is made when it is first named, so stages without
-// work do not appear.
+// StageList collects the stages of a step in their order. A stage is made when it is first named, so stages
+// without work do not appear.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
-// Computes the work of a device: its rows and their products, stage by stage, in the order of the step.
+// Implementation of model/work.h: the rows of a device and their products, stage by stage, in the order of
+// the step.
 #include "moehill/model/work.h"
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 namespace moehill {
 namespace {
 
-// The stages of an MLP. Those of a routed expert are separate; those of the shared expert are all one stage.
+// MlpStages are the stages of an MLP. A routed expert has several stages; the shared expert has only one.
 struct MlpStages {
   Stage up, act, down, down_grad, act_grad, w2_grad, up_grad, w13_grad;
 };
@@ -21,13 +22,13 @@ constexpr MlpStages kShared{Stage::shared,      Stage::shared,      Stage::share
 constexpr MlpStages kRecompute{Stage::recompute, Stage::recompute, Stage::recompute, Stage::recompute,
                                Stage::recompute, Stage::recompute, Stage::recompute, Stage::recompute};
 
-// An MLP: `rows` rows over `groups` weight matrices, of which `busy` have rows.
+// Mlp is an MLP with `rows` rows over `groups` weight matrices, of which `busy` have rows.
 struct Mlp {
   int64_t rows, groups, busy, width;
   bool fused, shared;
 };
 
-// Elements as stored: columns padded to panels, rows of bf16 to pairs.
+// Returns the elements as stored: columns are padded to panels, rows of bf16 to pairs.
 MlpElements mlp_elements(const WorkProblem& p, int64_t width, bool fused) {
   if (width == 0) return {};
   const int64_t up_columns = round_up(fused && p.gated ? gate_up_columns(width) : width, kPanelWidth);
@@ -37,7 +38,8 @@ MlpElements mlp_elements(const WorkProblem& p, int64_t width, bool fused) {
           {}};
 }
 
-// Makes the DeviceWork of one device. Functions add to the stages; find_rows() finds out whose rows it has.
+// BlockWork makes the DeviceWork of one device. Its functions add to the stages; find_rows() finds out whose
+// rows the device has.
 class BlockWork {
  public:
   BlockWork(const WorkProblem& p, const PlanCounts& counts, int device)
@@ -109,7 +111,7 @@ class BlockWork {
     for (int from = 0; from < counts_.num_devices; ++from) rows += counts_.pair_rows(from, device_);
     return rows;
   }
-  // Counts both levels if there are two.
+  // Returns the rows that the device sends, on both levels if there are two.
   int64_t sent_rows() const {
     int64_t rows = 0;
     for (int to = 0; to < counts_.num_devices; ++to) {
@@ -165,11 +167,11 @@ class BlockWork {
   int64_t up_width(const Mlp& mlp) const {
     return mlp.fused && p_.gated ? gate_up_columns(mlp.width) : mlp.width;
   }
-  // Columns per value of h: gate and up, or only the gate.
+  // Returns the columns per value of h: gate and up, or only the gate.
   int gates() const { return p_.gated ? 2 : 1; }
 
   void up(const MlpStages& names, const Mlp& mlp, bool keep_products) {
-    // With the activation fused, h is written, and the products only if backward needs them.
+    // With the activation fused, the product writes h, and writes gate and up only if backward needs them.
     for (int i = 0; i < up_products(mlp); ++i) {
       const double h = mlp.fused ? bytes(mlp.rows, mlp.width) : 0;
       const double unwritten = mlp.fused && !keep_products ? bytes(mlp.rows, up_width(mlp)) : 0;
@@ -211,8 +213,8 @@ class BlockWork {
           2 * bytes(mlp.rows, p_.hidden) + 2 * gates() * bytes(mlp.rows, mlp.width);
   }
 
-  // Rows of H are summed over each token's choices. `base`: the sum begins with what is already there, as in
-  // the block's combine.
+  // Adds the sum of rows of H over each token's choices. With `base` the sum begins with what is already
+  // there, as in the block's combine.
   void combine(Stage stage, bool base) {
     const double out = to_double(combined_tokens()) * to_double(p_.hidden) * (sums_are_f32() ? 4 : b_);
     double& moved = list_.at(stage).rows.combine;
@@ -220,7 +222,8 @@ class BlockWork {
     if (p_.scatter) moved += 4 * to_double(p_.hidden) * to_double(2 * routed_.rows + combined_tokens());
   }
 
-  // A sliced shared expert has sums for only some rows; the others are set to zero first.
+  // Adds the zeros: a sliced shared expert has sums for only some rows, and the other rows are set to zero
+  // first.
   void zero_rest(Stage stage) {
     const bool sliced = sums_are_f32() && !p_.shared_replicated && p_.shared_dim > 0;
     if (sliced)
@@ -287,8 +290,8 @@ class BlockWork {
     if (p_.packs_rows) list_.at(stage).rows.gather += 2 * bytes(routed_.rows, p_.hidden);
   }
 
-  // The tokens' device sums the rows that come back. With two levels, the rows of a node are summed first
-  // where they land.
+  // Adds the bytes of summing the rows that come back. The tokens' device sums them; with two levels, the
+  // rows of a node are summed first where they land.
   void return_rows(Stage stage) {
     const int64_t own = own_tokens(p_.spread, counts_, device_).size();
     list_.at(stage).rows.combine +=
@@ -310,7 +313,7 @@ class BlockWork {
         bytes(rows, p_.hidden + p_.latent) + b_ * to_double(latent_elements(p_).matrix) + extra_bytes;
     work.gemms.push_back({direction, p_.hidden, p_.latent, true});
   }
-  // The product adds to what the shared expert has left there, if there is one.
+  // Returns the bytes of the sum that the shared expert has left, to which the product adds; 0 without one.
   double sum_so_far() const { return p_.shared_dim > 0 ? bytes(work_.token_rows, p_.hidden) : 0; }
 
   void forward_around() {
@@ -330,8 +333,8 @@ class BlockWork {
     list_.add_links(Stage::reduce_grad, around_links(p_, counts_, device_));
   }
 
-  // The tensors of the tokens: x, y and dx, the shared expert's products, and rows of H' that the routed part
-  // does not have, which are dr, n and dn.
+  // Returns the bytes of the tokens' tensors: x, y and dx, the shared expert's products, and the rows of H'
+  // that the routed part does not have (dr, n and dn).
   double activations_around() const {
     const int64_t latent_rows = (p_.backward ? 1 : 0) + (p_.latent_norm ? (p_.backward ? 2 : 1) : 0);
     return bytes(work_.token_rows, (p_.backward ? 3 : 2) * p_.hidden + latent_rows * p_.latent) +
@@ -342,7 +345,7 @@ class BlockWork {
     return bytes(shared_.rows, (p_.backward || !p_.shared_fused ? gates() + 1 : 1) * p_.shared_dim);
   }
 
-  // Rows that are kept from forward to backward, and the tensors of the tokens.
+  // Returns the bytes of rows that are kept from forward to backward, and of the tokens' tensors.
   double activations() const {
     const int64_t tokens = own_tokens(p_.spread, counts_, device_).size();
     const int64_t outputs = p_.backward && !p_.dx_over_outputs ? 2 : 1;
@@ -370,7 +373,7 @@ class BlockWork {
   StageList list_;
 };
 
-// Returns the block that experts of another width see: one of that width, without a shared expert.
+// Returns the block that experts of another width see: a block of that width, without a shared expert.
 WorkProblem routed_part(WorkProblem p) {
   p.hidden = p.latent;
   p.latent = p.shared_dim = 0;

@@ -1,6 +1,6 @@
-// The exact work of a step: FLOPs, memory bytes and link bytes of every stage on every device, from the
-// actual routing. Formulas are in docs/metrics.md. Tests require that link bytes and FLOPs equal what runs
-// count.
+// Work is the exact work of a step: FLOPs, memory bytes and link bytes of every stage on every device, from
+// the actual routing. It knows no times (model/predict.h does). Formulas are in docs/metrics.md. Tests
+// require that link bytes and FLOPs equal what runs count.
 //
 //   const DeviceWork work = device_work(problem, counts, 0);
 //   work.flops();
@@ -23,7 +23,7 @@ namespace moehill {
 
 inline double to_double(int64_t n) { return static_cast<double>(n); }
 
-// The facts about a run, beside the counts of its plan, on which its work depends.
+// WorkProblem holds the facts about a run on which its work depends, besides the counts of its plan.
 struct WorkProblem {
   int64_t hidden = 0, mlp_dim = 0, shared_dim = 0;
   int64_t latent = 0;        // H', width of the routed experts' rows; 0: hidden
@@ -52,19 +52,19 @@ struct WorkProblem {
   bool shared_replicated = false;  // psum paths: every device computes the shared expert on all tokens
 };
 
-// One grouped product. Its rows are those of the device's experts or, with `of_tokens`, one group of tokens,
-// as for the shared expert and the products around experts of another width.
+// GemmWork is one grouped product. Its groups are the device's experts or, with `of_tokens`, one group of
+// tokens, as for the shared expert and the products around experts of another width.
 struct GemmWork {
   GemmDirection direction = GemmDirection::forward;
   int64_t k = 0, n = 0;  // of the matrices
   bool of_tokens = false;
 };
 
-// The way of rows by the routing: directly from device to device, or one of two levels
+// RowWay tells how rows travel by the routing: directly from device to device, or on one of two levels
 // (parallel/hierarchical_route.h).
 enum class RowWay { direct, across, inside };
 
-// One collective, as mesh/traffic.h counts it.
+// LinkWork is one collective, as mesh/traffic.h counts it.
 struct LinkWork {
   Collective op = Collective::all_reduce;
   int64_t sent_bytes = 0, received_bytes = 0;
@@ -73,14 +73,15 @@ struct LinkWork {
   bool is_even = false;      // for an all_to_all: the same amount for each device, not rows of tokens
   bool in_flight = false;    // rows of tokens that are started, and awaited after other work (model/flight.h)
   RowWay way = RowWay::direct;
-  // The bytes of a row by the routing, within a node and between nodes. If these differ, network_* are the
-  // bytes that go between nodes.
+  // The bytes of a row by the routing, within a node and between nodes. If these two differ, network_* are
+  // the bytes between nodes.
   int64_t row_bytes = 0, network_row_bytes = 0;
   int64_t network_sent_bytes = 0, network_received_bytes = 0;
   bool is_mixed() const { return row_bytes != network_row_bytes; }
 };
 
-// The bytes that row operations read and write in addition to the products, by kind of operation.
+// RowBytes are the bytes that row operations read and write in addition to the products, by kind of
+// operation.
 struct RowBytes {
   double gather = 0, combine = 0, swiglu = 0, zero = 0;
   double total() const { return gather + combine + swiglu + zero; }
@@ -89,7 +90,7 @@ struct RowBytes {
   }
 };
 
-// The work of one stage on one device.
+// StageWork is the work of one stage on one device.
 struct StageWork {
   Stage stage = Stage::plan;
   double flops = 0;       // includes padding, masked rows and recomputation
@@ -104,7 +105,7 @@ struct StageWork {
   int64_t received_bytes() const;
 };
 
-// The work of one device in a step.
+// DeviceWork is the work of one device in a step.
 struct DeviceWork {
   std::vector<int64_t> group_rows;  // rows of each of its experts
   int64_t token_rows = 0;           // rows of products over tokens; 0: there are none
@@ -124,8 +125,8 @@ DeviceWork device_work(const WorkProblem& problem, const PlanCounts& counts, int
 // Returns the work of all devices; it takes memory O(P * stages).
 std::vector<DeviceWork> all_work(const WorkProblem& problem, const PlanCounts& counts);
 
-// The elements of an MLP's weights as stored: columns are padded to panels of 16, gate and up to blocks of 8,
-// rows of bf16 to pairs.
+// MlpElements are the elements of an MLP's weights as stored: columns are padded to panels of 16, gate and up
+// to blocks of 8, rows of bf16 to pairs.
 struct MlpElements {
   int64_t up[2] = {0, 0}, down = 0;  // up[1] is 0 if gate and up are one matrix, or if there is no W3
   std::vector<int64_t> vectors;      // in f32
@@ -134,13 +135,14 @@ struct MlpElements {
 };
 MlpElements expert_elements(const WorkProblem& problem);
 MlpElements shared_elements(const WorkProblem& problem);
-// The elements of each of the two matrices around experts of another width, and the f32 values of the norm.
+// LatentElements are the elements of each of the two matrices around experts of another width, and the f32
+// values of the norm.
 struct LatentElements {
   int64_t matrix = 0, norm = 0;
 };
 LatentElements latent_elements(const WorkProblem& problem);
 
-// Return the tokens whose results, and the experts whose weights, a device has.
+// These return the tokens whose results, and the experts whose weights, a device has.
 Range own_tokens(Spread spread, const PlanCounts& counts, int device);
 Range own_experts(Spread spread, const PlanCounts& counts, int device);
 

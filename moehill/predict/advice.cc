@@ -23,9 +23,9 @@ double weight_bytes(const AdviceQuestion& q, const AdviceLine& line) {
          static_cast<double>(dtype_bytes(s.dtype));
 }
 
-// Seconds of adding up gradients between groups. What a device has, the devices at its place in the other
-// groups have too: they add it up in a ring, and every other such ring does so at the same time. A ring with
-// devices on several nodes leaves each of them once.
+// Returns the seconds of adding up gradients between groups. The devices that have the same place in their
+// groups have the same experts, so they add up gradients in a ring. All such rings work at the same time. A
+// ring with devices on several nodes leaves each node once.
 double gradient_seconds(const AdviceQuestion& q, const Hardware& h, const AdviceLine& line) {
   const double moved = 2.0 * (line.groups - 1) / line.groups * weight_bytes(q, line);  // by each device
   if (q.nodes == 1) return link_seconds(h, Collective::all_reduce, moved, line.groups, q.shape.dtype);
@@ -183,7 +183,7 @@ std::string layout_cell(const Hardware& h, int devices, int units) {
 std::string layout_header(const Hardware& h) { return fmt::format("nodes x devices x {}s", name_of(h.unit)); }
 
 Binding binding_of(const AdviceLine& line) {
-  // The parts of a step, summed over its stages; the largest one holds it back.
+  // These are the parts of a step, summed over its stages. The largest part binds.
   Binding parts[] = {{"products", 0}, {"rows", 0},
                      {"links", 0},    {"waiting for the fullest device", 0},
                      {"overhead", 0}, {"gradients between groups", line.gradients_s}};

@@ -1,6 +1,6 @@
-// Advice tells whether expert parallelism is worth it on so many nodes of some hardware, by which path and
-// over how many devices. It comes from the model, beside the baselines that can exist. A process has the
-// memory of one node, so `none` never spans nodes; with `dp` every device holds all experts.
+// Advice tells whether expert parallelism pays off on a number of nodes of some hardware, by which path and
+// over how many devices. It comes from the model, and stands beside the baselines that can exist. A process
+// has the memory of one node, so `none` never spans nodes; with `dp` every device holds all experts.
 // Nothing is measured. The text ends with the commands that would verify the advice.
 //
 //     const Advice advice = advise({.shape = shape, .nodes = 4}, load_hardware("epyc-cluster"));
@@ -15,7 +15,7 @@
 
 namespace moehill {
 
-// AdviceQuestion is what is asked.
+// AdviceQuestion is the question that a user asks.
 struct AdviceQuestion {
   MoeShape shape{};  // its tokens are not read
   int64_t tokens_per_device = 1024;
@@ -48,10 +48,10 @@ struct Advice {
   const AdviceLine* baseline() const;  // the fastest without it; null: the weights fit nowhere
 };
 
-// Throws InputError if the hardware does not have so many nodes.
+// Throws InputError if the hardware has fewer than question.nodes nodes.
 Advice advise(const AdviceQuestion& question, const Hardware& hardware);
 
-// Returns the number of nodes for so many devices.
+// Returns how many nodes `devices` devices take.
 int nodes_of(const Hardware& hardware, int devices);
 // Returns "2 nodes x 8 devices x 16 cores".
 std::string layout_text(const Hardware& hardware, int devices, int units);
@@ -66,8 +66,8 @@ struct Binding {
 };
 Binding binding_of(const AdviceLine& line);
 
-// Returns the answer in one sentence, the table, and what to run to verify it. `error` is that of the model,
-// in words.
+// Returns the answer in one sentence, the table, and the commands that verify it. `error` is the error of the
+// model, in words.
 std::string advice_text(const Advice& advice, const AdviceQuestion& question, const Hardware& hardware,
                         const std::string& error);
 

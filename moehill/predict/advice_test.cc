@@ -38,8 +38,8 @@ TEST(Advice, OneProcessNeverSpansNodesAndAllDevicesAreUsed) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
-// However the devices are grouped, gradients of all experts have to leave each node, once a group that is on
-// it alone, and dp is the group of one device.
+// However the devices are grouped, the gradients of all experts have to leave each node, once for each group
+// that lies within it. dp is the case in which a group has one device.
 TEST(Advice, GradientsBetweenGroupsAreThoseOfAllExperts) {
   const Hardware h = load_hardware("h100-node");
   AdviceQuestion q = question(8);

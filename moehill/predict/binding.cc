@@ -17,8 +17,8 @@ constexpr const char* kLevelMeanings[] = {"compute: products at the units' speed
                                           "the network: rows between nodes",
                                           "overhead: starting and joining threads"};
 
-// True if the network of the fullest node takes longer for a stage's messages than the link of the fullest
-// device.
+// Returns true if the network of the fullest node takes longer for a stage's messages than the link of the
+// fullest device.
 bool is_on_network(const Cluster& cluster, const ProgramStage& stage) {
   double network = 0, own = 0;
   for (const Exchange& exchange : stage.exchanges) {
@@ -35,7 +35,7 @@ LevelSeconds level_seconds(const StagePrediction& s) {
   at(seconds, s.memory_bound ? Level::memory : Level::compute) += s.gemm_s;
   at(seconds, Level::memory) += s.rows_s;
   at(seconds, Level::rank) += s.wait_s;
-  // Rows that fly under work hide network time first, because rows between nodes are the ones that fly.
+  // The hidden time is subtracted from the network first, because the rows that fly are rows between nodes.
   const double network = std::max(0.0, s.network_s - s.hidden_s);
   at(seconds, Level::network) += network;
   at(seconds, Level::node) += s.link_s - s.hidden_s - network;
@@ -52,7 +52,7 @@ LevelSeconds level_seconds(const Prediction& prediction) {
   return seconds;
 }
 
-// On the critical path, work above the mean of all devices is waiting for a fuller rank.
+// On the critical path, work beyond the mean of all devices counts as waiting for a fuller rank.
 LevelSeconds level_seconds(const SimulatedStep& step) {
   LevelSeconds seconds{};
   for (const PathPiece& piece : step.critical) {

@@ -1,5 +1,5 @@
-// Expectations of the model for a shape with each spread: a table, a table of stages, and records. They are
-// made by predict_run(); this file only shows them.
+// Shows what the model expects of a shape with each spread: a table, a table of stages, and records.
+// predict_run() makes the expectations; this file only shows them.
 //
 //     fmt::print("{}", spread_table(expected, hardware));
 #pragma once
@@ -21,7 +21,7 @@ struct ExpectedSpread {
 nlohmann::ordered_json expectation_json(const ExpectedSpread& expectation, const Hardware& hardware,
                                         const DistributionOptions& distribution);
 std::string stage_table(const Prediction& prediction);
-// The other lines are compared with the first one.
+// Returns a line for each spread. It compares all lines with the first one.
 std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hardware& hardware);
 
 }  // namespace moehill

@@ -32,7 +32,7 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/score-1";
 constexpr double kClose = 1.03;  // a pick within 3 % of the best is good
 
-// The problem has everything that decides the time, except for the path.
+// Returns the problem as a text: everything that decides the time, except for the path.
 std::string problem_of(const BenchOptions& options, const Point& point) {
   const RunConfig& c = point.config;
   std::string text = fmt::format("{} {} {} {} {}x{} {} seed {}", to_string(c.shape), name_of(c.block.pass),
@@ -59,7 +59,7 @@ std::string line_of(const ScoredRun& run) {
          "\n";
 }
 
-// Throws a JSON exception if a field is missing.
+// Reads one run. Throws a JSON exception if a field is missing.
 ScoredRun run_of(const Json& json) {
   return {json.at("time_utc"),   json.at("build"),       json.at("cpu"),
           json.at("problem"),    json.at("path"),        json.at("taken"),
@@ -114,7 +114,7 @@ std::string append(const std::string& path, const std::string& text) {
   struct stat before {};
   if (file < 0 || fstat(file, &before) != 0) return std::strerror(errno);
   std::string reason = S_ISREG(before.st_mode) ? "" : "no regular file";
-  // Other processes append before or after. So what is cut off below is ours.
+  // While the lock is held no other process appends, so the bytes that are cut off below are this process's.
   flock(file, LOCK_EX);
   if (reason.empty() && fstat(file, &before) == 0 &&
       write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {

@@ -1,5 +1,5 @@
-// Pick score tells how good --ep-path auto is: what was predicted and measured in every run of expert
-// parallelism, kept from run to run, and how often the path that was taken turned out to be the right one.
+// Pick score tells how good --ep-path auto is. It keeps the predicted and the measured time of every run of
+// expert parallelism, and counts how often the path that was taken turned out to be the right one.
 // `bench` appends to it; `predict --score` shows it.
 //
 //     append_scores(scored_runs(options, command), default_score_file());
@@ -29,10 +29,10 @@ std::string default_score_file();
 // Returns the runs of a command that are worth keeping: ep, predicted, timed, and without a failed check.
 std::vector<ScoredRun> scored_runs(const BenchOptions& options, const CommandResult& command);
 
-// Adds a line for each run, in one write, so that runs at the same time do not mix their lines. A file that
-// cannot be written is no error of a bench: returns why, or nothing.
+// Adds a line for each run, in one write, so that the lines of simultaneous runs do not mix. If the file
+// cannot be written, `bench` does not fail: the function returns why, or nothing.
 std::string append_scores(const std::vector<ScoredRun>& runs, const std::string& file);
-// Returns no runs if there is no file. Throws InputError for a file that is none of ours.
+// Returns no runs if there is no file. Throws InputError for a file of another kind.
 std::vector<ScoredRun> read_scores(const std::string& file);
 
 // Score sums up the runs.

@@ -1,4 +1,4 @@
-// The score of --ep-path auto: what is kept, and how it is judged.
+// Tests of the score of --ep-path auto: what is kept, and how it is judged.
 #include "moehill/predict/pick_score.h"
 
 #include <gtest/gtest.h>

@@ -14,7 +14,8 @@ namespace {
 
 std::string milliseconds(double seconds) { return fmt::format("{:.2f} ms", 1e3 * seconds); }
 
-// A probe that was started on several nodes describes them as one switch's.
+// Returns the nodes of a probe: a probe that was started on several nodes describes them as nodes of one
+// switch.
 int nodes_of_probe(const Hardware& hardware) {
   return hardware.topology.kind == TopologyKind::fat_tree ? hardware.topology.dims.front() : 1;
 }
@@ -54,8 +55,7 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
                        DeviceMemory memory) {
   const RunConfig placed = over_places(config);
   const PlanCounts counts =
-      // Rows can be read in place by paths that pull them, within one node, if devices share an address
-      // space.
+      // Paths that pull rows can read them in place, within one node, if devices share an address space.
       plan_counts(config, config.placement.empty() ? routing : place(routing, {config.placement}));
   WorkProblem problem = work_problem(placed);
   const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
@@ -122,7 +122,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
     }
     const Routing routing =
         routing_of(point.config.shape, point.distribution, options.seed, point.config.block.capacity.spares);
-    // An `auto` path becomes the one predicted fastest, also in `points`, so the run uses it.
+    // `auto` becomes the path with the lowest predicted time, also in `points`, so that the run uses it.
     if (choose && has_path(point)) {
       const std::vector<RankedPath> ranked = rank_paths(point.config, routing, *probed.hardware, memory);
       point.config.spread = ranked.front().path;

@@ -22,14 +22,15 @@ struct ProbedHardware {
   std::optional<Hardware> hardware;
   std::string note;
 };
-// A probe of another CPU or of another number of cores is not used. One of another build is, with a note.
+// A probe of another CPU or of another number of cores is not used. A probe of another build is used, with a
+// note.
 ProbedHardware probed_hardware(const Environment& environment,
                                const std::string& file = default_probe_file());
 
 // Says why the model cannot predict this run; empty if it can.
 std::string unpredictable(const RunConfig& config);
-// DeviceMemory: the devices of a node are threads of one process (`shared`), which `fused` and ring_ag_rs
-// make use of, or processes (`apart`).
+// DeviceMemory tells whether the devices of a node are threads of one process (`shared`), which `fused` and
+// ring_ag_rs make use of, or processes (`apart`).
 enum class DeviceMemory { shared, apart };
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory = DeviceMemory::shared);
@@ -45,9 +46,9 @@ struct RankedPath {
 std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,
                                    DeviceMemory memory = DeviceMemory::shared);
 
-// Carries out --ep-path auto: sets the path of each such point to the one that is predicted fastest, and says
-// so. It also predicts every point. Without a probe, auto is default_path(). Call it on one process and copy
-// the paths to the others.
+// predict_points() predicts every point. It also carries out --ep-path auto: it sets the path of each such
+// point to the path with the lowest predicted time, and says so. Without a probe, auto is default_path().
+// Call it on one process and copy the paths to the others.
 struct BenchPredictions {
   std::vector<std::optional<Prediction>> points;
   std::string text;

@@ -1,4 +1,4 @@
-// Predictions of points, and the probe's file.
+// Tests of the predictions of points, and of the probe's file.
 #include "moehill/predict/prediction.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Implementation of predict/published_model.h.
+// Implementation of predict/published_model.h: what the original computed for each row, the defects of its
+// measurement, and the order of the pairs. published_report.cc has the report.
 #include "moehill/predict/published_model.h"
 
 #include <algorithm>
@@ -122,8 +123,8 @@ class PublishedStep {
     return s;
   }
 
-  // Returns the seconds of the original's sums. It sums bf16 rows by one all-reduce in each pass, of the size
-  // that its logbook gives; ours are f32.
+  // Returns the seconds of the original's sums. The original sums bf16 rows by one all-reduce in each pass,
+  // of the size that its logbook gives; this library sums f32.
   double sum_seconds() const {
     const auto sums = logbook_communication(shape_.tokens, shape_.hidden, DType::bf16, chips_, backward_);
     return sums.step_bytes / h_.topology.levels.front().bytes_per_s;
@@ -135,16 +136,16 @@ class PublishedStep {
     for (int64_t& rows : counts->local_kept) rows += kPaddingRows;
   }
 
-  // Returns the seconds of copies of the reference path. It gathers the weights of each block of 256 slots:
-  // they are read, written, and read again.
+  // Returns the seconds of the reference path's copies. That path gathers the weights of each block of 256
+  // slots, so it reads them, writes them, and reads them again.
   double block_copies() const {
     const double slots = static_cast<double>(shape_.assignments()) / chips_ +
                          static_cast<double>(shape_.experts) * kPaddingRows;
     return 3 * slots / kPaddingRows * expert_weight_bytes() / h_.memory_bytes_per_s;
   }
 
-  // Returns the bytes of operands that move. They lie on the first chip and are sent to the others in every
-  // call: all weights if they are replicated, otherwise each chip's experts, and x.
+  // Returns the bytes of operands that move. The operands lie on the first chip, which sends them to the
+  // others in every call: x, and all weights if they are replicated, otherwise each chip's experts.
   double moved_bytes(bool replicated) const {
     const double weights = shape_.experts * expert_weight_bytes();
     if (replicated) return weights * (chips_ - 1);
@@ -154,9 +155,9 @@ class PublishedStep {
     return weights * (chips_ - 1) / chips_ + (shared + x) * (chips_ - 1);
   }
 
-  // Returns the seconds of the original's fused kernel. It takes 128 tokens of each chip at a time through
-  // all of its experts, whose weights are read once more each time, so that a product has few rows. W1 and W3
-  // are stacked in every call.
+  // Returns the seconds of the original's fused kernel. The kernel takes 128 tokens of each chip at a time
+  // through all of its experts, so a product has few rows, and the kernel reads the weights again each time.
+  // It stacks W1 and W3 in every call.
   PublishedSeconds fused_kernel(const PlanCounts& counts) const {
     const double tokens = static_cast<double>(shape_.tokens) / chips_;
     const double block = with_defects_ ? static_cast<double>(fused_block_tokens(row_)) : tokens;
@@ -188,7 +189,7 @@ class PublishedStep {
   MoeShape shape_;
 };
 
-// Returns TF/s as published, or from a row that only gives its time; 0 without either.
+// Returns TF/s as published, or computed from the time of a row that gives only that; 0 without either.
 double published_rate(const PublishedRow& row, double flops) {
   if (row.tflops) return *row.tflops;
   const std::string text = extra_of(row, "time_s");

@@ -1,6 +1,6 @@
-// Published model predicts the rows of the reference logbook, each with what is known to be wrong with its
-// measurement, and compares the order of every two rows with the published order. Only orders are compared,
-// because absolute figures depend on a machine that nobody can measure here.
+// Published model predicts the rows of the reference logbook, each with the known defects of its measurement.
+// It compares the order of every two rows with the published order. Only orders are compared, because
+// absolute figures depend on a machine that nobody can measure here.
 //
 //     const PublishedOrder order = published_order(rows, hardware, Defects::modelled);
 //     order.share_right();   // 0.93: so many pairs are in the published order
@@ -14,9 +14,9 @@
 
 namespace moehill {
 
-// PublishedSeconds are the seconds of a row by what they are spent on. The last three are defects of the
-// measurement and not of a block: operands that are moved to the chips inside of the clock, weights that are
-// copied or stacked there, and rows of padding that are computed.
+// PublishedSeconds are the seconds of a row, by kind of work. The last three are defects of the
+// measurement and not part of a block: operands that are moved to the chips inside the clock, weights that
+// are copied or stacked there, and rows of padding that are computed.
 struct PublishedSeconds {
   double products = 0, rows = 0, links = 0, moved = 0, copied = 0, padding = 0;
   double total() const { return products + rows + links + moved + copied + padding; }
@@ -32,7 +32,7 @@ struct PublishedExpectation {
   double predicted_tflops() const { return flops / seconds.total() / 1e12; }
 };
 
-// Defects: whether the known defects of the measurement are part of the prediction.
+// Defects tells whether the known defects of the measurement are part of the prediction.
 enum class Defects { modelled, left_out };
 
 // PublishedOrder is all rows, and how their pairs compare.
@@ -42,8 +42,8 @@ struct PublishedOrder {
   double share_right() const { return num_pairs == 0 ? 1 : static_cast<double>(num_right) / num_pairs; }
 };
 
-// Rows without a rate (ratios, and what was not completed) are left out. Without the defects, every row has
-// its operands resident, no copies, no padding, and all chips of the host.
+// Leaves out rows without a rate (ratios, and what was not completed). Without the defects, every row has its
+// operands resident, no copies, no padding, and all chips of the host.
 PublishedOrder published_order(const std::vector<PublishedRow>& rows, const Hardware& hardware,
                                Defects defects);
 

@@ -1,4 +1,4 @@
-// Tests of the order of the published rows: the required share of right pairs, and what it depends on.
+// Tests of the order of the published rows: the required share of right pairs, and the rules for a pair.
 #include "moehill/predict/published_model.h"
 
 #include <gtest/gtest.h>
@@ -30,8 +30,8 @@ TEST(PublishedOrder, NineOfTenPairsOnceTheDefectsAreModelled) {
 }
 
 TEST(PublishedOrder, CountsPairsBeyondTenPercent) {
-  // Top-8 has more rows in a group than top-1, so the model predicts it to be more efficient: the first pair
-  // is right, a pair within 10 % does not count, and the reversed one is wrong.
+  // Top-8 has more rows in a group than top-1, so the model predicts that it is more efficient. Thus the
+  // first pair is right, a pair within 10 % does not count, and the reversed pair is wrong.
   const Hardware hardware = load_hardware("tpu-v5p");
   const auto order_of = [&](double slow, double fast) {
     return published_order({row_of("none", 1, slow), row_of("none", 8, fast)}, hardware, Defects::modelled);

@@ -1,4 +1,4 @@
-// The report of predict/published_model.h as text.
+// Implementation of predict/published_model.h: the report as text.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ std::string label_of(const PublishedRow& row) {
   return masked ? text + ", masked" : text;
 }
 
-// Says why the model's rate is off, as far as its parts tell.
+// Says why the model's rate is off, as far as the parts of its time tell.
 std::string reason_of(const PublishedExpectation& e) {
   const double ratio = e.predicted_tflops() / e.published_tflops;
   const PublishedSeconds& s = e.seconds;

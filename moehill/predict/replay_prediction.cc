@@ -1,4 +1,5 @@
-// Implementation of predict/replay_prediction.h.
+// Implementation of predict/replay_prediction.h: the rows that cross each level, the time of each level, and
+// the fit of one parameter.
 #include "moehill/predict/replay_prediction.h"
 
 #include <algorithm>
@@ -16,8 +17,8 @@
 namespace moehill {
 namespace {
 
-// At most this many tokens are drawn for a routing. If rows go once to each expert, fewer tokens spread as
-// evenly over the ranks.
+// At most this many tokens are drawn for a routing. If a row goes once to each expert, fewer tokens suffice
+// for an equally even spread over the ranks.
 constexpr int64_t kMostDrawn = 1 << 16, kMostDrawnOfExperts = 1 << 15;
 
 // RowsOnLevel are the rows that a rank sends to other ranks and receives from them on a level.
@@ -35,9 +36,9 @@ class RowCounter {
   RowsOnLevel inside(int device) const { return on_level(device, true); }
   RowsOnLevel across(int device) const { return on_level(device, false); }
 
-  // Returns the rows of a rank's tokens as DeepEP's tests count them, with those to itself: once for each
-  // node if there are several nodes and rows are sent once to a node, otherwise once for each rank or each
-  // expert.
+  // Returns the rows of a rank's tokens as DeepEP's tests count them, including rows to the rank itself. A
+  // row counts once for each node if there are several nodes and rows are sent once to a node, otherwise once
+  // for each rank or each expert.
   int64_t logical(int device) const {
     if (copies_ == RowCopies::node && counts_.nodes.num() > 1) return staged(device);
     int64_t rows = 0;
@@ -153,7 +154,7 @@ double* parameter_of(Fitted fits, ReplayTable& table, Hardware& hardware) {
   return nullptr;
 }
 
-// Adds the times of the same rows if they were sent in other ways.
+// Adds the times that the same rows would take if they were sent in other ways.
 void add_other_ways(ReplayTable table, const ReplayRow& row, const Hardware& h, const ReplayCounts& counted,
                     ReplayedRow& replayed) {
   if (table.copies != RowCopies::node || counted.counts.nodes.num() == 1) return;
@@ -171,8 +172,8 @@ double unit_of(Fitted fits, const Hardware& hardware) {
   return fits == Fitted::rank ? 1e9 : fits == Fitted::start ? 1e-6 : 1;
 }
 
-// Bisection on a logarithmic scale, from a thirty-second to 32 times the value. If the time is on the same
-// side of the published one at both ends, no value fits.
+// Fits a parameter by bisection on a logarithmic scale, from a thirty-second to 32 times its value. If at
+// both ends the time is on the same side of the published time, no value fits.
 FittedParameter fit(const ReplayTable& original, const ReplayRow& row, const Hardware& described,
                     const ReplayCounts& counted, double published_s) {
   ReplayTable table = original;
@@ -295,8 +296,8 @@ std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table) {
   ThreadTeam team(std::max(1, detect_topology().num_cores));
   const Router router;
   for (size_t r = 0; r < table.rows.size(); ++r) drops[r].resize(table.rows[r].factors.size());
-  // Every cell sees the same draws of a routing, so cells differ only by their capacity. mean and deviation
-  // hold sums until the draws are done.
+  // Every cell sees the same draws of a routing, so cells differ only by their capacity. `mean` and
+  // `deviation` hold sums until the draws are done.
   for (int64_t draw = 0; draw < table.draws; ++draw) {
     const Routing routing =
         route_tokens({distribution, router, tokens, experts, topk, 0, static_cast<uint32_t>(draw)}, team);
@@ -318,7 +319,7 @@ std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table) {
       }
     }
   }
-  // From the sums: the mean, and the standard deviation of a sample of n draws.
+  // The sums become the mean and the standard deviation of a sample of n draws.
   const double n = to_double(table.draws);
   for (auto& row : drops) {
     for (ReplayedDrop& drop : row) {

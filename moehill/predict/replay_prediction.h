@@ -1,7 +1,7 @@
-// Replayed rows: the time of a published figure by the model. Rows are routed and counted as those of any
-// step. A level of the cluster takes the time of its bytes at its rate, and the levels work at the same time.
-// It is for figures of others, read from predict/replay_tables.h; steps of this program are predicted by
-// predict_run().
+// Replayed rows are published figures of other programs, with the time that the model predicts for them. Rows
+// are routed and counted like the rows of any step. A level of the cluster takes the time of its bytes at its
+// rate, and the levels work at the same time.
+// The figures come from predict/replay_tables.h. predict_run() predicts steps of this program.
 //
 //     ReplayRoutings routings;
 //     const ReplayedTable replayed = replay_table(table, routings);
@@ -20,21 +20,21 @@
 
 namespace moehill {
 
-// ReplayBytes are bytes of a rank, the mean of all: as the publishers count them, and those that cross links.
+// ReplayBytes are bytes of a rank, on average: as the publishers count them, and those that cross links.
 struct ReplayBytes {
   double logical = 0, node = 0, network = 0;
 };
 
-// ReplayedRow is one row by the model.
+// ReplayedRow is what the model says of one row.
 struct ReplayedRow {
   ReplayBytes bytes;
   double touched_experts = 0;  // experts of a rank that have rows
   // These are times of the fullest rank. Level::rank: rows that it stages; overhead: the start.
   LevelSeconds seconds{};
   double time_s = 0;
-  // Only for rows that are sent once to each node: the time if the levels work one after the other, as in
-  // `hierarchical` here, and the time if the rows are sent once to each rank, as in `ragged_a2a`. 0 for other
-  // rows.
+  // These are only for rows that are sent once to each node. The first is the time if the levels work one
+  // after the other, as in the path `hierarchical`. The second is the time if the rows are sent once to each
+  // rank, as in the path `ragged_a2a`. 0 for other rows.
   double in_turn_s = 0, once_a_rank_s = 0;
 };
 
@@ -62,9 +62,9 @@ ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Har
 // Returns the published seconds; if there are none, the logical bytes over the published bandwidth.
 double published_seconds(const ReplayRow& row, const ReplayedRow& replayed);
 
-// FittedParameter is a parameter, and the value that fits its row alone: with it, and with the other
-// parameters as they are, the row's time is the published one. 0: no value does that, because another level
-// binds.
+// FittedParameter is a parameter with the value that fits its row alone. With that value, and with the other
+// parameters as they are, the row's predicted time is the published one. 0: no value does that, because
+// another level binds.
 struct FittedParameter {
   const ReplayTable* table = nullptr;
   const ReplayRow* row = nullptr;

@@ -32,7 +32,7 @@ ReplayTable small_table(RowCopies copies) {
   return table;
 }
 
-// Two nodes of two devices, with 100 B/s inside a node and 10 B/s for each device between them.
+// Returns two nodes of two devices, with 100 B/s inside a node and 10 B/s for each device between nodes.
 Hardware small_hardware() {
   Hardware h = load_hardware("h800-node");
   h.topology.devices_per_node = 2;
@@ -41,8 +41,9 @@ Hardware small_hardware() {
   return h;
 }
 
-// Each device has one expert. On device 0, token 0 goes to devices 2 and 3 and the second token stays; tokens
-// of device 1 go to 0 and 2; those of devices 2 and 3 go to their own expert and their neighbour's.
+// Each device has one expert. On device 0, token 0 goes to devices 2 and 3 and the second token stays. The
+// tokens of device 1 go to devices 0 and 2. The tokens of devices 2 and 3 go to their own expert and to the
+// expert of the other of these two devices.
 ReplayCounts small_counts() {
   Routing routing{8, 4, 2, {2, 3, 0, 1, 0, 2, 0, 2, 2, 3, 2, 3, 3, 2, 3, 2}, std::vector<float>(16, 0.5F)};
   static const PlanCounts counts = count_plan(routing, {}, 4, Nodes::of_size(4, 2));
@@ -62,9 +63,9 @@ ReplayRow small_row() {
 TEST(ReplayPrediction, RowsOfALevelAreThoseThatCrossIt) {
   const Hardware h = small_hardware();
   const ReplayCounts counts = small_counts();
-  // Between nodes, each token once for each node: one of device 0, two of device 1. Inside nodes: device 0's
-  // second token to 1, device 1's two to 0, and four rows between 2 and 3. Of the rows that arrive, device
-  // 0's continues from 2 to 3 and device 1's from 3 to 2.
+  // Between nodes, each token travels once for each node: one token of device 0, two of device 1. Inside the
+  // nodes travel device 0's second token to 1, device 1's two tokens to 0, and four rows between 2 and 3. Of
+  // the rows that arrive from the other node, device 0's continues from 2 to 3 and device 1's from 3 to 2.
   const ReplayedRow node = replay_row(small_table(RowCopies::node), small_row(), h, counts);
   EXPECT_DOUBLE_EQ(node.bytes.network, 10 * 3 / 4.0);
   EXPECT_DOUBLE_EQ(node.bytes.node, 10 * (1 + 2 + 4 + 1 + 2) / 4.0);

@@ -1,5 +1,5 @@
-// Implementation of predict/replay_report.h: published rows beside the model's, table by table, then the
-// fitted parameters and the drops.
+// Implementation of predict/replay_report.h: published rows beside their predictions, table by table, then
+// the fitted parameters and the drops.
 #include "moehill/predict/replay_report.h"
 
 #include <fmt/format.h>
@@ -30,7 +30,7 @@ struct Row {
   const ReplayedRow& replayed;
   double published_s() const { return published_seconds(published, replayed); }
   double error() const { return replayed.time_s / published_s() - 1; }
-  // A part of the step that was not timed cannot be the level that binds.
+  // Returns the level that binds. A part of the step that was not timed cannot bind.
   Level bound_by() const {
     LevelSeconds seconds = replayed.seconds;
     if (published.part == ReplayPart::products) {

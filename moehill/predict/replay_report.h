@@ -19,11 +19,11 @@ struct Replay {
   std::vector<ReplayedTable> tables;             // of the file's tables, in order
   std::vector<std::vector<ReplayedDrop>> drops;  // [row][factor]
 };
-// Replays all tables of the file, or the one of that name. Throws InputError for a name that is none of them.
+// Replays all tables of the file, or only table `only`. Throws InputError if there is no table of that name.
 Replay replay_published(const std::optional<std::string>& only = std::nullopt);
 
-// HeldOut is the median of the errors, as shares of the published times, over measured rows that nothing was
-// fitted to.
+// HeldOut is the median error, as a share of the published time, over the measured rows to which nothing was
+// fitted.
 struct HeldOut {
   int rows = 0, within_tenth = 0;
   double median = 0;

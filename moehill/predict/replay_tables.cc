@@ -1,5 +1,5 @@
-// Implementation of predict/replay_tables.h: the file is read with limits on every number, like any file that
-// others may have written.
+// Implementation of predict/replay_tables.h. Every number of the file has limits, as in any file that others
+// may have written.
 #include "moehill/predict/replay_tables.h"
 
 #include <fmt/format.h>

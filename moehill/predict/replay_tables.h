@@ -1,5 +1,5 @@
 // Replay tables are figures of expert parallelism that others published for clusters, as problems for the
-// model (reference/published_ep.toml). The rows of the reference logbook are in predict/published_model.h.
+// model (reference/published_ep.toml). predict/published_model.h has the rows of the reference logbook.
 //
 //     for (const ReplayTable& table : read_replay_tables().tables) fmt::print("{}\n", table.title);
 #pragma once
@@ -16,8 +16,8 @@ namespace moehill {
 enum class RowCopies { node, rank, expert };
 constexpr auto words(RowCopies) { return std::array{"node", "rank", "expert"}; }
 
-// ReplayPart is the part of a step that a figure times. `overlapped` is links and products at the same time,
-// `in_turn` one after the other.
+// ReplayPart is the part of a step that a figure times. `overlapped` means links and products at the same
+// time, `in_turn` one after the other.
 enum class ReplayPart { links, products, overlapped, in_turn };
 constexpr auto words(ReplayPart) { return std::array{"links", "products", "overlapped", "in_turn"}; }
 

@@ -12,7 +12,8 @@
 
 namespace moehill {
 
-// Returns tokens/s of a device over those at the smallest size, for weak and for strong scaling.
+// Returns the tokens/s of a device over the tokens/s of a device at the smallest size, for weak and for
+// strong scaling.
 double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest);
 
 // Returns a line if some devices hold no expert, otherwise nothing.

@@ -1,4 +1,4 @@
-// Sentences about devices without experts and efficiencies above 1.
+// Tests of the sentences about devices without experts and about efficiencies above 1.
 #include "moehill/predict/saturation.h"
 
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// Makes a step of one stage in which all devices work for so long, and which has nothing else.
+// Makes a step of one stage in which all devices work for `work_s` seconds, and nothing else happens.
 SimulatedStep step_of(int num_devices, double work_s) {
   SimulatedStep step;
   step.path = num_devices == 1 ? Spread::none : Spread::fused;

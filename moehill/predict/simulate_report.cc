@@ -165,7 +165,7 @@ CriticalSeconds critical_seconds(const SimulatedStep& step) {
     const ProgramStage& stage = step.program.stages[piece.stage];
     const double length = piece.end - piece.begin;
     double work = stage.is_exchange() ? 0 : length;
-    // If both run at once, messages are what lasts longer than the work.
+    // If both run at once, the time by which messages last longer than the work counts as messages.
     if (stage.is_exchange() && stage.is_work())
       work = std::min(length, stage.seconds[static_cast<size_t>(piece.device)]);
     seconds.work += work;
@@ -246,7 +246,7 @@ std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s
 
 Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int seq) {
   const CriticalSeconds critical = critical_seconds(step);
-  // The record has the names of a bench record where both have the same figure.
+  // Where a record of bench has the same figure, this record uses the same name.
   Json skew = Json::array();
   for (const SkewProperty& p : step.skew) {
     skew.push_back(

@@ -19,13 +19,13 @@ std::string step_report(const SimulatedStep& step);
 std::string path_table(const std::vector<SimulatedStep>& steps);
 // Returns one line for each size with a bar of its efficiency, and says why an efficiency is above 1.
 std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling);
-// Says what the simulator itself took. `all_s` are the seconds of everything, including the routing.
+// Says how much time and memory the simulator took. `all_s` are the seconds of everything, with the routing.
 std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s);
 
 nlohmann::ordered_json simulation_record(const SimulateOptions& options, const SimulatedStep& step, int seq);
 
-// CriticalSeconds are the seconds of the critical path in work and in messages. Of a stage with both, what
-// lasts longer than the work counts as messages.
+// CriticalSeconds are the seconds of the critical path in work and in messages. If a stage has both, the time
+// by which its messages last longer than its work counts as messages.
 struct CriticalSeconds {
   double work = 0, messages = 0;
 };

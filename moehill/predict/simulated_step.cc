@@ -1,4 +1,5 @@
-// Implementation of predict/simulated_step.h.
+// Implementation of predict/simulated_step.h: it routes, counts, builds the program, simulates it and
+// collects the figures.
 #include "moehill/predict/simulated_step.h"
 
 #include <algorithm>
@@ -56,8 +57,8 @@ MessageOptions message_options(const SimulateOptions& o, const Cluster& cluster)
 const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
   DistributionOptions distribution = options_.distribution;
   distribution.devices = num_devices;
-  // If the load depends on the devices, or the tokens that are there on their number, the first tokens of a
-  // larger routing are not the routing of fewer.
+  // A distribution may depend on the devices (a hot device) or on the number of tokens (ragged tokens). Then
+  // the first tokens of a larger routing are not the routing of fewer tokens.
   const bool is_whole = distribution.kind == Distribution::hot_device || is_ragged(distribution);
   if (is_whole || most_.num_tokens < num_tokens) {
     ThreadTeam team(std::max(1, detect_topology().num_cores));
@@ -117,7 +118,7 @@ void refuse_impossible_messages(const SimulateOptions& o, const Hardware& hardwa
                       fmt::format("1, or whole nodes of {} devices of {}", per_node, hardware.name),
                       fmt::format("use --grouping {}", (o.grouping + per_node - 1) / per_node * per_node));
   }
-  // If paths are compared, a form may leave some of them unchanged.
+  // If paths are compared, a form is allowed even if it leaves some of them unchanged.
   if (o.compare_paths) return;
   const WorkProblem problem =
       work_problem(config_of(o, o.path, o.tokens_at(o.devices), num_devices, per_node));

@@ -1,5 +1,5 @@
-// SimulatedStep is one simulated step with all that is reported of it. It joins the rooms that a simulation
-// needs: routing, the model's work, the program and the simulator.
+// SimulatedStep is one simulated step with all figures that are reported of it. It joins the rooms that a
+// simulation needs: routing, the model's work, the program and the simulator.
 //
 //     RoutingSource source(options);
 //     const Routing& routing = source.route(tokens, most_tokens, num_devices);
@@ -42,7 +42,8 @@ struct SimulatedStep {
   double tokens_per_s() const { return static_cast<double>(tokens) / simulation.seconds; }
 };
 
-// RoutingSource routes tokens for any number of devices. Fewer tokens are the first ones of more tokens.
+// RoutingSource routes tokens for any number of devices. A smaller routing has the first tokens of a larger
+// one.
 class RoutingSource {
  public:
   explicit RoutingSource(const SimulateOptions& options) : options_(options) {}
@@ -56,7 +57,7 @@ class RoutingSource {
   Routing most_, asked_;
 };
 
-// Simulates a step. `progress` is called now and then with the part of the step that is done.
+// Simulates a step. It calls `progress` now and then with the share of the step that is done.
 SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hardware, Spread path,
                             int num_devices, const Routing& routing, const SimulationProgress& progress = {});
 

@@ -1,5 +1,6 @@
-// Sweep prediction tells how many seconds a run of a point takes: by the model if a probe of this machine has
-// what it needs, otherwise from the measured peak. It serves budgets and orders; results never use it.
+// Sweep prediction tells how many seconds a run of a point takes. It uses the model if a probe of this
+// machine has what the model needs, otherwise the measured peak. It serves budgets and orders; results never
+// use it.
 //
 //     RunPredictor predictor(probed_hardware(environment), measure_speed(topology, num_threads));
 //     predictor.run_seconds(options, points);   // from the start of `moehill bench` to its end
@@ -15,7 +16,7 @@
 
 namespace moehill {
 
-// Returns FLOP/s of f32 multiply-adds and B/s, of so many threads of this process, measured now. It takes
+// Measures the FLOP/s of f32 multiply-adds and the B/s of `num_threads` threads of this process. It takes
 // about a second.
 MachineSpeed measure_speed(const Topology& topology, int num_threads);
 
@@ -25,9 +26,9 @@ class RunPredictor {
   RunPredictor(ProbedHardware probed, const MachineSpeed& speed)
       : probed_(std::move(probed)), speed_(speed) {}
 
-  // Returns the seconds from the start of `moehill bench` to its end: the steps, and what happens before
-  // them, which is making random operands of this size and the double-precision check. An ep point without a
-  // path in `options` takes the best path.
+  // Returns the seconds from the start of `moehill bench` to its end: the steps, and before them the making
+  // of random operands of this size and the double-precision check. An ep point without a path in `options`
+  // takes the best path.
   double run_seconds(const BenchOptions& options, const std::vector<Point>& points);
 
   // Step is one step by the model, and at the bound of its roofline. step() returns nothing if the model does

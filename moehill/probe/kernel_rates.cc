@@ -1,4 +1,4 @@
-// Implementation of probe/kernel_rates.h.
+// Implementation of probe/kernel_rates.h: the operands of a case, the products that are timed, and the table.
 #include "moehill/probe/kernel_rates.h"
 
 #include <fmt/format.h>
@@ -16,7 +16,8 @@
 namespace moehill {
 namespace {
 
-// Returns group sizes as random routing makes them: each row goes to a group that is drawn uniformly.
+// Returns the offsets of groups as random routing makes them: each row goes to a group that is drawn
+// uniformly.
 std::vector<int64_t> random_offsets(int64_t groups, int64_t rows, uint32_t seed) {
   std::vector<int64_t> offset(static_cast<size_t>(groups) + 1, 0);
   for (int64_t r = 0; r < groups * rows; ++r) {
@@ -27,7 +28,8 @@ std::vector<int64_t> random_offsets(int64_t groups, int64_t rows, uint32_t seed)
   return offset;
 }
 
-// Few rows in each group allow many groups; many rows are limited by max_rows in all.
+// Returns the number of groups: o.groups, or fewer (but at least two) if their rows would exceed max_rows in
+// all.
 int64_t num_groups(const KernelOptions& o, int64_t mean_rows) {
   return std::clamp(o.max_rows / mean_rows, std::min<int64_t>(2, o.groups), o.groups);
 }
@@ -59,7 +61,7 @@ class KernelCase {
       fill_normal(team, seed, Stream::kW1, 0.02f, LogicalWeights{w_[i], LogicalWeights::Part::all, columns_},
                   0);
     }
-    // A fixed shuffle: rows come from all over x, as after routing.
+    // A fixed shuffle takes rows from everywhere in x, as routing does.
     index_.resize(static_cast<size_t>(rows()));
     for (size_t i = 0; i < index_.size(); ++i) index_[i] = static_cast<int32_t>(i * 7919 % index_.size());
   }
@@ -117,7 +119,8 @@ std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dt
   ScheduleOptions schedule;
   schedule.iters = options.iters;
   ScheduleHooks hooks;
-  // The peaks are measured between the rounds, so that the shares are of what the cores gave at that time.
+  // The peaks are measured between the rounds, so that the shares refer to the speed of the cores at that
+  // time.
   hooks.after_round = [&](int64_t) {
     yardstick.measure_peaks();
     yardstick.measure_tile();

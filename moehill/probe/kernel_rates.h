@@ -1,6 +1,6 @@
 // Kernel rates measure the grouped GEMM alone, by rows in a group, direction and type, beside ragged_dot and
-// a dense product with the same FLOPs, all interleaved (`moehill kernels`). Products inside of a step are
-// measured as stages (probe/probe_blocks.h).
+// a dense product with the same FLOPs, all interleaved (`moehill kernels`). probe/probe_blocks.h measures the
+// products inside a step, as stages.
 //
 //     const auto results = measure_kernels(options, DType::bf16, /*mean_rows=*/137, team, yardstick);
 //     results[0].gmm / results[0].dense;   // forward: 1 is as fast as a dense product
@@ -38,7 +38,8 @@ std::vector<MemoryPart> kernel_memory(const KernelOptions& options, DType dtype,
 std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dtype, int64_t mean_rows,
                                           ThreadTeam& team, Yardstick& yardstick);
 
-// The table, whose rows are printed as they are measured, and the records of all results.
+// Returns the table, whose rows are printed as they are measured, one row of it, and the records of all
+// results.
 StreamedTable kernel_table(const KernelOptions& options);
 std::vector<std::string> kernel_row(const KernelResult& result, const Peaks& peaks);
 std::string kernel_records(const std::vector<KernelResult>& results, const Peaks& peaks);

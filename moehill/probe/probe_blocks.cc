@@ -36,8 +36,8 @@ const std::vector<BlockSize>& block_sizes() {
   return sizes;
 }
 
-// Returns the layouts: one device with all cores; and, for products, a device on each core, which share the
-// experts.
+// Returns the layouts: one device with all cores; and, for products, a device on each core. The devices share
+// the experts.
 std::vector<RunConfig> layouts_of(const MoeShape& shape, int cores, bool every_layout) {
   RunConfig config{.shape = shape};
   config.threads_per_device = cores;
@@ -85,17 +85,17 @@ double unit_rate(const TimedBlock& timed, Stage stage) {
   return flops / seconds_of(timed, stage) / timed.units;
 }
 
-// The stages that are one product each, by direction: those of the up-projections, then those of the
-// down-projection.
+// These stages are one product each, by direction: first the stages of the up-projections, then the stages of
+// the down-projection.
 constexpr Stage kProducts[2][kNumGemmDirections] = {{Stage::up, Stage::up_grad, Stage::w13_grad},
                                                     {Stage::down, Stage::down_grad, Stage::w2_grad}};
 
-// Adds curves of all layouts from blocks with these rows in a group and experts_of(rows) experts. Groups are
-// even, because the model takes each group by its own rows.
+// Adds curves of all layouts from blocks with these rows in a group and experts_of(rows) experts. All groups
+// have equally many rows, because the model looks up each group by its own rows.
 template <typename Experts>
 void add_curves(const BlockSize& size, const std::vector<int64_t>& rows_of_groups, const Experts& experts_of,
                 DType dtype, const Cores& cores, Hardware& h) {
-  // One factory for all rows: weights take longer to make than steps.
+  // There is one factory for all rows, because it takes longer to make weights than to run steps.
   RunFactory factory({.kind = Distribution::balanced}, 1, cores.cpus);
   std::map<int, std::array<GemmCurve, 2>> curves;  // by units of a device, for both products
   for (const int64_t rows : rows_of_groups) {
@@ -152,11 +152,9 @@ void add_points(const TimedBlock& timed, double rows, Hardware& h, std::array<Ge
     const GemmWork& gemm = work_of(timed, kProducts[product][0]).gemms.front();
     curve.k = gemm.k;
     curve.n = gemm.n;
-    // The fraction is at most 1. Above 1 the peak was disturbed when it was measured, and a prediction must
-    // not exceed it.
     for (int d = 0; d < kNumGemmDirections; ++d)
-      // The fraction is at most 1: beyond, the peak was disturbed when it was measured, and no prediction
-      // passes it.
+      // The fraction is at most 1. If it comes out above 1, the peak was disturbed when it was measured, and
+      // no prediction may exceed the peak.
       curve.fraction[d].push_back(
           std::min(1.0, unit_rate(timed, kProducts[product][d]) / h.peak(curve.dtype)));
   }
@@ -166,7 +164,8 @@ void set_row_rates(const TimedBlock& timed, Hardware& h) {
   const double threads = timed.units;
   h.rows.combine = work_of(timed, Stage::combine).rows.combine / seconds_of(timed, Stage::combine) / threads;
   h.rows.swiglu = work_of(timed, Stage::act_grad).rows.swiglu / seconds_of(timed, Stage::act_grad) / threads;
-  // This stage is inner products of gathered rows followed by a combine, so the combine is taken off.
+  // This stage is inner products of gathered rows followed by a combine, so the time of the combine is
+  // subtracted.
   const RowBytes& mixed = work_of(timed, Stage::combine_grad).rows;
   const double combine_s = mixed.combine / (h.rows.combine * threads);
   const double gather_s = std::max(seconds_of(timed, Stage::combine_grad) - combine_s, 0.2 * combine_s);

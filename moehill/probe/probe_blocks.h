@@ -1,6 +1,6 @@
 // Probe blocks are steps of calibration blocks with their stages clocked. They give the speeds of products by
-// rows in a group, and those of row operations. What is measured is a TimedBlock; what follows from it is a
-// function of it alone, so that tests need no clock.
+// rows in a group, and the speeds of row operations. A TimedBlock holds what was measured; everything else is
+// computed from it alone, so that tests need no clock.
 //
 //     set_row_rates(timed_block(timer), hardware);   // hardware.rows.gather, ... in B/s of a core
 #pragma once
@@ -17,15 +17,15 @@
 
 namespace moehill {
 
-// TimedBlock is the work of one device or several in a step, and the seconds of its stages. Several devices
-// are added up: the work of all in the seconds of all.
+// TimedBlock is the work of one or several devices in a step, and the seconds of its stages. For several
+// devices both are sums over the devices.
 struct TimedBlock {
   std::vector<DeviceWork> work;  // [devices]
   std::vector<double> stage_s;   // [kNumStages] median of the steps on each device, added up
   double step_s = 0;             // median
   int units = 1;                 // cores of a device
 };
-// Makes it of the steps that a timer took.
+// Makes a TimedBlock of the steps that a timer took.
 TimedBlock timed_block(const StepTimer& timer);
 
 // Adds the speeds of the block's products, with `rows` in each group, to the curves of its up- and
@@ -37,8 +37,8 @@ void set_row_rates(const TimedBlock& timed, Hardware& h);
 void set_fixed_costs(const TimedBlock& timed, Hardware& h);
 
 // Fills h.gemm, h.rows, h.plan_s_per_assignment, h.start_s and h.stage_s; h.peak_* have to be there. It uses
-// one device with a thread on each core. `progress` is told what comes next. `measured` is called when h.gemm
-// has more rows.
+// one device with a thread on each core. It tells `progress` what comes next, and calls `measured` whenever
+// h.gemm has more rows.
 void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress,
                   const std::function<void()>& measured);

@@ -1,4 +1,4 @@
-// The probe takes its rates from a block's stages; seconds are made up here.
+// Tests of how the probe takes its rates from a block's stages, with made-up seconds.
 #include "moehill/probe/probe_blocks.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@ const StageWork& work_of(const TimedBlock& timed, Stage stage) {
   return *std::ranges::find(timed.work.front().stages, stage, &StageWork::stage);
 }
 
-// 24 tokens, top-2: 48 rows. Devices share the experts.
+// The block has 24 tokens with top-2, so 48 rows. The devices share the experts.
 StepTimer made_up_timer(int devices, size_t num_steps) {
   RunFactory factory({.kind = Distribution::balanced}, 1, {});
   RunConfig config{.shape = {24, 16, 8, 4, 2, 0, DType::f32}};
@@ -82,8 +82,8 @@ TEST(RowRates, AreTheBytesOfAStageOverItsSecondsAndUnits) {
   EXPECT_DOUBLE_EQ(h.rows.combine, combine / 2 / 2);
   EXPECT_DOUBLE_EQ(h.rows.swiglu, work_of(timed, Stage::act_grad).rows.swiglu / 4 / 2);
   EXPECT_DOUBLE_EQ(h.plan_s_per_assignment, 6.0 * 2 / 48);
-  // The stage of dx consists of a combine of as many bytes, which takes 2 s; the rest of its time is gathered
-  // rows.
+  // The stage of dx contains a combine of as many bytes, which takes 2 s. The rest of its time is for
+  // gathered rows.
   const RowBytes& mixed = work_of(timed, Stage::combine_grad).rows;
   ASSERT_DOUBLE_EQ(mixed.combine, combine);
   EXPECT_DOUBLE_EQ(h.rows.gather, mixed.gather / (10 - 2) / 2);

@@ -1,5 +1,5 @@
 // Implementation of probe/probe_file.h. The part that the model reads is a hardware file (model/hardware.h)
-// inside of the JSON.
+// inside the JSON.
 #include "moehill/probe/probe_file.h"
 
 #include <cstdlib>
@@ -51,7 +51,7 @@ void write_probe(const Probe& probe, const std::string& path) {
                     {"memory_of", b.memory},
                     {"read_bytes_per_s", b.read},
                     {"copy_bytes_per_s", b.copy}});
-  // The model reads only hardware_toml. The other figures say what it was made of, and when it is stale.
+  // The model reads only hardware_toml. The other figures say from what it was made, and when it is stale.
   const Json json = {{"schema", kSchema},
                      {"time_utc", probe.time_utc},
                      {"cpu", probe.cpu},

@@ -1,5 +1,5 @@
-// The probe's file: where it lies, what it holds, and whether it still describes this machine. Measuring is
-// probe/probe_measurement.h.
+// The probe's file: where it lies, what it holds, and whether it still describes this machine.
+// probe/probe_measurement.h measures what stands in it.
 //
 //     const std::optional<Probe> probe = find_probe();   // empty: nobody has probed this machine
 //     if (probe && stale_reason(*probe, environment).empty()) use(probe->hardware);

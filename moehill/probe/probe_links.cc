@@ -1,4 +1,5 @@
-// Implementation of probe/probe_links.h.
+// Implementation of probe/probe_links.h: which collectives are measured with which sizes, and how curves
+// become levels.
 #include "moehill/probe/probe_links.h"
 
 #include <algorithm>
@@ -30,7 +31,7 @@ double barrier_seconds(Mesh& mesh, CoreWatch& watch) {
   });
 }
 
-// Takes over what is new, or faster than what the curves have.
+// Takes over each result that is new, or faster than the one in the curves.
 void keep_best(const std::vector<CollectiveResult>& results, int devices,
                std::vector<CollectiveCurve>& curves) {
   for (const CollectiveResult& result : results) {
@@ -52,8 +53,8 @@ void keep_best(const std::vector<CollectiveResult>& results, int devices,
   }
 }
 
-// Returns the collectives that the model asks for: sums in both types, and copies. The largest size leaves
-// the caches of most machines, as gradients do. The `devices` of a node share its caches.
+// Returns the collectives that the model asks for: sums in both types, and copies. The largest size exceeds
+// the caches of most machines, as gradients do. The `devices` devices of a node share its caches.
 std::vector<MeshOptions> collective_options(int64_t max_bytes, const Topology& topology, int devices) {
   MeshOptions f32;
   f32.min_bytes = 1024;
@@ -103,7 +104,7 @@ void measure_thread_links(const Topology& topology, int64_t max_bytes, CoreWatch
 void use_thread_links(int num_cores, Hardware& h) {
   h.topology.devices_per_node = num_cores;
   const CollectiveCurve* curve =
-      // Without such a curve there is one core, and nobody to talk to.
+      // Without such a curve there is one core, and no other device.
       find_curve(h.collectives, Collective::all_to_all);
   h.topology.levels = {curve == nullptr ? LinkLevel{"shared memory", 1e-6, h.memory_bytes_per_s / 2}
                                         : level_of("shared memory", *curve)};
@@ -112,8 +113,8 @@ void use_thread_links(int num_cores, Hardware& h) {
 LinkLevel JobLinks::network() const {
   const CollectiveCurve* curve = find_curve(collectives, Collective::all_to_all);
   MOEHILL_CHECK(curve != nullptr, "a job of {} without links", num_processes);
-  // The bytes of a curve are what one device sends to all others. A node sends those of its devices to the
-  // other nodes.
+  // The bytes of a curve are what one device sends to all others. A node's connection carries the bytes that
+  // its devices send to the other nodes.
   const double others = num_processes - 1, away = num_processes - devices_per_node();
   return level_of("network", *curve, devices_per_node() * away / others);
 }

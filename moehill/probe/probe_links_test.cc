@@ -1,5 +1,5 @@
-// Tests that the links of a job replace those of threads, and that links between nodes become a level of the
-// network.
+// Tests that the links of a job replace the links of threads, and that links between nodes become a level of
+// the network.
 #include "moehill/probe/probe_links.h"
 
 #include <gtest/gtest.h>
@@ -38,8 +38,8 @@ TEST(ProbeLinks, AJobOnOneNodeReplacesTheCurvesOfItsSize) {
   EXPECT_EQ(h.topology.kind, TopologyKind::node);
 }
 
-// 6 processes are on 2 nodes: of what a device sends to the 5 others, three fifths leave the node, for 3
-// devices.
+// 6 processes are on 2 nodes. Three fifths of what a device sends to the 5 others leave the node, and a node
+// has 3 devices.
 TEST(ProbeLinks, NodesBecomeALevelAndTheFileIsReadAgain) {
   Hardware h = two_cores();
   use_job_links({6, 2, {curve(Collective::all_to_all, 6, 2e-5)}}, h);

@@ -1,5 +1,5 @@
-// Implementation of probe/probe_measurement.h: peaks and bandwidths. Blocks are in probe_blocks.cc, links in
-// probe_links.cc.
+// Implementation of probe/probe_measurement.h: peaks and bandwidths. probe_blocks.cc measures blocks, and
+// probe_links.cc links.
 #include "moehill/probe/probe_measurement.h"
 
 #include <unistd.h>

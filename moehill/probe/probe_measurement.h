@@ -1,9 +1,9 @@
-// The probe measures what this machine does in the operations that a step is made of. The model
-// (model/predict.h) predicts from it; the probe itself predicts nothing.
+// The probe measures how fast this machine does the operations that a step consists of. The model
+// (model/predict.h) predicts from the probe; the probe itself predicts nothing.
 // Products and row operations are measured where they run: in steps of a block, stage by stage, each begun
-// with cold caches (quiet/cold_caches.h). Peaks and bandwidths (of reading: medians of five passes) are the
-// best of three; times of stages and collectives are medians. What ran while not all cores were at hand runs
-// again (quiet/core_watch.h).
+// with cold caches (quiet/cold_caches.h). Peaks and bandwidths are the best of three (for reading, the best
+// of three medians of five passes); times of stages and collectives are medians. A measurement during which
+// not all cores were at hand is repeated (quiet/core_watch.h).
 //
 //     const Probe probe = measure_probe(detect_environment(), JobLinks{}, progress, measured);
 //     write_probe(probe, default_probe_file());
@@ -31,7 +31,7 @@ struct ThreadBandwidth {
 // NumaBandwidth is the bandwidth between two NUMA nodes.
 struct NumaBandwidth {
   int cores = 0, memory = 0;  // numbers of nodes
-  double read = 0, copy = 0;  // B/s of all cores of the one on the memory of the other
+  double read = 0, copy = 0;  // B/s of all cores of node `cores` on the memory of node `memory`
 };
 
 // Probe is everything that was measured.
@@ -52,13 +52,14 @@ struct Probe {
 // Takes over a peak if its instruction is the fastest on all cores. `one` and `all` are FLOP/s of one core
 // and of all. An f32 instruction also serves bf16.
 void take_peak(const PeakKernel& kernel, double one, double all, Probe& probe);
-// Returns the spread of all passes, and the best of the medians of `passes_of_one` passes in a row.
+// Returns the least and the most of all passes, and the best of the medians of `passes_of_one` passes in a
+// row.
 ReadBandwidth best_read(const std::vector<double>& passes, size_t passes_of_one);
 // Fills names, peaks, bandwidths and caches of probe.hardware.
 void describe_hardware(const Topology& topology, Probe& probe);
 
-// Measures the machine, in one process alone. `progress` is told what is measured next. `measured` is called
-// with the probe as far as it goes, whenever a table of it has more rows.
+// Measures the machine, in one process alone. It tells `progress` what is measured next. It calls `measured`
+// with the probe as far as it goes, whenever one of the probe's tables has more rows.
 Probe measure_probe(const Environment& environment, const JobLinks& job_links,
                     const std::function<void(const std::string&)>& progress,
                     const std::function<void(const Probe&)>& measured);

@@ -1,4 +1,4 @@
-// The probe takes its figures from measurements; samples are made up here.
+// Tests of how the probe takes its figures from measurements, with made-up samples.
 #include "moehill/probe/probe_measurement.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Adds to a hardware file that a probe writes where each figure comes from, as a comment on its line. So a
-// reader of the file can repeat the measurement.
+// Adds comments to a hardware file that a probe writes: each says where the figure on its line comes from. So
+// a reader of the file can repeat the measurement.
 //
 //     with_sources("[costs]\nbarrier_s = 1.2e-06\n");   // adds "  # 2000 barriers of all cores"
 #pragma once

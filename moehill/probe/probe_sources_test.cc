@@ -1,4 +1,4 @@
-// Every figure gets a source, and the file is read as before.
+// Tests that every figure gets a source, and that the file is read as before.
 #include "moehill/probe/probe_sources.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Implementation of probe/probe_tables.h.
+// Implementation of probe/probe_tables.h: tables that grow while the probe measures, and the summary at its
+// end.
 #include "moehill/probe/probe_tables.h"
 
 #include <fmt/format.h>

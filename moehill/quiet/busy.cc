@@ -25,7 +25,8 @@ MachineLoad machine_load() {
   return parse_machine_load(text.str());
 }
 
-// Two signs of other work: more was runnable than the cores can do, or somebody else runs right now.
+// There are two signs of other work: more threads were runnable than the cores can run, or another program
+// runs at this moment.
 std::string busy_words(const MachineLoad& load, const OwnWork& own) {
   constexpr double kNotIdle = 0.7;
   const bool overloaded = load.average > own.num_cores + 1.0;

@@ -1,6 +1,5 @@
-// Busy tells whether other work runs on this machine as a measurement begins, in words for whoever waits for
-// it.
-// It is asked once, before measuring. Disturbances during a measurement are found by quiet/disturbance.h.
+// Busy tells in words whether other work runs on this machine as a measurement begins.
+// A command asks once, before it measures. quiet/disturbance.h finds disturbances during a measurement.
 //
 //     const std::string words = busy_words(machine_load(), {.num_threads = 2, .num_cores = 2});
 //     if (!words.empty()) fmt::print(stderr, "{}\n", words);
@@ -15,7 +14,7 @@ struct MachineLoad {
   double average = -1;  // runnable threads on average in the last minute; below 0: not known
   int running = 0;      // threads at this moment, including the one that asks
 };
-// Reads a text like that of /proc/loadavg. A text that cannot be read gives a load that is not known.
+// Reads a text in the form of /proc/loadavg. A text that cannot be read gives a load that is not known.
 MachineLoad parse_machine_load(const std::string& proc_loadavg);
 MachineLoad machine_load();
 
@@ -27,7 +26,7 @@ struct OwnWork {
 // Returns "the machine is busy: load 6.1 on 2 cores; figures are of a shared machine", "4 threads on 2 cores:
 // ...", both, or nothing if there are enough free cores.
 // The average of the last minute includes what this user ran just before, which disturbs nothing any more. So
-// it counts only if more was runnable than the cores can do, or if something else runs at this moment.
+// the average counts only if it is more than the cores can do, or if something else runs at this moment.
 std::string busy_words(const MachineLoad& load, const OwnWork& own);
 
 }  // namespace moehill

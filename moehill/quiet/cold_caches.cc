@@ -7,8 +7,8 @@
 
 namespace moehill {
 
-// Three times the size of the caches, because a single pass leaves some of what is older: replacement is not
-// strictly by age.
+// Returns three times the size of the caches: caches do not replace strictly by age, so a single pass leaves
+// some older data.
 int64_t cold_cache_bytes(const Topology& topology) {
   const int64_t bytes = topology.num_cores * topology.l2_bytes + topology.num_l3 * topology.l3_bytes;
   return 3 * std::max<int64_t>(bytes, 1 << 20);

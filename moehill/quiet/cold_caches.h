@@ -1,6 +1,8 @@
-// Empties the caches before what is measured next, as the other layers of a model do between two steps of a
-// block. Without this, a small block that is measured again and again is faster than it is anywhere else.
-// It runs before every timed step. For blocks much larger than the caches it makes no difference.
+// Cold caches: the classes of this file empty the caches before the next measurement, as the other layers of
+// a model do between two steps of a block. Without this, a small block that is measured again and again is
+// faster than it is anywhere else.
+// The caches are emptied before every timed step. For blocks much larger than the caches it makes no
+// difference.
 //
 //     ColdCores empty_caches(detect_topology());
 //     empty_caches();   // reads three times the L2 and L3 on all cores, then the step may be timed
@@ -21,7 +23,7 @@ int64_t cold_cache_bytes(const Topology& topology);
 // ColdMemory is memory that leaves nothing older in the caches once it is read.
 class ColdMemory {
  public:
-  // The threads of `placer` write the memory first. So its pages lie on their memory nodes.
+  // The threads of `placer` write the memory first, so its pages lie on the threads' memory nodes.
   ColdMemory(int64_t bytes, ThreadTeam& placer);
   // The team reads part `part` of `num_parts`; each thread reads its share of that.
   void read(ThreadTeam& team, int part = 0, int num_parts = 1);

@@ -1,4 +1,4 @@
-// More than the caches hold is read, by any team.
+// Tests that every team reads more than the caches hold.
 #include "moehill/quiet/cold_caches.h"
 
 #include <gtest/gtest.h>

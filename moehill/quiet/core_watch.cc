@@ -18,7 +18,8 @@ namespace {
 constexpr double kFullSpeed = 0.8;  // share of the best burst; two threads on one core reach a half
 constexpr double kPause_s = 0.05;   // between two attempts
 constexpr double kTicks_s = 0.03;   // the system counts in ticks of 10 ms
-// Learning ends after this time even if all cores together never do as much as one alone times their number.
+// Learning ends after this time, even if all cores together never reach the speed of one core alone times the
+// number of cores.
 constexpr double kLearn_s = 2;
 
 void pause() { std::this_thread::sleep_for(std::chrono::duration<double>(kPause_s)); }
@@ -27,12 +28,11 @@ void pause() { std::this_thread::sleep_for(std::chrono::duration<double>(kPause_
 
 CoreWatch::CoreWatch(const std::vector<int>& cpus, double patience_s)
     : team_(static_cast<int>(cpus.size()), cpus), left_s_(patience_s) {
-  // One core alone gives the speed to hope for: two virtual CPUs cannot share a core with only one of them at
-  // work.
+  // One core alone gives the speed to hope for: while only one virtual CPU works, no other shares its core.
   ThreadTeam first(1, {cpus.front()});
   const double one = measure_pinned(first, measure_fma_peak);
   const Look begin = look();
-  // Processors that clock lower when all cores work never get there. That costs kLearn_s once.
+  // Processors that clock lower when all cores work never reach that speed. This costs kLearn_s once.
   while (burst() < kFullSpeed * one * team_.size() && seconds_since(begin) < kLearn_s) pause();
 }
 

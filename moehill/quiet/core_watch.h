@@ -1,10 +1,10 @@
-// CoreWatch measures again what ran while not all cores were at hand. It is for short measurements of the
-// machine itself (`probe`, `tune`); `bench` interleaves its points and judges whole rounds instead.
+// CoreWatch repeats a measurement during which not all cores were at hand. It is for short measurements of
+// the machine itself (`probe`, `tune`); `bench` interleaves its points and judges whole rounds instead.
 // A virtual machine may put two of its CPUs on one core for a second. Threads then reach half their speed,
 // and the minimum over repetitions does not help if all of them fall into that second. Short bursts of
 // multiply-adds on all cores before and after each measurement show it.
-// Other processes are not seen in a burst, because the scheduler favours threads that have slept. They take
-// their time from the measurement that follows. The system's count of busy CPUs shows these.
+// A burst does not show other processes, because the scheduler favours threads that have slept. Other
+// processes take their time from the measurement that follows. The system's count of busy CPUs shows them.
 //
 //     CoreWatch watch({0, 1}, /*patience_s=*/10);
 //     const double gflops = watch.best_of([&] { return measure(); });
@@ -22,11 +22,11 @@ namespace moehill {
 class CoreWatch {
  public:
   // Watches `cpus`, and takes a moment to learn how much a burst does there. `patience_s` is the number of
-  // seconds that it may spend in all on waiting for cores and on running again.
+  // seconds in all that the watch may spend on waiting for cores and on repeating.
   CoreWatch(const std::vector<int>& cpus, double patience_s);
 
   // Runs `measure` until a burst at full speed lies before and after it: at most kMaxRuns times, and only
-  // while the watch has seconds left. `measure` keeps the best of its runs or the last one.
+  // while the watch has seconds left. `measure` itself keeps a value, the best of its runs or the last one.
   template <typename Measure>
   void run(const Measure& measure) {
     for (int i = 1;; ++i) {
@@ -68,7 +68,7 @@ class CoreWatch {
   double burst();
   bool at_full_speed();
   void wait_for_cores();
-  // Takes this from the patience; false if nothing was left.
+  // Takes the seconds from the patience; returns false if nothing was left.
   bool spend(double seconds);
 
   ThreadTeam team_;

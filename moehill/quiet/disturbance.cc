@@ -68,7 +68,7 @@ std::string lost_peak(double typical_peak, double best_peak) {
   return fmt::format("the cores gave {:.0f} % of their peak", 100 * typical_peak / best_peak);
 }
 
-// The last sample is compared with the median of those before, which leave it out.
+// Compares the last sample with the medians of the samples before it.
 bool is_held_up(const std::vector<SampleTime>& samples) {
   constexpr double kLeast_s = 0.05;
   if (samples.size() < 2) return false;

@@ -1,7 +1,7 @@
 // Disturbance tells how much of the machine other work took while something was measured, and whether a
 // sample was held up.
-// It judges what has already happened. quiet/busy.h looks before a measurement, quiet/core_watch.h repeats
-// one.
+// It judges what has already happened. quiet/busy.h looks before a measurement; quiet/core_watch.h repeats
+// a disturbed one.
 //
 //     const MachineTimes before = machine_times();
 //     run_child();
@@ -22,11 +22,10 @@ struct MachineTimes {
   int num_cpus = 1;
 };
 MachineTimes machine_times();
-// Returns the seconds of CPU between two readings that were not this process's own: those of other processes
-// and the stolen ones.
+// Returns the seconds of CPU between two readings that this process did not use: other processes used them,
+// or other virtual machines stole them.
 double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds);
-// Reads a text like that of /proc/stat.
-// The clock stays 0.
+// Reads a text in the form of /proc/stat. The field `clock` stays 0.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 
 // More than this share of one CPU beside a measurement is a disturbance. It is a share of one CPU and not of
@@ -34,15 +33,15 @@ MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_
 inline constexpr double kOtherShare = 0.10, kStolenShare = 0.02;
 
 // Describes the disturbance between two readings in words ("other work took 0.80 CPUs"); empty if there was
-// none. `own_cpu_seconds` is what the measured child itself used. `load` is the load average before it (below
-// 0: not known), which is told beside the rest.
+// none. `own_cpu_seconds` is what the measured child itself used. `load` is the load average before it, which
+// the words mention beside the rest; below 0: not known.
 std::string disturbance_between(const MachineTimes& before, const MachineTimes& after, double own_cpu_seconds,
                                 double load);
 
-// Two virtual CPUs on one core take no time from each other that the system would count. But the FMA peak of
-// the run, the median of the bursts between its steps, falls to a half. If it is below kPeakShare of the best
-// peak of the point, the result is disturbed, and this returns the words for it. It returns nothing
-// otherwise, or if a peak is not known (0).
+// The system's counters do not show that two virtual CPUs share one core. But the run's FMA peak, the median
+// of the bursts between its steps, then falls to a half. If that peak is below kPeakShare of the point's best
+// peak, the result is disturbed, and this function returns the words for it. It returns nothing otherwise, or
+// if a peak is not known (0).
 std::string lost_peak(double typical_peak, double best_peak);
 
 // SampleTime is one sample of a step: what the clock says, and the part of it in which this process's threads
@@ -51,9 +50,9 @@ struct SampleTime {
   double elapsed = 0, idle = 0;  // seconds
 };
 
-// Tells whether the last sample was held up: the process was stopped, or others had its CPUs. That is so if
-// it was idle for longer than the samples before in the median, by more than 50 ms and more than half a
-// median step. Without an earlier sample nothing is known, and the answer is no.
+// Tells whether the last sample was held up: the process was stopped, or others had its CPUs. The sample was
+// held up if its idle time exceeds the median idle time of the earlier samples by more than 50 ms and by more
+// than half a median step. Without an earlier sample nothing is known, and the answer is no.
 bool is_held_up(const std::vector<SampleTime>& samples);
 
 }  // namespace moehill

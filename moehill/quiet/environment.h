@@ -1,5 +1,5 @@
-// Environment is the machine and the build that a record was made with. It describes them; nothing decides by
-// it except whether tuned block sizes still hold (kernels_id).
+// Environment describes the machine and the build with which a record was made. Nothing is decided by it
+// except whether tuned block sizes still hold (kernels_id).
 //
 //     Environment environment = detect_environment();
 //     environment.kernel;   // "AVX3_SPR"

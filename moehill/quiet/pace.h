@@ -1,5 +1,5 @@
-// Pace says once how long something will last, from how long its first part took. It is no progress bar: that
-// is show() of a Watcher.
+// Pace announces once how long some work will last, judged by how long its first part took. It is no progress
+// bar: Watcher::show() is for that.
 //
 //     Pace pace(12, "12 points x 5 rounds", watcher.tell);
 //     for (int i = 0; i < 12; ++i) measure(i), pace.done(1);

@@ -1,4 +1,4 @@
-// Estimates by a scripted clock.
+// Tests of the estimates, on a scripted clock.
 #include "moehill/quiet/pace.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// Returns what a pace of six parts, each of `part_s`, has told after each of them.
+// Returns what a pace of six parts, each of `part_s` seconds, has told after each part.
 std::vector<std::string> told(double part_s) {
   double now = 100;
   std::string last;

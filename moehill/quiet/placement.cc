@@ -1,5 +1,5 @@
-// Placement of devices on CPUs and memory nodes (placement.h): where each thread and each device's memory
-// are, told by every process to the first one, and put into words for the terminal.
+// Implementation of quiet/placement.h: every process tells the first one where its threads and its devices'
+// memory are, and the first process puts that into words for the terminal.
 #include "moehill/quiet/placement.h"
 
 #include <fmt/format.h>
@@ -37,7 +37,7 @@ std::string describe(size_t device, const DevicePlace& place) {
                      remote > 0 ? fmt::format(", {:.0f} % of its experts on another", 100 * remote) : "");
 }
 
-// Warns at most once for each host, since one shared core usually means that all are.
+// Warns at most once for each host, since one shared core usually means that all cores are shared.
 std::string shared_cores(const std::vector<DevicePlace>& devices) {
   std::map<std::pair<std::string, int>, size_t> owner;  // [host, core] the device
   std::map<std::string, std::string> warnings;
@@ -72,7 +72,7 @@ std::string too_many_threads(const std::vector<DevicePlace>& devices, int num_co
 
 }  // namespace
 
-// The places travel as doubles: for each device its number of threads and pages, then CPU, core and memory
+// The places travel as doubles: for each device its numbers of threads and pages, then CPU, core and memory
 // node of each thread.
 std::vector<DevicePlace> gather_places(const Job& job, const std::vector<DevicePlace>& local) {
   std::vector<double> own;

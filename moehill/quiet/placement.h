@@ -1,5 +1,5 @@
-// Placement tells on which CPUs and memory nodes the threads of a run's devices are, as the system says, and
-// warns if something is wrong with that. It moves nothing: pinning is in machine/pinning.h.
+// Placement tells on which CPUs and memory nodes the system runs the threads of a run's devices, and warns if
+// something is wrong with that. It moves nothing; machine/pinning.h pins threads.
 //
 //     const std::vector<DevicePlace> devices = gather_places(job, local);
 //     fmt::print("{}", placement_lines(devices, num_cores));   // "devices 0: CPU 0, memory node 0; ..."

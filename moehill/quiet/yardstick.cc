@@ -113,8 +113,8 @@ void Yardstick::measure_peaks() {
   }
 }
 
-// The processes of a node share its memory beyond the caches, so each reads its part. One that measures alone
-// reads all of it.
+// The processes of a node share its memory beyond the caches, so each process reads its part. A process that
+// measures alone reads all of it.
 std::unique_ptr<ReadMemory> Yardstick::memory_for(PointThreads threads) {
   if (!takes_part(threads)) return nullptr;
   const Topology topology = detect_topology();

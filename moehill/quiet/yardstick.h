@@ -1,7 +1,9 @@
 // Yardstick measures the peaks of the cores that the points use, in the same job and between the rounds. A
 // result is then a share of what these cores did at that time, and not of a number from a data sheet.
-// All processes of a job begin a burst together. Its rate is what all of them did, over the time from the
-// earliest start to the latest end. Processes that take turns on a core thus count that core once.
+// All processes of a job begin a burst (a short run of multiply-adds) together. The rate of the burst is the
+// work of all processes over the time from the earliest start to the latest end. If two processes take turns
+// on a core, that core thus counts once.
+// Yardstick compares nothing with these peaks; measure/results.h does.
 //
 //     Yardstick yardstick(cpus, job);
 //     yardstick.watch(threads_of(config, job));
@@ -34,8 +36,8 @@ struct ReadBandwidth {
   double median = 0, min = 0, max = 0;  // B/s, of the passes
 };
 
-// Peaks are what all threads of a point reach together; zeros: not measured. The peak of bf16 is that of the
-// CPU's fastest instruction that multiplies bf16, and f32's if there is none.
+// Peaks are what all threads of a point reach together; zeros: not measured. The peak of bf16 is the peak of
+// the CPU's fastest instruction that multiplies bf16, or the peak of f32 if there is none.
 struct Peaks {
   InstructionPeak f32, bf16;
   ReadBandwidth read;
@@ -58,8 +60,8 @@ double rate_together(const std::vector<Burst>& bursts);
 // Yardstick keeps a team of threads and all samples for each PointThreads that it watches.
 class Yardstick {
  public:
-  // The threads are where those of the runs are: on the node's CPUs from the first one on, or on this
-  // process's own if there are several processes. They are not pinned if there are more threads than CPUs.
+  // The threads run where the points' threads run: on the node's CPUs from the first one on or, if there are
+  // several processes, on this process's own CPUs. They are not pinned if there are more threads than CPUs.
   explicit Yardstick(std::vector<int> node_cpus, Job job = {});
 
   // This process's team.

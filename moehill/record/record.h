@@ -1,10 +1,11 @@
 // Record is what a run tells of one point, in the order and under the names of schema `moehill/1`
 // (docs/metrics.md).
-// Whoever measures fills it (measure/make_record.h). Files and databases hold its JSON, and whoever reads a
-// record reads this struct. It computes nothing. A value that does not exist (the check failed, nothing was
-// timed) is null in JSON and never NaN.
-// Each part has `fields(self, visit)`, which names every member once; json_of() and read_fields()
-// (base/json_fields.h) write and read JSON by it. A field with `.present = false` is left out of the JSON.
+// measure/make_record.h fills it. Files and databases hold its JSON, and code that reads a record reads this
+// struct. It computes nothing. A value that does not exist (the check failed, nothing was timed) is null in
+// JSON and never NaN.
+// Each part has `fields(self, visit)`, which names every member once. json_of() and read_fields()
+// (base/json_fields.h) use it to write and read JSON. A field with `.present = false` is left out of the
+// JSON.
 //
 //     Record record;
 //     record.time_s.median = 0.0125;                                       // seconds
@@ -30,7 +31,7 @@
 
 namespace moehill {
 
-// Figure is a number that may be missing; Words is a text that may be.
+// Figure is a number that may be missing; Words is a text that may be missing.
 using Figure = std::optional<double>;
 using Words = std::optional<std::string>;
 
@@ -88,8 +89,8 @@ struct RecordedConfig {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"preset"}, self.preset);
-    // The router's own text tells less than the record has to: its parameters are among the options of the
-    // distribution. So the router is written with them, and read back from the text alone.
+    // The options of the distribution hold the router's parameters, so the router's own text tells less than
+    // the record has to. The record gets a text that includes them; to read it back, that text suffices.
     MoeShape::fields(self.run.shape, [&](const Field& field, auto&& value) {
       if constexpr (std::is_const_v<Self> &&
                     std::is_same_v<std::decay_t<decltype(value)>, Told<std::string>>) {
@@ -106,7 +107,7 @@ struct RecordedConfig {
   }
 };
 
-// RecordedProcess tells which process measured. Records of one process share the state of the machine
+// RecordedProcess names the process that measured. Records of one process share the state of the machine
 // (bench/comparison.h).
 struct RecordedProcess {
   std::string id;
@@ -188,8 +189,8 @@ inline void take_json(const char*, const Json& json, RecordedBandwidth& value) {
   }
 }
 
-// RecordedPeak is what the cores can do at most, in TF/s, measured in the same job: first for the point's own
-// type, then for both. `fraction` is the step's throughput over `tflops_measured`.
+// RecordedPeak is the most that the cores can do, in TF/s, measured in the same job: first for the point's
+// own type, then for both types. `fraction` is the step's throughput over `tflops_measured`.
 struct RecordedPeak {
   DType dtype = DType::bf16;
   Words instruction;
@@ -206,7 +207,8 @@ struct RecordedPeak {
   }
 };
 
-// RecordedStages is where the time of a step went. The seconds by stage are those of the slowest device.
+// RecordedStages tells how the time of a step was spent. The seconds by stage are those of the slowest
+// device.
 struct RecordedStages {
   // Device is the time in which one device worked, and in which it waited for others.
   struct Device {
@@ -259,7 +261,7 @@ struct RecordedStages {
   }
 };
 
-// RecordedBalance is how unevenly the routing loads experts and devices: the largest load over the mean one.
+// RecordedBalance tells how unevenly the routing loads experts and devices: the largest load over the mean.
 struct RecordedBalance {
   double expert_max_over_mean = 0, device_max_over_mean = 0;
 
@@ -296,8 +298,8 @@ struct RecordedCapacity {
   }
 };
 
-// RecordedLogicalBytes are the bytes of rows if each went from its token's device to each device that wants
-// it, and back; within nodes and between them.
+// RecordedLogicalBytes are the bytes of rows as if each row went from its token's device to each device that
+// needs it, and back; within nodes and between them.
 struct RecordedLogicalBytes {
   int64_t node = 0, network = 0;
 
@@ -339,7 +341,7 @@ struct RecordedTraffic {
   }
 };
 
-// RecordedOverlap tells how much of the communication lay behind computation: `hidden` is the share of it.
+// RecordedOverlap tells how much of the communication runs behind computation: `hidden` is that share.
 struct RecordedOverlap {
   double computation_s = 0, communication_s = 0, both_s = 0, hidden = 0;
   RecordedInterval interval;
@@ -373,7 +375,7 @@ struct RecordedAblation {
   }
 };
 
-// RecordedMemory compares the memory that was predicted with the peak of what the processes held, in bytes.
+// RecordedMemory compares the predicted memory with the peak that the processes held, in bytes.
 struct RecordedMemory {
   double predicted_bytes = 0, peak_rss_bytes = 0;  // of all processes together
   // These are there if the job has several processes.
@@ -388,8 +390,8 @@ struct RecordedMemory {
   }
 };
 
-// RecordedWireError is what rounding rows for the way between nodes does to the results: the relative error
-// over tokens that the check's seed draws.
+// RecordedWireError tells how rounding the rows that travel between nodes changes the results: the relative
+// error over tokens that the check's seed draws.
 struct RecordedWireError {
   int64_t tokens = 0;
   double y_max = 0, y_rms = 0;
@@ -416,7 +418,7 @@ struct RecordedCheck {
   std::optional<uint32_t> seed;
   Figure time_s, worst_bounds;
   Words worst_number;
-  // Present if rows travel between nodes in another type than they are computed in.
+  // This is there if rows travel between nodes in another type than the type of the computation.
   std::optional<RecordedWireError> wire_error;
 
   template <typename Self, typename Visit>
@@ -430,7 +432,7 @@ struct RecordedCheck {
   }
 };
 
-// RecordedHashes identify the routing plan and the output, so that two records can be seen to have computed
+// RecordedHashes identify the routing plan and the output, so that a reader can see that two records computed
 // the same thing.
 struct RecordedHashes {
   std::string plan, output;
@@ -512,8 +514,8 @@ struct RecordedSchedule {
   }
 };
 
-// RecordedComparison compares this point with another one of the same rounds; `ratio` is the other's time
-// over this one's.
+// RecordedComparison compares this point with another one of the same rounds; `ratio` is the other point's
+// time over this point's time.
 struct RecordedComparison {
   int64_t with_seq = 0;
   double ratio = 0;

@@ -15,7 +15,7 @@ namespace {
 
 std::string number(double value) { return fmt::format("{:.6g}", value); }
 
-// Two cells side by side, and one for the coverage.
+// Writes both ends of an interval into one cell, and its coverage into another.
 void put_interval(const std::optional<Interval>& interval, std::string* ends, std::string* coverage) {
   if (!interval) return;
   ends[0] = number(interval->lo);

@@ -24,23 +24,25 @@ std::string export_json_lines(Store& store);
 // Returns the table of export_csv() for people, one table for each experiment.
 std::string export_markdown(const std::vector<ExperimentView>& views);
 
-// The JSON of Google Benchmark 1.7: a repetition a round, nanoseconds; tools/compare.py of that project reads
-// it. Names have no blanks: "experiment/topk:2/ep". The context names host and caches, the label of a
-// repetition the command that measures the point again. Its cpu_time is the real time too: a step keeps every
-// core busy and only the clock is read.
+// Returns the JSON of Google Benchmark 1.7, in nanoseconds, with one repetition for each round;
+// tools/compare.py of that project reads it. Names have no blanks: "experiment/topk:2/ep". The context names
+// host and caches, and the label of a repetition is the command that measures the point again. The cpu_time
+// equals the real time: a step keeps every core busy, and only the clock is read.
 std::string export_google_benchmark(const std::vector<ExperimentView>& views);
 
-// JUnit XML: a suite an experiment, a case a point with its figures, its verdict and a command that measures
-// it again as properties; a failed check is a failure, another end an error, a point that has not run is
-// skipped. Each pair that an expectation speaks of is a case too, which fails where it is not met and is
-// skipped where that is open.
+// Returns JUnit XML: a suite for each experiment, and in it a case for each point. The properties of a case
+// are the point's figures, its verdict and a command that measures it again. A failed check is a failure.
+// A point that ended in another way without a result is an error, and a point that has not run is skipped.
+// Each pair that an expectation names is a case, too. Such a case fails if the expectation is not met, and is
+// skipped while that is not decided.
 std::string export_junit(Store& store, const std::vector<ExperimentView>& views);
 
-// Text as a cell of a CSV file (RFC 4180), without what a terminal obeys or a spreadsheet calculates.
+// Returns text as a cell of a CSV file (RFC 4180), without what a terminal obeys or a spreadsheet calculates.
 std::string csv_cell(std::string text);
 
-// The records of one command, each with its point's name and with its values of the axes that the command
-// varies. As hyperfine exports its results, in seconds (Markdown: milliseconds), with a name and GF/s beside.
+// The hyperfine_*() functions write the records of one command as hyperfine exports its results: in seconds
+// (Markdown: milliseconds), with a name and GF/s beside. Each row has its point's name and the values of the
+// axes that the command varies.
 using Parameters = std::vector<std::pair<std::string, std::string>>;
 struct ExportedRow {
   std::string label;
@@ -51,7 +53,7 @@ std::string hyperfine_csv(const std::vector<ExportedRow>& rows);
 std::string hyperfine_json(const std::vector<ExportedRow>& rows);
 std::string hyperfine_markdown(const std::vector<ExportedRow>& rows);
 
-// The result table of one experiment as the logbook shows it.
+// Returns the result table of one experiment as the logbook shows it.
 std::string result_table_markdown(const ExperimentView& view);
 
 }  // namespace moehill

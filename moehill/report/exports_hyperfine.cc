@@ -1,6 +1,6 @@
-// Exports of one command's records in the forms of hyperfine 1.20: what reads its results reads these. A row
-// without a passed check has no figures. CPU time is not told apart into user and system: `user` has all of
-// it, and `system` is empty.
+// Implementation of report/exports.h for one command's records in the forms of hyperfine 1.20, so that
+// programs that read its results can read these. A row without a passed check has no figures. The CPU time is
+// not split into user and system: `user` has all of it, and `system` is empty.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -13,7 +13,7 @@
 namespace moehill {
 namespace {
 
-// Seconds; nothing in a row without figures.
+// Figures are seconds; all are empty in a row without figures.
 struct Figures {
   Figure mean, stddev, median, user, min, max;
 };

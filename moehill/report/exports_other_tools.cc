@@ -1,5 +1,6 @@
-// Exports in the formats of Google Benchmark and JUnit. Both are read by other programs, which expect every
-// field, so those without a value here have a neutral one. They have no room for intervals or verdicts.
+// Implementation of report/exports.h for the formats of Google Benchmark and JUnit. The programs that read
+// them expect every field, so a field for which there is no value gets a neutral one. CSV, JSON lines and
+// Markdown are in exports.cc.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,7 +14,8 @@
 namespace moehill {
 namespace {
 
-// All records of a database usually come from one machine; the first that has the value speaks for it.
+// Returns a value of the first record that has it, since all records of a database usually come from one
+// machine.
 StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
@@ -34,7 +36,8 @@ StoredJson build_type(const StoredJson& build) {
   return type.empty() ? "unknown" : type;
 }
 
-// A cache a level; num_sharing: cores that share one, of which only the last level's is known.
+// Returns one cache for each level. num_sharing is the number of cores that share a cache; it is known only
+// for the last level.
 StoredJson google_caches(const StoredJson& recorded, const StoredJson& cores) {
   const auto caches = part_from<RecordedEnvironment::Caches>(recorded);
   StoredJson list = StoredJson::array();
@@ -49,7 +52,8 @@ StoredJson google_caches(const StoredJson& recorded, const StoredJson& cores) {
   return list;
 }
 
-// "experiment/topk:2/ep": a name of that format has no blanks, and writes arguments so.
+// Returns a name in that format, which has no blanks and writes arguments with a colon:
+// "experiment/topk:2/ep".
 std::string google_name(std::string name) {
   std::replace(name.begin(), name.end(), ' ', '/');
   std::replace(name.begin(), name.end(), '=', ':');
@@ -108,12 +112,13 @@ std::string failed_check(Store& store, const StoredPoint& point) {
   return "";
 }
 
-// A property of a case; none where there is no value.
+// Returns a property of a case; "" if there is no value.
 std::string property(const std::string& name, const std::string& value) {
   return value.empty() ? "" : fmt::format("<property name=\"{}\" value=\"{}\"/>", name, xml_text(value));
 }
 
-// Figures and verdict of a row of the point; names begin with the path where there are several.
+// Returns the figures and the verdict of a row of the point. If there are several paths, the names begin with
+// the path.
 std::string row_properties(const ExperimentView& view, const ResultRow& row) {
   if (!row.timed()) return "";
   const std::string path = name_of(row.measured->path), prefix = path.empty() ? "" : path + ".";

@@ -1,5 +1,5 @@
 // Tests of the report in forms for other programs (CSV, JSON lines, Google Benchmark, JUnit), and of the rule
-// that two runs of the same work are identical and no comparison.
+// that two runs of the same work are identical, so that no verdict compares them.
 #include "moehill/report/exports.h"
 
 #include <gtest/gtest.h>

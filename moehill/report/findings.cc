@@ -1,5 +1,5 @@
-// Implementation of report/findings.h: one function for each kind of sentence, in the order in which a reader
-// asks.
+// Implementation of report/findings.h: one function for each kind of sentence, in the order of a reader's
+// questions.
 #include "moehill/report/findings.h"
 
 #include <fmt/format.h>
@@ -21,8 +21,8 @@ std::string ratio_text(const Ratio& ratio) {
   return fmt::format("{:.3f}{}", ratio.ratio, interval_text(ratio.interval, "{:.3f}"));
 }
 
-// Returns the sentence on a baseline and the rows compared with it. The fastest is chosen by the same ratios
-// as the verdicts.
+// Returns the sentence on a baseline and the rows that are compared with it. The ratios of the verdicts
+// decide which row is the fastest.
 std::string winner_line(const ExperimentView& view, size_t baseline) {
   const ResultRow* best = nullptr;
   double most = 1;  // the baseline's own
@@ -50,7 +50,7 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
     lines.push_back(winner_line(view, i));
     compared = true;
   }
-  // Without a baseline nothing is compared, so only the highest rate can be told.
+  // Without a baseline nothing is compared, so the sentence can only name the highest rate.
   if (compared) return;
   const ResultRow* best = nullptr;
   for (const ResultRow& row : view.rows) {
@@ -61,7 +61,7 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
                                                 markdown_code(view.label(*best)), median_gflops(*best)));
 }
 
-// Lists rows without a clear verdict, and the noise floor that they were judged by.
+// Lists rows without a clear verdict, and the noise floor by which they were judged.
 void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) {
   for (const Verdict verdict :
        {Verdict::within_noise, Verdict::inconclusive, Verdict::cannot_tell, Verdict::identical}) {

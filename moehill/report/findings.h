@@ -1,5 +1,6 @@
-// Findings are the sentences that follow from the numbers of an experiment alone, as Markdown: who wins, what
-// was expected, what is noise, what failed. They hold no opinion; a person adds that as a note.
+// Findings are the sentences that follow from the numbers of an experiment alone, as Markdown: which point
+// wins, what was expected, what is noise, what failed. They hold no opinion; a person adds an opinion as a
+// note.
 //
 //     for (const std::string& line : findings(view)) fmt::print("- {}\n", line);
 #pragma once
@@ -11,9 +12,9 @@
 
 namespace moehill {
 
-// Returns sentences on the results: who wins over which baseline and by how much; each expectation with its
-// ratio and interval; what is within noise; what failed or was disturbed; how predictions fared; agreement
-// with the published ratio; the known defect of the original.
+// Returns sentences on the results: which point wins over which baseline and by how much; each expectation
+// with its ratio and interval; what is within noise; what failed or was disturbed; how predictions fared;
+// agreement with the published ratio; the known defect of the original.
 std::vector<std::string> findings(const ExperimentView& view);
 
 // Returns one line for each pair of points that an expectation speaks of.

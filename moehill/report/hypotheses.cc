@@ -1,4 +1,5 @@
-// Implementation of report/hypotheses.h.
+// Implementation of report/hypotheses.h: the pairs of an expectation, how clear each of them is, and the rule
+// for the state of a hypothesis.
 #include "moehill/report/hypotheses.h"
 
 #include <fmt/format.h>
@@ -19,8 +20,8 @@ StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
   return axes;
 }
 
-// True if an axis moves with the named ones, as in a [[zip]]: points that agree in the named axes also agree
-// in it.
+// Returns true if an axis moves with the named axes, as in a [[zip]]: points that agree in the named axes
+// also agree in this one.
 bool moves_along(const ExperimentView& view, const std::string& axis, const std::vector<AxisValue>& named) {
   const auto agree = [&](const StoredJson& a, const StoredJson& b) {
     return std::all_of(named.begin(), named.end(), [&](const AxisValue& value) {
@@ -37,7 +38,8 @@ bool moves_along(const ExperimentView& view, const std::string& axis, const std:
   return true;
 }
 
-// A pair has to agree in all axes that the expectation does not name, except for those that move along.
+// Returns true if the two agree in all axes that the expectation does not name, except for axes that move
+// along.
 bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const StoredJson& b,
                     const Expectation& expectation) {
   const auto named = [&](const std::string& axis) {
@@ -51,8 +53,8 @@ bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const Store
   });
 }
 
-// True if interval and noise leave no doubt on which side of the threshold the ratio is. It is the rule of
-// judge(), with the threshold in place of 1.
+// Returns true if neither interval nor noise leaves doubt on which side of the threshold the ratio is. This
+// is the rule of judge(), with the threshold in place of 1.
 bool is_clear(const Expectation& expectation, const Ratio& ratio, const std::optional<double>& floor) {
   if (!ratio.interval) return false;
   const bool met = is_met(expectation, ratio.ratio);
@@ -70,7 +72,7 @@ JudgedPair judge_pair(const ExperimentView& view, const Expectation& expectation
   return pair;
 }
 
-// True if the expectation speaks of the point, on any path of `profile`.
+// Returns true if the expectation speaks of the point, on any path of `profile`.
 bool speaks_of(const Expectation& expectation, const StoredPoint& point) {
   const auto holds = [&](std::vector<AxisValue> wanted) {
     std::erase_if(wanted, [](const AxisValue& value) { return value.axis == "path"; });
@@ -86,7 +88,7 @@ bool has_figure(const ExperimentView& view, size_t point) {
 
 // Judgement collects reasons against each state.
 struct Judgement {
-  // Each says why; empty: it is not so.
+  // Each says why the state holds; empty: it does not hold.
   std::string unfinished, falsified, blocked, undecided;
   size_t num_pairs = 0;
 };
@@ -127,7 +129,7 @@ Judgement judgement_of(const ExperimentView& view) {
 }
 
 Hypothesis hypothesis_of(const ExperimentView& view) {
-  // The order is that of hypotheses.h: the first state that holds is taken.
+  // The first state that holds is taken, in the order of hypotheses.h.
   const Judgement sum = judgement_of(view);
   if (!sum.unfinished.empty()) return {"", HypothesisState::active, sum.unfinished};
   if (!sum.falsified.empty()) return {"", HypothesisState::falsified, sum.falsified};

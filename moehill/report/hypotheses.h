@@ -1,5 +1,5 @@
-// Hypotheses compare what an experiment expected beforehand with its results. The state of a hypothesis
-// follows from a rule and from nobody's opinion (docs/metrics.md, "Logbook").
+// Hypotheses compare what an experiment expected beforehand with its results. A rule decides the state of a
+// hypothesis, and nobody's opinion does (docs/metrics.md, "Logbook").
 //
 //     for (const Hypothesis& h : hypotheses_of(views))
 //       fmt::print("{} {}: {}\n", h.id, name_of(h.state), h.why);   // "H1 promoted: as expected in ..."

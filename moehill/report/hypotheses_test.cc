@@ -1,4 +1,4 @@
-// The state of a hypothesis by its rule, each state with a database in which it holds.
+// Tests of the rule for the state of a hypothesis. Each state has a database in which it holds.
 #include "moehill/report/hypotheses.h"
 
 #include <gtest/gtest.h>
@@ -45,7 +45,7 @@ TEST(Hypotheses, PromotedWhereAllIsClearlyAsExpected) {
 TEST(Hypotheses, FalsifiedWhereOnePairIsClearlyNot) {
   expect_state({{kEpSlower, kEpFaster}, {}}, HypothesisState::falsified,
                "not met: `parallel_mode=ep topk=2`");
-  // A part that is not met decides, even if another part could not be measured.
+  // An expectation that is not met decides, even if another one could not be measured.
   expect_state({{kEpFaster, "ratio(parallel_mode = ep, parallel_mode = none) < 1.0 at topk = 8"}, {}},
                HypothesisState::falsified, kEpFaster);
 }

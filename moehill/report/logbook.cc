@@ -48,7 +48,7 @@ const Measured* first_measured(const std::vector<ExperimentView>& views) {
   return nullptr;
 }
 
-// Book is everything that the logbook is made of.
+// Book is everything from which the logbook is made.
 struct Book {
   std::vector<ExperimentView> views;
   std::vector<Hypothesis> hypotheses;  // by view
@@ -63,7 +63,7 @@ std::string ids_in(const Book& book, HypothesisState state) {
   return ids.empty() ? "none" : fmt::format("{} ({})", ids.size(), fmt::join(ids, ", "));
 }
 
-// Returns the questions that were asked, on which machine, and when it began.
+// Returns the questions that were asked, the machine, and when the experiments began.
 std::string asked(const Book& book) {
   std::vector<std::string> titles;
   for (const ExperimentView& view : book.views) titles.push_back(markdown_text(view.experiment.title));
@@ -93,8 +93,8 @@ std::vector<std::string> not_decided(const Book& book) {
   return lines;
 }
 
-// Returns the largest effects, at most one of each experiment. An effect counts if interval and noise floor
-// leave no doubt of it.
+// Returns the largest effects, at most one of each experiment. An effect counts if neither its interval nor
+// the noise floor leaves doubt about it.
 std::vector<std::string> largest_effects(const Book& book) {
   std::vector<std::pair<double, std::string>> effects;
   for (size_t i = 0; i < book.views.size(); ++i) {
@@ -162,7 +162,8 @@ std::string queue(const Book& book) {
   return "## Hypotheses\n\n" + markdown_table({"id", "state", "hypothesis", "why"}, rows, 4) + "\n";
 }
 
-// A floor that was measured after the results of an experiment was not used for it, and the table says so.
+// Describes a noise floor. A floor that was measured after the results of an experiment is not used for that
+// experiment, and the text says so.
 std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
   std::vector<std::string> late;
   for (size_t i = 0; i < book.views.size(); ++i)
@@ -173,8 +174,8 @@ std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
                    : fmt::format("; later than the results of {}, not used for them", fmt::join(late, ", ")));
 }
 
-// Returns the values that decide, as they stood before the results: the program's own, the machine's, and
-// those of the experiment files.
+// Returns the thresholds as they stood before the results: the program's own, the machine's, and the
+// thresholds of the experiment files.
 std::string thresholds(const Book& book) {
   std::vector<std::vector<std::string>> rows = {
       {"worth", fmt::format("{:.0f} %: without a noise floor nothing smaller is a result", 100 * kNegligible),
@@ -291,7 +292,7 @@ std::string matrix(const Book& book) {
   return "## Experiment Matrix\n\n" + markdown_table({"id", "experiment", "axes"}, rows, 3) + "\n";
 }
 
-// Returns the command of the sweep and those of its points, as one could type them.
+// Returns the command of the sweep and the commands of its points, as a user would type them.
 std::vector<std::string> commands(const ExperimentView& view) {
   const std::string sweep = fmt::format("moehill sweep {}.toml", view.experiment.name);
   std::vector<std::string> lines = {markdown_code(view.experiment.sizing.value("command", sweep))};

@@ -1,6 +1,6 @@
-// Logbook shows the experiments of a database as people keep a logbook: what was asked and answered, the
-// hypotheses with their states, the thresholds, then dated entries, newest last. It is Markdown;
-// report/page.h shows the same with charts.
+// Logbook shows the experiments of a database as people keep a logbook: questions and answers, the hypotheses
+// with their states, the thresholds, then dated entries, newest last. It is Markdown; report/page.h shows the
+// same with charts.
 //
 //     file << render_logbook(store, read_published(""));
 #pragma once

@@ -1,5 +1,5 @@
-// Tests of the logbook: the same database always gives the same text, which states what the numbers show and
-// nothing more.
+// Tests of the logbook: the same database always gives the same text, and the text states only what the
+// numbers show.
 #include "moehill/report/logbook.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Implementation of report/markdown.h.
+// Implementation of report/markdown.h: the characters that mean something in Markdown, HTML and XML, and what
+// replaces them.
 #include "moehill/report/markdown.h"
 
 #include <fmt/format.h>
@@ -11,7 +12,7 @@
 namespace moehill {
 namespace {
 
-// Control characters would end the line or the cell.
+// Puts a text on one line, because control characters would end the line or the cell.
 std::string one_line(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
@@ -82,7 +83,7 @@ std::string markdown_code(const std::string& text) {
   if (text.empty()) return "";
   std::string inside;
   for (const char c : one_line(text)) {
-    // The table is split at bars first, and takes the backslash away.
+    // A reader of Markdown splits the table at bars first, and removes the backslash.
     if (c == '|') inside += '\\';
     inside += c;
   }

@@ -1,5 +1,5 @@
-// Markdown and XML: turns text from files into text that shows as it is, whatever characters it has, and
-// makes tables. Titles and labels come from users, so everything goes through these functions.
+// Markdown and XML: escapes text from files so that it shows as it is, whatever characters it has, and makes
+// tables. Titles and labels come from users, so all text goes through these functions.
 //
 //     markdown_text("a < b | c");    // "a &lt; b \| c"
 //     markdown_code("topk=8");       // "`topk=8`"

@@ -31,8 +31,9 @@ StoredJson config_of(const ComparedResult& result) {
   return config;
 }
 
-// Returns the cost of each sample, in seconds for 1e12 FLOPs; none where a sample is no time. `tflops`
-// belongs to the median, so the others follow in proportion. Without a passed check there is no figure.
+// Returns the cost of each sample, in seconds for 1e12 FLOPs; nothing if a sample is no time. `tflops`
+// belongs to the median, and the other samples follow in proportion. Without a passed check there is no
+// figure.
 std::vector<double> costs_of(const StoredJson& record) {
   const Figure tflops = tflops_of(record);
   const auto times = part_of<RecordedTimes>(record, "time_s");
@@ -133,7 +134,7 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
   return set;
 }
 
-// Reads results of a database: all, those of one experiment, or one point.
+// Reads results of a database: all results, the results of one experiment, or one point.
 ResultSet read_database(const std::string& path, const std::string& experiment, const std::string& point) {
   Store store = Store::open_existing(path);
   ResultSet set{path, path + ":" + experiment, {}, store.noise_floors()};
@@ -149,7 +150,8 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
           continue;
         }
         const std::string id = text_at(record.json, "/process/id");
-        // A point of profile has records of several paths; only those of this row's path belong to it.
+        // A point of profile has records of several paths; only the records of this row's path belong to the
+        // row.
         if (part_of<ProfilePath>(record.json, "path") == row.measured->path)
           add_process(result, id.empty() ? fmt::format("{} {}", path, record.attempt_id) : id, record.round,
                       record.json);
@@ -216,7 +218,7 @@ bool has_process(const ComparedResult& result, const std::string& id) {
                      [&](const ComparedProcess& process) { return process.id == id; });
 }
 
-// True if the same processes measured both. They interleaved them then.
+// Returns true if the same processes measured both results, which they then interleaved.
 bool same_processes(const ComparedResult& a, const ComparedResult& b) {
   const auto in_b = [&](const ComparedProcess& process) { return has_process(b, process.id); };
   return a.processes.size() == b.processes.size() &&
@@ -229,8 +231,8 @@ Ratio ratio_by_process(const ComparedResult& a, const ComparedResult& b) {
   for (const ComparedProcess& process : a.processes) {
     const auto same = std::find_if(b.processes.begin(), b.processes.end(),
                                    [&](const ComparedProcess& other) { return other.id == process.id; });
-    // A single process with as many samples on both sides is compared sample by sample; several are compared
-    // by their medians.
+    // A single process with equally many samples on both sides is compared sample by sample. Several
+    // processes are compared by their medians.
     const bool by_sample = a.processes.size() == 1 && process.samples.size() == same->samples.size();
     if (by_sample) return speed_ratio(process.samples, same->samples, 0);
     of_a.push_back(median_cost(process));
@@ -239,7 +241,7 @@ Ratio ratio_by_process(const ComparedResult& a, const ComparedResult& b) {
   return speed_ratio(of_a, of_b, 0);
 }
 
-// A process on both sides would be compared with itself.
+// Returns the processes of `result` that are not in `other`: such a process would be compared with itself.
 std::vector<ProcessCost> without_those_of(const ComparedResult& result, const ComparedResult& other) {
   std::vector<ProcessCost> costs;
   for (const ComparedProcess& process : result.processes) {
@@ -250,8 +252,8 @@ std::vector<ProcessCost> without_those_of(const ComparedResult& result, const Co
 
 Ratio ratio_of_pair(const ResultSet& set_a, const ComparedResult& a, const ResultSet& set_b,
                     const ComparedResult& b) {
-  // Three ways, from the most to the least exact: by round of one experiment, by process that measured both,
-  // and as separate processes.
+  // There are three ways, from the most to the least exact: by round of one experiment, by process that
+  // measured both, and as separate processes.
   const bool one_experiment = !set_a.experiment.empty() && set_a.experiment == set_b.experiment;
   if (one_experiment) return compare_speed(by_round(a), by_round(b), 0);
   if (same_processes(a, b)) return ratio_by_process(a, b);
@@ -266,7 +268,8 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
   // The noise floor must come from this machine; either side may know it.
   pair.floor = floor_of(set_a.floors, env, pair.ratio.n);
   if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.ratio.n);
-  // Records can be identical runs only if they were measured in turn; others are judged by their figures.
+  // Records can be identical runs only if they were measured in turn. Other pairs are judged by their
+  // figures.
   pair.verdict = pair.ratio.paired ? verdict_of(a.record, b.record, pair.ratio, pair.floor)
                                    : judge(pair.ratio, pair.floor);
   return pair;
@@ -295,7 +298,7 @@ void require_file(const std::string& path, const std::string& source) {
                    "name one that bench --json or sweep has written"});
 }
 
-// A source without :EXPERIMENT/POINT; a file may have a colon in its name.
+// Returns the path in a source, without :EXPERIMENT/POINT. The name of a file may have a colon itself.
 std::string path_of(const std::string& source) {
   return is_there(source) ? source : source.substr(0, source.rfind(':'));
 }
@@ -359,7 +362,7 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
   std::vector<bool> used(b.results.size());
   for (const ComparedResult& result : a.results) {
     size_t i = 0;
-    // Each result of `a` takes the first one of `b` that fits and is free.
+    // Each result of `a` takes the first result of `b` that fits and is free.
     while (i < b.results.size() && (used[i] || !fits(result, b.results[i], matching.differing))) ++i;
     if (i == b.results.size()) {
       if (!result.processes.empty()) matching.only_a.push_back(result.label);
@@ -413,7 +416,7 @@ std::string pair_lines(const Matching& matching) {
 
 namespace {
 
-// "B against A, 3 points: 2 faster, 1 within noise."
+// Returns the answer in one sentence: "B against A, 3 points: 2 faster, 1 within noise."
 std::string answer_of(const Matching& matching) {
   std::map<Verdict, int> counts;
   for (const MatchedPair& pair : matching.pairs) ++counts[pair.verdict];
@@ -463,7 +466,7 @@ struct JunitCases {
   std::string text;
   int tests = 0, failures = 0, skipped = 0;
 
-  // why: of a failure, or else of a case that is skipped; empty: it passed.
+  // Adds a case. `why` says why it failed or why it is skipped; empty: it passed.
   void add(const std::string& label, const std::string& properties, bool failed, const std::string& why) {
     ++tests;
     failures += failed ? 1 : 0;

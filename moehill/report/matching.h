@@ -1,5 +1,5 @@
 // Matching reads two sets of results from files or databases, pairs them by their options and compares the
-// pairs. It is what `moehill compare` does; points of one command are compared by measure/results.h.
+// pairs. `moehill compare` uses it; measure/results.h compares the points of one command.
 //
 //     const Matching matching = match_results(read_results("old.jsonl"), read_results("new.jsonl"));
 //     fmt::print("{}", matching_table(matching));
@@ -47,13 +47,13 @@ std::string record_label(const StoredJson& record);
 
 bool is_database(const std::string& path);
 
-// Throws InputError where the output that `option` names is a file of one of these sources, as read_results()
-// takes them.
+// Throws InputError if the output that `option` names is a file of one of these sources. The sources are
+// written as for read_results().
 void refuse_source_as_output(const std::vector<std::string>& sources, const std::string& option,
                              const std::string& output);
 
-// Files of records (JSON lines), with a comma between them, DATABASE, DATABASE:EXPERIMENT or
-// DATABASE:EXPERIMENT/POINT. Throws InputError for what is not there.
+// Reads the results of a source: files of records (JSON lines) with a comma between them, DATABASE,
+// DATABASE:EXPERIMENT or DATABASE:EXPERIMENT/POINT. Throws InputError for what is not there.
 ResultSet read_results(const std::string& source);
 
 // MatchedPair is one result of each side, compared.
@@ -76,10 +76,10 @@ struct Matching {
   std::vector<std::string> only_a, only_b;  // labels without a partner
 };
 
-// Pairs the results. Options with one value in all of `a` and another in all of `b` tell the sets apart; all
-// other options have to agree, and the path. Pairs of one experiment are compared by round. Pairs that the
-// same processes measured are compared by process, or by sample if it is a single one. All others are
-// compared by compare_processes(), without the processes that are on both sides.
+// Pairs the results. An option that has one value in all of `a` and another in all of `b` tells the sets
+// apart; all other options have to agree, and so does the path. Pairs of one experiment are compared by
+// round. Pairs that the same processes measured are compared by process, or by sample if there is a single
+// process. All other pairs are compared by compare_processes(), without the processes that are on both sides.
 Matching match_results(const ResultSet& a, const ResultSet& b);
 
 // Returns a line for each kind of record that is there and does not count.
@@ -89,11 +89,12 @@ StoredJson pair_json(const MatchedPair& pair);
 std::string pair_lines(const Matching& matching);  // one line for each pair
 std::string matching_table(const Matching& matching);
 
-// JUnit XML of the comparison: a case a pair with its ratio, interval and verdict as properties. What
-// regressions() names is a failure; what nobody can tell, or one side lacks, is skipped.
+// Returns JUnit XML of the comparison: a case for each pair, with its ratio, interval and verdict as
+// properties. A pair in regressions() is a failure; a pair without a verdict, or that one side lacks, is
+// skipped.
 std::string matching_junit(const Matching& matching, double tolerance);
 
-// Pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.
+// Returns the pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.
 std::vector<std::string> regressions(const Matching& matching, double tolerance);
 
 // Returns what cannot be judged: pairs without an interval, baselines without a figure, results without a

@@ -16,7 +16,7 @@ namespace {
 class MatchingTest : public ::testing::Test {
  protected:
   TemporaryFolder folder_;
-  // A record of process `id` that began at second `started`.
+  // Makes a record of process `id` that began at second `started`.
   static StoredJson record(const std::string& id, double started, double seconds) {
     StoredJson json = block_record("none", 2, seconds);
     json["process"] = {{"id", id}, {"started_s", started}};
@@ -28,7 +28,7 @@ class MatchingTest : public ::testing::Test {
     for (const StoredJson& json : records) file << json_text(json) << "\n";
     return folder_.file(name);
   }
-  // Processes of both modes at top-k 2 and 8, 1 % apart; seconds of none and ep.
+  // Writes processes of both modes at top-k 2 and 8 that differ by 1 %; `none` and `ep` are seconds.
   std::string write_runs(const std::string& name, double none, double ep, const std::string& backend,
                          int num_processes = 5) {
     std::vector<StoredJson> records;
@@ -159,7 +159,7 @@ TEST_F(MatchingTest, WhatTheSameProcessesMeasuredIsPaired) {
   EXPECT_EQ(by_sample.pairs[0].verdict, Verdict::faster);
 }
 
-// Older records do not name their process; two of the same second count as one process.
+// Older records do not name their process. Two such records of the same second count as one process.
 TEST_F(MatchingTest, WithoutANameAProcessIsASecond) {
   std::vector<StoredJson> a, b;
   for (int i = 0; i < 6; ++i) {

@@ -1,4 +1,5 @@
-// Measured is what all rounds of a point say together, one for each kind of record that the point gave.
+// Measured is what all rounds of a point say together. A point has one Measured for each kind of record that
+// it gave.
 //
 //     for (const Measured& measured : measure(store.records(point.id)))
 //       fmt::print("{:.3f} TF/s\n", tflops_summary(measured).median);
@@ -14,8 +15,8 @@
 
 namespace moehill {
 
-// All figures of one (point, path). Series are by round; a round without a trusted figure is left out of
-// them.
+// Measured holds all figures of one (point, path). Series are by round; a round without a trusted figure is
+// left out of them.
 struct Measured {
   ProfilePath path = ProfilePath::none;
   StoredJson first;  // the record of the first round: config, layout, stages, balance

@@ -1,4 +1,4 @@
-// The figures of rounds together, and which records have none.
+// Tests of the figures of all rounds together, and of records that have none.
 #include "moehill/report/measured.h"
 
 #include <gtest/gtest.h>

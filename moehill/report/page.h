@@ -1,5 +1,5 @@
-// Page is the HTML report as one file that needs nothing else. What it shows is report/page_data.h; how it
-// looks is web/.
+// Page is the HTML report as one file that needs nothing else. report/page_data.h says what it shows, and
+// web/ how it looks.
 //
 //     file << html_page(page_data(store, read_published("")));
 #pragma once

@@ -1,5 +1,5 @@
-// Implementation of report/page_data.h: one object for each experiment, point and result, with what the
-// scripts of the page show. A figure that does not exist is null, never 0.
+// Implementation of report/page_data.h: one object for each experiment, point and result, with the values
+// that the scripts of the page show. A figure that does not exist is null, never 0.
 #include "moehill/report/page_data.h"
 
 #include <algorithm>
@@ -102,8 +102,8 @@ StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
   return json;
 }
 
-// Returns an expectation with its verdict. One pair that is clearly otherwise makes it "not met"; it is "met"
-// if all its pairs clearly are, and "undecided" otherwise.
+// Returns an expectation with its verdict: "not met" if a pair is clearly not as expected, "met" if all pairs
+// clearly are, and otherwise "undecided".
 StoredJson expectation_json(const ExperimentView& view, const std::string& text, bool fixed) {
   const JudgedExpectation judged = judge_expectation(view, text);
   bool not_met = false, met = !judged.pairs.empty();
@@ -146,7 +146,7 @@ StoredJson experiment_json(Store& store, const ExperimentView& view) {
                      {"begun_utc", view.begun_utc}};
   const StoredJson environment = environment_of(view);
   json["machine"] = environment.empty() ? StoredJson(nullptr) : StoredJson(machine_name(environment));
-  // Those that count come first, also where somebody has replaced them since.
+  // The expectations that count come first, even if somebody has replaced them since.
   const std::vector<std::string> fixed = fixed_expectations(e);
   for (const std::string& text : fixed) json["expectations"].push_back(expectation_json(view, text, true));
   for (const std::string& text : e.expect) {

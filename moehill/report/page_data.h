@@ -13,9 +13,9 @@ namespace moehill {
 // Returns the value. The same database and published numbers give the same value.
 StoredJson page_data(Store& store, const std::vector<PublishedRow>& published);
 
-// Returns FLOPs of the model over the bytes that a step moves at least: weights read in forward and in
-// backward and their gradients written, x and y (and dy, dx) once (docs/metrics.md, "The report"). Null if a
-// size is missing.
+// Returns the FLOPs of the model over the bytes that a step moves at least. These bytes are the weights, read
+// in the forward and in the backward pass; their gradients, written; and x and y (and dy, dx), once
+// (docs/metrics.md, "The report"). Null if a size is missing.
 StoredJson least_intensity(const StoredJson& config);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// The page and its data from a small database.
+// Tests of the page and its data, from a small database.
 #include "moehill/report/page.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@ StoredJson record(double seconds, double tflops) {
   return json;
 }
 
-// none at 2 TF/s, ep at 3 TF/s, in each of four rounds.
+// Returns data of a `none` point at 2 TF/s and an `ep` point at 3 TF/s, in each of four rounds.
 StoredJson two_point_data(const std::string& path) {
   Store store = Store::open_or_create(path);
   Journal journal(store, this_process(), {{"host", "test"}});

@@ -1,5 +1,6 @@
-// Reads the samples that peers/compare wrote, one run of a program a line, and makes the rows of a picture of
-// them: for each case and program the median, as a share of the peak.
+// Implementation of report/peer_samples.h: it reads the samples that peers/compare wrote, one line for each
+// run of a program, and makes the curves of a picture. A curve shows the median of each case and program, as
+// a share of the peak.
 #include "moehill/report/peer_samples.h"
 
 #include <fmt/format.h>
@@ -19,7 +20,7 @@ namespace {
 
 constexpr const char* kSchema = "moehill/peers/1";
 
-// Where a case stands: in which panel, and at which x. Cases are `step/bf16/forward/512/top8` and
+// Place is where a case stands: its panel and its x. Cases are `step/bf16/forward/512/top8` and
 // `gemm/bf16/34/forward`.
 struct Place {
   bool is_step = false;

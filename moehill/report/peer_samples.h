@@ -1,6 +1,7 @@
-// PeerSamples: what `peers/compare --json` measured of moehill and of other libraries in turn, as curves of a
-// picture: the share of the peak by top-k (steps) or by rows of a group (products). It judges nobody; the
-// ratios with their intervals are in the table that `peers/compare --table` makes of the same file.
+// PeerSamples turns the samples of `peers/compare --json` into curves of a picture. That program measures
+// moehill and other libraries in turn. The curves show the share of the peak by top-k (steps) or by rows of a
+// group (products). This file judges nothing; the table that `peers/compare --table` makes of the same
+// samples has the ratios with their intervals.
 #pragma once
 
 #include <string>

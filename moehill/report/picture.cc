@@ -1,4 +1,4 @@
-// Implementation of report/picture.h: an SVG written line by line, with fixed places.
+// Implementation of report/picture.h: it writes the SVG line by line, with fixed places.
 #include "moehill/report/picture.h"
 
 #include <fmt/format.h>
@@ -13,8 +13,8 @@
 namespace moehill {
 namespace {
 
-// Colours of Okabe and Ito, which colour-blind readers can tell apart; darker on a light ground and lighter
-// on a dark one.
+// The colours are those of Okabe and Ito, which colour-blind readers can tell apart. They are darker on a
+// light background and lighter on a dark one.
 constexpr const char* kStyle =
     "<style>text{font:11px system-ui,sans-serif;fill:var(--ink)}.title{font-size:14px;font-weight:600}"
     ".head{font-size:12px;font-weight:600}.soft{fill:var(--soft)}.end{text-anchor:end}"
@@ -117,7 +117,7 @@ class RatioAxis {
   }
 
  private:
-  // Ends of the axis as logarithms. No axis is narrower.
+  // The ends of the axis as logarithms. No axis is narrower than this.
   double lo_ = -0.2, hi_ = 0.2;
 };
 

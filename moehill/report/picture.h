@@ -1,7 +1,7 @@
 // Picture draws figures with intervals as SVG, for a page of documentation. It is 400 units wide, so that its
-// text can be read at 400 pixels. Its background is light or dark, as the reader's system is. What differs in
-// colour also differs in shape.
-// Which figures are shown is decided by report/plots.h.
+// text can be read at 400 pixels. Its background is light or dark, as the reader's system is. Things that
+// differ in colour also differ in shape.
+// report/plots.h decides which figures are shown.
 //
 //     RatioMark mark{.label = "ep topk=8", .ratio = 1.2, .interval = Interval{1.1, 1.3, 0.95}};
 //     file << ratio_picture("EP over none", {{"experiment", "one machine", {mark}}}, {});

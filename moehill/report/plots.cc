@@ -1,4 +1,4 @@
-// Implementation of report/plots.h.
+// Implementation of report/plots.h: which rows become marks or curves, and short labels that tell them apart.
 #include "moehill/report/plots.h"
 
 #include <fmt/format.h>
@@ -25,7 +25,7 @@ std::string axis_words(const std::string& axis, const StoredJson& value) {
   return fmt::format("{}={}", name, json_text(value));
 }
 
-// True if points that agree in the axes `kept` also agree in this one, as in a [[zip]].
+// Returns true if points that agree in the axes `kept` also agree in `axis`, as in a [[zip]].
 bool follows(const ExperimentView& view, const std::string& axis, const std::vector<std::string>& kept) {
   const auto value = [](const StoredPoint& point, const std::string& of) {
     return point.axes.value(of, StoredJson());

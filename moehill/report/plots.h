@@ -14,18 +14,18 @@ namespace moehill {
 // Draws the ratios to the baseline of each experiment, with the published ones beside them.
 std::string ratio_plot(const std::vector<ExperimentView>& views);
 
-// Draws the share of the measured peak by top-k. For a database, each experiment with three top-k or more has
-// a panel (with two, if none has three), with a curve for each combination of the other axes. For records
-// there is a curve for each name that record_label() gives.
+// Draws the share of the measured peak by top-k. For a database, each experiment with at least three values
+// of top-k has a panel (with two, if no experiment has three), and the panel has a curve for each combination
+// of the other axes. For records there is a curve for each name that record_label() gives.
 std::string peak_plot(const std::vector<ExperimentView>& views);
 std::string peak_plot(const ResultSet& records);
 
 enum class Picture { automatic, ratios, peak };
 constexpr auto words(Picture) { return std::array{"auto", "ratios", "peak"}; }
 
-// Returns the picture of a database, of files of records, which are named as for read_results(), or of one
-// file of samples of peers/compare. `automatic` means ratios if a database has some, otherwise the share of
-// the peak. Throws InputError if there is nothing to show.
+// Returns the picture of a source: a database, files of records (written as for read_results()), or one file
+// of samples of peers/compare. `automatic` means ratios if a database has some, otherwise the share of the
+// peak. Throws InputError if there is nothing to show.
 std::string plot_of(const std::string& source, Picture picture);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// Tests of pictures: what is drawn from a database and from records, and that no text or figure can break the
+// Tests of pictures: what they show of a database and of records, and that no text or figure can break the
 // drawing.
 #include "moehill/report/plots.h"
 
@@ -21,7 +21,7 @@ size_t count(const std::string& text, const std::string& part) {
   return n;
 }
 
-// Where an element of a class stands, in the order of the drawing.
+// Returns where the elements of a class stand, in the order of the drawing.
 std::vector<double> places(const std::string& svg, const std::string& classes) {
   std::vector<double> found;
   const std::string end = "\" class=\"" + classes + "\">";

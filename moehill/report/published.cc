@@ -1,4 +1,4 @@
-// Implementation of report/published.h.
+// Implementation of report/published.h: reading the file, and the rules by which a row belongs to a result.
 #include "moehill/report/published.h"
 
 #include <algorithm>
@@ -73,8 +73,8 @@ bool same_ep(const std::string& published, const std::string& own) {
   return own.empty() || masked == (own == "dense_masked");
 }
 
-// Compares the blocks that a row names. Those of a single kernel call (ending in c) are chosen for a
-// machine's registers and caches, so they are not compared.
+// Compares the blocks that a row names. It leaves out the blocks of a single kernel call (their names end in
+// c), because these are chosen for a machine's registers and caches.
 bool same_blocks(const PublishedRow& row, const StoredJson& config) {
   std::map<std::string, std::string> own;
   add_pairs(split(text_at(config, "blocks"), ','), own);

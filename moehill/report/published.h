@@ -1,5 +1,5 @@
-// Published is the numbers of the logbook that the experiments replay, and the choice of the number that a
-// result stands beside. Comparing the two is report/replayed.h.
+// Published holds the numbers of the logbook that the experiments replay, and finds the number to set beside
+// a result. report/replayed.h compares the two.
 //
 //     const std::vector<PublishedRow> rows = read_published("");
 //     const PublishedRow* row = find_published(rows, "13:40 EP vs Non-EP", config, "");   // may be null
@@ -14,8 +14,8 @@
 
 namespace moehill {
 
-// PublishedRow is a line of reference/tpu_v5p_logbook.csv. `parallel_mode` names a path in rows of the
-// overlap harness.
+// PublishedRow is a line of reference/tpu_v5p_logbook.csv. In rows of the overlap harness, `parallel_mode` is
+// the name of a path.
 struct PublishedRow {
   std::string section, parallel_mode, pass;
   int64_t tokens = 0;

@@ -1,4 +1,5 @@
-// Implementation of report/replayed.h: published ratios are paired with ours, and each pair gets a verdict.
+// Implementation of report/replayed.h: it pairs published ratios with the ratios measured here ("ours") and
+// gives each pair a verdict.
 #include "moehill/report/replayed.h"
 
 #include <fmt/format.h>
@@ -16,7 +17,7 @@ namespace {
 
 std::string percent(double ratio) { return fmt::format("{:+.1f} %", 100 * (ratio - 1)); }
 
-// True if both points stand beside the same published figure, which then cannot say how they differ.
+// Returns true if both points stand beside the same published figure, which then cannot say how they differ.
 bool same_figure(const PublishedRow& a, const PublishedRow& b) {
   return a.parallel_mode == b.parallel_mode && a.sizes == b.sizes && a.extra == b.extra &&
          a.blocks == b.blocks;
@@ -80,7 +81,7 @@ Held hold_against(double published, const Ratio& here, const std::optional<doubl
   const Verdict verdict = judge(here, floor);
   if (verdict == Verdict::cannot_tell) return {Agreement::undecided, verdict_words(here, floor)};
   const double lo = here.interval->lo, hi = here.interval->hi;
-  // From here on the rule of the header, line by line.
+  // The lines from here on follow the rule in the header.
   const bool holds = lo <= published && published <= hi;
   const bool clear = verdict == Verdict::faster || verdict == Verdict::slower;
   const bool has_trend = std::abs(published - 1) >= kNoTrend;

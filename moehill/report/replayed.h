@@ -18,14 +18,15 @@ constexpr auto words(Agreement) {
   return std::array{"agrees", "agrees in direction", "differs", "within the noise", "not decided"};
 }
 
-// Held is the verdict on one published ratio.
+// Held is the verdict on one published ratio: whether it holds here.
 struct Held {
   Agreement agreement = Agreement::undecided;
   std::string why;
 };
 
-// Compares a published ratio with ours. Noise is the largest of kNoTrend, the floor, and the end of our
-// interval that is farther from 1, all as |log|. The verdict is the first of these that holds:
+// Compares a published ratio with the ratio measured here ("ours"). The noise is the largest of kNoTrend, the
+// floor, and the end of our interval that is farther from 1, all as |log|. The verdict is the first of these
+// that holds:
 //    not decided          ours has no interval
 //    agrees               ours is clear of 1 (faster, slower) and its interval holds the published ratio
 //    agrees in direction  ours is clear of 1, and the published one lies on the same side by kNoTrend or more
@@ -54,8 +55,8 @@ std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views
 // Returns "published comparisons 90: agrees 31, ...".
 std::string replayed_sentence(const std::vector<ReplayedRatio>& ratios);
 
-// Returns Markdown: that sentence, a table with a row for each comparison, and what is known to be wrong with
-// the published measurements. Empty if nothing is replayed.
+// Returns Markdown: the sentence of replayed_sentence(), a table with a row for each comparison, and what is
+// known to be wrong with the published measurements. Empty if nothing is replayed.
 std::string replayed_table(const std::vector<ExperimentView>& views);
 
 // Returns the same as a page of its own. If nothing is replayed, the page says so.

@@ -36,7 +36,7 @@ TEST(HoldAgainst, NoiseAboveFivePercentDecidesOnlyWhatItExcludes) {
   EXPECT_EQ(hold_against(1.5, {1.0, 2, {}, true}, kFloor).agreement, Agreement::undecided);
 }
 
-// Two rows of the published file, of which the second is of `ep`.
+// Returns two rows as in the published file, the first for `none` and the second for `ep`.
 std::vector<PublishedRow> published_as(double none, double ep) {
   std::string text =
       "section,parallel_mode,hidden,mlp_dim,experts,topk,shared,tokens,pass,extra,tflops,tokens_per_s\n";

@@ -1,5 +1,5 @@
-// A database with one experiment of four points, which replays a section of the published logbook, for the
-// tests of the room.
+// A database with one experiment of four points, which replays a section of the published logbook. The tests
+// of this room use it.
 //
 //     fill_replayed(store, replayed_experiment(), {.ep = 1.3});   // ep takes 1.3 times as long as none
 #pragma once

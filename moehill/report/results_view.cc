@@ -1,4 +1,5 @@
-// Implementation of report/results_view.h: results of the database with what they are compared with.
+// Implementation of report/results_view.h: each result of the database gets its baseline, its published
+// number and its noise floor.
 #include "moehill/report/results_view.h"
 
 #include <fmt/format.h>
@@ -10,7 +11,7 @@
 namespace moehill {
 namespace {
 
-// Returns the options that decide how a step is computed and timed. Those removed only say how often.
+// Returns the options that decide how a step is computed and timed, without those that only say how often.
 StoredJson computed_config(const StoredJson& record) {
   StoredJson config = at_or_null(record, "/config");
   for (const char* key : {"preset", "iters", "warmup", "min_time", "ci_target"})
@@ -36,8 +37,8 @@ std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& poi
   return rows;
 }
 
-// A row is compared with that of the baseline point on the same path. Paths of `profile` are compared with
-// staged_dp of their own point, unless the experiment names a baseline.
+// Returns the row with which a row is compared: the baseline point's row on the same path. Paths of `profile`
+// are compared with staged_dp of their own point, unless the experiment names a baseline.
 std::optional<size_t> baseline_row(const ExperimentView& view, const ResultRow& row) {
   const ProfilePath path = row.measured->path;
   const bool beside_staged = path != ProfilePath::none && view.experiment.baseline.empty();
@@ -63,8 +64,8 @@ std::string begun_utc(Store& store, const ExperimentView& view) {
   return first.empty() ? view.experiment.created_utc : first;
 }
 
-// Returns the newest noise floor that was known when the results began. So no threshold is chosen after the
-// results.
+// Returns the newest noise floor that was known when the results began, so that nobody can choose a threshold
+// after seeing the results.
 std::optional<double> floor_beforehand(std::vector<StoredNoiseFloor> floors, const ExperimentView& view) {
   std::erase_if(floors, [&](const StoredNoiseFloor& floor) { return floor.time_utc > view.begun_utc; });
   for (const ResultRow& row : view.rows) {
@@ -141,8 +142,7 @@ Series series_of(const Measured& measured) {
 bool identical_records(const StoredJson& a, const StoredJson& b) {
   const StoredJson plan = at_or_null(a, "/hash/plan");
   if (plan.is_null() || plan != at_or_null(b, "/hash/plan")) return false;
-  // Equal plans on equal layouts by one build do equal work, so a difference between them could only be
-  // noise.
+  // Equal plans on equal layouts by one build are equal work, so a difference could only be noise.
   for (const char* same : {"/path", "/layout", "/timed_region", "/env/build", "/env/kernel", "/env/cpu"})
     if (at_or_null(a, same) != at_or_null(b, same)) return false;
   return computed_config(a) == computed_config(b);
@@ -165,7 +165,7 @@ std::string machine_name(const StoredJson& env) {
 std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env,
                                int64_t rounds) {
   const std::string machine = machine_name(env);
-  // The newest floor of this machine counts. It is computed again for `rounds`, since fewer rounds have more
+  // The newest floor of this machine counts. It is computed anew for `rounds`, since fewer rounds have more
   // noise.
   for (auto floor = floors.rbegin(); floor != floors.rend(); ++floor) {
     if (floor->machine != machine) continue;

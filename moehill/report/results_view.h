@@ -17,19 +17,19 @@
 
 namespace moehill {
 
-// ResultRow is one point and path.
+// ResultRow is one path of one point.
 struct ResultRow {
   size_t point = 0;                  // index into ExperimentView::points
   std::optional<Measured> measured;  // on one path; empty: no record counts
   std::optional<size_t> baseline;    // the row that it is compared with
-  std::optional<Ratio> against;      // its speed over that of the baseline
+  std::optional<Ratio> against;      // its speed over the baseline's
   std::optional<Verdict> verdict;    // of `against`
   std::optional<PublishedRow> published;
 
   bool timed() const { return measured && !measured->tflops.empty(); }
 };
 
-// "mpirun -n 2 moehill bench --topk 2": the command line that measures a point again.
+// Returns the command line that measures a point again: "mpirun -n 2 moehill bench --topk 2".
 std::string repro_of(const StoredExperiment& experiment, const StoredPoint& point);
 
 struct ExperimentView {
@@ -37,14 +37,14 @@ struct ExperimentView {
   std::vector<StoredPoint> points;
   std::vector<StoredNote> notes;
   std::vector<ResultRow> rows;  // by point, then by path
-  // When its first result was begun; if there is none, when it was planned.
+  // The time when its first result was begun; if there is none, the time when it was planned.
   std::string begun_utc;
-  // The noise floor of the machine that measured, as it was known then.
+  // The noise floor of the machine that measured, as it was known at that time.
   std::optional<double> floor;
 
   std::string label(const ResultRow& row) const;  // of the point, with the path of `profile`
   std::string repro(const ResultRow& row) const { return repro_of(experiment, points[row.point]); }
-  // "+3.1 % [95 %: +2.0..+4.2], faster" of a row that has `against`, and what there is to say beside it.
+  // Returns the change of a row that has `against`, with remarks: "+3.1 % [95 %: +2.0..+4.2], faster".
   std::string change(const ResultRow& row) const;
 };
 
@@ -54,8 +54,8 @@ std::vector<ExperimentView> load_views(Store& store, const std::vector<Published
 // Returns the cost by round: seconds for 1e12 FLOPs of the model, so that unlike sizes can be compared.
 Series series_of(const Measured& measured);
 
-// True if the options (except for how often was measured), plan, stages in the clock, kernels, build, CPU and
-// layout are the same. Options decide the path, so two paths are never identical.
+// Returns true if plan, stages in the clock, kernels, build, CPU, layout and options are the same. Options
+// that only say how often to measure may differ. Options decide the path, so two paths are never identical.
 bool identical_records(const StoredJson& a, const StoredJson& b);
 
 // Returns judge(ratio, floor), except for identical records.

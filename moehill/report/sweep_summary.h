@@ -1,5 +1,5 @@
-// Sweep summary is what people read when a sweep ends, and the list of a database's experiments. It is plain
-// text for a terminal; report/logbook.h and report/page.h tell the same at length.
+// Sweep summary is the text that people read when a sweep ends, and the list of a database's experiments. It
+// is plain text for a terminal; report/logbook.h and report/page.h tell the same at length.
 //
 //     fmt::print("{}", sweep_summary(view));
 #pragma once

@@ -1,5 +1,5 @@
-// Implementation of simulation/cluster.h. If the hardware file gives no extents for a network, they are
-// chosen so that the network is as square as possible.
+// Implementation of simulation/cluster.h. If the hardware file gives no extents for a network, this file
+// chooses them so that the network is as square as possible.
 #include "moehill/simulation/cluster.h"
 
 #include <algorithm>
@@ -31,7 +31,7 @@ Cluster make_cluster(const Hardware& hardware, int num_devices, DType dtype) {
   cluster.device_flops = hardware.units_per_device * hardware.peak(dtype);
   cluster.inside = speed_of(topology.levels[0]);
   cluster.network = one_node ? cluster.inside : speed_of(topology.levels[1]);
-  // Hardware without a third level has upper links as fast as the network, and without latency of their own.
+  // Hardware without a third level gets upper links as fast as the network, without latency of their own.
   cluster.upper =
       topology.levels.size() > 2 ? speed_of(topology.levels[2]) : LinkSpeed{0, cluster.network.bytes_per_s};
   cluster.dims = topology.dims;

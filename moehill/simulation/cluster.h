@@ -1,5 +1,5 @@
-// Cluster is what a step is simulated on: nodes of several devices, joined by a network. It is made from a
-// hardware file and holds only what the simulator needs: no caches, no kernels.
+// Cluster is the machine on which a step is simulated: nodes of several devices, joined by a network. It is
+// made from a hardware file and holds only what the simulator needs: no caches, no kernels.
 //
 //     const Cluster cluster = make_cluster(hardware, /*num_devices=*/256, DType::bf16);
 //     describe(cluster);   // "32 nodes of 8 devices, fat tree: 6 leaf switches of 6 nodes, 6 spines"
@@ -26,10 +26,11 @@ struct Cluster {
   int num_devices = 1;
   int devices_per_node = 1;
   double device_flops = 1;  // FLOP/s; converts seconds of work to SimGrid's unit
-  // A device's own way to the other devices of its node. The latency is that of one message.
+  // A device's own link to the other devices of its node. The latency is for one message.
   LinkSpeed inside;
   // The connection of a node, and the links above it. In a fat tree and in a dragonfly a message crosses at
-  // most two of each, so a link has half of the latency of its level. In a torus each hop has all of it.
+  // most two of each, so a link has half of the latency of its level. In a torus each hop has the full
+  // latency.
   LinkSpeed network, upper;
   std::vector<int> dims;  // as in the hardware file; empty: by the number of nodes
 
@@ -41,7 +42,7 @@ struct Cluster {
 // for.
 Cluster make_cluster(const Hardware& hardware, int num_devices, DType dtype);
 
-// The next three give networks with room for all nodes of the cluster.
+// The next three functions give networks with room for all nodes of the cluster.
 struct FatTreeShape {
   int nodes_per_leaf = 1, num_leaves = 1, num_spines = 1;  // each leaf has one link to each spine
 };

@@ -1,5 +1,5 @@
-// Implementation of simulation/collective_form.h. A reduce_scatter is made by transposing the gather: the
-// same messages the other way and in reverse order.
+// Implementation of simulation/collective_form.h. A reduce_scatter is the transposed gather: the same
+// messages in the other direction and in reverse order.
 #include "moehill/simulation/collective_form.h"
 
 #include <algorithm>
@@ -36,8 +36,9 @@ ByteMatrix around_ring(const std::vector<int64_t>& slices) {
   return bytes;
 }
 
-// Before step s a device has 2^s slices: its own and those of the devices before it. It sends them to the
-// device 2^s further on, which lacks them. In the last step that device may lack only some.
+// Before step s a device has 2^s slices: its own and the slices of the devices before it. It sends them to
+// the device 2^s places further on, which lacks them. In the last step that device may lack only some of
+// them.
 ByteMatrix along_trees(const std::vector<int64_t>& slices, int step) {
   const int num = static_cast<int>(slices.size()), way = 1 << step;
   ByteMatrix bytes(num);
@@ -48,7 +49,7 @@ ByteMatrix along_trees(const std::vector<int64_t>& slices, int step) {
   return bytes;
 }
 
-// Each slice goes to one device of every other node, the one in its own place there.
+// Each slice goes to one device of every other node: the device that has the same place there.
 ByteMatrix across_nodes(const std::vector<int64_t>& slices, const Nodes& nodes) {
   const int num = static_cast<int>(slices.size());
   ByteMatrix bytes(num);
@@ -113,8 +114,7 @@ ByteMatrix CollectiveSteps::pair_step(const ByteMatrix& pairs, int step) const {
   for (int from = 0; from < num_devices_; ++from) {
     for (int to = 0; to < num_devices_; ++to) {
       if (form_ == CollectiveForm::tree) {
-        // On a tree a message goes as far as the binary digits of its distance say; this step is the digit
-        // `on`.
+        // On a tree a message moves by the binary digits of its distance; this step is the digit `on`.
         const int way = (to - from + num_devices_) % num_devices_, on = 1 << step;
         const int at = (from + (way & (on - 1))) % num_devices_;
         if ((way & on) != 0) bytes.at(at, (at + on) % num_devices_) += pairs.at(from, to);

@@ -1,5 +1,5 @@
-// The forms of a collective: the steps in which slices of P devices travel, and from whom to whom. It says
-// nothing of time, which the simulator finds.
+// The forms of a collective: in how many steps the slices of P devices travel, and from which device to
+// which. The forms say nothing of time, which the simulator finds.
 //
 //     const CollectiveSteps steps(CollectiveForm::tree, nodes, num_devices);
 //     for (int s = 0; s < steps.num_gather_steps(); ++s) send(steps.gather_step(slices, s));

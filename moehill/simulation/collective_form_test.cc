@@ -1,5 +1,5 @@
-// Tests of the forms of collectives: every device gets everything, in the steps and with the bytes that the
-// formulas say.
+// Tests of the forms of collectives: every device gets every slice, in the steps and with the bytes of the
+// formulas.
 #include "moehill/simulation/collective_form.h"
 
 #include <gtest/gtest.h>
@@ -55,7 +55,7 @@ TEST(CollectiveForm, EverySliceReachesEveryDeviceOnce) {
         for (int from = 0; from < num; ++from) {
           for (int to = 0; to < num; ++to) {
             const int64_t sent = bytes.at(from, to);
-            // A ring forwards what came one message before.
+            // In a ring a device forwards the slices that its last message brought.
             EXPECT_EQ(form == CollectiveForm::ring ? 0 : sent & ~has[static_cast<size_t>(from)], 0);
             EXPECT_EQ(sent & now[static_cast<size_t>(to)], 0) << name_of(form) << " twice at " << to;
             now[static_cast<size_t>(to)] |= sent;
@@ -128,7 +128,7 @@ ByteMatrix uneven_pairs(int num) {
   return pairs;
 }
 
-// Received minus sent bytes of a device are equal in every form, because everything else only passes through.
+// A device's received minus sent bytes are equal in every form, because all other bytes only pass through.
 TEST(CollectiveForm, WhatGoesToOneDeviceEndsThere) {
   for (const int num : kNumDevices) {
     const Nodes nodes = nodes_of(num);

@@ -26,8 +26,8 @@ std::vector<PathPiece> critical_path(const StepProgram& program, const Simulatio
                                         [](const TimeSpan& a, const TimeSpan& b) { return a.end < b.end; }) -
                        last.begin());
   double end = last[static_cast<size_t>(device)].end;
-  // Walks backwards through the stages. In an exchange all devices meet, so the one that came last is the
-  // cause.
+  // The loop walks backwards through the stages. In an exchange all devices meet, so the device that came
+  // last is the cause.
   for (size_t s = program.stages.size(); s-- > 0;) {
     const std::vector<TimeSpan>& intervals = simulation.stages[s];
     const ProgramStage& stage = program.stages[s];

@@ -12,12 +12,12 @@
 
 namespace moehill {
 
-// PathPiece is a piece of the path, in the order of time. The seconds of all pieces add up to those of the
-// step.
+// PathPiece is a piece of the path, in the order of time. The pieces together last as long as the step.
 struct PathPiece {
   size_t stage = 0;  // index into the program's stages
   int device = 0;    // the device on which the piece ends
-  // The device whose begin of the stage it waited for; `device` itself if it waited for nobody.
+  // The device that began the stage last, for which this one waited; `device` itself if it waited for no
+  // other.
   int waits_for = 0;
   double begin = 0, end = 0;
 };

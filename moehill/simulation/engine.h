@@ -39,18 +39,17 @@ struct Simulation {
   int64_t peak_rss_bytes = 0;  // of the process that simulated
 };
 
-// An exchange starts when all devices have ended the one before it in the stage, or have begun the stage, as
-// the collectives of a mesh do. A device sends one message after the other, which is the pairwise exchange of
-// MPI libraries. It ends when it has sent and received everything.
+// An exchange starts on a device when all devices have ended the exchange before it in the stage or, for the
+// first one, have begun the stage. The collectives of a mesh do the same. A device sends one message after
+// the other, which is the pairwise exchange of MPI libraries. The exchange ends on a device when the device
+// has sent and received everything.
 //
 // With groups, a flow stands for messages of many devices. So a device ends no earlier than its own messages
 // would take one after the other and alone on their links, and no earlier than its whole group has received
 // everything. What the links of a node carry is exact as long as a group is not larger than a node.
 //
-// The process that simulates calls SimulationProgress now and then with the part of the flows that have
+// The process that simulates calls SimulationProgress now and then with the share of the flows that have
 // arrived.
-
-// The process that simulates calls this now and then with the part of the flows that have arrived.
 using SimulationProgress = std::function<void(double part)>;
 
 // Throws InputError in a build without SimGrid, so that a command can refuse before it does anything.

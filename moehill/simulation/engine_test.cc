@@ -1,5 +1,5 @@
-// Tests of the simulator: no byte is lost, a simulation can be repeated exactly, and times agree with those
-// computed by hand.
+// Tests of the simulator: no byte is lost, a simulation can be repeated exactly, and times agree with times
+// that are computed by hand.
 #include "moehill/simulation/engine.h"
 
 #include <gtest/gtest.h>
@@ -140,7 +140,7 @@ MessageCount simulated_messages(const RanksOfNodes& ranks, std::vector<ByteMatri
   return {s.num_flows, static_cast<uint64_t>(s.delivered_bytes)};
 }
 
-// 8 ranks on a node: 64 ranks, and a number that is no power of two.
+// There are 8 ranks on a node: 64 ranks in all, and a number that is no power of two.
 constexpr RanksOfNodes kManyRanks[] = {{64, 8}, {104, 8}};
 
 TEST_F(EngineTest, RowsOfManyRanksAreTheMessagesOfTheFormula) {
@@ -212,7 +212,7 @@ double seconds_in_groups(int num_devices, int64_t bytes_of_pair, int group) {
   return simulate(large_cluster(num_devices), {num_devices, {exchange(bytes, {group, 8})}, group}).seconds;
 }
 
-// Message sizes at which the latency limits (4 KB), both limit, or the network limits (4 MB).
+// In the message sizes the latency is the limit (4 KB), or the network (4 MB), or both.
 TEST_F(EngineTest, GroupsTakeTheTimeOfTheirMessages) {
   for (const int64_t bytes : {4'000, 200'000, 4'000'000}) {
     const double exact = seconds_in_groups(64, bytes, 1);
@@ -236,8 +236,8 @@ TEST_F(EngineTest, AGroupOfNodesKeepsItsFullestNode) {
   EXPECT_NEAR(seconds(16) / seconds(1), 1, 0.15);
 }
 
-// The cost of simulating many devices is that of their flows, so their number is bounded. The smaller of the
-// two sizes is also simulated.
+// A simulation costs as much as its flows, so this test bounds the number of flows of many devices. It also
+// simulates the smaller of the two sizes.
 TEST_F(EngineTest, FlowsOfManyDevicesAreBounded) {
   for (const int num_devices : {1024, 4096}) {
     const int group = group_size(num_devices, 8, 128), groups = num_devices / group, nodes = group / 8;

@@ -9,10 +9,10 @@
 namespace moehill {
 namespace {
 
-// This many devices of a node send the flows of whole nodes.
+// The flows of whole nodes leave from this many devices of a node.
 constexpr int kLanesPerNode = 2;
 
-// Returns the sums over units of `unit` devices, [units, units]. Nobody reads the diagonal.
+// Returns the sums over units of `unit` devices, [units, units]. The diagonal is not used.
 ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
   ByteMatrix sums(ceil_div(bytes.num_devices(), unit));
   for (int from = 0; from < bytes.num_devices(); ++from) {
@@ -21,8 +21,8 @@ ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
   return sums;
 }
 
-// NodeTurns chooses the node of a group that receives the next flow: the one that still lacks the most of the
-// bytes that its own messages would bring. So each node's links carry about what they would without groups.
+// NodeTurns chooses which node of a group receives the next flow: the node that still lacks the most of the
+// bytes that its own messages would bring. So each node's links carry about as much as without groups.
 class NodeTurns {
  public:
   NodeTurns(const ByteMatrix& nodes, int of_group) : left_(idx(nodes.num_devices())), of_group_(of_group) {
@@ -57,10 +57,10 @@ class Planner {
   Exchange make() {
     count();
     if (grouping_.size == 1) {
-      // One message for each flow needs no correction by own messages, so `own` stays empty.
+      // If each flow is one message, no correction by own messages is needed, so `own` stays empty.
       if (messages_ == 1) exchange_.own.clear();
-      // The pairwise order: in round i each device sends to the one i further on, so no device receives twice
-      // at once.
+      // This is the pairwise order: in round i each device sends to the device i places further on, so no
+      // device receives two messages at once.
       for (int d = 0; d < num(); ++d) {
         for (int i = 1; i < num(); ++i) add(d, (d + i) % num(), bytes_.at(d, (d + i) % num()));
       }
@@ -108,7 +108,7 @@ class Planner {
   }
 
   // Returns one of a few devices of a node in turn. A few flows at a time fill a node's connection, and a
-  // flow that waits for a busy link holds up only those of its own device.
+  // flow that waits for a busy link holds up only the flows of its own device.
   int member(int node, int turn) const {
     const int begin = node * per_node(), end = std::min(num(), begin + per_node());
     const int stride = std::max(1, per_node() / kLanesPerNode);
@@ -123,7 +123,7 @@ class Planner {
     }
     const ByteMatrix nodes = sums_of_units(bytes_, per_node());
     const int num_nodes = nodes.num_devices(), of_group = grouping_.size / per_node();
-    // From node to node within a group, in pairwise order.
+    // These are the flows from node to node within a group, in pairwise order.
     for (int round = 1; round < of_group; ++round) {
       for (int a = 0; a < num_nodes; ++a) {
         const int b = a / of_group * of_group + (a + round) % of_group;
@@ -132,7 +132,8 @@ class Planner {
     }
     NodeTurns receivers(nodes, of_group);
     const int num_groups = ceil_div(num_nodes, of_group);
-    // From each node to each other group, as one flow that the group's nodes receive in turn.
+    // These are the flows from each node to each other group: one flow each, which the group's nodes receive
+    // in turn.
     for (int round = 1; round < num_groups; ++round) {
       for (int a = 0; a < num_nodes; ++a) {
         const int b = (a / of_group + round) % num_groups;

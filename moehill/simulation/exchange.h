@@ -45,8 +45,8 @@ struct OwnMessages {
   int64_t across = 0, across_bytes = 0;
 };
 
-// ExchangeSums are bytes of an exchange: of all devices, the part of them between nodes, and those of the
-// device and of the node's network that send or receive the most.
+// ExchangeSums are bytes of an exchange: of all devices; the part of them between nodes; and the bytes of the
+// device, and of the node's network connection, that sends or receives the most.
 struct ExchangeSums {
   int64_t total = 0, network = 0;
   int64_t fullest_device = 0, fullest_node = 0;
@@ -78,8 +78,8 @@ struct Grouping {
 // A pair without bytes has no flow. `messages` is how many messages a pair exchanges, one after the other.
 Exchange make_exchange(const ByteMatrix& bytes, const Grouping& grouping, int messages = 1);
 
-// Returns 1 for up to `exact_devices` devices. For more devices it returns those of 1, 2, 4, ... nodes: the
-// fewest with which there are at most `exact_devices` groups.
+// Returns 1 for up to `exact_devices` devices. For more devices it returns the devices of 1, 2, 4, ... nodes:
+// the smallest size that gives at most `exact_devices` groups.
 int group_size(int num_devices, int devices_per_node, int exact_devices);
 
 }  // namespace moehill

@@ -21,11 +21,11 @@ namespace {
 bool is_return(Stage stage) { return stage == Stage::reduce || stage == Stage::reduce_grad; }
 bool is_dispatch(Stage stage) { return stage == Stage::dispatch || stage == Stage::dispatch_grad; }
 
-// StageMessages is what the devices send each other in one stage. A matrix has P x P elements, so it is made
-// only if it is needed.
+// StageMessages are the messages of one stage. A matrix has P x P elements, so it is made only if it is
+// needed.
 struct StageMessages {
   std::optional<ByteMatrix> pairs{};
-  // [P] The slices of collectives that are not direct; empty if there are none.
+  // [P] are the slices of collectives that are not direct; empty if there are none.
   std::vector<int64_t> summed{}, gathered{};
 };
 
@@ -44,7 +44,7 @@ class ProgramBuilder {
     program_.num_devices = counts.num_devices;
     program_.group = options.group;
     for (const DeviceWork& device : work_) {
-      // A backward pass has the gradients beside the weights.
+      // A backward pass also has the gradients of the weights.
       const double weights = device.weight_bytes * (problem.backward ? 2 : 1);
       program_.memory_bytes = std::max(program_.memory_bytes, weights + device.activation_bytes);
       std::vector<WorkSeconds>& seconds = seconds_.emplace_back();
@@ -82,7 +82,7 @@ class ProgramBuilder {
     return seconds_[d][static_cast<size_t>(&stage - work_[d].stages.data())];
   }
 
-  // The part of a stage's time that waits for memory, on the device that is slowest in it.
+  // Returns the share of a stage's time that waits for memory, on the device that is slowest in the stage.
   double memory_part(Stage name) const {
     double slowest = 0, part = 0;
     for (int d = 0; d < num(); ++d) {
@@ -97,7 +97,7 @@ class ProgramBuilder {
     return part;
   }
 
-  // Moves products that run while rows fly from their own stage to that of the flight.
+  // Moves products that run while rows fly from their own stage to the stage of the flight.
   void cover(Stage flight) {
     for (int d = 0; d < num(); ++d) {
       const size_t device = static_cast<size_t>(d);
@@ -149,8 +149,8 @@ class ProgramBuilder {
     return messages.pairs ? *std::move(messages.pairs) : ByteMatrix(num());
   }
 
-  // Returns, for each device, the part of its rows that the waves before wave w have: [waves + 1], from 0 to
-  // 1. It goes by the experts that want the rows.
+  // Returns, for each device, the share of its rows that the waves before wave w have: [waves + 1], from 0 to
+  // 1. The experts that need a row decide its wave.
   std::vector<std::vector<double>> parts_before_waves() const {
     std::vector<std::vector<double>> parts;
     for (int d = 0; d < num(); ++d) {
@@ -184,7 +184,7 @@ class ProgramBuilder {
           const std::vector<double>& there = before[static_cast<size_t>(to)];
           const std::vector<double>& back = before[static_cast<size_t>(from)];
           if (s < num_waves) add_part(rows.at(from, to), there[s], there[s + 1], bytes.at(from, to));
-          // Sums return in mirrored order, so the last wave has the most of them.
+          // Sums return in mirrored order, so the last wave has the most sums.
           if (s < 2) continue;
           add_part(sums.at(from, to), 1 - back[num_waves + 2 - s], 1 - back[num_waves + 1 - s],
                    bytes.at(from, to));
@@ -207,7 +207,7 @@ class ProgramBuilder {
           work_at(d, *stage).total() - seconds_by_device(moved_, name)[static_cast<size_t>(d)];
       for (const LinkWork& link : stage->links) {
         if (link.in_place || (in_waves_ && link.in_flight)) continue;
-        // With two levels the sums inside of a node have to be there before they go back across.
+        // With two levels the sums within a node have to be complete before they go back to other nodes.
         const bool is_first = link.way == RowWay::inside && is_return(name);
         add_messages(link, d, is_return(name), link.in_flight ? flying : is_first ? first : other);
       }
@@ -218,7 +218,7 @@ class ProgramBuilder {
       program_.stages.push_back(
           {name_of(name), is_backward(name), work, std::move(messages), memory_part(name)});
     };
-    // A dispatch begins with packing rows, then they travel. A return travels first, then rows are added up.
+    // A dispatch packs rows before they travel. A return adds rows up after they have travelled.
     if (is_dispatch(name)) add(seconds, {});
     if (is_dispatch(name) && in_waves_) add_waves(name);
     add({}, exchanges(std::move(first)));
@@ -228,7 +228,7 @@ class ProgramBuilder {
     if (!is_dispatch(name)) add(seconds, {});
   }
 
-  // Returns the exchanges in the order in which they follow each other. Those without bytes are left out.
+  // Returns the exchanges in the order in which they follow each other, without those that have no bytes.
   std::vector<Exchange> exchanges(StageMessages messages) const {
     std::vector<Exchange> all;
     const auto add = [&](const ByteMatrix& bytes, int messages_of_pair) {
@@ -279,7 +279,7 @@ class ProgramBuilder {
     }
   }
 
-  // Adds the device's slice of what is summed or gathered, for forms in which slices travel on.
+  // Adds the device's slice of the values that are summed or gathered, for forms in which slices travel on.
   void add_slices(const LinkWork& link, int device, StageMessages& messages) const {
     const auto add = [&](std::vector<int64_t>& slices, int64_t bytes) {
       slices.resize(static_cast<size_t>(num()));

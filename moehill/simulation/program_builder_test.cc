@@ -37,7 +37,7 @@ double seconds_of(const StepProgram& program) {
   return sum;
 }
 
-// Stages of rows in flight with work under them.
+// Returns how many stages have rows in flight with work under them.
 int64_t flights_of(const StepProgram& program) {
   return std::count_if(program.stages.begin(), program.stages.end(),
                        [](const ProgramStage& s) { return s.is_work() && s.is_exchange(); });
@@ -125,7 +125,7 @@ TEST(ProgramBuilder, WavesMoveTheSameBytesAndDoTheSameWork) {
   }
 }
 
-// Work under flying rows is moved to another place in the step; none of it is lost or done twice.
+// Work under flying rows moves to another place in the step. None of it is lost or done twice.
 TEST(ProgramBuilder, FlightsHoldWorkThatIsNotInItsStage) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8
   const StepProgram far = build_program(problem_of(Spread::fused), counts, hardware());
@@ -145,7 +145,7 @@ TEST(ProgramBuilder, OneDeviceSendsNothing) {
   EXPECT_GT(program.stages.size(), 5u);
 }
 
-// Collectives in another form have the bytes of the direct ones, except for the rounding of slices; a ring
+// Collectives in another form have the bytes of the direct form, except for the rounding of slices. A ring
 // and a two-level form send fewer bytes between nodes.
 TEST(ProgramBuilder, FormsMoveTheSlicesOfTheDirectForm) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8

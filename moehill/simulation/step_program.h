@@ -1,5 +1,5 @@
 // StepProgram is a step of the block as every device does it, stage after stage: seconds of work, or bytes
-// from device to device. The simulator runs it. It knows no experts and no tokens.
+// from device to device. The simulator runs a StepProgram, which knows no experts and no tokens.
 //
 //     StepProgram program = build_program(problem, counts, hardware);
 //     for (const ProgramStage& stage : program.stages)

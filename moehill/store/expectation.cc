@@ -16,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// Takes the whole text or nothing: "8x" is a text, not the number 8.
+// Returns the number that the whole text is; nothing for "8x", which is a text and not the number 8.
 std::optional<double> as_number(const std::string& text) {
   double value = 0;
   const char* end = text.data() + text.size();
@@ -110,7 +110,7 @@ class Parser {
     return list;
   }
 
-  // The first axis that is named a second time is where the denominator begins.
+  // Splits the list where an axis is named again: the denominator begins there.
   void split(const std::vector<AxisValue>& list, Expectation& result) const {
     const auto same_axis = [&](const AxisValue& condition) { return condition.axis == list[0].axis; };
     const auto second = std::find_if(list.begin() + 1, list.end(), same_axis);
@@ -159,7 +159,7 @@ bool matches(const std::vector<AxisValue>& wanted, const StoredJson& axes) {
     if (axis == axes.end()) return false;
     const std::string text = value_text(*axis);
     const std::optional<double> a = as_number(text), b = as_number(condition.value);
-    // Numbers are equal if their values are: 8 and 8.0 are one value of an axis.
+    // Numbers are compared by value: 8 and 8.0 are one value of an axis.
     return text == condition.value || (a && b && *a == *b);
   });
 }

@@ -1,5 +1,5 @@
 // Expectation is a threshold that an experiment fixes before it runs, as a value. This file parses it;
-// whoever reads results evaluates it (report/hypotheses.h).
+// report/hypotheses.h compares it with results.
 //
 //     const Expectation e = parse_expectation("ratio(topk = 8, topk = 2) >= 1.5 at parallel_mode = ep");
 //     is_met(e, 1.62);   // true
@@ -19,14 +19,14 @@ struct AxisValue {
   bool operator==(const AxisValue&) const = default;
 };
 
-// The grammar:
+// An expectation has this grammar:
 //
 //   ratio(AXIS = VALUE[, AXIS = VALUE ...], AXIS = VALUE[, ...]) OP NUMBER [at AXIS = VALUE[, ...]]
 //
-// It is the ratio of the median throughput (tflops) of two points, for every such pair of points that agree
-// in the other axes. The denominator begins where the first axis is named again. OP is a word of Relation. A
-// value with blanks, commas or parentheses stands in single or double quotes. Besides the axes, `path` names
-// a record of `profile`.
+// The ratio is the median throughput (tflops) of one point over another's, for every such pair of points that
+// agree in the other axes. The denominator begins where the first axis is named again. OP is a word of
+// Relation. A value with blanks, commas or parentheses stands in single or double quotes. Besides the axes,
+// `path` may be named, the path of a record of `profile`.
 enum class Relation { at_least, at_most, above, below };
 constexpr auto words(Relation) { return std::array{">=", "<=", ">", "<"}; }
 
@@ -37,7 +37,7 @@ struct Expectation {
   double threshold = 0;
 };
 
-// Throws InputError that says what was expected and before which character.
+// Throws InputError that says what was expected, and before which character.
 Expectation parse_expectation(const std::string& text);
 
 bool is_met(const Expectation& expectation, double ratio);

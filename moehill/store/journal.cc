@@ -136,8 +136,8 @@ void Journal::forgive_failures(int64_t experiment_id) {
   transaction.commit();
 }
 
-// An attempt whose process is gone is marked as interrupted and run again. Whether it is gone is known on the
-// same host; an owner on another host counts as gone after its deadline.
+// Marks an attempt whose process is gone as interrupted, so that it is run again. On the same host the system
+// tells whether the process is gone; an owner on another host counts as gone after its deadline.
 void Journal::bury_dead_owners() {
   Statement running(
       database_,
@@ -215,8 +215,8 @@ void Journal::settle(int64_t experiment_id) {
 ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats) {
   Transaction transaction(database_);
   bury_dead_owners();
-  // The questions are asked in this order: is there nothing to do, has the point failed too often, and only
-  // then is somebody else at work.
+  // The order of the questions matters: first whether there is nothing to do, then whether the point has
+  // failed too often, and only then whether another sweep is at work.
   std::optional<ClaimState> refused;
   if (has_settled(point_id, round, repeats)) {
     refused = ClaimState::settled;
@@ -247,8 +247,8 @@ ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds
   return {refused.value_or(ClaimState::claimed), claim};
 }
 
-// The first result of a round counts. A second one replaces it only if it was disturbed and the new one was
-// not.
+// The first result of a round counts. A second result replaces it only if the first was disturbed and the
+// second was not.
 bool Journal::supersedes(const Claim& claim, const AttemptResult& result) {
   if (result.state != RunState::done) return false;
   Statement counting(database_,
@@ -272,8 +272,8 @@ void Journal::finish(const Claim& claim, const AttemptResult& result) {
       .bind(name_of(result.state), counts, result.seconds, result.exit_status, result.output_tail,
             result.disturbed, result.disturbance, claim.attempt_id)
       .run();
-  // Another sweep took this process for dead, for example on another host after the deadline. Then the
-  // other's result counts, and this one is dropped.
+  // Another sweep may have taken this process for dead, for example on another host after the deadline. Then
+  // the other sweep's result counts, and this one is dropped.
   if (database_.changed_rows() == 0) return;
   for (size_t i = 0; i < result.records.size(); ++i)
     add_record(claim, static_cast<int64_t>(i), result.records[i]);
@@ -297,8 +297,9 @@ void Journal::add_record(const Claim& claim, int64_t seq, StoredJson json) {
   }
 }
 
-// The state of a point is `running` if an attempt runs, and `done` if every round has a result. If it gave
-// up, it is its last failure; if its last attempt was interrupted, `interrupted`; otherwise `pending`.
+// The state of a point is `running` if an attempt runs, and `done` if every round has a result. The state of
+// a point that gave up is its last failure. If its last attempt was interrupted it is `interrupted`,
+// otherwise `pending`.
 void Journal::refresh_state(int64_t point_id) {
   Statement query(
       database_,

@@ -1,5 +1,5 @@
-// Journal is what the driver of a sweep writes: the plan, claims of attempts, and their results. Reading is
-// Store's.
+// Journal is what the driver of a sweep writes: the plan, claims of attempts, and their results. Store reads
+// them.
 // Several sweeps may write to one database at the same time, also from several hosts. A claim gives a run to
 // exactly one of them.
 //
@@ -28,7 +28,7 @@ struct Claim {
 enum class ClaimState {
   claimed,
   settled,       // the round has its result
-  given_up,      // the point failed as often as `retries` allows
+  given_up,      // the point failed more often than `retries` allows
   elsewhere,     // another sweep runs it at this moment
   machine_busy,  // another sweep measures on this machine: two at once would disturb each other
 };
@@ -50,14 +50,14 @@ struct AttemptResult {
 };
 
 // Each call is one transaction. A result counts if it is the first of its round, or if it was not disturbed
-// and the one before was. Disturbed rounds are run again once each, and in all at most a quarter of the
-// experiment's runs, because on a machine that is never quiet there would be no end.
+// and the earlier result was. A disturbed round is run again once. In all at most a quarter of the
+// experiment's runs are repeated, because on a machine that is never quiet there would be no end.
 class Journal {
  public:
   Journal(Store& store, ProcessIdentity owner, const StoredJson& provenance);
 
   // Adds the experiment or brings it up to date. Points of the same identity keep their results; points that
-  // are no longer part of the experiment stop being current. Returns the experiment's id, and sets those of
+  // are no longer part of the experiment stop being current. Returns the experiment's id, and sets the ids of
   // `points`.
   int64_t save_plan(const StoredExperiment& experiment, std::vector<StoredPoint>& points);
   // Lets points that gave up be tried again.
@@ -65,8 +65,8 @@ class Journal {
   // Ends a race: points that have a result need no more.
   void settle(int64_t experiment_id);
 
-  // Asks for a run. `limit_seconds`: after that time the owner of the attempt counts as dead if nothing else
-  // shows whether it lives. `repeats`: whether a round with a disturbed result may be run once more.
+  // Asks for a run. After `limit_seconds` the owner of the attempt counts as dead if nothing else shows
+  // whether it lives. `repeats` tells whether a round with a disturbed result may be run once more.
   ClaimAnswer claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats = true);
   // Stores the result of a claimed run.
   void finish(const Claim& claim, const AttemptResult& result);

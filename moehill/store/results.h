@@ -23,8 +23,8 @@ inline const StoredJson::json_pointer kSamples("/time_s/samples");
 // Writes JSON on one line. Bytes that are not UTF-8 become U+FFFD, because JSON has to be UTF-8.
 std::string json_text(const StoredJson& json);
 
-// A member of StoredExperiment::sizing: the expectations that stood when the first result came, if the file
-// has named others since.
+// A member of StoredExperiment::sizing: the expectations that stood when the first result came. It is there
+// only if the file has named others since.
 inline constexpr const char* kExpectBefore = "expect_before";
 
 // StoredExperiment is one question: an experiment file as it was last started.

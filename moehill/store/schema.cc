@@ -1,5 +1,5 @@
-// Implementation of store/schema.h: the tables, what is done to a new database, and what is refused in one
-// that exists.
+// Implementation of store/schema.h: the tables, how a new database is set up, and which existing databases
+// are refused.
 #include "moehill/store/schema.h"
 
 #include <fmt/format.h>
@@ -18,8 +18,8 @@
 namespace moehill {
 namespace {
 
-// Columns that hold JSON are checked by the database. Text is kept byte for byte as a file said it; it is
-// bound to statements and never becomes part of SQL.
+// The database checks columns that hold JSON. It keeps text byte for byte as a file said it; text is bound to
+// statements and never becomes part of SQL.
 constexpr const char* kTables = R"sql(
 CREATE TABLE experiment(
   id INTEGER PRIMARY KEY,
@@ -174,12 +174,12 @@ int64_t pragma(Database& database, const std::string& name) {
   return statement.step() ? statement.integer(0) : 0;
 }
 
-// Attempts to set the mode, together half a minute.
+// The number of attempts to set the mode; together they take half a minute.
 constexpr int kModeAttempts = 3000;
 constexpr std::chrono::milliseconds kModePause{10};
 
-// Changing the mode needs the file exclusively, and SQLite does not wait for that. Two sweeps may start at
-// once, so it is tried again.
+// To change the mode SQLite needs the file for itself, and it does not wait for that. Two sweeps may start at
+// once, so this function tries again.
 void set_journal_mode(Database& database) {
   const std::string mode = on_network(database.path()) ? "DELETE" : "WAL";
   for (int attempt = 1;; ++attempt) {
@@ -252,7 +252,7 @@ void refuse_other_tables(Database& database) {
     Statement check(database, "PRAGMA quick_check(1)");
     if (check.step() && check.text(0) != "ok") refuse("damaged: " + quoted(check.text(0), 120));
   } catch (const StoreError& error) {
-    // A value can be so wrong that the check of its column fails, which is damage too.
+    // A value can be so wrong that even the check of its column ends with an error. The file is then damaged.
     refuse("damaged: " + quoted(error.what(), 200));
   }
 }
@@ -270,7 +270,7 @@ void prepare_database(Database& database, Access access) {
   // FULL synchronises each transaction, so that a stored result survives a loss of power.
   database.execute("PRAGMA synchronous = FULL");
   Transaction transaction(database);
-  // Asked again under the lock, since two sweeps may start at once.
+  // The question is asked again under the lock, since two sweeps may start at once.
   if (is_empty(database)) {
     database.execute(kTables);
     database.execute(kViews);

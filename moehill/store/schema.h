@@ -1,5 +1,5 @@
-// Schema makes the tables and views of a results database and checks a database that exists. Rows are read
-// and written in store/store.h and store/journal.h.
+// Schema makes the tables and views of a results database and checks a database that exists.
+// store/store.h reads the rows and store/journal.h writes them.
 //
 //     Database database("results.sqlite", Access::read_write);
 //     prepare_database(database, Access::read_write);   // InputError if it is not ours

@@ -1,5 +1,5 @@
-// Implementation of store/sqlite.h. The file may come from anybody, so limits and time are set for everything
-// that SQLite does with it.
+// Implementation of store/sqlite.h. The file may come from anybody, so everything that SQLite does with it
+// has limits, also of time.
 #include "moehill/store/sqlite.h"
 
 #include <fmt/format.h>
@@ -17,10 +17,11 @@
 namespace moehill {
 namespace {
 
-// A connection waits so long for the lock, which another sweep holds for one small transaction.
+// A connection waits this long for the lock, which another sweep holds only for small transactions.
 constexpr int kBusyMilliseconds = 30000;
 constexpr int kMostValueBytes = 256 << 20;
-// After so many steps of SQLite's machine, each under a microsecond, the time is checked.
+// The time is checked after this many steps of SQLite's virtual machine; a step takes less than a
+// microsecond.
 constexpr int kStepsBetweenLooks = 1 << 16;
 
 // Returns "file:" and the path as a URI, with everything except letters, digits and "/._-" written as %XX.
@@ -78,9 +79,9 @@ bool Database::answers() {
          SQLITE_OK;
 }
 
-// SQLite reads a database with a write-ahead log by making files beside it, and only a connection that may
+// To read a database with a write-ahead log SQLite makes files beside it, and only a connection that may
 // write removes them. So a reader opens the file for writing if it can. If it cannot, because the folder is
-// read-only or the disk is full, the file is declared immutable, unless a log of somebody lies beside it.
+// read-only or the disk is full, it declares the file immutable, unless somebody's log lies beside it.
 void Database::open_file(Access access) {
   std::error_code ignored;
   const bool is_file = !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
@@ -215,7 +216,6 @@ Transaction::~Transaction() {
   try {
     database_.execute("ROLLBACK");
   } catch (const std::exception&) {
-    // SQLite has rolled back by itself, as it does after an error of the disk.
     // SQLite has already rolled back by itself, as it does after an error of the disk.
   }
 }

@@ -31,7 +31,8 @@ class StoreBusy : public StoreError {
   using StoreError::StoreError;
 };
 
-// in_memory has no file; the database is gone with the connection.
+// Access says how a database is opened. A database that is in_memory has no file and is gone with its
+// connection.
 enum class Access { read_only, read_write, in_memory };
 
 // Database is one connection.
@@ -39,8 +40,8 @@ class Database {
  public:
   // read_write makes the file if there is none. read_only changes nothing that lasts and leaves no file
   // behind, whether or not its folder can be written. Throws InputError for a path that cannot be opened.
-  // A statement that runs for minutes ends with an error: somebody may have put a view into the file that
-  // never ends.
+  // A statement that runs for minutes ends with an error, because somebody may have put a view into the file
+  // that never ends.
   Database(const std::string& path, Access access);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -110,8 +111,8 @@ class Statement {
   std::optional<std::chrono::steady_clock::time_point> began_;  // when its first row was asked for
 };
 
-// Transaction takes the write lock at once, so that nobody can change what is read inside. Without commit()
-// it is undone.
+// Transaction takes the write lock at once, so that nobody can change what is read inside it. Without
+// commit() its changes are undone.
 class Transaction {
  public:
   explicit Transaction(Database& database);

@@ -1,6 +1,6 @@
 // Implementation of store/store.h: rows of the database become structs and back. Each read_ function takes
-// the columns in the order of the SELECT next to it; nothing else in the program knows SQL of these tables
-// except the journal.
+// the columns in the order of the SELECT next to it. Only this file and store/journal.cc contain SQL for
+// these tables.
 #include "moehill/store/store.h"
 
 #include <algorithm>
@@ -183,8 +183,8 @@ std::vector<StoredRecord> Store::records(int64_t point_id) {
   return records;
 }
 
-// Adds the samples, which are stored in a table of their own. Databases from before 2026-11-28 have them in
-// the record already.
+// Adds the samples, which are stored in a table of their own. In databases from before 2026-11-28 the record
+// has them already.
 void Store::add_samples(StoredRecord& record) {
   if (!record.json.contains(kSamples) || !record.json.at(kSamples).empty()) return;
   Statement statement(database_, "SELECT seconds FROM sample WHERE record_id = ? ORDER BY idx");
@@ -228,7 +228,7 @@ void Store::add_noise_floor(const StoredNoiseFloor& floor) {
       .run();
 }
 
-// Returns the JSON as one line. Bytes that are no UTF-8 are replaced, so that every record can be written.
+// Returns the JSON as one line. Bytes that are not UTF-8 are replaced, so that every record can be written.
 std::string json_text(const StoredJson& json) {
   return json.dump(-1, ' ', false, StoredJson::error_handler_t::replace);
 }

@@ -1,4 +1,5 @@
-// Store is a results database that anyone may read. A sweep writes through store/journal.h.
+// Store reads a results database, and adds notes and noise floors to it. A sweep writes its results through
+// store/journal.h.
 //
 //     Store store = Store::open_existing("moehill.sqlite");
 //     for (const StoredExperiment& experiment : store.experiments())

@@ -1,4 +1,5 @@
-// Implementation of tune/block_candidates.h.
+// Implementation of tune/block_candidates.h: the cost model, the working sets that must fit the caches, and
+// the order of the sets.
 #include "moehill/tune/block_candidates.h"
 
 #include <algorithm>
@@ -10,9 +11,9 @@
 namespace moehill {
 namespace {
 
-// Bytes per second that one core gets from each level, and seconds that a tile call costs beside its
-// products. These are figures of one Zen 3 core (docs/performance.md). They only put candidates in an order;
-// the measurement decides.
+// The first three are bytes per second that one core gets from each level. The last is the seconds that a
+// tile call costs beside its products. All are figures of one Zen 3 core (docs/performance.md). They only put
+// candidates in an order; the measurement decides.
 constexpr double kL2 = 81e9, kL3 = 28e9, kMemory = 12e9, kTileCall = 12e-9;
 constexpr int64_t kSums = sizeof(float);
 
@@ -33,9 +34,9 @@ double product_cost(const ProductBlocks& b, double depth, double columns, const 
   const double rows_rate = level(call_rows * call_depth * kSums, topology.l2_bytes, kL2, kL3);
   const double tiles_rate = level(unit_rows * pass_columns * kSums, topology.l2_bytes, kL2, kL3);
 
-  // Each term is bytes over the rate of the cache that holds them: weights once for each block of rows,
-  // packing once for each unit, packed rows once for each panel, tiles and partial sums once for each pass
-  // that returns to them.
+  // Each term is bytes over the rate of the cache that holds them. Weights are read once for each block of
+  // rows, rows are packed once for each unit, packed rows are read once for each panel, and tiles and partial
+  // sums are read once for each pass that returns to them.
   const double weights = depth * columns * 2 * pieces(rows, b.rows) / kMemory;
   const double packing = rows * depth * (2 + kSums) * pieces(panels, b.unit_panels) / kL3;
   const double packed = rows * depth * kSums * panels / rows_rate;
@@ -45,8 +46,7 @@ double product_cost(const ProductBlocks& b, double depth, double columns, const 
   return weights + packing + packed + tiles + partial + calls;
 }
 
-// Returns the set as the shape sees it: no block reaches beyond the matrix. So sets that act alike become
-// equal.
+// Returns the set with every block cut at the end of the matrix, so that sets that act alike become equal.
 BlockSizes clipped(BlockSizes s, const MoeShape& shape) {
   const auto up_to = [](int64_t size, int64_t n, int64_t step) {
     return std::min(size, (n + step - 1) / step * step);

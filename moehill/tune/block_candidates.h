@@ -1,5 +1,5 @@
-// Block candidates are the sets of block sizes that are worth measuring for a shape, by a model of the
-// caches. The model proposes and measuring decides (tune/block_tuner.h).
+// Block candidates are the sets of block sizes that a model of the caches finds worth measuring for a shape.
+// The model proposes; the measurement decides (tune/block_tuner.h).
 //
 //     const auto candidates = block_candidates({shape, rows, gmm_tile_rows(), topology}, /*num_others=*/12);
 //     candidates[0];   // the default
@@ -20,7 +20,7 @@ struct BlockProblem {
 };
 
 // Returns the seconds that the products of one group lose between the caches, by the model in docs/metrics.md
-// ("Tuned blocks"). It orders sets and is no prediction of a time.
+// ("Tuned blocks"). The figure serves to order sets and is no prediction of a time.
 double block_cost(const BlockSizes& sizes, const BlockProblem& problem);
 
 // Returns the default first, then at most `num_others` legal sets in the order of rising cost. Their working

@@ -1,5 +1,5 @@
-// Block report compares what block sizes need with the caches that there are (--explain-blocks). It runs
-// nothing.
+// Block report compares the bytes that block sizes work on with the caches of the machine (--explain-blocks).
+// It runs nothing.
 //
 //     fmt::print("{}", explain_blocks(BlockSizes{}, shape, detect_topology()));
 #pragma once
@@ -12,7 +12,7 @@
 
 namespace moehill {
 
-// WorkingSet is the bytes that a block works on, by docs/metrics.md, and the cache that they should fit into.
+// WorkingSet is the bytes that a block works on (docs/metrics.md), and the cache into which they should fit.
 struct WorkingSet {
   std::string what, formula;
   int64_t bytes;

@@ -1,5 +1,6 @@
-// Implementation of tune/block_tuner.h: three phases. All sets get a few rounds; those clearly behind are
-// dropped; the fastest one must beat the default in new rounds.
+// Implementation of tune/block_tuner.h, in three phases. All sets get a few rounds, which drop those that are
+// clearly behind. The sets that are left get more rounds. The fastest set must beat the default in new
+// rounds.
 #include "moehill/tune/block_tuner.h"
 
 #include <fmt/format.h>
@@ -13,7 +14,7 @@
 namespace moehill {
 namespace {
 
-// Rounds of the phases; a median of fewer than five confirms nothing.
+// These are the rounds of the phases. A median of fewer than five samples confirms nothing.
 constexpr int64_t kFirstRounds = 3, kMinConfirming = 5, kMaxConfirming = 15, kMaxSecond = 8;
 
 // Returns the set with the smallest median among `in`.
@@ -23,7 +24,7 @@ size_t fastest_of(const std::vector<TunedCandidate>& all, const std::vector<size
   });
 }
 
-// Runs one phase over the sets `in`. Those whose result is wrong leave.
+// Runs one phase over the sets `in`. Sets whose result is wrong leave.
 void run_phase(std::vector<TunedCandidate>& all, std::vector<size_t>& in, int64_t rounds,
                const MeasureBlocks& measure) {
   std::vector<BlockSizes> sets;
@@ -88,8 +89,8 @@ Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b
 
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates) {
   const double steps = budget_seconds / step_seconds;
-  // Four phases' worth of untimed steps and confirming rounds of two sets; the last phase has a quarter of
-  // the budget.
+  // The last phase has a quarter of the budget. It needs untimed steps and confirming rounds of two sets, so
+  // the whole budget needs four times as many.
   const double smallest = 2 * 2 * (kUntimedTrials + kMinConfirming) * 2;
   if (steps < smallest) {
     throw input_error(
@@ -127,7 +128,7 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
   }
   drop_those_behind(all, in, seed);
   if (in.size() > 1) run_phase(all, in, budget.second, measure);
-  // The fate of the default says why.
+  // The fate of the default then says why there is no winner.
   if (in.empty() || in.front() != 0) return result;
   const size_t best = fastest_of(all, in);
   all[0].fate = Fate::standard;

@@ -1,5 +1,5 @@
-// Block tuner finds which of several sets of block sizes is the fastest, judged by rounds that did not choose
-// it. It does no timing: the caller measures.
+// Block tuner finds the fastest of several sets of block sizes. New rounds, which had no part in the choice,
+// have to confirm it. It does no timing: the caller measures.
 //
 //     const TunerResult result = tune(sets, plan_budget(60, step_seconds, sets.size()), measure, seed);
 //     result.candidates[result.winner].blocks, result.gain.ratio;   // 1.08: 8 % faster than the default
@@ -15,7 +15,7 @@
 
 namespace moehill {
 
-// Fate of a set. `standard`: it is the default. not_confirmed: it was the best until new rounds.
+// Fate tells what became of a set. `standard` is the default. `not_confirmed` was the best until new rounds.
 enum class Fate { not_fastest, standard, dropped, check_failed, not_confirmed, confirmed };
 constexpr auto words(Fate) {
   return std::array{"not the fastest", "default", "dropped", "check failed", "best so far, not confirmed",
@@ -26,7 +26,7 @@ constexpr auto words(Fate) {
 struct TunedCandidate {
   BlockSizes blocks;
   Fate fate = Fate::not_fastest;
-  // For a best set that new rounds did not confirm: its speed over that of the default in these rounds.
+  // For a best set that new rounds did not confirm: its speed over the default's in these rounds.
   Ratio unconfirmed{};
   std::vector<double> samples{};  // seconds, of the rounds that chose
 };
@@ -35,14 +35,14 @@ struct TunedCandidate {
 struct TunerResult {
   std::vector<TunedCandidate> candidates;  // the default first
   size_t winner = 0;
-  // The winner's speed over that of the default, in rounds of their own; 1 if the default won.
+  // The winner's speed over the default's, in rounds of their own; 1 if the default won.
   Ratio gain;
 };
 
 // Returns the fate in words, with the rounds and the ratio that it rests on.
 std::string fate_text(const TunedCandidate& candidate);
 
-// Returns the speed of b over that of a, from the rounds that both have.
+// Returns the speed of b over the speed of a, from the rounds that both have.
 Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b, uint32_t seed);
 
 // Returns the seconds of `rounds` interleaved steps of each set, after a warm-up: [set][round]. An empty
@@ -59,12 +59,12 @@ struct TunerBudget {
   int64_t first = 3, second = 3, last = 5;
   size_t num_candidates = 2;
 };
-// Gives half of the budget to the first look at all sets, and a quarter each to those that are left and to
-// confirming. Throws InputError if it is too small for two sets.
+// Gives half of the budget to the first look at all sets, a quarter to the sets that are left, and a quarter
+// to confirming. Throws InputError if the budget is too small for two sets.
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates);
 
-// Tunes. The first set is the default, which is never dropped. After the first rounds, sets that are clearly
-// behind the best are dropped. The best after the second rounds has to be faster than the default
+// Tunes. The first set is the default, which is never dropped. The first rounds drop the sets that are
+// clearly behind the best. The best set after the second rounds has to be faster than the default
 // (bench/comparison.h) in new rounds of the two; otherwise the default wins.
 TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget, const MeasureBlocks& measure,
                  uint32_t seed);

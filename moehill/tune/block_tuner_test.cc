@@ -17,7 +17,7 @@ std::vector<BlockSizes> sets(size_t n) {
   return all;
 }
 
-// Makes a machine on which set i, counted as in sets(), takes seconds[i] with a noise of a few percent.
+// Makes a machine on which set i (numbered as in sets()) takes seconds[i] with a noise of a few percent.
 MeasureBlocks machine(std::vector<double> seconds, uint32_t seed, double noise = 0.03) {
   return [=, random = std::mt19937(seed)](const std::vector<BlockSizes>& asked, int64_t rounds) mutable {
     std::normal_distribution<double> factor(1, noise);

@@ -1,5 +1,5 @@
-// Implementation of tune/tuned_table.h. Keys are texts of the whole problem; the file is replaced as a whole,
-// so that a kill leaves the old table or the new one.
+// Implementation of tune/tuned_table.h. A key is a text of the whole problem. The file is replaced as a
+// whole, so that a killed program leaves the old table or the new one.
 #include "moehill/tune/tuned_table.h"
 
 #include <fmt/format.h>
@@ -26,7 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/tuned-1";
 
-// The table of hardware/tuned.json, which the build puts into the program.
+// kShipped is the table of hardware/tuned.json, which the build puts into the program.
 constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_tuned.inc"
 };
@@ -38,7 +38,7 @@ InputError not_a_table(const std::string& path, const std::string& reason) {
                      "a table written by moehill tune, or no file", kRemedy);
 }
 
-// Parses blocks of the file; a bad one is reported as a fault of the file.
+// Parses block sizes of the file. The message about bad ones names the file.
 BlockSizes blocks_in(const std::string& text, const std::string& path) {
   try {
     return parse_blocks(text);
@@ -105,7 +105,7 @@ std::string capacity_text(const Capacity& c) {
   return text;
 }
 
-// Three classes suffice: what matters is whether a few experts have most of the rows.
+// Returns the class of a skew. Three classes suffice: what matters is whether a few experts have most rows.
 std::string skew_bucket(double max_over_mean) {
   return max_over_mean < 1.5 ? "even" : max_over_mean < 4 ? "skewed" : "hot";
 }
@@ -117,8 +117,7 @@ bool has_blocks(const RunConfig& config) { return config.block.backend == Backen
 std::string tuned_key(const RunConfig& config, const Routing& routing) {
   const MoeShape s = over_places(config).shape;
   const BlockOptions& b = config.block;
-  // Sizes that matter to a kernel are those of one device: its experts and, to a power of two, the rows of an
-  // expert.
+  // A kernel depends on the sizes of one device: its experts and, to a power of two, the rows of an expert.
   const int64_t experts = (s.experts + config.num_devices - 1) / config.num_devices;
   const double rows = static_cast<double>(s.assignments()) / s.experts;
   std::string key = fmt::format(

@@ -1,4 +1,4 @@
-// Tuned table is the block sizes that `moehill tune` found, by problem, for one CPU model and one state of
+// Tuned table holds the block sizes that `moehill tune` found, by problem, for one CPU model and one state of
 // the kernels. Commands look their points up in it before they run.
 //
 //     apply_tuned(options, environment, points);   // sets the blocks of the points that are in the table
@@ -21,7 +21,7 @@ std::string tuned_key(const RunConfig& config, const Routing& routing);
 // TunedEntry is what was found for one problem.
 struct TunedEntry {
   BlockSizes blocks;
-  // The speed over that of the default, from the rounds that confirmed it; 1 if the default won.
+  // The speed over the default's, from the rounds that confirmed it; 1 if the default won.
   Ratio gain;
   std::string cpu, kernels, time_utc;
 };
@@ -46,7 +46,7 @@ TunedTable shipped_tuned();
 // std::runtime_error if the file cannot be written.
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry);
 
-// TunedLookup: with `hit`, `blocks` is what the table has; with `stale`, `why` says in which way.
+// TunedLookup: with `hit`, `blocks` is what the table has; with `stale`, `why` says what has changed.
 struct TunedLookup {
   Tuned status = Tuned::miss;
   std::string why;
@@ -54,9 +54,9 @@ struct TunedLookup {
 };
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment);
 
-// Gives each point whose kernels have blocks those of the table, and notes that in `tuned`, unless the
-// options name blocks or no table. Returns a line for people. Call it on one process, and copy blocks and
-// words to the others.
+// Gives each point whose kernels have blocks the block sizes of the table, and notes that in `tuned`. It
+// leaves the points alone if the options name blocks or no table. Returns a line for people. Call it on one
+// process, and copy blocks and words to the others.
 std::string apply_tuned(const BenchOptions& options, const Environment& environment,
                         std::vector<Point>& points);
 

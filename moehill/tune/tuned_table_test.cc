@@ -1,5 +1,5 @@
 // Tests of the table of tuned blocks: it survives kills and other tuners, names what is wrong with a file,
-// and never offers what was found with other kernels.
+// and never offers an entry that was found with other kernels.
 #include "moehill/tune/tuned_table.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Implementation of validate/simulate_validation.h.
+// Implementation of validate/simulate_validation.h: runs of random shapes, steps of records, and the figures
+// of the error.
 #include "moehill/validate/simulate_validation.h"
 
 #include <fmt/format.h>
@@ -20,7 +21,7 @@
 namespace moehill {
 namespace {
 
-// Devices of the steps that are run here.
+// The steps that are run here have these numbers of devices.
 constexpr int kDevices[] = {2, 4};
 
 std::vector<RunConfig> spreads_on(const MoeShape& shape, int num_devices) {

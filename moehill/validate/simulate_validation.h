@@ -1,5 +1,5 @@
 // Compares simulated steps with measured ones: random shapes that are run here, or records of runs elsewhere.
-// The model's own predictions are compared in validate/validation.h.
+// validate/validation.h compares the model's own predictions.
 //
 //     const auto runs = simulate_shapes(/*num_shapes=*/20, /*corpus=*/0, simulated_hardware("probe"));
 //     fmt::print("{}", simulated_runs_report(runs, hardware));
@@ -17,9 +17,9 @@ namespace moehill {
 // file. Throws InputError if there is none.
 Hardware simulated_hardware(const std::string& name);
 
-// Returns the hardware for so many devices with so many units on one node that has fewer cores. Each device
-// has its share of a core in every rate, and pays for every fixed cost so much longer. What switching between
-// devices costs beside that is not part of it.
+// Returns the hardware for `num_devices` devices of `units_per_device` units on one node that has fewer
+// cores. Each device gets its share of a core in every rate, and each fixed cost takes it longer by the same
+// factor. The result leaves out what switching between devices costs beside that.
 Hardware with_shared_cores(Hardware hardware, int num_devices, int units_per_device);
 
 // SimulatedRun is one step, simulated and measured.

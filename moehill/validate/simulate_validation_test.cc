@@ -1,4 +1,4 @@
-// Simulated steps beside measured ones.
+// Tests of the comparison of simulated steps with measured ones.
 #include "moehill/validate/simulate_validation.h"
 
 #include <gtest/gtest.h>

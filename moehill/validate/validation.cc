@@ -47,7 +47,8 @@ const std::vector<double>& busiest(const std::vector<std::vector<double>>& devic
   return *std::ranges::max_element(devices, {}, busy);
 }
 
-// Returns the round in the middle by its time. Its stages add up to its time, unlike medians of stages.
+// Returns the round whose time is the median. The stages of one round add up to its time; medians of stages
+// would not.
 size_t median_round(const std::vector<double>& step_s) {
   std::vector<size_t> order(step_s.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -86,12 +87,12 @@ ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vect
 
 double percentile(std::vector<double> values, double share) {
   std::sort(values.begin(), values.end());
-  // The nearest rank.
+  // The percentile is taken by the nearest rank.
   const double rank = std::ceil(share * static_cast<double>(values.size()));
   return values[static_cast<size_t>(std::max(rank, 1.0)) - 1];
 }
 
-// True if the spread that is fastest by `pick_by` is within 3 % of the fastest by `judge_by`.
+// Returns true if the spread that is fastest by `pick_by` is within 3 % of the fastest by `judge_by`.
 template <typename PickBy, typename JudgeBy>
 bool is_good_pick(const std::vector<ValidatedSpread>& spreads, PickBy pick_by, JudgeBy judge_by) {
   const auto pick = std::ranges::min_element(spreads, {}, pick_by);

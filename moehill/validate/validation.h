@@ -1,5 +1,5 @@
-// Validation runs random shapes with every spread here, and compares them with what the model expected.
-// Nothing is fitted to them, so the error is that of predictions.
+// Validation runs random shapes with every spread here, and compares them with the model's predictions.
+// Nothing is fitted to these shapes, so the error is an error of predictions.
 //
 //     const auto shapes = validate_model(/*num_shapes=*/100, /*corpus=*/0, hardware);
 //     validation_figures(shapes).median_error;   // 0.08: 8 %
@@ -49,13 +49,13 @@ std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const Sp
                                        const Expect& expect);
 
 // Validates the model with `num_shapes` shapes on all cores. The spreads of a shape are timed in turn. Each
-// figure is the median of its rounds, as those of the probe are.
+// figure is the median of its rounds, as the probe's figures are.
 std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware);
 
 // ValidationFigures are the median and the 90th percentile of |error|, and how often the spread that the
-// model picks is within 3 % of the best one measured. Beside that is what measuring instead of predicting
-// achieves, which noise limits if spreads are alike: how often the best spread of one half of the rounds is
-// within 3 % of the best of the other half.
+// model picks is within 3 % of the best measured spread. The last figure tells how well measuring would do in
+// place of the model: how often the best spread of one half of the rounds is within 3 % of the best spread of
+// the other half. Noise limits it if spreads are alike.
 struct ValidationFigures {
   double median_error = 0, p90_error = 0, picks_within_3_percent = 0, measured_picks_within_3_percent = 0;
   int num_spreads = 0, num_shapes = 0;

@@ -1,4 +1,4 @@
-// The corpus of shapes, and the figures of the model's error.
+// Tests of the corpus of shapes, and of the figures of the model's error.
 #include "moehill/validate/validation.h"
 
 #include <gtest/gtest.h>
@@ -19,8 +19,9 @@ TEST(Validation, ShapesAreAFunctionOfTheirNumber) {
 
 TEST(Validation, FiguresByHand) {
   const RunConfig config;
-  // The first shape's pick is its best. The second's is 10 % slower than its best. Its two halves disagree:
-  // the best of the one is 5 % slower in the other, and the best of the other 2 % slower in the one.
+  // The pick of the first shape is its best spread. The pick of the second shape is 10 % slower than its
+  // best. The two halves of the second shape's rounds disagree: the best spread of one half is 5 % slower in
+  // the other half, and the best of the other half is 2 % slower in the first.
   const std::vector<ValidatedShape> shapes = {
       {{}, {{config, 1.1, 1.0, {}, {}, {1.0, 1.1}}, {config, 1.9, 2.0, {}, {}, {2.0, 2.1}}}},
       {{}, {{config, 1.0, 1.1, {}, {}, {1.0, 1.05}}, {config, 1.5, 1.0, {}, {}, {1.02, 1.0}}}}};

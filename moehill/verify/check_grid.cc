@@ -31,7 +31,7 @@ constexpr int kNumPaths = static_cast<int>(std::size(kEpPaths));
 constexpr int kNumModes = kNumPaths + 2;
 constexpr uint32_t kQuickShare = 8;  // --quick runs one combination of eight
 
-// Load says where the tokens of a problem go; random: as a router would send them.
+// Load says where the tokens of a problem go; `random` means as a router would send them.
 enum class Load { random, three_experts, one_expert };
 
 // Problem is a small block with a property that is easy to get wrong.
@@ -54,7 +54,7 @@ const Problem kAwkward[] = {
     {"two tokens", {2, 21, 13, 5, 2, 9}, Load::random, 3},
 };
 
-// Returns a routing by hand: everything on experts 1, 2 and 5 in turn, or on expert 3, with uneven gate
+// Returns a routing by hand: all assignments on experts 1, 2 and 5 in turn, or on expert 3, with uneven gate
 // values.
 Routing handmade_routing(const Problem& problem) {
   constexpr int kThree[] = {1, 2, 5};
@@ -69,14 +69,14 @@ Routing handmade_routing(const Problem& problem) {
   return routing;
 }
 
-// GridBuilder builds the list. `draw` is a hash of the combination's number, whose bits decide the choices
-// that a part does not span. So a case is the same in every run.
+// GridBuilder builds the list. `draw` is a hash of the combination's number. Its bits decide the choices that
+// a part does not span, so a case is the same in every run.
 class GridBuilder {
  public:
   explicit GridBuilder(const GridOptions& options) : options_(options) {}
 
-  // Adds one combination under all parallel modes. Numbers count on for skipped combinations, so --quick
-  // keeps them.
+  // Adds one combination under all parallel modes. Skipped combinations count too, so a case has the same
+  // number with --quick.
   void add(const std::string& part, const Problem& problem, DType dtype, const BlockOptions& block,
            bool per_mode) {
     const uint32_t draw = threefry(0, Stream::kSampleRows, combination_)[1];
@@ -122,8 +122,8 @@ class GridBuilder {
     config.block.shared_fused = problem.shape.shared_dim > 0 && (draw >> 8) % 2 == 1;
     config.block.router_grad = block.pass == Pass::forward_backward && (draw >> 9) % 2 == 1;
     config.spread = spread_at(mode);
-    // Some paths have no experts of another width, or no product of the router. Then a path that has them
-    // runs once more, because the modes of a combination are compared with each other.
+    // Some paths have no experts of another width, or no product of the router. In place of such a path, a
+    // path that has them runs once more, because the modes of a combination are compared with each other.
     const bool moves_rows = mode == 0 || (is_ep(config.spread) && !is_psum(config.spread));
     if ((config.shape.form.latent > 0 && !moves_rows) || (block.router_product && is_psum(config.spread)))
       config.spread = mode == 1 ? Spread::fused : mode == 2 ? Spread::ragged_a2a : Spread::ring_ag_rs;
@@ -163,7 +163,7 @@ class GridBuilder {
   int number_ = 0;
 };
 
-// Every backend, implementation, kind of recomputation and capacity.
+// Adds every backend, implementation, kind of recomputation and capacity.
 void add_forms(GridBuilder& grid) {
   for (const DType dtype : kDTypes) {
     for (const Backend backend : kBackends) {
@@ -180,7 +180,7 @@ void add_forms(GridBuilder& grid) {
   }
 }
 
-// Every way to sort assignments by expert.
+// Adds every way to sort assignments by expert.
 void add_packs(GridBuilder& grid) {
   for (const DType dtype : kDTypes) {
     for (const PackStrategy pack : kPacks) {
@@ -192,7 +192,7 @@ void add_packs(GridBuilder& grid) {
   }
 }
 
-// Forward alone, with the plan made in the step and before it.
+// Adds forward alone, with the plan made in the step and before it.
 void add_forward(GridBuilder& grid) {
   for (const DType dtype : kDTypes) {
     for (const Backend backend : kBackends) {
@@ -212,7 +212,7 @@ void add_forward(GridBuilder& grid) {
   }
 }
 
-// The problems that break code which assumes something: no tokens for an expert, one token, more devices than
+// Adds the problems that break hasty assumptions: no tokens for an expert, one token, more devices than
 // experts.
 void add_awkward(GridBuilder& grid) {
   for (const Problem& problem : kAwkward) {
@@ -229,7 +229,7 @@ void add_awkward(GridBuilder& grid) {
   }
 }
 
-// Every router that the block has, with the routing made before the clock starts and in the step.
+// Adds every router of the block, with the routing made before the clock starts and in the step.
 void add_routers(GridBuilder& grid) {
   for (const RouterFamily& family : kRouterFamilies) {
     Problem problem{"routers", {37, 45, 27, 12, 3, 19}};
@@ -245,7 +245,7 @@ void add_routers(GridBuilder& grid) {
   }
 }
 
-// Every backend and implementation with the form of this problem; the rest varies.
+// Adds every backend and implementation with the form of this problem; the other choices vary.
 void add_form_cases(GridBuilder& grid, const std::string& group, const Problem& problem,
                     std::span<const Impl> impls) {
   for (const Backend backend : kBackends) {
@@ -259,7 +259,7 @@ void add_form_cases(GridBuilder& grid, const std::string& group, const Problem& 
   }
 }
 
-// Gate values that multiply the inputs of experts, with every implementation that has them.
+// Adds gate values that multiply the inputs of experts, with every implementation that has them.
 void add_input_weighted(GridBuilder& grid) {
   Problem problem{"input-weighted", {37, 45, 27, 7, 3, 19}};
   problem.shape.router = parse_router_rule("sigmoid,input-weighted");
@@ -269,8 +269,8 @@ void add_input_weighted(GridBuilder& grid) {
   }
 }
 
-// Every form of experts except plain SwiGLU. Those of another width than the model's run on the paths that
-// have them.
+// Adds every form of experts except plain SwiGLU. Experts of another width than the model's run on the paths
+// that have them.
 void add_expert_forms(GridBuilder& grid, std::span<const char* const> forms) {
   for (const char* form : forms) {
     Problem problem{"expert forms", {37, 45, 27, 7, 3, 19}};
@@ -280,8 +280,8 @@ void add_expert_forms(GridBuilder& grid, std::span<const char* const> forms) {
   }
 }
 
-// Every wire that changes rows between nodes. The rows are 150 wide, so they end within a block of 128
-// columns with one scale.
+// Adds every wire that changes rows between nodes. The rows are 150 wide, so their last block of 128 columns
+// with one scale is not full.
 void add_wires(GridBuilder& grid) {
   for (const DType dtype : kDTypes) {
     for (const Wire wire : {Wire::bf16, Wire::fp8_scales}) {

@@ -16,14 +16,15 @@ namespace moehill {
 // GridOptions are the options of `moehill check`.
 struct GridOptions {
   int num_devices = 2;
-  // False: cases whose problem asks for more devices than it has experts or tokens get more.
+  // False: a case gets more devices than num_devices if its problem needs them, for example to have more
+  // devices than experts or tokens.
   bool fixed_devices = false;
   int threads_per_device = 1;
   // True: the cases run as if on one node, on nodes of one rank, or on nodes of two.
   bool several_processes = false;
   bool quick = false;  // run about an eighth of the cases
-  // The wire of rows between nodes. All cases whose path can have it get it. With native, only the cases that
-  // are about wires have one.
+  // The wire (the type) of rows between nodes. Every case whose path can use a wire gets this one. With
+  // native, only the cases that test wires have one.
   Wire wire = Wire::native;
 };
 

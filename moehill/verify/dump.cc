@@ -18,15 +18,15 @@ struct Piece {
 };
 constexpr int64_t kPieceRows = 1024;
 
-// Rows is a tensor as rows of f32, piece by piece. `read` is only called on the owner of the row.
+// Rows is a tensor as rows of f32, piece by piece. Only the owner of a row calls `read`.
 struct Rows {
   std::vector<int64_t> shape;
   std::vector<Piece> pieces;
   std::function<void(int64_t row, std::span<float> values)> read;
 };
 
-// Dump writes tensors on the first process. The other processes send a piece when the first one comes to it,
-// so all walk through the same list in the same order.
+// Dump writes tensors on the first process. The other processes send a piece when the first process comes to
+// it, so all processes walk through the same list in the same order.
 class Dump {
  public:
   Dump(const CheckShare& share, const std::string& folder) : share_(share), folder_(folder + "/") {
@@ -107,7 +107,7 @@ class Dump {
   }
 
   void write(const std::string& name, const Rows& tensor) const {
-    // The other processes only send; their order of pieces has to be that of the first one.
+    // The other processes only send, in the first process's order of pieces.
     if (!share_.is_first()) {
       for (const Piece& piece : tensor.pieces) fetch(tensor, piece);
       return;
@@ -128,7 +128,7 @@ class Dump {
   const std::string folder_;
 };
 
-// Dumps the tensors that every process has whole.
+// Dumps the tensors that every process holds completely.
 void dump_routing(const std::string& folder, const BlockTensors& t) {
   const int64_t num_tokens = t.shape.tokens;
   std::vector<int32_t> choices;

@@ -17,8 +17,8 @@
 
 namespace moehill {
 
-// Collective over the processes of the share. The first one writes, and makes the folder. Of what others have
-// it holds one piece at a time: an expert's matrix, or rows of some tokens.
+// Collective over the processes of the share. The first process makes the folder and writes. It holds one
+// piece at a time of what the others have: an expert's matrix, or rows of some tokens.
 void dump_block(const CheckShare& share, Pass pass, const std::string& folder);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// The build without SimGrid: there is no simulator, and every call says how to get one.
+// Implementation of simulation/engine.h in a build without SimGrid: every call says how to get a simulator.
 #include "moehill/simulation/engine.h"
 
 #include "moehill/base/error.h"

@@ -1,4 +1,5 @@
-// The simulator on SimGrid: one actor for each device, which walks through the stages of the program.
+// Implementation of simulation/engine.h on SimGrid: one actor for each device, which walks through the stages
+// of the program.
 #include "moehill/simulation/engine.h"
 
 #include <nlohmann/json.hpp>
@@ -28,8 +29,8 @@ class Arrivals {
   void wait_for(int count) {
     if (count_ >= count) return;
     const std::unique_lock<sg4::Mutex> lock(*mutex_);
-    // Only the smallest awaited count is kept. Waking everybody when it is reached lets the others wait
-    // again.
+    // Only the smallest awaited count is kept. When it is reached all actors wake, and those that await more
+    // wait again.
     while (count_ < count) {
       awaited_ = std::min(awaited_, count);
       arrived_->wait(lock);
@@ -43,10 +44,10 @@ class Arrivals {
   sg4::ConditionVariablePtr arrived_ = sg4::ConditionVariable::create();
 };
 
-// Progress is reported after so many flows.
+// Progress is reported each time that this many flows have arrived.
 constexpr int64_t kFlowsBetweenProgress = 256;
 
-// Latencies is a mean.
+// Latencies is the mean of latencies that are added one by one.
 struct Latencies {
   double sum = 0;
   int64_t num = 0;

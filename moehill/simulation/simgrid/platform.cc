@@ -1,4 +1,5 @@
-// Implementation of simulation/simgrid/platform.h.
+// Implementation of simulation/simgrid/platform.h: a zone of SimGrid for each kind of network, a loopback for
+// each node, and the speeds of the links.
 #include "moehill/simulation/simgrid/platform.h"
 
 #include <fmt/format.h>
@@ -91,9 +92,9 @@ class PlatformMaker {
     return link;
   }
 
-  // A SimGrid zone makes all its links alike. Those between switches are found by the names that SimGrid
-  // gives them, and get the speed of the upper level. In a fat tree, switches have negative numbers; in a
-  // dragonfly only the links of nodes are local.
+  // A SimGrid zone makes all its links alike. This function finds the links between switches by the names
+  // that SimGrid gives them, and sets them to the speed of the upper level. In a fat tree, switches have
+  // negative numbers; in a dragonfly only the links of nodes are local.
   void set_upper_links() const {
     for (sg4::Link* link : sg4::Engine::get_instance()->get_all_links()) {
       const std::string& name = link->get_name();
