@@ -29,7 +29,7 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
                  {});
   for (int64_t i = 0; i < choices; ++i) {
     const int32_t id = own.expert_ids[i];
-    // -1 is a choice of nobody; its gate value does not matter.
+    // The id -1 is a choice that no expert gets; its gate value does not matter.
     if (id < kNoExpert || id >= shape.num_logits())
       throw invalid("expert_ids", fmt::format("{} for token {}", id, i / shape.topk),
                     fmt::format("0 to {}, or -1 for nobody", shape.num_logits() - 1), "check the router");
@@ -63,7 +63,7 @@ void take_token_counts(const Context& context, int64_t own, bool is_replicated, 
   tokens.own = own;
   tokens.first = 0;
   if (is_replicated || !context.spans_processes()) {
-    // Devices of one process, or with replicated tokens, share the tokens evenly.
+    // In one process, or with replicated tokens, the devices share the tokens evenly.
     const int64_t parts = context.num_devices();
     for (int64_t d = 0; d <= parts; ++d) tokens.offsets[static_cast<size_t>(d)] = own * d / parts;
     return;
