@@ -42,8 +42,9 @@ class TensorNumbers {
                           audit_.tensor, name, group.count(), group.mean_square(),
                           group.mean_square_limit(num_independent));
   }
-  // Judges the common factor of a group. Only large groups are judged so, since few numbers say little about
-  // a common factor. `spread` is factor_spread() of the group's columns, or 0 if the columns are not known.
+  // Judges the common factor of a group. The caller asks for it in large groups only, since few numbers say
+  // little about a common factor. `spread` is factor_spread() of the group's columns, or 0 if the columns are
+  // not known.
   void judge_common_factor(const Deviations& group, int64_t num_independent, double spread,
                            const std::string& name) {
     const double limit = std::max(group.common_factor_limit(num_independent), 2 * kMaxBounds * spread);
