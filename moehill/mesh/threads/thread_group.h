@@ -1,4 +1,4 @@
-// ThreadGroup: one device's handle on the threads mesh. Its collectives read and write the peers' memory
+// ThreadGroup is one device's handle on the threads mesh. Its collectives read and write the peers' memory
 // directly.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace moehill {
 
-// The group of one device.
+// ThreadMesh makes and owns the groups, one for each device.
 class ThreadGroup final : public Group {
  public:
   // `rendezvous` and `team` must outlive the group.
@@ -50,7 +50,7 @@ class ThreadGroup final : public Group {
   std::vector<void*> outputs_;
   Traffic traffic_;
   ThreadGroup* node_ = nullptr;
-  int number_of_node_ = 0;  // if this is the group of a node
+  int number_of_node_ = 0;  // the number of the node, if this is the group of a node
 };
 
 }  // namespace moehill

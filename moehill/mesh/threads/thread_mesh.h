@@ -1,5 +1,5 @@
-// The threads mesh: P devices in this process, each a team of N pinned threads. Collectives go through shared
-// memory.
+// ThreadMesh is the threads mesh: P devices in this process, each a team of N threads. Collectives read and
+// write the memory of the process.
 //
 //   ThreadMesh mesh(2, 4, detect_topology().core_cpus);   // 2 devices with 4 threads each, on 8 cores
 //   mesh.run([](Group& group) { group.barrier(); });
@@ -12,7 +12,7 @@
 
 namespace moehill {
 
-// The mesh. It owns its threads and groups.
+// ThreadMesh owns its threads and groups.
 class ThreadMesh final : public Mesh {
  public:
   // cpus: one logical CPU for each thread, device by device (machine/topology.h); empty: threads are not
