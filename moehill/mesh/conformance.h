@@ -29,7 +29,7 @@ struct MeshMaker {
 };
 inline std::ostream& operator<<(std::ostream& out, const MeshMaker& maker) { return out << maker.name; }
 
-// How says how a test calls a collective: in which memory, and in one call or in split phase.
+// A How says how a test calls a collective: in which memory, and in one call or in split phase.
 struct How {
   bool exchange_input = false;  // input in exchange memory instead of ordinary memory of this process
   bool exchange_output = false;
