@@ -1,4 +1,4 @@
-// Bad traces for tests: texts that read_trace() must refuse, whatever command reads them.
+// This header has bad traces for tests: texts that read_trace() must refuse, whatever command reads them.
 #pragma once
 
 #include <fmt/format.h>
