@@ -1,7 +1,8 @@
-// Random tensors with the same bits on every SIMD target. The integers of the generator are exact. Logarithm,
-// sine and cosine are polynomials made of additions, multiplications and a square root, and IEEE 754 leaves
-// only one way to round each of these. Highway's own functions fuse multiply and add on targets that can, so
-// they differ in the last bit. CMakeLists.txt keeps the compiler from fusing them in this file.
+// This file makes random tensors with the same bits on every SIMD target. The integers of the generator are
+// exact. Logarithm, sine and cosine are made of additions, multiplications and a square root, and IEEE 754
+// leaves only one way to round each of these. Highway's own functions fuse multiply and add on targets that
+// can, so they differ in the last bit. CMakeLists.txt keeps the compiler from fusing multiply and add in this
+// file.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/random_fill.cc"
