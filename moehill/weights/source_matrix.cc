@@ -1,5 +1,5 @@
-// Decodes the encodings of source_matrix.h. Loops are plain, so that the compiler makes vectors of them;
-// tables replace arithmetic where a code has at most eight bits.
+// This file decodes the encodings of source_matrix.h. Loops are plain, so that the compiler makes vectors of
+// them; tables replace arithmetic where a code has at most eight bits.
 #include "moehill/weights/source_matrix.h"
 
 #include <algorithm>
@@ -40,7 +40,7 @@ float from_f8_bits(uint8_t bits) {
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(value) | nan);
 }
 
-// The value of each byte. Looking it up is faster than computing it.
+// Returns the value of each byte. Looking it up is faster than computing it.
 std::array<float, 256> f8_values() {
   std::array<float, 256> values;
   for (size_t byte = 0; byte < values.size(); ++byte) values[byte] = from_f8_bits(static_cast<uint8_t>(byte));
