@@ -191,7 +191,7 @@ typedef struct moehill_block_desc {
   int32_t experts;    /* E */
   int32_t topk;       /* k, at most E */
   int64_t shared_dim; /* S; 0: no shared expert */
-  int64_t max_tokens; /* a step has at most so many tokens in a process; equal in all processes */
+  int64_t max_tokens; /* a step has at most this many tokens in a process; equal in all processes */
   int32_t dtype;      /* moehill_dtype of weights, x and y; MOEHILL_BF16 */
   int32_t training;   /* 1: forward and backward; 0: forward only, which needs less memory; 1 */
   int32_t path;       /* moehill_path; MOEHILL_PATH_AUTO */

@@ -180,7 +180,7 @@ struct BlockDesc {
   int experts = 0;         // E
   int topk = 0;            // k
   int64_t shared_dim = 0;  // S; 0: no shared expert
-  int64_t max_tokens = 0;  // a step has at most so many tokens in a process
+  int64_t max_tokens = 0;  // a step has at most this many tokens in a process
   DType dtype = DType::bf16;
   bool training = true;  // false: forward only
   Path path = Path::automatic;

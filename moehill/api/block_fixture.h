@@ -1,5 +1,5 @@
-// A block of the public interface with random weights, and the plain implementation
-// (examples/plain_moe.h) with the same weights, for tests that compare them.
+// This header has a block of the public interface with random weights, and the plain implementation
+// (examples/plain_moe.h) with the same weights. It is only for tests, which compare the two.
 //
 //     Pair pair(context, desc, seed);
 //     pair.expect_step(random_tokens(desc, 40, seed), 1e-5, 1e-4);   // one step of both; tolerances

@@ -1,5 +1,5 @@
 // Implementation of api/block_object.h. Each entry is a Context::Call: `check` looks at this process's
-// arguments, `agreed` at those of all processes, and only then devices work.
+// arguments, `agreed` looks at the values of all processes, and only then the devices work.
 #include "moehill/api/block_object.h"
 
 #include <algorithm>

@@ -67,7 +67,7 @@ struct BlockOptions {
   Capacity capacity{};
   bool shared_fused = false;
   bool router_grad = false;
-  BalanceLoss balance_loss{};     // adds its gradient to that of the logits; needs router_grad
+  BalanceLoss balance_loss{};     // its gradient is added to dlogits; needs router_grad
   bool prequeue = false;          // the plan (and packed rows) are made before the clock starts; forward only
   bool route_in_step = false;     // each step begins with the router; each device routes its own tokens
   bool router_product = false;    // with route_in_step: logits are x W_g, and the gradient goes to W_g and x

@@ -6,6 +6,8 @@
 // `steps` rows. It must come before all other operations, and again for another number of steps; end() comes
 // last. zero<N>(), load<N>() and store<N>() work on tile N, whose rows are 64 bytes apart in memory. dot<C,
 // A, B>() adds the product of tiles A and B to tile C.
+//
+//   const AmxTile* tile = &kAmxTileOf<EmulatedTileOps>;   // the same functions, without AMX
 #pragma once
 
 #include <algorithm>

@@ -6,6 +6,8 @@
 // load_sums(), store_sums(), load_words(), store_words(); broadcast() of one word; broadcast_two() of two
 // words that alternate; dot(sums, a, b); and rounded(low, high, scale), which multiplies both sums by scale
 // and makes bf16 pairs of them.
+//
+//   const DotTile* tile = &kDotTileOf<EmulatedDotOps>;   // the same functions, without AVX512_BF16
 #pragma once
 
 #include <algorithm>

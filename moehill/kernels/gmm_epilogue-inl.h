@@ -1,6 +1,9 @@
 // This file has the epilogues of a product over columns. An epilogue takes a finished tile of sums: it stores
 // them, adds them to the result, or adds biases and applies the activation. Include the file inside
 // HWY_NAMESPACE, once for each target. gmm_product.h has the interface (Epilogue).
+//
+//   const Epilogue epilogue = forward_epilogue(out, a.scale);   // once for a call
+//   epilogue({sums, group, row, num_rows, panel});              // for each finished tile
 
 #if defined(MOEHILL_GMM_EPILOGUE_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_EPILOGUE_INL_H

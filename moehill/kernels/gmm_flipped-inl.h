@@ -4,6 +4,8 @@
 // only for few rows, because each row of dC takes a lane of the vectors. Each sum adds the same products in
 // the same order as in the usual product (gmm_forward-inl.h), so the choice between the two changes no bit of
 // the result. Include the file inside HWY_NAMESPACE, once for each target.
+//
+//   if (unit.row_end - unit.row_begin <= Kernel::kFlippedRows) flipped_unit(kernel, unit, product, scratch);
 
 #if defined(MOEHILL_GMM_FLIPPED_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_FLIPPED_INL_H

@@ -5,6 +5,8 @@
 // The loops are those of the usual packed GEMM (Goto, van de Geijn: "Anatomy of high-performance matrix
 // multiplication", 2008). A strip has as many rows as a tile; a pass is some panels. The loops go, from the
 // outside in, over packed depth, passes of panels, depth of a tile call, groups of strips, panels, strips.
+//
+//   while (const GemmUnit* unit = queue.take()) columns_unit(kernel, *unit, product, depth, blocks, scratch);
 
 #if defined(MOEHILL_GMM_FORWARD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_FORWARD_INL_H

@@ -1,6 +1,8 @@
 // This file computes one unit of work of the product over rows, the weight gradient dW = A^T dC. Its depth is
 // the rows of a group, and both operands have to be packed, since neither is stored in panels. Include the
 // file inside HWY_NAMESPACE, once for each target.
+//
+//   while (const GemmUnit* unit = queue.take()) grad_unit(kernel, *unit, product, scratch);
 
 #if defined(MOEHILL_GMM_GRAD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_GRAD_INL_H

@@ -2,6 +2,9 @@
 // of f32 (bf16 is widened to f32), by dot products of bf16 pairs, and by AMX. A kernel is a class with the
 // sizes of its tile and three functions; the loops over units are templates on it. Include the file inside
 // HWY_NAMESPACE, once for each target.
+//
+//   const DotKernel kernel{*tiles.dot};
+//   columns_unit(kernel, unit, product, depth, blocks, scratch);   // a loop over units
 
 #if defined(MOEHILL_GMM_KERNEL_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_KERNEL_INL_H

@@ -1,6 +1,6 @@
-// This header has the block sizes of this library's grouped GEMM that nobody can choose; block_sizes.h has
-// the others. Each comment says which cache the size must fit, for 32 KiB of L1, 512 KiB of L2, and a share
-// of at least 4 MiB of L3 for each core. Figures in per cent were measured.
+// This header has the fixed block sizes of this library's grouped GEMM; block_sizes.h has the sizes that a
+// user can choose. Each comment says which cache the size must fit, for 32 KiB of L1, 512 KiB of L2, and a
+// share of at least 4 MiB of L3 for each core. Figures in per cent were measured.
 #pragma once
 
 #include <cstdint>

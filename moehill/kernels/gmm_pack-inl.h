@@ -4,6 +4,8 @@
 //
 // A packed word is one f32, or two bf16 that are neighbours in the depth of the product. Word is float or
 // uint32_t.
+//
+//   pack_strip_transposed<kRows>(rows, num_rows, depth, out);   // out[d * num_rows + i] = word d of row i
 
 #if defined(MOEHILL_GMM_PACK_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_PACK_INL_H

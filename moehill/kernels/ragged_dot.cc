@@ -119,7 +119,7 @@ class RaggedDot final : public GroupedGemm {
   }
 
   // Returns the element of a group's bias that belongs to a column of the products. If there is an up_bias,
-  // the columns are those of a gate-up stack.
+  // the columns are columns of a gate-up stack.
   static float vector_at(const ForwardOutput& out, int64_t group, int64_t column) {
     if (out.bias.data == nullptr) return 0;
     if (out.up_bias.data == nullptr) return vector_of(out.bias, group)[column];

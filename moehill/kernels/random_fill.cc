@@ -60,8 +60,8 @@ HWY_INLINE VP uniform(VU bits) {
   return hn::Mul(hn::Add(value, hn::Set(d, 0.5f)), hn::Set(d, 0x1p-23f));
 }
 
-// Returns the natural logarithm of a normal positive u. The polynomial is that of logf in Cephes (Moshier),
-// for 1 + x between sqrt(1/2) and sqrt(2). The relative error is below 2e-7.
+// Returns the natural logarithm of a normal positive u. The polynomial is from logf in Cephes (Moshier), for
+// 1 + x between sqrt(1/2) and sqrt(2). The relative error is below 2e-7.
 HWY_INLINE VP logarithm(VP u) {
   const DP d;
   const DI di;
@@ -86,8 +86,8 @@ HWY_INLINE VP logarithm(VP u) {
 }
 
 // Computes cosine and sine of 2 pi uniform(bits). The integer gives the nearest multiple of a quarter turn
-// without any rounding. The rest is at most an eighth of a turn; its polynomials are those of sinf and cosf
-// in Cephes. The absolute error is below 2e-7.
+// without any rounding. The rest is at most an eighth of a turn; its polynomials are from sinf and cosf in
+// Cephes. The absolute error is below 2e-7.
 HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
   const DP d;
   const DI di;

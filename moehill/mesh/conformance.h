@@ -1,6 +1,8 @@
 // This header has the conformance suite of Group: what every backend must do, one TEST_P for each property. A
 // backend's test file includes it and instantiates MeshConformance with the meshes that the backend can make.
 // The rank that checks a value computes it from (rank, index), so ranks may live in different processes.
+//
+//   INSTANTIATE_TEST_SUITE_P(Threads, MeshConformance, testing::ValuesIn(thread_meshes()));
 #pragma once
 
 #include <gtest/gtest.h>

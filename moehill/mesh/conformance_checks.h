@@ -1,4 +1,5 @@
-// This file has the checks of the conformance suite, one for each collective. Only conformance.h includes it.
+// This file has the checks of the conformance suite, one for each collective. Only conformance.h includes it,
+// which has their declarations.
 #pragma once
 
 #include "moehill/base/hash.h"

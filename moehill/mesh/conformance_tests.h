@@ -262,7 +262,8 @@ TEST_P(MeshConformance, ReadsCountAsAnAllToAll) {
   });
 }
 
-// The ranks of a node have collectives of their own, as often as they like, between those of all ranks.
+// The ranks of a node may call collectives of their own, as often as they like, between the collectives of
+// all ranks.
 TEST_P(MeshConformance, RanksOfANodeAreAMeshOfTheirOwn) {
   run_([](Group& group) {
     Group& node = group.on_node();

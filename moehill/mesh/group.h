@@ -187,13 +187,14 @@ class Group {
   // Returns zeroed memory that is the same on every rank, so that peers read each other's rows in place; null
   // if the ranks do not share an address space. `bytes` must be the same on all ranks. Collective.
   virtual std::shared_ptr<void> common_memory(size_t bytes) = 0;
-  // Counts rows that ranks read from each other in place as the all_to_all that they replace. It moves
-  // nothing and waits for nobody.
+  // Counts rows that ranks read from each other in place, with the bytes of the all_to_all that the reading
+  // replaces. It moves nothing and does not wait.
   virtual void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                            size_t element_bytes) = 0;
 
-  // Sets a function that is told of every wait for peers when the wait is over; empty: nobody is told.
-  // Traffic sums up the waits for the own node. All ranks have the same waits in the same order.
+  // Sets a function that learns of every wait for peers when the wait is over; empty: none.
+  // Traffic::wait_seconds is the sum of the waits for the own node. All ranks have the same waits in the same
+  // order.
   void report_waits_to(std::function<void(const Wait&)> listener) { wait_listener_ = std::move(listener); }
 
   // Returns the bytes as mesh/traffic.h counts them; a barrier counts nothing.

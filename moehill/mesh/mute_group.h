@@ -1,5 +1,5 @@
-// MuteGroup is a group whose collectives move nothing and wait for nobody. An ablation uses it to measure a
-// step without communication. Received memory keeps its old contents, so it cannot be used for a result.
+// MuteGroup is a group whose collectives move nothing and do not wait. An ablation uses it to measure a step
+// without communication. Received memory keeps its old contents, so it cannot be used for a result.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,7 @@
 // Session is this process's place in a job of several processes. It has the communication by which the
-// processes of a command act as one program. mesh/mpi/ implements it; a build without MPI has mesh/no_mpi/
-// instead, which refuses. Commands use Job (mesh/job.h), which also works for one process.
+// processes of a command act as one program. It does not compute and has no collectives for rows; a mesh has
+// those (make_mesh()). mesh/mpi/ implements it; a build without MPI has mesh/no_mpi/ instead, which refuses.
+// Commands use Job (mesh/job.h), which also works for one process.
 //
 //   const std::unique_ptr<Session> session = open_mpi_session();
 //   const std::unique_ptr<Mesh> mesh = session->make_mesh({.threads_per_device = 2});
@@ -21,7 +22,7 @@ namespace moehill {
 struct MpiMeshOptions {
   int threads_per_device = 1;  // 0: as many as the CPUs allow, shared out among the processes
   // The logical CPUs of this node in the order of use (machine/topology.h). The processes of a node share
-  // them (mesh/node_cpus.h). In a session, each process uses those of them to which its launcher bound it. If
+  // them (mesh/node_cpus.h). In a session, each process uses only CPUs to which its launcher bound it. If
   // there are not enough, threads are not pinned.
   std::vector<int> node_cpus = {};
   bool pins_threads = true;

@@ -33,7 +33,7 @@ struct TokenFindings {
   }
 };
 
-// AuditFindings are all findings of a process. "Own" tokens, experts and strips are those of the process.
+// AuditFindings are all findings of a process. "Own" tokens, experts and strips belong to the process.
 struct AuditFindings {
   std::vector<TokenFindings> tokens;              // y, dx, dp, dlogits
   std::vector<TensorNumbers> of_experts;          // dw1, dw2, dw3, db1, db2, db3 of the own experts

@@ -2,6 +2,8 @@
 // derivatives to the products of one row of an expert, and computes the variance of each value. It makes no
 // products; StripAuditor (moe/audit_strip.h) does. F is float, or double if every element is compared by
 // itself.
+//
+//   activate_row</*kBackward=*/true>(mode, units, weights, a, rows);   // rows.h, rows.dgate, rows.dup, ...
 #pragma once
 
 #include <cmath>

@@ -378,7 +378,7 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   const Range hidden{0, context_.by_hidden.num_columns()};
   unit_ = sums.unit;
   const int64_t blocks = by_strip_.num_blocks(), first = columns_.begin / by_strip_.block;
-  // The sums have the blocks of dW1 first, then those of dW3.
+  // The sums have the blocks of dW1 first, then the blocks of dW3.
   const auto of_dw13 = [&](int64_t offset) {
     return [&sums, offset](int64_t r, int64_t b) {
       return Number{sums.dw13.row(offset + b)[r], sums.dw13_var.row(offset + b)[r]};

@@ -36,7 +36,7 @@ struct AuditContext {
   bool exact;  // blocks have one column, so each element is compared
   uint32_t seed;
   ErrorUnits units;
-  double dy_scale;  // dy = dy_scale y; the audit's gradients are those of dy = y
+  double dy_scale;  // dy = dy_scale y; the audit computes gradients for dy = y
   Projection by_hidden;
 
   // Returns the variance of a value below the normal numbers of the storage type. An implementation may round

@@ -215,7 +215,7 @@ class Block {
 
   const BlockSpec& spec() const { return spec_; }
   const RoutingPlan& plan() const { return plan_.routes; }
-  // Returns the FLOPs of a step, with those of padding, masked rows and recomputation.
+  // Returns the FLOPs of a step. Padding, masked rows and recomputation count.
   double executed_flops() const;
 
   // Calls `spoil` with all memory that every step must write again: the rows between the stages, and the

@@ -312,7 +312,7 @@ void sample(const CheckShare& share, const AuditResult& audit, const CheckSelect
   if (share.is_first()) sampled.shared.add(t, kSharedExpert, selection.shared_columns, d, team);
 }
 
-// Adds the samples of all processes to that of the first one.
+// Adds the samples of all processes to the sample of the first process.
 void add_samples(const CheckShare& share, Sampled& sampled) {
   if (share.peers == nullptr) return;
   Parcel own;

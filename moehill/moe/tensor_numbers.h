@@ -1,5 +1,9 @@
 // TensorNumbers collects the audited numbers of one tensor and judges them: the worst number, the mean of
 // each group, and the relative error of rows if rows are known element by element.
+//
+//   TensorNumbers numbers("dw1", RowComparison::kUsualFloor);
+//   numbers.add_group(deviations, num_independent, "expert 3", where);
+//   const TensorAudit audit = numbers.finish();   // audit.failure is empty if all is right
 #pragma once
 
 #include <fmt/format.h>
@@ -21,7 +25,7 @@ class TensorNumbers {
     audit_.tensor = std::move(name);
   }
 
-  // Adds a group. `where(row, block)` names a number; num_independent is that of Deviations.
+  // Adds a group. `where(row, block)` names a number; Deviations explains num_independent.
   template <typename Where>
   void add_group(const Deviations& group, int64_t num_independent, const std::string& name,
                  const Where& where) {

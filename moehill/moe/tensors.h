@@ -54,7 +54,7 @@ struct BlockTensors {
   // softmax over the chosen logits.
   const Router* router = nullptr;
   const float* logits = nullptr;
-  // The loss whose gradient is added to that of the logits; it needs the router and logits. null: none.
+  // The loss whose gradient is added to dlogits; it needs the router and logits. null: none.
   const BalanceLoss* balance_loss = nullptr;
   MatView y;  // [T, H]
   LatentRows latent{};

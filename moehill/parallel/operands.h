@@ -1,6 +1,6 @@
 // Operands are the weights and tensors that a block reads and writes. Their values come from a seed, as
-// random numbers, or from a model's files. Points with the same operands share them. This header allocates
-// and fills them; moe/block.h computes with them.
+// random numbers, or from a model's files. Points with the same operands share them. This header only
+// allocates and fills them; moe/block.h computes with them.
 //
 //     auto weights = make_weights(weight_key(config), {0, config.shape.experts}, /*with_gradients=*/true);
 //     fill_experts(*weights, {0, config.shape.experts}, WeightOrigin(seed), team);

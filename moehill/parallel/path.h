@@ -180,8 +180,8 @@ class SharedGradient {
   std::vector<int64_t> offsets_;  // [P + 1]
 };
 
-// Overwrites a device's copy of the others' routing: gate values become NaN, and expert ids become those of
-// another routing that is still valid.
+// Overwrites a device's copy of the others' routing: gate values become NaN, and expert ids become other
+// valid ids.
 inline void spoil_routing(Routing& routing, const MemoryVisitor& spoil) {
   for (size_t i = 0; i < routing.expert.size(); ++i)
     routing.expert[i] = static_cast<int32_t>(i % static_cast<size_t>(routing.topk));

@@ -182,7 +182,7 @@ void RaggedRoute::bind(const Routing& routing, Range own, int64_t num_tokens) {
 
 void RaggedRoute::spoil(const MemoryVisitor& visit) {
   for (std::vector<int32_t>* of : {&sent_token_, &row_at_device_, &received_token_}) visit_vector(*of, visit);
-  // The ids are those of existing experts, since a plan refuses others.
+  // The ids are ids of existing experts, since a plan refuses others.
   for (std::vector<Choice>* choices : {&sent_choice_, &received_choice_})
     std::fill(choices->begin(), choices->end(), Choice{0, std::numeric_limits<float>::quiet_NaN()});
   for (std::vector<int64_t>* numbers : {&counts_, &places_}) std::fill(numbers->begin(), numbers->end(), 0);

@@ -180,7 +180,7 @@ class DirectExchange final : public RoutedExchange {
     partial_row_.resize(static_cast<size_t>(max_own * inputs.config.num_devices));
   }
 
-  // Returns where the partial sums of a device begin among those of all devices.
+  // Returns where the partial sums of a device begin among the partial sums of all devices.
   static int64_t partial_begin(const RunConfig& config, int device) {
     int64_t begin = 0;
     for (int d = 0; d < device; ++d) begin += RaggedRoute::max_received(config, d);
@@ -422,7 +422,7 @@ class ShardedPath final : public ParallelPath {
     exchange_->return_dp(group, partial_dp_.data(), dp);
     make_zero_dp(group.team(), dy_scale, dp);
     count_sent(group, Move::metadata);
-    // From here on gradients of weights travel, those of copies and of the shared expert.
+    // From here on gradients of weights travel: of copies of experts, and of the shared expert.
     sum_copies(group);
     if (shared_gradient_) shared_gradient_->reduce(group, has_shared());
     count_sent(group, Move::gradients);

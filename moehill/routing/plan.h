@@ -61,7 +61,7 @@ constexpr auto words(PackStrategy) {
 // PlanScope says which rows a plan has of experts that do not belong to the device.
 enum class PlanScope {
   local,   // only the rows of experts [expert_begin, expert_end)
-  masked,  // all kept assignments; those of other experts follow as one more group at the end
+  masked,  // all kept assignments; the rows of other experts follow as one more group
 };
 
 // RoutingPlan is the plan of one device. Padding rows are rows that CapacityPolicy::pad adds.

@@ -358,7 +358,7 @@ double logit_margin(const Router& router, double logit) {
 
 namespace {
 
-// Separates the zero experts among the choices of a token; their numbers follow those of the experts.
+// Separates the zero experts among the choices of a token. Their numbers follow the numbers of the experts.
 void part_zero_experts(size_t first, Routing& routing) {
   if (routing.zero.empty()) return;
   for (size_t a = first; a < first + static_cast<size_t>(routing.topk); ++a) {

@@ -1,5 +1,7 @@
 // This header has bad files for tests. Each breaks one rule of a header, of shards and their index, or of the
 // tensors that a block needs, and says which words its error must contain.
+//
+//   for (const BadFile& bad : all_bad_files()) expect_refusal(bad.write(folder), bad.said);
 #pragma once
 
 #include <functional>

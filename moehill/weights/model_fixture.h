@@ -1,5 +1,8 @@
 // This header makes tiny models as .safetensors, for tests, in every encoding and with the names of every
 // family. It computes in double the values that they stand for, by other means than the reader.
+//
+//   const Model model = make_model(Family::gpt_oss, {.hidden = 64, .mlp_dim = 32}, Encoding::mxfp4);
+//   write_shards(folder, model.tensors, 2);   // model.values has the expected values
 #pragma once
 
 #include <cmath>
@@ -219,8 +222,8 @@ struct ModelShape {
 };
 
 // Model is a model and its values. `values` has each matrix as [outputs][inputs]: gate, up and down of each
-// expert, then those of the shared expert. Vectors are found by the ends of their names; "_bias" has the
-// biases of all experts.
+// expert, then of the shared expert. Vectors are found by the ends of their names; "_bias" has the biases of
+// all experts.
 struct Model {
   Tensors tensors;
   int64_t layer = 0;

@@ -24,8 +24,8 @@ T read(const std::byte* at) {
 
 float from_bf16_bits(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-// Moves the fields of an f16 to those of an f32. The exponents have different biases; multiplying by 2^112
-// corrects that, and is right for subnormal values too.
+// Moves the fields of an f16 to the fields of an f32. The exponents have different biases; multiplying by
+// 2^112 corrects that, and is right for subnormal values too.
 float from_f16_bits(uint16_t bits) {
   const uint32_t sign = (bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
   const uint32_t infinity = magnitude >= 0x7c00u ? 0x7f800000u : 0u;

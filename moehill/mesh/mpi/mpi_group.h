@@ -6,6 +6,9 @@
 // So both sides know whether a message is needed, and no rank waits for a message that does not come. Between
 // nodes, each pair of ranks that has rows exchanges a message. Before a rank waits for such rows, the nodes
 // agree that both sides expect the same counts (CallAgreement).
+//
+//   MpiGroup group(comm, node, team, /*piece_bytes=*/0);   // collective; MpiMesh makes one
+//   group.all_gather(rows, offsets, row_bytes, all_rows);
 #pragma once
 
 #include <memory>

@@ -4,7 +4,7 @@
 //
 //   const NodeRendezvous::Meeting meeting = rendezvous.meet(call, input, output);
 //   copy_from_peers(meeting);
-//   rendezvous.part();   // nobody touches this rank's memory any more
+//   rendezvous.part();   // no peer touches this rank's memory any more
 #pragma once
 
 #include <atomic>

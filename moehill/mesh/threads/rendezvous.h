@@ -3,7 +3,7 @@
 //
 //   const std::span<const Call> calls = rendezvous.meet(rank, call);
 //   copy_from_peers(calls);
-//   rendezvous.part();   // nobody touches this device's memory any more
+//   rendezvous.part();   // no peer touches this device's memory any more
 #pragma once
 
 #include <atomic>

@@ -28,7 +28,7 @@ class ThreadMesh final : public Mesh {
   ThreadTeam& team(int device) override;
 
   // The calling thread leads device 0. An exception on one device makes the collectives of the others throw
-  // too, so that nobody waits for ever; the first exception is thrown again here, and the mesh can be used
+  // too, so that no device waits for ever; the first exception is thrown again here, and the mesh can be used
   // again. Allocates nothing.
   void run(const std::function<void(Group&)>& device_main) override;
 
