@@ -126,7 +126,7 @@ struct Mlp {
   }
 };
 
-// Result is what a step computes. Gradients of weights have the shape of the weights.
+// Result has the results of a step. Gradients of weights have the shape of the weights.
 struct Result {
   Values y, dx, d_gates;
   std::vector<Mlp> d_experts;

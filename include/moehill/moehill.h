@@ -1,6 +1,7 @@
 /* moehill in C: a Mixture-of-Experts block with its router, forward and backward. It runs on the cores of one
  * process, or of all processes of an MPI job. It is not a tensor library: it has no attention, no embeddings
  * and no optimizer. C++ programs use moehill.hpp, which wraps this header; the functions are documented here.
+ *
  * With x_t the row of token t, the block computes
  *
  *   y_t = sum over t's assignments (e, p) of p * ( silu(x_t W1_e) * (x_t W3_e) ) W2_e
@@ -49,7 +50,7 @@
  *
  * MPI: functions marked "collective" must be called by all processes of the context's communicator in the
  * same order, on objects that were made by the same calls. A wrong argument in one process is an error in all
- * of them, before any row is sent. Two errors are exceptions, and the other processes do not hear of them: a
+ * of them, before any row is sent. Two errors are exceptions, of which the other processes do not learn: a
  * null pointer for a handle or for the place where a handle is to be written, and wrong options of a context.
  * Destroying the last object of a context is collective; the context itself counts as one of its objects. MPI
  * must have been initialised with MPI_THREAD_FUNNELED at least, and calls must come from the thread that may
@@ -201,16 +202,19 @@ typedef struct moehill_block_desc {
   int32_t gated;            /* 1: there is a W3; 0: there is none, and u is 1, with MOEHILL_RELU2 only; 1 */
   double limit;             /* the limit of SILU and SWIGLU_OAI; 0: none */
   double alpha;             /* the alpha of SWIGLU_OAI; 0: 1.702 */
-  double beta, linear_beta; /* those of SITU; 0: 4 and 25 */
+  double beta, linear_beta; /* the constants of SITU; 0: 4 and 25 */
   int32_t biases;           /* 1: routed experts add a bias to each product; 0 */
   int32_t shared_gate;      /* 1: the shared expert's output is multiplied by sigmoid(x v); 0 */
   int32_t input_weighted; /* 1: gate values multiply an expert's input, not its output; not with biases; 0 */
   int32_t zero_experts;   /* Z: ids E to E + Z - 1 add the token itself times the gate value; 0 */
   /* H': routed experts see rows of this width. A product with latent_down makes these rows from x, and a
-   * product with latent_up brings the experts' sums back to width H. 0: experts see rows of H. Zero experts
-   * exclude it. So do, with several devices, MOEHILL_PATH_DATA_PARALLEL, COMPACT_PSUM and DENSE_MASKED. */
+   * product with latent_up brings the experts' sums back to width H. 0: experts see rows of H. A block
+   * cannot have both latent_dim and zero_experts. With several devices, latent_dim cannot be used with
+   * MOEHILL_PATH_DATA_PARALLEL, COMPACT_PSUM or DENSE_MASKED. */
   int64_t latent_dim;
-  double latent_norm; /* eps: the experts' sums r become latent_norm r / sqrt(mean r^2 + eps); 0: no norm */
+  /* The eps of a norm before the product with latent_up: the experts' sums r become
+   * w r / sqrt(mean of r^2 + eps), where w is the vector latent_norm of moehill_weights. 0: no norm. */
+  double latent_norm;
 } moehill_block_desc;
 
 MOEHILL_API void moehill_block_desc_init_sized(moehill_block_desc* desc, size_t struct_size);

@@ -1,5 +1,5 @@
-// Implementation of api/step_tokens.h: what a step's tokens, routing and memory must satisfy, and how the
-// routing of this process becomes a part of the routing of all.
+// Implementation of api/step_tokens.h: the conditions for a step's tokens, routing and memory, and the way
+// from the routing of this process into the routing of all.
 #include "moehill/api/step_tokens.h"
 
 #include <algorithm>
@@ -78,7 +78,7 @@ void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& rout
   routing.num_tokens = tokens.offsets.back();
   routing.expert.resize(static_cast<size_t>(routing.num_tokens * routing.topk));
   routing.weight.resize(routing.expert.size());
-  // Only the part of this process is filled in. A path sends other processes what they need of it.
+  // Only the part of this process is filled in. A path sends other processes the rows of it that they need.
   std::copy_n(own.expert_ids, own.tokens * routing.topk,
               routing.expert.begin() + tokens.first * routing.topk);
   std::copy_n(own.gates, own.tokens * routing.topk, routing.weight.begin() + tokens.first * routing.topk);

@@ -103,8 +103,8 @@ struct Pieces {
   int64_t count, bytes, stride;
 };
 
-// Returns what a tile call of `steps` steps should prefetch so that `parts` calls together prefetch all
-// pieces.
+// Returns the memory that a tile call of `steps` steps should prefetch, so that `parts` calls together
+// prefetch all pieces.
 HWY_INLINE Ahead part_ahead(const Pieces& pieces, int64_t s, int64_t parts, int64_t steps) {
   const char* first = static_cast<const char*>(pieces.first);
   const int64_t piece = pieces.count * s / parts;
@@ -247,7 +247,7 @@ HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, 
 }
 
 // Returns how many panels one tile reads side by side. A unit of one strip reads each panel only once, so it
-// takes them one after the other: what it prefetches is then also next in memory.
+// takes them one after the other, so that the panel it prefetches is also next in memory.
 template <class Kernel, class Blocks>
 HWY_INLINE int64_t panels_of_tile(int64_t strips) {
   return Blocks::kPanels && Kernel::kAsksAhead && strips == 1 ? 1 : Kernel::kPanels;

@@ -71,7 +71,7 @@ int64_t cgroup_headroom_bytes(const std::string& proc_cgroup, const std::string&
 }
 
 int64_t available_memory_bytes() {
-  // Both limits hold: what the whole machine has, and what this process's group may take of it.
+  // Both limits hold: the memory of the whole machine, and the limit of this process's group.
   const int64_t available_kib = value_of("/proc/meminfo", "MemAvailable:", kUnlimited / 1024);
   return std::min(available_kib * 1024, cgroup_headroom_bytes(own_cgroups(), "/sys/fs/cgroup"));
 }

@@ -249,7 +249,7 @@ struct alignas(64) Call {
   int rank = 0;
   int64_t n = 0;
   size_t element_bytes = 0;
-  std::span<const int64_t> offsets = {};          // offsets of what is sent, [ranks + 1]
+  std::span<const int64_t> offsets = {};          // offsets of the elements to send, [ranks + 1]
   std::span<const int64_t> receive_offsets = {};  // for all_to_all, [ranks + 1]
   const void* input = nullptr;
   void* output = nullptr;

@@ -31,8 +31,8 @@ struct AgreementStep {
 };
 
 // Returns the steps of one node. Nodes with numbers past the largest power of two let an earlier node speak
-// for them. The others exchange what they know with the node whose number differs in one binary digit, a
-// different digit in each step, so that what they know doubles each time.
+// for them. In each step a node of the others exchanges its digest with the node whose number differs in one
+// binary digit, a different digit in each step, so that a digest covers twice as many nodes after each step.
 std::vector<AgreementStep> agreement_steps(int num_nodes, int node);
 
 // Returns the messages of all nodes together: about one for each node and each binary digit of the number of

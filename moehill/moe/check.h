@@ -56,7 +56,7 @@ struct CheckResult {
   std::map<std::string, double> grad_rel_err;  // dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits
   std::string worst_row;  // the row with the largest rel_err: "dw1 expert 3 row 17: 2.1e-03"
   std::string reason;     // why it failed or is mistrusted, in words
-  // The fields below say what the verdict is based on.
+  // The fields below give the basis of the verdict.
   std::string what;              // the tensors, each with all of its rows: "y, dx, dp, dw1, ..."
   int64_t num_rows = 0;          // rows of all tensors together
   std::string how;               // how they were compared, in words

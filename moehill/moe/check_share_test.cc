@@ -1,5 +1,5 @@
-// A check by several processes finds what a check by one finds, and no process reads what is not its part.
-// The processes are threads here.
+// A check by several processes finds the same faults as a check by one process, and no process reads memory
+// that is not its part. The processes are threads here.
 #include "moehill/moe/check_share.h"
 
 #include <gtest/gtest.h>

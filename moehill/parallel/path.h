@@ -76,8 +76,8 @@ class ParallelPath {
   virtual void forward(Group& group, StageListener* listener) = 0;
   virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;
 
-  // Overwrites what a step leaves in its work space and the next one has to make again, so that a step that
-  // reads old values shows. See Block::spoil_work_space().
+  // Overwrites the values in the work space that every step has to make again, so that a step that reads old
+  // values shows. See Block::spoil_work_space().
   virtual void spoil_work_space(const MemoryVisitor& spoil);
   // Visits this device's copy of the results that every device ends with, tensor by tensor and in the same
   // order on all devices. The copy of the first device is the run's own. It visits nothing if each device has
@@ -102,7 +102,7 @@ class ParallelPath {
   }
   // Overridden by a path that has an inner path.
   virtual void begin_step_of_part(Group&) {}
-  // Derives from the inputs what a step needs. Called after construction and in bind().
+  // Derives the state of a step from the inputs. It is called after construction and in bind().
   virtual void take_tokens() = 0;
   Range own_tokens() const {
     return {token_offsets_[idx(inputs_.rank)], token_offsets_[idx(inputs_.rank) + 1]};

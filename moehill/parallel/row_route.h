@@ -6,7 +6,7 @@
 //     RaggedRoute route(config, routing, rank);
 //     route.bind(routing, token_offsets);
 //     route.make(group);          // in each step; collective
-//     route.received();           // [T, k] what this device's block plans from
+//     route.received();           // [T, k] the routing that this device's block plans from
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// This header has the parts of reading a trace: one function for each kind of file, and what they share. It
+// This header has the parts of reading a trace: one function for each kind of file, and the common parts. It
 // is only for trace*.cc; others call read_trace() (trace.h).
 #pragma once
 

@@ -53,8 +53,8 @@ size_t quickest_piece_bytes(MPI_Comm comm, const std::vector<int>& others);
 class Messages {
  public:
   // Messages are cut into pieces of at most `piece_bytes`, which must fit an int. All receives are posted at
-  // once, but only a few sends to each rank, because the library may copy what it sends. sent counts the
-  // pieces.
+  // once, but only a few sends to each rank, because the library may copy the data that it sends. sent counts
+  // the pieces.
   Messages(MPI_Comm comm, size_t piece_bytes, MessageCount* sent = nullptr)
       : comm_(comm), piece_bytes_(piece_bytes), sent_(sent) {}
 

@@ -57,8 +57,8 @@ class NodeRendezvous {
   // Waits for all ranks of the node.
   void part();
 
-  // The first rank of a node tells the others of its node what it has heard from other nodes; they receive it
-  // by await_told(). Call these at most once for each meeting, after it.
+  // The first rank of a node calls tell() to pass the answer of the other nodes on to the ranks of its node,
+  // which receive it by await_told(). Call these at most once for each meeting, after it.
   void tell(bool heard);
   bool await_told();
 
@@ -68,7 +68,7 @@ class NodeRendezvous {
   struct Slot;
   static size_t slot_bytes(int num_ranks);
   Slot& slot(uint32_t set, int local_rank) const;
-  // 0: offsets of what is sent; 1: all_to_all's receive offsets.
+  // 0: offsets of the elements to send; 1: all_to_all's receive offsets.
   std::span<int64_t> offsets_of(Slot& slot, int which) const;
   void publish(Slot& slot, const Call& call, Place input, Place output) const;
   void read(Slot& slot, size_t local_rank);

@@ -44,8 +44,8 @@ class ThreadGroup final : public Group {
   const int size_;
   Rendezvous& rendezvous_;
   ThreadTeam& team_;
-  // [size] what the peers published in the running collective. These are members so that a collective
-  // allocates nothing.
+  // [size] the memory that the peers published in the running collective. These are members so that a
+  // collective allocates nothing.
   std::vector<const void*> inputs_;
   std::vector<void*> outputs_;
   Traffic traffic_;
