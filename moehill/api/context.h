@@ -84,8 +84,9 @@ class Context {
     // The object's number from number_object(), which must be the same in all processes; 0 while the call
     // makes the object.
     int64_t object = 0;
-    // Checks the arguments and prepares what needs no other process. If it throws in any process, the call
-    // fails in all of them before any row has been sent. All processes learn the value that it returns.
+    // Checks the arguments and makes the preparations that need no other process. If it throws in any
+    // process, the call fails in all of them before any row has been sent. All processes learn the value that
+    // it returns.
     FunctionRef<int64_t()> check;
     // Works with the values of all processes (value_of()). It is called once in each process, and throws in
     // all of them or in none.
@@ -98,7 +99,7 @@ class Context {
   // Returns the number of an object that collective() has just made. Numbers count from 1, in the same order
   // in all processes.
   int64_t number_object() { return ++num_objects_; }
-  // Returns what `check` of the running collective call returned in this process.
+  // Returns the value that `check` of the running collective call has returned in that process.
   int64_t value_of(int process) const { return words_[2 * static_cast<size_t>(process) + 1]; }
 
   // Runs work that needs no other process, on all devices of this process at once.

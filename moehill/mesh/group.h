@@ -1,6 +1,7 @@
-// Group is one device's handle on its peers: it has the collectives of the device, whose number among its
-// peers is its rank. Every backend (solo, threads, mpi) implements this interface, and conformance.h tests
-// each method on each backend. A Group knows rows, bytes and ranks, and nothing of experts and tokens.
+// Group is one device's handle on its peers: it has the collectives that they make together. A device's
+// number among its peers is its rank. Every backend (solo, threads, mpi) implements this interface, and
+// conformance.h tests each method on each backend. A Group knows rows, bytes and ranks, and nothing of
+// experts and tokens.
 //
 //   mesh.run([&](Group& group) {                              // on every device
 //     std::vector<float> sums(n);
@@ -151,7 +152,7 @@ class Group {
   virtual void exchange_counts(const int64_t* own, int64_t* theirs);
 
   // These functions are three of the collectives in split phase. A start may already move rows between nodes
-  // and returns without waiting for anybody; finish() completes the collective. Until then the memory of all
+  // and returns without waiting for a peer; finish() completes the collective. Until then the memory of all
   // arguments, offsets included, must not change. The exception is a rank's own part of the input of a
   // reduce_scatter, which only finish() reads. In between, the team is free for other work, but no other
   // method of the group may be called; that would end the program.
