@@ -76,7 +76,7 @@ bool run(const Job& job) {
   bool same = agree("y", y, expected.y);
   same = agree("dx", dx, expected.dx) && same;
   same = agree("d_gates", d_gates, expected.d_gates) && same;
-  // With several processes, the gradient of an expert is the sum over the tokens of all of them.
+  // With several processes, the gradient of an expert is the sum over the tokens of all processes.
   for (int64_t e = 0; e < E && context.num_processes() == 1; ++e) {
     const std::vector<float> one(d_down.begin() + e * H * M, d_down.begin() + (e + 1) * H * M);
     same = agree("d_down", one, expected.d_experts[static_cast<size_t>(e)].down) && same;

@@ -66,14 +66,15 @@ bool run(const Job& job) {
   std::vector<float> d_out(rows.size()), d_h(h.size()), d_rows(rows.size()), dx(x.size()),
       d_gates(gates.size());
   // Backward takes the same way in reverse. The gradient of a gate value needs the output of the expert, so
-  // `out` was kept.
+  // the program has kept `out`.
   exchange.combine_backward(dy.data(), out.data(), d_out.data(), d_gates.data());
   second.input_grad(offsets, {d_out.data(), n, nullptr}, d_h.data());
   for (size_t i = 0; i < h.size(); ++i) d_h[i] = h[i] > 0 ? d_h[i] : 0;
   first.input_grad(offsets, {d_h.data(), n, nullptr}, d_rows.data());
   exchange.dispatch_backward(d_rows.data(), dx.data());
 
-  // The expected values, one choice of one token after the other. Rounding of f32 is all that may differ.
+  // These are the expected values, one choice of one token after the other. Only the rounding of f32 may
+  // differ.
   plain::Values expected_y(x.size()), expected_dx(x.size()), expected_gates(gates.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     const size_t row = i / k * H, e = static_cast<size_t>(ids[i]);

@@ -1,6 +1,6 @@
-// The block in plain loops of double precision, the yardstick for tests of the public interface. It was
-// written from the documentation of moehill.h and shares nothing with the library, not even a type. It is
-// slow.
+// This header has the block in plain loops of double precision, the reference for tests of the public
+// interface. It was written from the documentation of moehill.h and shares nothing with the library, not even
+// a type. It is slow, and is not for use in a program.
 //
 //     plain::Moe moe;
 //     moe.sizes = {H, M, E, k, 0};            // no shared expert
@@ -126,7 +126,7 @@ struct Mlp {
   }
 };
 
-// Result is what a step computes. Gradients of weights have the shape of the weights.
+// Result has the results of a step. Gradients of weights have the shape of the weights.
 struct Result {
   Values y, dx, d_gates;
   std::vector<Mlp> d_experts;
@@ -142,7 +142,8 @@ class Moe {
   Mlp shared;
 
   // Runs a step: x and dy are [tokens, hidden], ids and gates [tokens, k]. Without dy only y is computed. An
-  // id below 0 belongs to nobody, and an id from experts.size() on is a zero expert, which returns its input.
+  // id below 0 is a choice that no expert gets, and an id from experts.size() on is a zero expert, which
+  // returns its input.
   Result run(int64_t tokens, const Values& x, const std::vector<int32_t>& ids,
              const std::vector<float>& gates, const Values* dy) const {
     Result r;

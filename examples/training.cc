@@ -1,6 +1,6 @@
 // Shows a training loop: the block learns a function of its rows by plain gradient descent, with gate values
 // from a router that learns too. The same loop runs in double precision with plain loops. The example
-// succeeds if both losses fall alike, for any number of devices or processes.
+// succeeds if both losses fall in the same way, for any number of devices or processes.
 //
 //     training 2         # prints the losses of both loops
 #include <cstdio>
@@ -58,8 +58,8 @@ void gates_of(const Task& task, int64_t t, double* gates) {
   for (int j = 0; j < k; ++j) gates[j] /= sum;
 }
 
-// Adds to the gradient [H, E] of the router what dL/dgates contributes. For a softmax, dL/dlogit_j is gate_j
-// (d_gate_j - sum of gate_i d_gate_i).
+// Adds the contribution of dL/dgates to the gradient [H, E] of the router. For a softmax, dL/dlogit_j is
+// gate_j (d_gate_j - sum of gate_i d_gate_i).
 void add_router_gradient(const Task& task, int64_t t, const double* gates, const double* d_gates,
                          std::vector<double>& gradient) {
   double mean = 0;
@@ -163,8 +163,8 @@ std::vector<double> losses_of_block(const Job& job) {
     block.backward(x, dy.data(), dx.data(), d_gates.data());
     block.store_expert_gradients(first, count, {.gate_up = d_gate_up.data(), .down = d_down.data()});
 
-    // The library knows nothing of the router: its gradient follows from d_gates, and is summed over
-    // processes here.
+    // The library knows nothing of this router. The program makes the router's gradient from d_gates and sums
+    // it over processes.
     std::vector<double> router(H * E);
     for (int64_t t = 0; t < tokens; ++t) {
       double p[k], d[k];

@@ -1,6 +1,7 @@
 // moehill in C++20: a Mixture-of-Experts block on the cores of one process or of an MPI job. This header is
 // inline code over the C interface (moehill.h). It adds two things: objects free themselves, and errors are
-// exceptions. Shapes, memory, threads and MPI are documented in moehill.h, at the function of the same name.
+// exceptions. It computes nothing itself. moehill.h documents shapes, memory, threads and MPI, at the
+// function of the same name.
 //
 //   moehill::Context context({.devices = 2});
 //   moehill::Block block(context, {.hidden = 2048, .mlp_dim = 1408, .experts = 60, .topk = 4,
@@ -12,7 +13,8 @@
 //   block.store_expert_gradients(0, 60, {.gate_up = dw13, .down = dw2});
 //
 // Objects can be moved but not copied. An object that was moved from may only be destroyed or assigned to.
-// Over MPI, destroying the last object of a context is collective.
+// Pointers are to the caller's memory, and the library does not use it after the call. Over MPI, destroying
+// the last object of a context is collective.
 #ifndef MOEHILL_MOEHILL_HPP
 #define MOEHILL_MOEHILL_HPP
 
@@ -26,10 +28,11 @@
 #include "moehill/moehill.h"
 
 namespace moehill {
-// The library has its own names in the namespace moehill. This inner one keeps those of the interface apart.
+// The library has names of its own in the namespace moehill. This inner namespace keeps the names of the
+// interface apart from them.
 inline namespace v0 {
 
-// Status says what kind of error happened: moehill_status without MOEHILL_OK.
+// Status is the kind of an error: moehill_status without MOEHILL_OK.
 enum class Status {
   invalid_argument = MOEHILL_INVALID_ARGUMENT,
   wrong_order = MOEHILL_WRONG_ORDER,
@@ -41,8 +44,7 @@ enum class Status {
   internal = MOEHILL_INTERNAL
 };
 
-// Error is thrown by every call that fails. what() has the message: what was wrong, what is allowed, a
-// remedy.
+// Every call that fails throws an Error. Its what() says what was wrong, what is allowed, and a remedy.
 //
 //   try {
 //     block.plan(tokens, ids, gates);
@@ -98,7 +100,10 @@ enum class Score {
   sparsemixer = MOEHILL_SCORE_SPARSEMIXER
 };
 
-// ContextOptions says which threads a context makes; see moehill_context_options.
+// ContextOptions says which threads a context makes; see moehill_context_options. The communicator of an MPI
+// job is not among them: Context::mpi() takes it.
+//
+//   moehill::Context context({.devices = 2, .threads_per_device = 4, .pinning = moehill::Pinning::cores});
 struct ContextOptions {
   int devices = 1;
   int threads_per_device = 0;  // 0: the cores of this process are divided
@@ -117,8 +122,9 @@ struct Destroyer {
   }
 };
 
-// Context owns the threads of this process. Blocks, routers, exchanges and stacks work on them, and keep them
-// alive. Calls on objects of one context wait for each other.
+// Context owns the threads on which blocks, routers, exchanges and stacks work. These objects keep the
+// threads alive, so the Context may be destroyed before them. Calls on objects of one context wait for each
+// other.
 //
 //   moehill::Context context({.devices = 2, .threads_per_device = 4});
 //   moehill::Context over_mpi = moehill::Context::mpi(MPI_COMM_WORLD);
@@ -162,15 +168,19 @@ class Context {
   std::unique_ptr<moehill_context, Destroyer<moehill_context_destroy>> handle_;
 };
 
-// BlockDesc describes a block: its sizes, and the form of its experts. moehill_block_desc explains each
-// member.
+// BlockDesc describes a block: its sizes, and the form of its experts. It does not describe the router, which
+// is RouterDesc. moehill_block_desc explains each member.
+//
+//   moehill::BlockDesc desc{.hidden = 2880, .mlp_dim = 2880, .experts = 32, .topk = 4, .max_tokens = 512};
+//   desc.activation = moehill::Activation::swiglu_oai;   // gpt-oss
+//   desc.limit = 7;
 struct BlockDesc {
   int64_t hidden = 0;      // H
   int64_t mlp_dim = 0;     // M
   int experts = 0;         // E
   int topk = 0;            // k
   int64_t shared_dim = 0;  // S; 0: no shared expert
-  int64_t max_tokens = 0;  // most tokens of a process in a step
+  int64_t max_tokens = 0;  // a step has at most this many tokens in a process
   DType dtype = DType::bf16;
   bool training = true;  // false: forward only
   Path path = Path::automatic;
@@ -179,7 +189,7 @@ struct BlockDesc {
   bool gated = true;                 // false: there is no W3; with relu2 only
   double limit = 0;                  // the limit of silu and swiglu_oai; 0: none
   double alpha = 0;                  // the alpha of swiglu_oai; 0: 1.702
-  double beta = 0, linear_beta = 0;  // those of situ; 0: 4 and 25
+  double beta = 0, linear_beta = 0;  // for situ; 0: 4 and 25
   bool biases = false;               // routed experts add biases
   bool shared_gate = false;          // the shared expert has a gate
   bool input_weighted = false;       // gate values multiply inputs
@@ -216,8 +226,10 @@ struct BlockDesc {
   }
 };
 
-// Weights are matrices in the caller's memory, which stays the caller's. Pass either gate_up, or gate and up;
-// null: not given. The vectors are for blocks that have them. moehill_weights has the shapes.
+// Weights point to matrices and vectors in the caller's memory, which a load copies. Pass either gate_up, or
+// gate and up; null: not given. The vectors are for blocks that have them. moehill_weights has the shapes.
+//
+//   block.load_experts(0, 8, {.gate_up = w13, .down = w2});   // f32, w13 [8, 2M, H] and w2 [8, H, M]
 struct Weights {
   const void *gate = nullptr, *up = nullptr, *gate_up = nullptr, *down = nullptr;
   DType dtype = DType::f32;
@@ -245,7 +257,10 @@ struct Weights {
   }
 };
 
-// Gradients is memory of the caller that gradients or weights are written to; see moehill_gradients.
+// Gradients point to memory of the caller, to which gradients or weights are written; see moehill_gradients.
+// With accumulate the values are added to what the memory holds.
+//
+//   block.store_expert_gradients(0, 8, {.gate_up = dw13, .down = dw2, .accumulate = true});
 struct Gradients {
   void *gate = nullptr, *up = nullptr, *gate_up = nullptr, *down = nullptr;
   DType dtype = DType::f32;
@@ -275,14 +290,18 @@ struct Gradients {
   }
 };
 
-// Suggestion is the path that the model predicts to be the fastest.
+// Suggestion is the path that the performance model predicts to be the fastest. It is a prediction, not a
+// measurement.
+//
+//   const moehill::Suggestion s = moehill::suggest(context, desc, 512);
+//   desc.path = s.path;                                         // s.seconds is the predicted time of a step
 struct Suggestion {
   Path path = Path::automatic;
   double seconds = 0;                  // predicted
   std::array<double, 7> seconds_of{};  // by Path; 0: not considered
 };
 
-// Returns the path that moehill_suggest names for a step of `tokens` tokens in each process.
+// Returns what moehill_suggest says of a step with `tokens` tokens in each process.
 inline Suggestion suggest(const Context& context, const BlockDesc& desc, int64_t tokens,
                           const char* hardware = nullptr) {
   moehill_suggestion s{};
@@ -294,9 +313,10 @@ inline Suggestion suggest(const Context& context, const BlockDesc& desc, int64_t
   return suggestion;
 }
 
-// Block is a Mixture-of-Experts block, with its weights and gradients. A step is plan, forward and, in
-// training, backward; the example at the top of this header shows it. Several threads that share a block need
-// their own lock from plan to the last result, because a step is several calls.
+// Block is a Mixture-of-Experts block, with its weights and gradients. It does not route: ids and gates come
+// from the caller, for example from a Router. A step is plan, forward and, in training, backward; the example
+// at the top of this header shows it. Because a step is several calls, threads that share a block must hold a
+// lock of their own from plan to the last result.
 class Block {
  public:
   Block(const Context& context, const BlockDesc& desc) {
@@ -313,7 +333,7 @@ class Block {
   int64_t weight_bytes() const { return info().weight_bytes; }
   int64_t gradient_bytes() const { return info().gradient_bytes; }
   int64_t work_bytes() const { return info().work_bytes; }
-  // Returns the bytes of weights, gradients and work space, at most.
+  // Returns how many bytes weights, gradients and work space take at most.
   int64_t bytes() const {
     const moehill_block_info i = info();
     return i.weight_bytes + i.gradient_bytes + i.work_bytes;
@@ -359,14 +379,18 @@ class Block {
   std::unique_ptr<moehill_block, Destroyer<moehill_block_destroy>> handle_;
 };
 
-// RouterDesc describes a router; moehill_router_desc explains each member. A null pointer leaves its part
-// out. All memory is copied.
+// RouterDesc describes a router; moehill_router_desc explains each member and has the formulas. A null
+// pointer leaves its part out. The router copies the arrays.
+//
+//   // DeepSeek-V3: sigmoid with a selection bias [256], choices from the best 4 of 8 groups.
+//   moehill::RouterDesc desc{.experts = 256, .topk = 8, .score = moehill::Score::sigmoid, .groups = 8,
+//                            .kept_groups = 4, .normalized = true, .factor = 2.5, .bias = bias};
 struct RouterDesc {
   int experts = 0;  // E
   int topk = 0;     // k
   Score score = Score::chosen_softmax;
   int groups = 1, kept_groups = 1;
-  int group_rank = 2;  // a group ranks by the sum of so many best keys
+  int group_rank = 2;  // a group ranks by the sum of this many best keys, 1 or 2
   bool normalized = false;
   double least_sum = 1e-20;
   double factor = 1;
@@ -374,7 +398,7 @@ struct RouterDesc {
   const float* expert_scale = nullptr;     // [E]
   const int32_t* experts_of_id = nullptr;  // [num_ids, k]
   int64_t num_ids = 0;
-  double jitter = 0.01;  // that of sparsemixer
+  double jitter = 0.01;  // for sparsemixer only
 
   moehill_router_desc c() const {
     moehill_router_desc d;
@@ -397,8 +421,8 @@ struct RouterDesc {
   }
 };
 
-// Router makes choices of experts and gate values from logits, and gradients of the logits from those of the
-// gate values. It does not compute the logits, and it needs no other process.
+// Router makes choices of experts and gate values from logits, and the gradient of the logits from the
+// gradient of the gate values. It does not compute the logits, and it needs no other process.
 //
 //   moehill::Router router(context, {.experts = 256, .topk = 8, .score = moehill::Score::sigmoid});
 //   router.route(tokens, logits, ids, gates);                  // logits [T, E] -> ids, gates [T, k]
@@ -413,7 +437,7 @@ class Router {
   }
 
   void set_bias(const float* bias) { require(moehill_router_set_bias(handle_.get(), bias)); }
-  // token_ids [T] is for a router with a table only.
+  // Only a router with a table reads token_ids [T].
   void route(int64_t tokens, const float* logits, int32_t* expert_ids, float* gates,
              const int32_t* token_ids = nullptr) {
     require(moehill_router_route(handle_.get(), tokens, logits, token_ids, expert_ids, gates));
@@ -427,7 +451,8 @@ class Router {
   std::unique_ptr<moehill_router, Destroyer<moehill_router_destroy>> handle_;
 };
 
-// Exchange brings rows of tokens to experts of your own, and sums their results. It has no experts itself.
+// Exchange brings rows of tokens to experts of your own, and sums their results. It has no experts itself. It
+// reads hidden, experts, topk, max_tokens and dtype of the description.
 //
 //   exchange.plan(tokens, ids, gates);
 //   exchange.dispatch(x, rows);              // rows of the i-th expert: offsets()[i] to offsets()[i + 1]
@@ -445,7 +470,7 @@ class Exchange {
 
   int first_expert() const { return first_expert_; }
   int num_experts() const { return num_experts_; }
-  // Returns where each expert's rows begin, [num_experts + 1], in the last plan.
+  // Returns where each expert's rows of the last plan begin, [num_experts + 1].
   const std::vector<int64_t>& offsets() const { return offsets_; }
   int64_t num_rows() const { return offsets_.back(); }
 
@@ -468,14 +493,15 @@ class Exchange {
   std::vector<int64_t> offsets_;
 };
 
-// Stack is G packed matrices [K, N], with the grouped products: only the GEMM of a block, on one device.
+// Stack is G packed matrices [K, N] with the grouped products, on the first device of this process. It is the
+// GEMM of a block without its routing and its activation.
 //
 //   moehill::Stack weights(context, groups, k, n, moehill::DType::bf16);
 //   weights.load(0, groups, w, moehill::DType::f32, moehill::Order::in_out);   // w [G, K, N]
 //   weights.forward(offsets, {a, num_rows}, c);                                // c = A W_g
 class Stack {
  public:
-  // Rows of an operand; see moehill_rows.
+  // Rows are the rows of an operand; see moehill_rows.
   struct Rows {
     const void* data = nullptr;
     int64_t num_rows = 0;
@@ -505,7 +531,7 @@ class Stack {
     const moehill_rows rows = dc.c();
     require(moehill_gemm_input_grad(handle_.get(), offsets, &rows, da));
   }
-  // Sets this stack to A_g^T dC_g.
+  // Sets matrix g of this stack to A_g^T dC_g, for every g.
   void take_weight_grad(const int64_t* offsets, const Rows& a, const Rows& dc) {
     const moehill_rows left = a.c(), right = dc.c();
     require(moehill_gemm_weight_grad(handle_.get(), offsets, &left, &right));

@@ -1,5 +1,6 @@
 /* This header has the version of the interface that a program was compiled with. moehill_version() returns
- * the version of the library that it runs with. The so-version changes with the major number. */
+ * the version of the library that the program runs with. The number behind .so changes with the
+ * major number. */
 #ifndef MOEHILL_VERSION_H
 #define MOEHILL_VERSION_H
 

@@ -1,5 +1,5 @@
-// A block of the public interface with random weights, and the plain implementation
-// (examples/plain_moe.h) with the same weights, for tests that compare them.
+// This header has a block of the public interface with random weights, and the plain implementation
+// (examples/plain_moe.h) with the same weights. It is only for tests, which compare the two.
 //
 //     Pair pair(context, desc, seed);
 //     pair.expect_step(random_tokens(desc, 40, seed), 1e-5, 1e-4);   // one step of both; tolerances
@@ -32,7 +32,7 @@ inline plain::Form form_of(const moehill::BlockDesc& d) {
 }
 
 // CallersWeights holds the weights of one or several experts in the caller's memory: gate_up [E, 2M, H], or
-// gate [E, M, H] if they are not gated, down [E, H, M], and the vectors that the block has.
+// gate [E, M, H] if the experts are not gated; down [E, H, M]; and the vectors that the block has.
 struct CallersWeights {
   CallersWeights(const moehill::BlockDesc& d, bool is_shared, bool bf16)
       : count(is_shared ? 1 : d.experts),
@@ -49,7 +49,7 @@ struct CallersWeights {
   }
   size_t size(int64_t rows, int64_t columns) const { return static_cast<size_t>(count * rows * columns); }
 
-  // Returns pointers to expert e and those that follow.
+  // Returns pointers to the weights from expert e on.
   template <typename Struct>
   Struct from(int64_t e, moehill::DType dtype) {
     const auto at = [&](plain::Tensor& t) -> char* {
@@ -94,8 +94,8 @@ struct Tokens {
   std::vector<float> gates;
 };
 
-// Returns random rows. Some choices belong to nobody and expert 0 is chosen often, so that groups of uneven
-// size are tested.
+// Returns random rows. Some choices have no expert and many have expert 0, so that groups of uneven size are
+// tested.
 inline Tokens random_tokens(const moehill::BlockDesc& d, int64_t count, uint32_t seed, size_t skipped = 0) {
   std::mt19937 random(seed);
   const bool bf16 = d.dtype == moehill::DType::bf16;
@@ -115,7 +115,7 @@ inline Tokens random_tokens(const moehill::BlockDesc& d, int64_t count, uint32_t
   return t;
 }
 
-// Pair is a block of the interface and the plain one with the same weights.
+// Pair is a block of the interface and the plain implementation with the same weights.
 struct Pair {
   Pair(const moehill::Context& context, const moehill::BlockDesc& desc, uint32_t seed)
       : d(desc),

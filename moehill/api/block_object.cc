@@ -1,5 +1,5 @@
 // Implementation of api/block_object.h. Each entry is a Context::Call: `check` looks at this process's
-// arguments, `agreed` at those of all processes, and only then devices work.
+// arguments, `agreed` looks at the values of all processes, and only then the devices work.
 #include "moehill/api/block_object.h"
 
 #include <algorithm>
@@ -45,7 +45,7 @@ Range BlockObject::experts_of(int device) const {
 void BlockObject::allocate(const moehill_block_desc& desc) {
   config_ = run_config(desc, *context_);
   const Range devices = context_->local_devices();
-  // Devices have neighbouring experts, so those of this process are one range.
+  // Neighbouring devices have neighbouring experts, so the experts of this process are one range.
   local_experts_ = {experts_of(static_cast<int>(devices.begin)).begin,
                     experts_of(static_cast<int>(devices.end) - 1).end};
   // Weights are allocated for the experts of this process only; gradients only if the block trains.
@@ -119,7 +119,7 @@ void BlockObject::plan(const OwnRouting& own) {
     return is_replicated ? fingerprint(own, config_.shape.topk) : own.tokens;
   };
   const auto agreed = [&] {
-    // Only now every process has told its number of tokens, from which each learns where its own begin.
+    // Only now every process knows all numbers of tokens, from which it learns where its own tokens begin.
     take_token_counts(*context_, own.tokens, is_replicated, tokens_);
     take_routing(own, tokens_, own_routing_);
   };
@@ -231,13 +231,13 @@ void BlockObject::require_experts(int first, int count) const {
                 "ask moehill_block_get_info for them");
 }
 
-// Each device writes its own experts. Their pages then lie on its memory node.
+// Each device writes its own experts, so that their pages lie on its memory node.
 void BlockObject::load_experts(int first, int count, const moehill_weights* weights) {
   require_experts(first, count);
   const HostExperts host(weights, HostExperts::routed(config_.shape, count));
   context_->local([&](int device, ThreadTeam& team) {
     if (device == context_->local_devices().begin) forget_forward();
-    // This device writes those of the loaded experts that it holds.
+    // This device writes the loaded experts that it holds.
     const Range own = is_first_to_hold(device) ? experts_of(device) : Range{};
     const int64_t begin = std::max<int64_t>(first, own.begin),
                   end = std::min<int64_t>(first + count, own.end);
@@ -247,12 +247,13 @@ void BlockObject::load_experts(int first, int count, const moehill_weights* weig
   });
 }
 
-// Loaded weights make the kept rows of a forward useless for a backward, so a forward has to come again.
+// After a load, the rows that forward kept do not belong to the weights any more, so backward needs a new
+// forward.
 void BlockObject::forget_forward() {
   if (state_ == State::forwarded) state_ = State::planned;
 }
 
-// Devices that all have all experts read the same memory, so only the first one fills it.
+// If all devices have all experts, they read the same memory, so only the first device fills it.
 bool BlockObject::is_first_to_hold(int device) const {
   return is_ep(config_.spread) || device == context_->local_devices().begin;
 }
@@ -298,8 +299,8 @@ void BlockObject::store_expert_gradients(int first, int count, const moehill_gra
   store(weights_->experts_grad.view, first, count, gradients);
 }
 
-// Each process has the sum of a range of elements; this brings the ranges together. Devices of one process
-// write to the same tensors, which are whole already.
+// Each process has the sum of a range of elements, and this function brings the ranges together. Devices of
+// one process write to the same tensors, so there it has nothing to do.
 void BlockObject::gather_shared_gradients(Group& group) {
   if (!context_->spans_processes() || !shards_shared_gradient(config_)) return;
   const LatentWeights latent = weights_->latent_grad.view();
@@ -324,8 +325,7 @@ void BlockObject::store_shared_gradients(const moehill_gradients* gradients) {
     host.emplace(gradients, HostExperts::shared(config_.shape));
     return int64_t{0};
   };
-  // The gathering needs all processes, so this is a collective call although each process stores only for
-  // itself.
+  // Each process stores only for itself, but the gathering needs all processes, so the call is collective.
   context_->collective(
       {.entry = Entry::store_shared, .object = number_, .check = check, .on_device = [&](Group& group) {
          gather_shared_gradients(group);

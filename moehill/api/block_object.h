@@ -29,20 +29,21 @@ struct PassMemory {
   float* d_gates = nullptr;  // null: not wanted
 };
 
-// LentParts are what a point lends to its block when the harness measures it (moehill/api/measuring.h): they
-// replace the description, and what the block would own. They have to outlive the block.
+// LentParts are for measuring (moehill/api/measuring.h). The harness lends them to a block in place of a
+// description and of the memory that the block would own. They have to outlive the block.
 struct LentParts {
-  RunConfig config;  // any config of the house, not only those that a description can express
+  RunConfig config;  // any config, also one that a description cannot express
   std::shared_ptr<WeightOperands> weights;
   const Routing* routing = nullptr;  // for all tokens
   PassMemory memory;                 // for all tokens
   LatentRows latent{};               // for all tokens
 };
 
-// BlockObject is made once and stepped many times.
+// BlockObject is made once and stepped many times. plan(), forward(), backward() and
+// store_shared_gradients() are collective.
 class BlockObject {
  public:
-  // Both are collective.
+  // Both constructors are collective. The first one throws Failure for a wrong description.
   BlockObject(std::shared_ptr<Context> context, const moehill_block_desc* given);
   BlockObject(std::shared_ptr<Context> context, const LentParts& lent);
   BlockObject(const BlockObject&) = delete;
@@ -67,7 +68,8 @@ class BlockObject {
   enum class State { unplanned, planned, forwarded };
 
   void allocate(const moehill_block_desc& desc);
-  // Makes the paths with tokens cut evenly, in this memory until the next bind().
+  // Makes the paths, with the tokens cut evenly among the devices. They read and write `memory` until the
+  // next bind().
   void make_paths(const PassMemory& memory);
   bool trains() const { return config_.block.pass == Pass::forward_backward; }
   Range experts_of(int device) const;
@@ -80,7 +82,7 @@ class BlockObject {
   void require_experts(int first, int count) const;
   void require_shared() const;
   void require_gradients() const;
-  // Forgets what forward kept, because that was made with the weights of before. The caller holds the
+  // Forgets what forward kept for backward, because forward used the old weights. The caller holds the
   // context's turn.
   void forget_forward();
   NamedTensor rows(const char* name, const void* data) const;  // [own tokens, H]
@@ -88,15 +90,15 @@ class BlockObject {
   void gather_shared_gradients(Group& group);
 
   std::shared_ptr<Context> context_;
-  int64_t number_ = 0;  // its place among the objects of the context
+  int64_t number_ = 0;  // its number among the objects of the context
   RunConfig config_;
   Range local_experts_;
   std::shared_ptr<WeightOperands> weights_;
   LatentMemory latent_memory_;        // for this process's tokens
-  std::optional<LatentRows> latent_;  // lent, for all tokens
+  std::optional<LatentRows> latent_;  // lent by the harness, for all tokens
   std::vector<float> d_gates_;        // [max tokens, k], used if the caller wants none
   StepTokens tokens_;
-  Routing own_routing_;  // numbers all tokens; only this process's are set
+  Routing own_routing_;  // has a place for all tokens; only the tokens of this process are set
   const Routing* routing_ = &own_routing_;
   State state_ = State::unplanned;
   bool has_gradients_ = false;

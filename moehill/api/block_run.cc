@@ -1,5 +1,5 @@
-// Implementation of the runs that api/measuring.h describes: BlockRun has a block of the interface and
-// everything that only measuring needs around it.
+// Implementation of the runs that api/measuring.h describes. A BlockRun has a block of the interface, and
+// around it everything that only measuring needs.
 #include "moehill/api/block_run.h"
 
 #include <algorithm>
@@ -51,7 +51,8 @@ class BlockRun final : public Run {
     }
     take_routing();
     place_of_.resize(config().placement.empty() ? 0 : static_cast<size_t>(config().shape.experts));
-    // The first place of an expert is where the check reads its weights, so places are walked backwards.
+    // The check reads an expert's weights at its first place. The loop walks backwards, so the first place is
+    // written last and stays.
     for (size_t p = config().placement.size(); p-- > 0;)
       place_of_[static_cast<size_t>(config().placement[p])] = static_cast<int32_t>(p);
     const bool product = config().block.router_product;
@@ -75,8 +76,8 @@ class BlockRun final : public Run {
     on_devices([&](Group& group, ParallelPath& path) { step_device(group, path, listeners); });
   }
 
-  // The devices meet before they wake their threads. After a long wait for a peer the threads would be asleep
-  // again.
+  // The devices meet before they wake their threads. In the other order the threads could fall asleep again
+  // while their device waits for a peer.
   void rouse() override {
     let_others_fall_asleep();
     on_devices([](Group& group, ParallelPath&) {
@@ -85,10 +86,10 @@ class BlockRun final : public Run {
     });
   }
 
-  // A byte of 0xff everywhere is a NaN in f32 and in bf16. The padding of weight stacks is filled too,
-  // because nobody may read it.
+  // Bytes 0xff are a NaN in f32 and in bf16. The padding of weight stacks is filled too, because no step may
+  // read it.
   void poison() override {
-    // Half a step uses what the first whole step made, so that has to stay.
+    // Half a step uses values that the first whole step made, so they have to stay.
     if (config().block.part != StepPart::whole) return;
     if (!config().block.ablation.empty()) return step_whole();
     on_devices([this](Group& group, ParallelPath& path) {
@@ -214,7 +215,8 @@ class BlockRun final : public Run {
       if (group.rank() == local_.begin) nodes_ = group.nodes();
     });
     far_ = far_assignments(placed_, computed_, nodes_);
-    // Every row of y is the result of one device. Rows that a process has beyond these belong to others.
+    // Every row of y is the result of one device. A process may hold rows of others too, and leaves them out
+    // here.
     std::string own_rows;
     for (int64_t rank = local_.begin; rank < local_.end; ++rank)
       append_hashes(tokens_.y, own_tokens(rank), own_rows);
@@ -222,8 +224,8 @@ class BlockRun final : public Run {
     for (const std::string& hashes : gather(own_rows)) output_hash_ = join_hashes(output_hash_, hashes);
   }
 
-  // A single process has everything. With several, each keeps its rows and the others' are brought when the
-  // check asks for them.
+  // A single process has all rows. One of several processes keeps its own rows, and fetches rows of others
+  // when the check asks for them.
   CheckShare check_share() override {
     CheckShare share = CheckShare::whole(tensors());
     if (!spans_processes()) return share;
@@ -257,7 +259,7 @@ class BlockRun final : public Run {
       t.latent = latent_rows();
       t.y = tokens_.y;
     }
-    // With next choices the check has to see where spilled assignments went.
+    // With next choices the check has to see to which experts the spilled assignments went.
     t.routing = config().block.capacity.spares > 0 ? &computed_ : &routing();
     t.kept = computes_all() ? nullptr : kept_.data();
     t.wire = config().wire;
@@ -319,8 +321,8 @@ class BlockRun final : public Run {
   }
 
  private:
-  // Takes over what follows from the routing. This is done before the clock starts. In computed_ a dropped
-  // assignment keeps its expert, because kept_ says that it was dropped.
+  // Derives kept_ and computed_ from the routing, before the clock starts. In computed_ a dropped assignment
+  // keeps its expert, because kept_ says that it was dropped.
   void take_routing() {
     placed_routing_ = config().placement.empty() ? routing() : place(routing(), {config().placement});
     computed_ = apply_capacity(placed_routing_, config().block.capacity);
@@ -363,8 +365,8 @@ class BlockRun final : public Run {
     if (!spans_processes()) return held_operands(config(), {});
     return held_operands(config(), {.num_processes = parts_.session->size(), .rank = parts_.session->rank()});
   }
-  // Returns the elements of the tokens held, at least one, because a tensor without memory means that the
-  // tensor does not exist.
+  // Returns the number of elements for the tokens held, but at least one, because a tensor without memory
+  // would mean that the tensor does not exist.
   size_t rows_held(int64_t cols) const {
     return static_cast<size_t>(std::max<int64_t>(1, held_.tokens.size() * cols));
   }
@@ -433,8 +435,8 @@ class BlockRun final : public Run {
     });
     return x;
   }
-  // Returns the logits that were made before the clock for all tokens, with those that the own devices made
-  // in their place.
+  // Returns the logits of all tokens that were made before the clock started. For the tokens of the own
+  // devices it puts in the logits that these made in the step.
   const float* whole_logits(Brought& brought) const {
     brought.logits = *parts_.routed.logits;
     const Range tokens = own_tokens(local_.begin);
@@ -443,7 +445,7 @@ class BlockRun final : public Run {
               brought.logits.begin() + tokens.begin * num);
     return brought.logits.data();
   }
-  // Brings the shared gradients into the run's own tensors, of which each device has written its part.
+  // Completes the shared gradients in the run's own tensors. Each device has written its part of them.
   void bring_shared_gradients(SessionPeers& peers) {
     std::vector<std::vector<ResultPart>> parts;  // [device]
     for (int r = 0; r < config().num_devices; ++r) parts.push_back(result_parts(config(), results(), r));
@@ -456,7 +458,7 @@ class BlockRun final : public Run {
     }
   }
 
-  // Makes the plan, and the rows of x that belong to it, before the clock starts.
+  // Makes the plan and packs its rows of x before the clock starts.
   void prequeue() {
     if (!config().block.prequeue) return;
     on_devices([](Group& group, ParallelPath& path) { path.make_plan(group, nullptr); });
@@ -496,8 +498,8 @@ class BlockRun final : public Run {
             path.executed_flops()};
   }
 
-  // The first step runs all its parts, so that later steps find a plan and rows for the parts that they leave
-  // out.
+  // The first step runs all parts. Later steps may leave parts out, and find the plan and rows of the first
+  // step.
   void step_device(Group& group, ParallelPath& path, const std::vector<StageListener*>& listeners) {
     StageListener* listener = listeners.empty() ? nullptr : listeners[local_index(group)];
     if (config().block.part != StepPart::computation || !stepped_[local_index(group)]) {
@@ -508,8 +510,8 @@ class BlockRun final : public Run {
     step_all(mute, path, listener, false, {});
   }
 
-  // Makes a whole step, which is not timed. It leaves the rows and sums of the stages that the ablated step
-  // after it leaves out.
+  // Makes a whole step, which is not timed. The ablated step after it finds in memory the rows and sums of
+  // the stages that it leaves out.
   void step_whole() {
     on_devices([this](Group& group, ParallelPath& path) {
       step_all(group, path, nullptr, !config().block.prequeue, {});
@@ -532,7 +534,7 @@ class BlockRun final : public Run {
       router_->route(tokens, group.team());
     }
     if (makes_plan) path.make_plan(group, listener);
-    // A muted group exchanges nothing, so the rows of the step before stay where they are.
+    // A muted group exchanges nothing, so the rows that the step before received stay where they are.
     std::optional<MuteGroup> mute;
     if (left_out.has(Stage::dispatch)) mute.emplace(group);
     Group& rows = mute ? *mute : group;
@@ -550,8 +552,8 @@ class BlockRun final : public Run {
     figures_[rank].traffic = group.traffic().since(before);
   }
 
-  // The router's gradient is made where its tokens are. It is a product of tokens x experts, which costs next
-  // to nothing.
+  // Each device makes the router's gradient for its own tokens. It has tokens x experts elements and costs
+  // next to nothing.
   void finish_backward(Group& group, ParallelPath& path, StageListener* listener) {
     if (dlogits_.empty() || (group.rank() > 0 && !shards_tokens(config()))) return;
     enter(listener, Stage::router_grad);
@@ -599,11 +601,11 @@ class BlockRun final : public Run {
   TokenViews tokens_;
   std::vector<float> dp_, dlogits_;              // for the tokens held
   std::vector<std::vector<float>> loss_counts_;  // [local device] choices by window and expert
-  // [T, k] Whether the capacity kept the assignment; whether its row goes to another node.
+  // [T, k] 1 if the capacity kept the assignment; 1 if its row goes to another node.
   std::vector<int32_t> kept_;
   std::vector<uint8_t> far_;
   Nodes nodes_;  // of the devices
-  // The config with places in place of experts, as the devices have it.
+  // The config that the devices have, which counts places instead of experts.
   RunConfig placed_;
   Routing placed_routing_;
   std::vector<int32_t> place_of_;       // [E] the first place of each expert; empty without a placement

@@ -1,5 +1,5 @@
-// Makes a run over a block of the interface; api/measuring.cc brings the parts together, and callers use
-// RunFactory.
+// make_block_run() makes a Run, a block that the harness can measure, over a BlockObject. Only
+// api/measuring.cc calls it, after it has made the parts; the harness uses RunFactory.
 //
 //     std::unique_ptr<Run> run = make_block_run({config, session, context, weights, tokens, routed, seed});
 #pragma once
@@ -14,15 +14,15 @@
 
 namespace moehill {
 
-// Routed is a routing, together with the router and logits that made it if somebody asks for these again: the
-// step, the gradient of the logits, or the check of a router with rules of its own.
+// Routed is a routing with the router and the logits that made it. These are kept only if something needs
+// them again: a step that routes, the gradient of the logits, or the check of the router.
 struct Routed {
   std::shared_ptr<const Routing> routing;
-  std::shared_ptr<const Router> router;              // null: nobody asks
+  std::shared_ptr<const Router> router;              // null: not needed again
   std::shared_ptr<const std::vector<float>> logits;  // [tokens, L], if the router is there
   Range tokens{};                                    // the tokens whose logits are here
 
-  // [T, L], of which there is memory for `tokens`; null if nobody asks.
+  // Returns the logits [T, L], of which there is memory for `tokens` only; null if they are not kept.
   const float* all_logits() const {
     if (logits == nullptr) return nullptr;
     const int64_t row_bytes = routing->num_logits() * static_cast<int64_t>(sizeof(float));
@@ -38,7 +38,7 @@ struct RunParts {
   std::shared_ptr<WeightOperands> weights;  // null without a context
   std::shared_ptr<TokenOperands> tokens;    // null without a context
   Routed routed;
-  uint32_t seed = 0;  // of x
+  uint32_t seed = 0;  // makes x
 };
 
 // Collective.

@@ -10,7 +10,7 @@
 namespace moehill {
 namespace {
 
-// All processes together send at most so many bytes at once, so that the check needs little memory.
+// All processes together send at most this many bytes at once, so that the check needs little memory.
 constexpr int64_t kPieceBytes = int64_t{8} << 20;
 
 std::span<const int64_t> piece_of(std::span<const int64_t> tokens, size_t first, size_t count) {
@@ -83,7 +83,8 @@ std::span<const int64_t> BroughtRows::between(const TokensOfProcesses& tokens_of
 
 void BroughtRows::fetch_y(const TokensOfProcesses& tokens_of) {
   const int size = peers_.size(), rank = peers_.rank();
-  // All processes have to take part in each round of the exchange, so its number is that of the largest part.
+  // All processes have to take part in each round of the exchange, so the largest part decides how many
+  // rounds there are.
   size_t most = 0;
   for (int from = 0; from < size; ++from) {
     for (int to = 0; to < size; ++to) most = std::max(most, between(tokens_of, from, to).size());

@@ -1,10 +1,10 @@
-// BroughtRows are the rows of x and y that a process has for a check: those of its own tokens, and those of
-// others while the check needs them.
-// x is made from the seed, so that a process with wrong rows is found. y comes from the process that has it.
+// BroughtRows are the rows of x and y that a process has for a check: the rows of its own tokens, and rows of
+// other processes' tokens while the check needs them. It makes x from the seed, so that the check finds a
+// process that has wrong rows of x. It fetches y from the process that computed it.
 //
 //     BroughtRows rows(session, source);
 //     rows.bring(tokens_of_processes);   // collective; each process names the tokens that it wants
-//     rows.y().row<float>(t);            // now there, also if another process computed it
+//     rows.y().row<float>(t);            // this row is here now, even if another process computed it
 #pragma once
 
 #include <functional>
@@ -38,7 +38,7 @@ class BroughtRows final : public CheckRows {
  private:
   MatView view(const SparseMemory& rows) const;
   Range own() const { return source_.tokens[static_cast<size_t>(peers_.rank())]; }
-  // Returns those of `tokens_of` that process `from` has and process `to` asks for.
+  // Returns the tokens that process `to` asks for and process `from` has.
   std::span<const int64_t> between(const TokensOfProcesses& tokens_of, int from, int to) const;
   void drop(SparseMemory& rows) const;
   void make_x(std::span<const int64_t> tokens);

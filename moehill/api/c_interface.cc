@@ -10,8 +10,7 @@
 using moehill::guard;
 using moehill::null_argument;
 
-// A handle owns its object and shares the context, so the context lives as long as the last object made from
-// it.
+// A handle owns its object and shares the context, so the context lives until its last object is destroyed.
 struct moehill_context {
   std::shared_ptr<moehill::Context> context;
 };

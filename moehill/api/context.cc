@@ -70,7 +70,8 @@ std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
   return std::make_unique<ThreadMesh>(options.devices, threads, cpus);
 }
 
-// Agreed is what the processes tell each other before a call, packed into one number.
+// Agreed says which call a process makes. The processes send it to each other before a call, packed into one
+// number.
 struct Agreed {
   int64_t object;
   Entry entry;
@@ -132,8 +133,8 @@ std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t va
                                       const std::optional<Failure>& own) {
   const int64_t word[2] = {Agreed{call.object, call.entry, own ? own->status() : MOEHILL_OK}.word(), value};
   group.all_gather(word, word_offsets_, sizeof(int64_t), words_.data());
-  // The own error is reported first: it is the one that the caller can correct. The others learn that a peer
-  // failed.
+  // A process reports its own error first, because its caller can correct it. The other processes learn that
+  // a peer failed.
   if (own) return own;
   for (int r = 0; r < num_processes(); ++r) {
     const Agreed other = Agreed::of(words_[2 * static_cast<size_t>(r)]);

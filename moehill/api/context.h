@@ -1,5 +1,5 @@
-// Context is the devices of a caller, and the way in which calls of its objects reach them. It knows nothing
-// of blocks or routers: an object hands it a Call.
+// Context has the devices of a caller, and brings the calls of its objects to them, one call at a time. It
+// knows nothing of blocks or routers: an object hands it a Call.
 //
 //     context->collective({.entry = Entry::plan,
 //                          .object = number_,
@@ -37,8 +37,7 @@ enum class Entry {
 };
 const char* name_of(Entry);
 
-// FunctionRef is a reference to something that can be called, for the time of a call. Nothing is allocated
-// for it.
+// FunctionRef refers to a callable that must outlive it. It allocates nothing, unlike std::function.
 template <typename Signature>
 class FunctionRef;
 template <typename Result, typename... Arguments>
@@ -63,8 +62,8 @@ class Context {
  public:
   // Collective over the processes of options.mpi_comm.
   explicit Context(const moehill_context_options& options);
-  // For measuring (moehill/api/measuring.h): takes devices that somebody else made, each in a process of its
-  // own if `spans_processes` is set.
+  // For measuring (moehill/api/measuring.h): takes devices that the harness made. With `spans_processes` each
+  // of them is in a process of its own.
   Context(std::unique_ptr<Mesh> mesh, bool spans_processes);
 
   int num_devices() const { return mesh_->num_devices(); }
@@ -79,33 +78,34 @@ class Context {
     return !cpus.empty() && cpus.front() != kAnyCpu;
   }
 
-  // Call is a collective call, in four steps.
+  // Call is a collective call in four steps: check, agreed, on_device, done.
   struct Call {
     Entry entry;
-    // The number of the object, which has to be the same in all processes; 0 for an object that is being
-    // made.
+    // The object's number from number_object(), which must be the same in all processes; 0 while the call
+    // makes the object.
     int64_t object = 0;
-    // Checks the arguments and prepares what is local. If it throws in any process, the call fails in all of
-    // them before anything has been exchanged. All processes are told the value that it returns.
+    // Checks the arguments and makes the preparations that need no other process. If it throws in any
+    // process, the call fails in all of them before any row has been sent. All processes learn the value that
+    // it returns.
     FunctionRef<int64_t()> check;
-    // Works with the values of all processes. It is called once in each process, and throws in all of them or
-    // in none.
+    // Works with the values of all processes (value_of()). It is called once in each process, and throws in
+    // all of them or in none.
     FunctionRef<void()> agreed = kNothing;
     FunctionRef<void(Group&)> on_device;
     FunctionRef<void()> done = kNothing;  // once in each process, if nothing went wrong
   };
-  // Runs a call when its turn has come.
+  // Runs a call after the calls before it have ended. If it throws Failure, it throws in all processes.
   void collective(const Call& call);
-  // Returns the number of an object that collective() has just made. It counts from 1 in the same order in
-  // all processes.
+  // Returns the number of an object that collective() has just made. Numbers count from 1, in the same order
+  // in all processes.
   int64_t number_object() { return ++num_objects_; }
-  // [processes] The values of the running collective call.
+  // Returns the value that `check` of the running collective call has returned in that process.
   int64_t value_of(int process) const { return words_[2 * static_cast<size_t>(process) + 1]; }
 
-  // Runs work that needs no peer, on all devices of this process at once, when its turn has come.
+  // Runs work that needs no other process, on all devices of this process at once.
   void local(FunctionRef<void(int device, ThreadTeam& team)> work);
-  // For measuring: runs work on all devices without the agreement before it, because the processes know that
-  // they make the same calls.
+  // For measuring: runs work on all devices without an agreement before it. The harness makes the same calls
+  // in all processes.
   void on_devices(FunctionRef<void(Group&)> work);
   // Runs `work` on the first device only.
   void on_first(FunctionRef<void(ThreadTeam& team)> work);
@@ -123,7 +123,8 @@ class Context {
   Range local_;
   bool broken_ = false;
   int64_t num_objects_ = 0;
-  // [processes][2] What a call is told of each process, and [processes + 1] where.
+  // words_ [processes][2] is what each process says before a call: the packed call, and the value of its
+  // check. word_offsets_ [processes + 1] says where a process's words begin.
   std::vector<int64_t> words_, word_offsets_;
 };
 

@@ -91,7 +91,7 @@ ExpertForm form_of(const moehill_block_desc& d) {
   form.latent_norm = d.latent_norm;
   return form;
 }
-// The enums of the interface and of the house have the same numbers, so they can be cast.
+// The enums of the interface and of the library have the same numbers, so they can be cast.
 static_assert(static_cast<int>(ActivationFunction::silu) == MOEHILL_SILU &&
               static_cast<int>(ActivationFunction::swiglu_oai) == MOEHILL_SWIGLU_OAI &&
               static_cast<int>(ActivationFunction::gelu_tanh) == MOEHILL_GELU_TANH &&
@@ -124,7 +124,7 @@ bool is_out_in(int32_t order) {
   throw invalid("order", fmt::format("{}", order), "MOEHILL_OUT_IN, MOEHILL_IN_OUT", "take one of them");
 }
 
-// Returns the path of the house. With one device no path moves anything, so `none` computes.
+// Returns the library's name for a path. With one device no path moves anything, so it is `none`.
 Spread spread_of(int32_t path, int num_devices) {
   if (num_devices == 1) return Spread::none;
   return static_cast<Spread>(path);
@@ -183,7 +183,7 @@ void require_countable(std::initializer_list<double> factors) {
                     .what());
 }
 
-// Each device may have as many tokens as an even cut of the most gives it.
+// Each device has room for its part of the largest number of tokens, cut evenly.
 RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   RunConfig config;
   const int devices = context.num_devices();

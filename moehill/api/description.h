@@ -1,7 +1,7 @@
-// Description checks a block's description as the caller gives it and turns it into a RunConfig, which the
-// rooms below understand. It allocates nothing and runs nothing.
+// This header has the checks of a block's description (moehill_block_desc), and turns the description into a
+// RunConfig, the library's own form of it. It allocates nothing and runs nothing.
 //
-//     const moehill_block_desc full = complete(desc);         // Failure for what is out of range
+//     const moehill_block_desc full = complete(desc);         // throws Failure if out of range
 //     const RunConfig config = run_config(full, context);
 #pragma once
 
@@ -10,24 +10,25 @@
 
 namespace moehill {
 
-// Returns the caller's struct over the defaults. The caller may know fewer members than this library.
+// Returns the caller's struct, with the defaults for members that the caller's version of the struct does not
+// have.
 moehill_block_desc complete(const moehill_block_desc* desc);
-// Keeps only the members that an exchange of rows uses.
+// Does the same, but keeps only the members that an exchange of rows uses.
 moehill_block_desc complete_for_exchange(const moehill_block_desc* desc);
 // Returns a number that almost certainly differs if descriptions differ.
 int64_t fingerprint(const moehill_block_desc& desc);
 
-// Returns the config of one step. Throws Failure for what is out of range. `desc.path` may not be AUTO.
+// Returns the config of one step. Throws Failure for a member out of range. `desc.path` may not be AUTO.
 RunConfig run_config(const moehill_block_desc& desc, const Context& context);
 
-// Throws Failure if the product is more elements than any memory has. What is below can be counted in bytes
-// with 64 bits.
+// Throws Failure if the product of the factors is more elements than any memory has. The bytes of a smaller
+// product fit into 64 bits.
 void require_countable(std::initializer_list<double> factors);
 
 Spread spread_of(int32_t path, int num_devices);
 moehill_path path_of(Spread spread);
 DType dtype_named(int32_t dtype, const char* what);
-// Takes a moehill_order; true for MOEHILL_OUT_IN.
+// Returns true for MOEHILL_OUT_IN. Throws Failure for a number that is no moehill_order.
 bool is_out_in(int32_t order);
 
 // True if all processes have to pass the same tokens.

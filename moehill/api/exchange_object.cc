@@ -47,8 +47,7 @@ struct ExchangeObject::Device {
         dp(idx(config.shape.assignments())),
         returned_dp(idx(max_sent * config.shape.topk)) {}
 
-  // Allocates the rows that travel. They are in memory through which devices exchange, so no copy is needed
-  // to send.
+  // Allocates the rows that travel, in memory through which devices exchange, so that sending needs no copy.
   void prepare(const MoeShape& shape, Group& group) {
     const auto make = [&](int64_t rows) {
       const MatView view{nullptr, shape.dtype, rows, shape.hidden, shape.hidden};
@@ -59,7 +58,7 @@ struct ExchangeObject::Device {
     received = make(shape.tokens);
   }
 
-  // Decides which rows this device sends and receives, and orders the received ones by its experts.
+  // Decides which rows this device sends and receives, and sorts the received rows by its experts.
   void make_plan(Group& group) {
     route.make(group);
     builder.build(route.received(), group.team(), plan);
@@ -73,7 +72,8 @@ struct ExchangeObject::Device {
     group.all_to_all(sent.data, route.send_offsets(), received.data, route.receive_offsets(), row_bytes());
   }
 
-  // Sums `rows` over the experts on this device, sends the sums back, and sums these over devices.
+  // Sums `rows` over the experts on this device, sends the sums back, and sums the returned rows over
+  // devices.
   void sum(Group& group, const MatView& rows, const float* weight, const MatView& out) {
     const MatView partial = received.slice_rows(0, route.num_received());
     combine_rows(group.team(), {rows, plan.assignment_row.data(), weight, plan.topk}, partial);
@@ -89,7 +89,8 @@ struct ExchangeObject::Device {
              dp.data());
     group.all_to_all(dp.data(), route.receive_offsets(), returned_dp.data(), route.send_offsets(),
                      idx(plan.topk) * sizeof(float));
-    // The results came back in the order of sent rows; each choice finds its own by the device of its expert.
+    // The results came back in the order of the sent rows. A choice finds its result by the device of its
+    // expert.
     const OwnAssignments& own = route.own();
     for (int64_t i = 0; i < own.size(); ++i) {
       d_gates[i] = 0;
@@ -105,7 +106,7 @@ struct ExchangeObject::Device {
   PlanBuilder builder;
   RoutingPlan plan;
   int64_t max_sent;
-  int64_t first_row = 0;  // where its rows begin among those of the process
+  int64_t first_row = 0;  // where its rows begin among the rows of the process
   std::vector<std::shared_ptr<void>> memory;
   MatView sent{}, received{};
   std::vector<float> dp, returned_dp;  // [received, k], [sent, k]
@@ -187,7 +188,7 @@ void ExchangeObject::plan(const OwnRouting& own, int64_t* num_rows, int64_t* off
                             }});
 }
 
-// Sets where the rows of each device and expert begin among those of the process.
+// Sets where the rows of each device and expert begin among the rows of the process.
 void ExchangeObject::take_rows(int64_t* offsets) {
   num_rows_ = 0;
   for (const std::shared_ptr<Device>& device : devices_) {
@@ -226,7 +227,7 @@ void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
 
 void ExchangeObject::dispatch(const void* x, void* rows) {
   call(Entry::dispatch, {tensor("x", x, tokens_.own)}, {tensor("rows", rows, num_rows_)},
-       // Rows travel once to each device, then are copied once for each chosen expert there.
+       // A row travels once to each device, which copies it for each of its experts that the token chose.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(x, group));
          gather_rows(group.team(), {device.received, device.plan.row_token.data()}, rows_view(rows, device));
@@ -245,7 +246,7 @@ void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_
   const int64_t choices = d_gates == nullptr ? 0 : tokens_.own * config_.shape.topk;
   call(Entry::combine_backward, {tensor("dy", dy, tokens_.own), tensor("rows", rows, num_rows_)},
        {tensor("d_rows", d_rows, num_rows_), {"d_gates", d_gates, choices, sizeof(float)}},
-       // d_row = gate * dy and d_gate = <dy, row>, so dy travels to the experts as x does in dispatch.
+       // d_row = gate * dy and d_gate = <dy, row>. So dy travels to the experts, as x does in dispatch.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(dy, group));
          const MatView out = rows_view(d_rows, device);

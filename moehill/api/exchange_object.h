@@ -1,8 +1,8 @@
-// ExchangeObject brings rows of tokens to the processes of their experts and back, for callers whose experts
-// are their own. It multiplies nothing; with moehill's experts use BlockObject.
-// A token's row goes once to every device that holds one of its experts (RaggedRoute). There it is copied for
-// each of them in the order of experts, and what comes back is summed on the way. Dispatch and combine are
-// each other's gradients, except for the gate values.
+// ExchangeObject brings rows of tokens to the processes of their experts and back, for callers who have
+// experts of their own. It multiplies nothing; BlockObject has moehill's experts. A token's row goes once to
+// every device that holds one of its experts (RaggedRoute). That device copies the row for each of these
+// experts, in the order of experts, and sums their results before it sends one row back. Dispatch and combine
+// are each other's gradients, except for the gate values.
 //
 //     exchange.plan({tokens, expert_ids, gates}, &num_rows, offsets);   // collective
 //     exchange.dispatch(x, rows);     // rows [num_rows, H] in the order of this process's experts
@@ -17,14 +17,15 @@
 
 namespace moehill {
 
-// ExchangeObject has one Device for each device of this process.
+// ExchangeObject has one Device for each device of this process. All its functions but experts() are
+// collective.
 class ExchangeObject {
  public:
-  // Collective.
+  // Throws Failure for a wrong description.
   ExchangeObject(std::shared_ptr<Context> context, const moehill_block_desc* given);
 
   Range experts() const { return experts_; }
-  // `offsets` is [experts + 1] or null.
+  // `offsets` is [experts + 1] or null. Throws Failure for a wrong routing.
   void plan(const OwnRouting& own, int64_t* num_rows, int64_t* offsets);
   void dispatch(const void* x, void* rows);
   void combine(const void* rows, void* y);
@@ -40,13 +41,12 @@ class ExchangeObject {
   MatView tokens_view(const void* data, const Group& group) const;
   MatView rows_view(const void* data, const Device& device) const;
   NamedTensor tensor(const char* name, const void* data, int64_t rows) const;  // [rows, H]
-  // Runs an entry that needs a plan: refuses it before the first plan, checks its tensors, and works on each
-  // device.
+  // Runs an entry that needs a plan: refuses it without a plan, checks its tensors, and works on each device.
   void call(Entry entry, std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written,
             FunctionRef<void(Group&, Device&)> on_device);
 
   std::shared_ptr<Context> context_;
-  int64_t number_ = 0;  // its place among the objects of the context
+  int64_t number_ = 0;  // its number among the objects of the context
   RunConfig config_;
   Range experts_;  // of this process
   StepTokens tokens_;

@@ -11,8 +11,8 @@
 namespace moehill {
 namespace {
 
-// Given is one tensor of the caller's, with one expert after the other. `rows` x `columns` are those of the
-// matrix as it is multiplied.
+// Given is one tensor of the caller, with one expert after the other. A matrix is `rows` x `columns` as the
+// products use it, whatever its order in memory is.
 struct Given {
   const char* name;
   void* data;
@@ -37,7 +37,7 @@ AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
            {"latent_norm", w.latent_norm, 1, s.latent, s.norm}}};
 }
 
-// Refuses gate and up in one tensor if one of them is given apart as well.
+// Refuses a tensor with gate and up together if gate or up is given apart as well.
 void require_one_way(const char* what, const void* both, const void* one, const void* other) {
   if (both == nullptr || (one == nullptr && other == nullptr)) return;
   throw invalid(what, "both in one and one of them apart", "either way", "set the others to null");
@@ -64,8 +64,8 @@ void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, 
   is_written ? require_memory({}, tensors) : require_memory(tensors, {});
 }
 
-// These complete an older caller's struct. Weights become gradients that are only read, so that both are
-// handled alike.
+// These functions complete an older caller's struct. They turn weights into gradients that are only read, so
+// that the code below handles one type.
 moehill_gradients complete(const moehill_gradients* w) {
   return over_defaults(w, {}, "gradients", offsetof(moehill_gradients, dtype));
 }
@@ -160,7 +160,7 @@ void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const Latent
   for (size_t i = 0; i < parts_.size(); ++i) {
     HostMatrices host = parts_[i];
     if (host.data == nullptr) continue;
-    // A tensor of several experts has one after the other, so the first one to move is `first` steps on.
+    // The experts of a tensor follow one another, so the first expert to move is `first` steps on.
     host.data = static_cast<char*>(host.data) +
                 first * host.group_step * static_cast<int64_t>(dtype_bytes(host.dtype));
     move(host, of[i]);
@@ -194,7 +194,7 @@ size_t stored_bytes(const LatentWeights& weights) {
   return bytes;
 }
 
-// An upper bound: at most all assignments go to the experts of one device, and at most all tokens.
+// The bound takes the worst routing, where all assignments and all tokens go to the experts of one device.
 int64_t work_bytes(const RunConfig& config, int device, int num_processes) {
   if (config.shape.form.latent > 0) {
     const int64_t own = result_tokens(config, device).size();
@@ -210,8 +210,8 @@ int64_t work_bytes(const RunConfig& config, int device, int num_processes) {
   const double sums = matrix_bytes(tokens, shape.hidden, DType::f32);
   const double all = matrix_bytes(tokens, shape.hidden, shape.dtype);
   const bool trains = config.block.pass == Pass::forward_backward;
-  // Sums over devices are made in f32. Other devices of one process need memory for results that the first
-  // one returns.
+  // Sums over devices are made in f32. In one process the first device writes the results for the caller, and
+  // the other devices need memory for theirs.
   if (is_psum(config.spread)) bytes += sums + (num_processes == 1 && device > 0 ? 2 * all : 0);
   if (config.spread == Spread::ring_ag_rs) bytes += sums + (num_processes == 1 ? 0 : trains ? 2 * all : all);
   if (routes_rows(config)) {

@@ -1,7 +1,8 @@
-// HostExperts is the weights of experts in the caller's memory: which pointer holds what, and in which order.
-// It copies between them and the block's stacks, which keep weights as the kernels read them.
+// HostExperts are the weights of experts in the caller's memory: which pointer holds which matrix, and in
+// which order. It copies between this memory and the block's stacks, which keep weights as the kernels read
+// them. It owns no weights.
 //
-//     const HostExperts host(weights, HostExperts::routed(shape, count));   // Failure for wrong pointers
+//     const HostExperts host(weights, HostExperts::routed(shape, count));   // may throw Failure
 //     host.load(team, /*first=*/0, stacks);
 #pragma once
 
@@ -16,11 +17,12 @@ namespace moehill {
 
 class HostExperts {
  public:
-  // Shape: a set of weights belongs to a number of routed experts, or to the shared expert.
+  // Shape says which matrices and vectors a set of weights has. A set belongs to `count` routed experts, or
+  // to the shared expert.
   struct Shape {
     int64_t count, hidden, width;
-    bool gated, biases, gate;  // there is a W3; there are biases; the shared expert has a gate
-    // H' of the products around the experts, which come with the shared expert.
+    bool gated, biases, gate;  // there are a W3, biases, a gate of the shared expert
+    // H', the width of the products around the experts; 0: none. Their matrices come with the shared expert.
     int64_t latent = 0;
     bool norm = false;
   };
@@ -32,13 +34,13 @@ class HostExperts {
     return {1,     shape.hidden,           shape.shared_dim,  shape.form.activation.gated,
             false, shape.form.shared_gate, shape.form.latent, shape.form.latent_norm > 0};
   }
-  // Throws Failure for pointers that do not go together or that the block has no use for, for memory that
+  // Both throw Failure for pointers that exclude each other or that the block has no use for, for memory that
   // cannot be used, and for unknown types or orders. Weights are read, gradients are written.
   HostExperts(const moehill_weights* weights, const Shape& shape);
   HostExperts(const moehill_gradients* gradients, const Shape& shape);
 
-  // Copy the caller's experts from `first` on to `stacks`, as many as these have, and back. Tensors for which
-  // the caller gave no pointer stay as they are.
+  // load() copies the caller's experts from `first` on to `stacks`, as many experts as `stacks` have, and
+  // store() copies them back. Tensors for which the caller gave no pointer stay as they are.
   void load(ThreadTeam& team, int64_t first, const MlpWeights& stacks,
             const LatentWeights& latent = {}) const;
   void store(ThreadTeam& team, int64_t first, const MlpWeights& stacks,
@@ -51,15 +53,16 @@ class HostExperts {
 
   int64_t width_, latent_;
   bool accumulates_;
-  // The order is that of for_each(): W1, W3, W2, the biases of their products, the shared expert's gate, the
-  // products around the experts and their norm.
+  // In the order of for_each(): W1, W3, W2, the biases of their products, the shared expert's gate, the two
+  // latent matrices and the latent norm.
   std::array<HostMatrices, 10> parts_;
 };
 
 // Returns the bytes of the weights as they are stored.
 size_t stored_bytes(const MlpWeights& weights);
 size_t stored_bytes(const LatentWeights& weights);
-// Returns the most bytes of a device's work space: plan, rows between the products, and what its path keeps.
+// Returns how many bytes a device's work space takes at most: its plan, the rows between its products, and
+// the memory that its path keeps.
 int64_t work_bytes(const RunConfig& config, int device, int num_processes);
 
 }  // namespace moehill

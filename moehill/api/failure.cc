@@ -28,7 +28,7 @@ Failure out_of_memory() {
 
 Failure null_argument(const char* what) { return invalid(what, "null", "an address", "pass one"); }
 
-// Each exception that the house throws has a status; anything else is an error of the library.
+// Each exception that the library throws on purpose has a status; any other is an internal error.
 Failure current_failure() {
   try {
     throw;

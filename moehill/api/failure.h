@@ -1,5 +1,5 @@
-// Failure is an error of the interface with its status. Its text speaks to whoever calls a function: it names
-// arguments, never command-line flags.
+// Failure is an error of the interface with its status. Its text speaks to the program that calls a function:
+// it names arguments, never command-line flags.
 //
 //     if (topk > experts) throw invalid("topk", "9", "1 to 8, the number of experts", "take fewer");
 //     moehill_status moehill_do(...) { return guard([&] { ... }); }   // exceptions become statuses
@@ -38,11 +38,11 @@ void require_between(const char* what, Number got, std::type_identity_t<Number> 
 Failure null_argument(const char* what);
 Failure out_of_memory();
 
-// Returns the failure that stands for whatever was thrown. Call it in a catch block.
+// Returns a failure for the exception that is being handled. Call it in a catch block.
 Failure current_failure();
 
-// Returns the status of whatever was thrown; the text becomes the message of this thread. Call it in a catch
-// block.
+// Returns the status of the exception that is being handled, and makes its text the last error of this
+// thread. Call it in a catch block.
 moehill_status report_current_failure() noexcept;
 // Runs an entry of the C interface and turns exceptions into a status.
 template <typename Body>

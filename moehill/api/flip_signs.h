@@ -1,5 +1,5 @@
-// Negates rows in the type in which they are stored, for runs that need other tokens of the same size
-// (Run::negate_x).
+// flip_signs() negates rows in the type in which they are stored. It is for runs that need other tokens of
+// the same magnitude (Run::negate_x).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Implementation of api/host_matrix.h. Both sides are walked in tiles, since one of them is read across its
-// rows.
+// Implementation of api/host_matrix.h. It walks both sides in tiles, because one of them is read across its
+// rows and would miss the cache at every element.
 #include "moehill/api/host_matrix.h"
 
 #include <algorithm>

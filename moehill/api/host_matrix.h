@@ -1,5 +1,5 @@
-// Matrices in the caller's memory, and the way from there into weight stacks and back. The layout of stacks
-// is tensor/weight_stack.h.
+// HostMatrices are matrices in the caller's memory. This header copies them into weight stacks and back;
+// tensor/weight_stack.h has the layout of the stacks.
 //
 //     const HostMatrices host = host_matrices(data, DType::f32, k, n, /*is_transposed=*/true);   // [N, K]
 //     load_stack(team, host, stack);
@@ -18,12 +18,12 @@ struct HostMatrices {
   int64_t group_step = 0, row_step = 0, column_step = 0;  // in elements
 };
 
-// Describes matrices [K, N] as they are multiplied (in, out), or transposed, [N, K] (out, in).
+// Describes matrices [K, N] (in, out), or transposed ones, [N, K] (out, in).
 HostMatrices host_matrices(void* data, DType dtype, int64_t k, int64_t n, bool is_transposed);
 
 // Copies group g of `host` to group g of `stack`, for all groups of `stack`.
 void load_stack(ThreadTeam& team, const HostMatrices& host, const LogicalWeights& stack);
-// Copies back; `accumulate` adds to the host's elements.
+// Copies back. With `accumulate` it adds to the host's elements.
 void store_stack(ThreadTeam& team, const LogicalWeights& stack, const HostMatrices& host, bool accumulate);
 
 }  // namespace moehill

@@ -1,5 +1,5 @@
 // Tests of the gradients around experts with another width than the model's, against finite differences. The
-// loss is that of the block in double precision, written here for one token at a time.
+// loss comes from the block in double precision, written here for one token at a time.
 #include <gtest/gtest.h>
 
 #include <cmath>

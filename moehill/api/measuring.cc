@@ -1,5 +1,4 @@
-// Implementation of api/measuring.h: runs share what they agree on, which are operands, routings and
-// contexts.
+// Implementation of api/measuring.h. Runs of the same shape share their operands, routing and context.
 #include "moehill/api/measuring.h"
 
 #include <algorithm>
@@ -41,7 +40,7 @@ struct RunFactory::State {
 
   bool is_first_process() const { return session == nullptr || session->rank() == 0; }
 
-  // Contexts are shared by runs of the same layout, since each has threads of its own.
+  // Runs with the same devices and threads share a context, because each context has threads of its own.
   std::shared_ptr<Context> context(const RunConfig& config) {
     const bool processes = session != nullptr && config.spread != Spread::none;
     if (!processes && !is_first_process()) return nullptr;
@@ -85,8 +84,8 @@ struct RunFactory::State {
     return held_operands(config, {.num_processes = session->size(), .rank = session->rank()});
   }
 
-  // Expected is what a run that will be made needs of operands. Memory is taken once for it and for the runs
-  // before it that share them.
+  // Expected says which operands an announced run will need. Runs before it that share these operands
+  // allocate them large enough for both.
   struct Expected {
     WeightKey key;
     MoeShape shape;
@@ -106,7 +105,7 @@ struct RunFactory::State {
     const WeightKey key = weight_key(config);
     Range held = wanted(config).experts;
     std::shared_ptr<WeightOperands> found;
-    // Memory that is already there may be used if it holds all that this run needs.
+    // Operands that exist are used if they hold everything that this run needs.
     for (const auto& w : weights) {
       if (w->key == key && contains(w->held, held)) found = w;
     }
@@ -124,7 +123,7 @@ struct RunFactory::State {
     return found;
   }
 
-  // Returns the tokens that this run and the expected runs have here.
+  // Returns the tokens of this run and of the expected runs that this process has.
   Range tokens_of_all(const RunConfig& config) const {
     Range held = wanted(config).tokens;
     for (const Expected& other : expected) {
@@ -161,7 +160,7 @@ struct RunFactory::State {
     const MoeShape& shape = config.shape;
     // A trace has its own choices and gate values.
     const bool replayed = distribution.kind == Distribution::trace;
-    // Logits are kept only if somebody reads them again, because [T, L] may be large.
+    // Logits are kept only if a step or a check reads them again, because [T, L] may be large.
     const bool kept =
         !replayed && !is_ragged(distribution) &&
         (config.block.route_in_step || !(shape.router == RouterRule{}) || !config.block.balance_loss.empty());
@@ -195,8 +194,8 @@ struct RunFactory::State {
     return routings.emplace_back(KnownRouting{shape.router, std::move(routed)}).routed;
   }
 
-  // The logits are x W_g, as the step will make them. Every process has those of all tokens. It makes x from
-  // the seed, some tokens at a time, since it has no memory for all of x.
+  // The logits are x W_g, as the step will make them. Every process makes the logits of all tokens. It makes
+  // x from the seed, some tokens at a time, since it has no memory for all of x.
   Routed routed_by_product(const RunConfig& config, const WeightOperands* weights_here,
                            ThreadTeam& team) const {
     constexpr int64_t kTokens = 1024;
@@ -224,8 +223,8 @@ struct RunFactory::State {
 
   std::unique_ptr<Run> make(const RunConfig& config, Routed routed) {
     RunParts parts{config, session, context(config), nullptr, nullptr, std::move(routed), seed};
-    // Operands are filled on the CPUs of those who will read them. Each thread fills about its own experts,
-    // whose pages are then on its memory node.
+    // The operands are filled on the CPUs that will read them. Each thread fills about the experts that it
+    // will multiply, so their pages are on its memory node.
     const std::vector<int> fillers = parts.context != nullptr ? used_cpus(config) : std::vector<int>{};
     const std::vector<int>& chosen = fillers.empty() ? cpus : fillers;
     ThreadTeam filler(std::max(1, static_cast<int>(chosen.size())), fillers);

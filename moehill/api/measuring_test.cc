@@ -1,6 +1,5 @@
-// Tests that a run of the harness computes what a caller's block computes: with the same operands, public
-// calls give equal bits. Only the C interface is used, because moehill.hpp has names that the lower rooms
-// have too.
+// Tests that a run of the harness and a caller's block give equal bits with the same operands. The test uses
+// only the C interface, because moehill.hpp has names that the library has too.
 #include "moehill/api/measuring.h"
 
 #include <gtest/gtest.h>

@@ -412,8 +412,8 @@ TEST(Misuse, HardwareThatNobodyKnows) {
   }
 }
 
-// A NaN in x changes only its token's row of y. A NaN among gate values of choices that belong to nobody is
-// not read.
+// A NaN in x changes only its token's row of y. A NaN among gate values of choices that no expert gets is not
+// read.
 TEST(Misuse, NotANumberStaysWithItsToken) {
   const Context context = two_devices();
   for (const Path path : {Path::compact_psum, Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {

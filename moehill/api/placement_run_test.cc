@@ -53,8 +53,8 @@ TEST_F(PlacementRunTest, CopiesOfExpertsWithBiasesAreRight) {
   }
 }
 
-// Copies of an expert on all devices have equal weights, and their gradients are equal to those of a single
-// place: f32 sums of equal terms.
+// Copies of an expert on all devices have equal weights, and their gradients are equal to the gradients of a
+// single place: f32 sums of equal terms.
 TEST_F(PlacementRunTest, TheSameStepAsWithoutAPlacement) {
   const auto plain = step(config_of(Spread::ragged_a2a, 3, DType::f32, {}));
   std::vector<float> y;

@@ -1,5 +1,4 @@
-// Implementation of api/router_object.h: the description is checked here, the routing itself is
-// routing/router.h.
+// Implementation of api/router_object.h. This file checks the description; routing/router.h routes.
 #include "moehill/api/router_object.h"
 
 #include <algorithm>
@@ -34,7 +33,8 @@ void require_groups(const moehill_router_desc& d) {
   require_between("topk", d.topk, 1, size * d.kept_groups, "at most the experts of the kept groups");
 }
 
-// Refuses values with which a router would choose or divide by scores that do not exist.
+// Refuses combinations of members that have no meaning, for example a normalisation of scores that sum to 1
+// already.
 void require_together(const moehill_router_desc& d) {
   const auto refuse = [](bool broken, const char* sentence, const char* remedy) {
     if (broken) throw usage_error(sentence, remedy);
@@ -89,8 +89,8 @@ void require_table(const moehill_router_desc& d) {
   }
 }
 
-// Returns the caller's numbers, one for each expert; none if there are none. Throws for a number that is not
-// finite.
+// Returns the caller's numbers, one for each expert; nothing if `given` is null. Throws for a number that is
+// not finite.
 std::vector<float> numbers(const char* what, const float* given, int experts) {
   if (given == nullptr) return {};
   require_memory({{what, given, experts, sizeof(float)}}, {});
@@ -200,7 +200,7 @@ void RouterObject::backward(const Gradient& g) {
     routing_.num_tokens = g.count;
     routing_.expert.assign(g.expert_ids, g.expert_ids + choices);
     routing_.weight.resize(static_cast<size_t>(choices));
-    // The gradient of this score only needs gate values, so they are made again.
+    // The gradient of this score needs the gate values, which are made again here.
     if (router_.rule.score == RouterScore::chosen_softmax) weigh_choices(router_, g.logits, team, routing_);
     route_backward(router_, {g.logits, routing_, g.d_gates, g.d_logits}, {0, g.count}, team);
   });

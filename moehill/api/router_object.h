@@ -1,4 +1,4 @@
-// RouterObject is a router of the interface: it makes choices and gate values from the caller's logits, and
+// RouterObject is a router of the C interface. It makes choices and gate values from the caller's logits, and
 // the gradient of the logits. It does not make the logits.
 //
 //     RouterObject router(context, &desc);
@@ -17,17 +17,18 @@ class RouterObject {
  public:
   RouterObject(std::shared_ptr<Context> context, const moehill_router_desc* given);
 
-  // Sets `bias` [E]; only for a router that was made with one.
+  // Sets `bias` [E]. Throws Failure if the router was made without a bias.
   void set_bias(const float* bias);
-  // Tokens: logits [tokens, E] and, for a router with a table, token_ids [tokens]. route() writes expert_ids
-  // and gates [tokens, k].
+  // Tokens have logits [count, E] and, for a router with a table, token_ids [count]. route() writes
+  // expert_ids and gates [count, k]. It throws Failure for a NaN among the logits.
   struct Tokens {
     int64_t count = 0;
     const float* logits = nullptr;
     const int32_t* token_ids = nullptr;
   };
   void route(const Tokens& tokens, int32_t* expert_ids, float* gates);
-  // Gradient: d_logits [count, E] from d_gates [count, k] and the choices that route() made.
+  // Gradient has the arguments of backward(), which makes d_logits [count, E] from d_gates [count, k] and the
+  // choices that route() made.
   struct Gradient {
     int64_t count = 0;
     const float* logits = nullptr;

@@ -1,5 +1,5 @@
-// Hashes of rows. A process hashes its own rows, and the first process joins them to a hash of all, so that
-// no rows have to travel.
+// This header hashes rows. Each process hashes its own rows, and the first process joins the hashes to one
+// hash of all rows, so that no rows have to travel.
 //
 //     std::string hashes;
 //     append_hashes(y, own_tokens, hashes);            // 8 bytes for each row

@@ -1,4 +1,4 @@
-// Tests of single runs share this: a run that was stepped, and its check.
+// RunFixture is for tests of single runs: it steps a run and checks its results.
 //
 //     class MyTest : public RunFixture {};
 //     TEST_F(MyTest, is_right) { EXPECT_EQ(check(step(config)->tensors()).status, CheckStatus::passed); }

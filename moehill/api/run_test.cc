@@ -294,8 +294,8 @@ TEST_F(RunTest, OtherTokensAreAnotherProblemAndTheOldOnesComeBack) {
   }
 }
 
-// A step that left a stage out would use what the step before left in the work space. After poison() it would
-// find NaN there. So a step that gives equal bits after poison() has made everything anew.
+// A step that left a stage out would use the values of the step before in the work space. After poison() it
+// would find NaN there. So a step that gives equal bits after poison() has made everything anew.
 TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 3)};
   for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
@@ -421,7 +421,7 @@ TEST_F(RunTest, WavesWithNothingToDo) {
   }
 }
 
-// Remat changes what is kept, not what is computed, and it really keeps less.
+// Remat changes which rows are kept and not the results, and it really keeps less.
 TEST_F(RunTest, RematLowersPredictedMemory) {
   RunConfig config{.shape = {4096, 512, 256, 8, 4, 512, DType::bf16}};
   std::vector<double> bytes;

@@ -7,7 +7,8 @@
 namespace moehill {
 namespace {
 
-// All processes together send so many bytes at a time, for which there is memory beside the whole.
+// All processes together send at most this many bytes at a time, so that the exchange needs little memory
+// beside the whole.
 constexpr int64_t kBytesAtOnce = int64_t{8} << 20;
 
 Range piece_of(Range bytes, int64_t first, int64_t length) {

@@ -1,5 +1,5 @@
-// SessionPeers lets the processes of a job take part in a check: moe/check_share.h asks for peers, a Session
-// has them.
+// SessionPeers lets the processes of a job take part in a check. It is the CheckPeers of moe/check_share.h
+// over a Session.
 //
 //     SessionPeers peers(session);
 //     peers.bring_together(data, {{0, 100}, {100, 200}});   // rank 0 has the first 100 of 200 bytes
@@ -23,18 +23,18 @@ class SessionPeers final : public CheckPeers {
     return session_.exchange(messages);
   }
 
-  // Process r has bytes_of[r] of `whole`; afterwards each process has all bytes. Collective.
+  // Before the call, process r has bytes_of[r] of `whole`; after it, each process has all bytes. Collective.
   void bring_together(void* whole, const std::vector<Range>& bytes_of);
 
  private:
   Session& session_;
 };
 
-// Brought are tensors that several processes bring together for a check. Nobody needs them afterwards.
+// Brought holds tensors that several processes bring together for a check. It lives as long as the check.
 struct Brought {
   explicit Brought(Session& session) : peers(session) {}
-  // Returns `m` with the rows of all processes, of which each has those of its tokens. A matrix without data
-  // is returned as it is. Collective.
+  // Returns `m` with the rows of all processes. Each process has the rows of its `tokens` before the call. A
+  // matrix without data is returned as it is. Collective.
   MatView whole(const MatView& m, const std::vector<Range>& tokens);
 
   SessionPeers peers;

@@ -1,6 +1,7 @@
-// Structs of the interface grow at their end: struct_size says how much of a struct the program knows, so old
-// programs keep working with a newer library. A new member has to lie wholly behind the size of the last
-// version, because padding there may hold anything.
+// This header reads and fills the caller's structs, which may be older than the library's. Structs of the
+// interface grow at their end, and struct_size says how much of a struct the program knows, so old programs
+// keep working with a newer library. A new member has to lie wholly behind the size of the last version,
+// because the padding at the end of an old struct may hold anything.
 //
 //     moehill_block_desc full;
 //     moehill_block_desc_init(&full);
@@ -15,7 +16,8 @@
 
 namespace moehill {
 
-// Throws Failure for a size that is too small to be set, or larger than this library knows.
+// Throws Failure for a size below `smallest`, which the caller cannot have set, and for a size above `known`,
+// the size of the library's struct.
 inline void require_size(const char* what, size_t got, size_t smallest, size_t known, const char* setter) {
   if (got >= smallest && got <= known) return;
   throw invalid(fmt::format("struct_size of {}", what), fmt::format("{}", got),
@@ -27,8 +29,8 @@ inline void require_size(const char* what, size_t got, size_t smallest, size_t k
                                   setter));
 }
 
-// Copies the caller's struct over the library's, which holds the defaults. `smallest`: members before this
-// offset have no default.
+// Copies the caller's struct over `full`, the library's, which holds the defaults. Members before the offset
+// `smallest` have no default.
 template <typename Struct>
 Struct over_defaults(const Struct* given, Struct full, const char* what, size_t smallest,
                      const char* setter = "sizeof") {
@@ -49,7 +51,8 @@ void give(const Info& info, Info* out) {
   out->struct_size = size;
 }
 
-// Sets the defaults of the caller's struct, which has this size, whatever the library's has.
+// Sets the defaults in the caller's struct of struct_size bytes, which may be fewer or more than the
+// library's struct has.
 template <typename Struct>
 void set_defaults(const Struct& defaults, Struct* out, size_t struct_size) {
   if (out == nullptr || struct_size < sizeof struct_size) return;

@@ -1,5 +1,4 @@
-// Implementation of api/stack_object.h: arguments are checked here, products are done by the kernels'
-// GroupedGemm.
+// Implementation of api/stack_object.h. This file checks the arguments; GroupedGemm of kernels multiplies.
 #include "moehill/api/stack_object.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// StackObject is packed matrices of the interface and the grouped products with them, on the first device of
-// the context.
+// StackObject has packed matrices of the C interface and the grouped products with them, on the first device
+// of the context. It has no experts and no routing.
 //
 //     StackObject stack(context, groups, k, n, DType::bf16);
 //     stack.load(0, groups, data, MOEHILL_BF16, MOEHILL_IN_OUT);
@@ -33,7 +33,7 @@ class StackObject {
   int64_t require_offsets(const int64_t* offsets) const;
   RowSource source(const moehill_rows& rows, int64_t num_wanted, int64_t columns, const char* what) const;
   NamedTensor tensor(const char* what, const MatView& m) const;
-  // Returns a product with work space for so many rows; it is made anew if more rows come.
+  // Returns a product with work space for this many rows. It makes a new one if the last has room for fewer.
   GroupedGemm& gemm(int64_t rows) const;
 
   std::shared_ptr<Context> context_;

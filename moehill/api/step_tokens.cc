@@ -1,5 +1,5 @@
-// Implementation of api/step_tokens.h: what a step's tokens, routing and memory must satisfy, and how the
-// routing of this process becomes a part of the routing of all.
+// Implementation of api/step_tokens.h: the conditions for a step's tokens, routing and memory, and the way
+// from the routing of this process into the routing of all.
 #include "moehill/api/step_tokens.h"
 
 #include <algorithm>
@@ -29,7 +29,7 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
                  {});
   for (int64_t i = 0; i < choices; ++i) {
     const int32_t id = own.expert_ids[i];
-    // -1 is a choice of nobody; its gate value does not matter.
+    // The id -1 is a choice that no expert gets; its gate value does not matter.
     if (id < kNoExpert || id >= shape.num_logits())
       throw invalid("expert_ids", fmt::format("{} for token {}", id, i / shape.topk),
                     fmt::format("0 to {}, or -1 for nobody", shape.num_logits() - 1), "check the router");
@@ -63,7 +63,7 @@ void take_token_counts(const Context& context, int64_t own, bool is_replicated, 
   tokens.own = own;
   tokens.first = 0;
   if (is_replicated || !context.spans_processes()) {
-    // Devices of one process, or with replicated tokens, share the tokens evenly.
+    // In one process, or with replicated tokens, the devices share the tokens evenly.
     const int64_t parts = context.num_devices();
     for (int64_t d = 0; d <= parts; ++d) tokens.offsets[static_cast<size_t>(d)] = own * d / parts;
     return;
@@ -78,7 +78,7 @@ void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& rout
   routing.num_tokens = tokens.offsets.back();
   routing.expert.resize(static_cast<size_t>(routing.num_tokens * routing.topk));
   routing.weight.resize(routing.expert.size());
-  // Only the part of this process is filled in. A path sends other processes what they need of it.
+  // Only the part of this process is filled in. A path sends other processes the rows of it that they need.
   std::copy_n(own.expert_ids, own.tokens * routing.topk,
               routing.expert.begin() + tokens.first * routing.topk);
   std::copy_n(own.gates, own.tokens * routing.topk, routing.weight.begin() + tokens.first * routing.topk);

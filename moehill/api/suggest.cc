@@ -12,7 +12,7 @@
 namespace moehill {
 namespace {
 
-// A file of this name in the folder MOEHILL_HARDWARE comes before the one that the library has.
+// A file of this name in the folder MOEHILL_HARDWARE takes precedence over the library's own.
 constexpr const char* kDefaultHardware = "epyc-2-core";
 constexpr uint32_t kSeed = 1;
 // The prediction routes at most this many logits; more tokens would not change it.

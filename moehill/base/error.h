@@ -1,4 +1,4 @@
-// Errors. There are two kinds, and they end differently:
+// This header has the errors. There are two kinds, and they end differently:
 //
 // - Bad input (an option, a file, an argument of the library) throws InputError. The program's top level
 //   prints its one sentence and exits with status 2; the library turns it into a status.
@@ -21,24 +21,24 @@
 
 namespace moehill {
 
-// Bad usage or bad input. what() is the whole sentence for the user: what was wrong, what was got, what is
-// allowed, and the remedy.
+// InputError is bad usage or bad input. what() is the whole sentence for the user: what was wrong, what was
+// got, what is allowed, and the remedy.
 class InputError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// Makes the error whose text is "WHAT: got GOT, allowed: ALLOWED; REMEDY". It only makes it; the caller
-// writes `throw`. `what` and `got` are cut after 300 bytes.
+// Returns the error whose text is "WHAT: got GOT, allowed: ALLOWED; REMEDY". The caller throws it. `what` and
+// `got` are cut after 300 bytes.
 InputError input_error(const std::string& what, const std::string& got, const std::string& allowed,
                        const std::string& remedy);
 
-// For options that do not go together: "--router-grad needs a backward pass; use --bench-pass
-// forward_backward".
+// Returns the error for options that exclude each other or need each other: "--router-grad needs a backward
+// pass; use --bench-pass forward_backward".
 InputError usage_error(const std::string& sentence, const std::string& remedy);
 
-// For messages, which say "nan" and never "-nan": the sign of a NaN is an accident of the operation that made
-// it.
+// Returns the value for a message, which says "nan" and never "-nan": the sign of a NaN is an accident of the
+// operation that made it.
 template <typename Float>
 Float unsigned_nan(Float value) {
   return std::isnan(value) ? std::numeric_limits<Float>::quiet_NaN() : value;

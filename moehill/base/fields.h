@@ -1,4 +1,4 @@
-// Fields: the name, help text and range of each member of a struct, written once beside the struct.
+// A struct's fields are the name, help text and range of each of its members, written once beside the struct.
 // Command-line options, records and JSON all take them from there, so that they cannot disagree.
 //
 // A struct has fields if it defines a static fields() that calls visit(Field, member) for each member, in the
@@ -23,7 +23,7 @@
 
 namespace moehill {
 
-// Describes one member. lo and hi are inclusive; with lo == hi the number has no range.
+// Field describes one member. lo and hi are inclusive; with lo == hi the number has no range.
 struct Field {
   const char* name;  // as a record spells it, with _; its option has - instead
   const char* help = "";
@@ -32,8 +32,8 @@ struct Field {
   bool present = true;    // false: a record leaves the field out altogether
 };
 
-// Marks a value that is not a member: fields() makes it from members before the visit and takes it back
-// afterwards. Records show it, for example as text; no option is declared for it.
+// Told marks a value that is not a member: fields() makes it from members before the visit, and sets the
+// members from it afterwards. Records show it, for example as text. No option is declared for it.
 template <typename T>
 struct Told {
   T& value;
@@ -49,7 +49,7 @@ void visit_all(Visit& visit, const char* name, T& value, Rest&&... rest) {
   if constexpr (sizeof...(rest) > 0) visit_all(visit, rest...);
 }
 
-// Accepts any field and does nothing. HasFields uses it to ask whether a type has fields().
+// AnyField accepts any field and does nothing. HasFields uses it to ask whether a type has fields().
 struct AnyField {
   template <typename T>
   void operator()(const Field&, T&&) const {}
@@ -59,7 +59,7 @@ concept HasFields = requires(const T& value) {
   T::fields(value, AnyField{});
 };
 
-// A visitor that throws InputError if a number is outside of its field's range.
+// RangeCheck is a visitor that throws InputError if a number is outside of its field's range.
 struct RangeCheck {
   template <typename T>
   void operator()(const Field& field, const T& value) const {

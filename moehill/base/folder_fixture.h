@@ -1,5 +1,5 @@
-// Folders for tests. Tests write files only here, so that nothing stays behind when they end or fail;
-// tools/check_layers refuses other temporary paths. Not for the program itself.
+// This header makes folders for tests. Tests write files only there, so that nothing stays behind when they
+// end or fail; tools/check_layers refuses other temporary paths. It is not for the program itself.
 //
 //   const TemporaryFolder folder;
 //   write_text_file(folder.file("a.json"), "{}");  // gone with `folder`
@@ -14,7 +14,7 @@
 
 namespace moehill {
 
-// An empty folder. Its destructor removes it with all that is in it.
+// TemporaryFolder is an empty folder. Its destructor removes the folder with all that is in it.
 class TemporaryFolder {
  public:
   TemporaryFolder() {

@@ -1,5 +1,6 @@
-// Hash of integers: FNV-1a with 64 bits (Fowler, Noll, Vo; RFC 9923). It detects accidental differences, such
-// as two processes with different options. It does not protect against someone who wants a collision.
+// This header hashes integers by FNV-1a with 64 bits (Fowler, Noll, Vo; RFC 9923). The hash detects
+// accidental differences, such as two processes with different options. It does not protect against someone
+// who wants a collision.
 //
 //   uint64_t hash = kFnvStart;
 //   for (const int32_t id : ids) hash = fnv1a(hash, static_cast<uint64_t>(id));

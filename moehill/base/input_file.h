@@ -1,6 +1,6 @@
-// Input files: reads files that a user names. Whatever the path leads to, reading it ends soon and takes
-// little memory. A folder, a pipe, a device or a file of a terabyte gives an error of one sentence. It does
-// not parse: see base/strict_json.h, base/strict_toml.h and base/npy_reader.h.
+// This header reads files that a user names. Whatever the path leads to, reading it ends soon and takes
+// little memory: a folder, a pipe, a device or a file of a terabyte gives an error of one sentence. It does
+// not parse; base/strict_json.h, base/strict_toml.h and base/npy_reader.h do.
 //
 //   const InputFile file{"--hardware", path, "a hardware file (TOML)", "write one by moehill probe"};
 //   const std::string text = read_input_file(file);
@@ -12,7 +12,7 @@
 
 namespace moehill {
 
-// A file to read, and the words of the error if it cannot be read.
+// InputFile is a file to read, and the words of the error if it cannot be read.
 struct InputFile {
   std::string what;  // the option or command that names the file: "--hardware"
   std::string path;
@@ -27,12 +27,13 @@ inline constexpr int64_t kMostTextBytes = 16 << 20;
 // `most_bytes` bytes.
 std::string read_input_file(const InputFile& file, int64_t most_bytes = kMostTextBytes);
 
-// Opens a file that is to be read in pieces. Throws InputError if it is not a regular file or cannot be read.
+// Opens a file that the caller reads in pieces. Throws InputError if it is not a regular file or cannot be
+// read.
 std::ifstream open_input_file(const InputFile& file);
 
 bool is_there(const std::string& path);  // a file or folder of whatever kind
-// Returns true for a regular file on a disk, which is no folder, pipe, device or file of the kernel such as
-// /proc/kmsg.
+// Returns true for a regular file on a disk, and false for a folder, a pipe, a device or a file of the kernel
+// such as /proc/kmsg.
 bool is_plain_file(const std::string& path);
 
 // Reads one line, without its end, into `line`. Returns false at the end of the stream. Throws InputError if

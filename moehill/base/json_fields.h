@@ -1,6 +1,6 @@
-// JSON of structs that have fields (base/fields.h), in both directions. read_fields() is the inverse of
-// write_fields(), except that JSON has no NaN or infinity: they are written as null, and null leaves a member
-// as it is. Text from outside is parsed by base/strict_json.h first.
+// This header writes structs that have fields (base/fields.h) as JSON, and reads them back. read_fields() is
+// the inverse of write_fields(), except that JSON has no NaN or infinity: they are written as null, and null
+// leaves a member as it is. It does not parse text; base/strict_json.h does.
 //
 //   Json json;
 //   write_fields(json, shape);  // {"tokens": 64, ...}, in the order of fields()
@@ -75,8 +75,8 @@ inline InputError bad_field(const std::string& name, const Json& json, const std
                      "write it again by the command that wrote it");
 }
 
-// Returns a JSON number as T. Throws InputError if it is of another kind or too large for T; the JSON library
-// would convert it silently.
+// Returns a JSON number as T. Throws InputError for a value of another kind or too large for T, which the
+// JSON library would convert silently.
 template <typename T>
 T number_of(const std::string& name, const Json& json) {
   if constexpr (std::is_integral_v<T>) {
@@ -90,8 +90,8 @@ T number_of(const std::string& name, const Json& json) {
   return json.get<T>();
 }
 
-// Sets `value` from JSON; it is the inverse of json_of(). null leaves the value as it is. Throws InputError
-// naming the field if the JSON does not fit the type.
+// Sets `value` from JSON, the inverse of json_of(). null leaves the value as it is. Throws InputError that
+// names the field if the JSON does not fit the type.
 template <typename T>
 void take_json(const char* name, const Json& json, T& value) {
   if (json.is_null()) return;
@@ -131,7 +131,7 @@ void take_json(const char* name, const Json& json, T& value) {
   }
 }
 
-// The visitor behind write_fields().
+// JsonFieldWriter is the visitor behind write_fields().
 struct JsonFieldWriter {
   Json& json;
   template <typename T>
@@ -144,7 +144,7 @@ struct JsonFieldWriter {
   }
 };
 
-// The visitor behind read_fields(). It ignores names in the JSON that are not fields.
+// JsonFieldReader is the visitor behind read_fields(). It ignores names in the JSON that are not fields.
 struct JsonFieldReader {
   const Json& json;
   template <typename T>

@@ -15,10 +15,10 @@
 namespace moehill {
 namespace {
 
-// A lock on a folder, held until the object is destroyed. The operating system releases it if the process
-// dies. The folder itself is locked, so that no lock file stays behind. Some network file systems cannot lock
-// folders. There the file is still replaced whole, but if two processes replace it at the same moment, the
-// change of one of them is lost.
+// FolderLock is a lock on a folder, held until the object is destroyed. The operating system releases it if
+// the process dies. The folder itself is locked, so that no lock file stays behind. Some network file systems
+// cannot lock folders. There the file is still replaced whole, but if two processes replace it at the same
+// moment, the change of one of them is lost.
 class FolderLock {
  public:
   explicit FolderLock(const std::filesystem::path& folder)

@@ -1,5 +1,6 @@
-// Kept file: a file of the user's to which several processes add, such as the table of tuned block sizes. It
-// is replaced as a whole or not at all. For a file with one writer, use NewFile (base/output_paths.h).
+// This header replaces a file of the user to which several processes add, such as the table of tuned block
+// sizes. The file is replaced as a whole or not at all. For a file with one writer, use NewFile
+// (base/output_paths.h).
 //
 //   replace_file(path, [&] { return merged(read_input_file(file), mine); });
 #pragma once
@@ -9,10 +10,10 @@
 
 namespace moehill {
 
-// Replaces the contents of the file `path` by what `text` returns; makes its folder if needed. Processes that
-// do so at the same time wait for one another, so `text` may read the file and return it with additions. If a
-// process is killed, the file stays as it was. Throws std::runtime_error if the file cannot be written, and
-// whatever `text` throws.
+// Replaces the contents of the file `path` by the result of `text`; makes its folder if needed. Processes
+// that do so at the same time wait for one another, so `text` may read the file and return it with additions.
+// If a process is killed, the file stays as it was. Throws std::runtime_error if the file cannot be written,
+// and the exceptions of `text`.
 void replace_file(const std::string& path, const std::function<std::string()>& text);
 
 }  // namespace moehill

@@ -21,8 +21,8 @@ constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr size_t kMaxDimensions = 8;
 const char* const kSaveAgain = "save it again by numpy.save(FILE, numpy.ascontiguousarray(ids, '<i4'))";
 
-// Reads the header's dictionary, piece by piece. Each take_...() skips blanks and returns false or nothing if
-// something else stands there. It knows only what an .npy header may contain.
+// HeaderText reads the header's dictionary, piece by piece. Each take_...() skips blanks and returns false or
+// nothing if something else stands there. It knows only the parts that an .npy header may have.
 class HeaderText {
  public:
   explicit HeaderText(const std::string& text) : text_(text) {}
@@ -70,14 +70,14 @@ class HeaderText {
   size_t at_ = 0;
 };
 
-// The three entries of the dictionary. Each must occur exactly once.
+// Header has the three entries of the dictionary. Each must occur exactly once.
 struct Header {
   std::optional<std::string> descr;
   std::optional<bool> fortran_order;
   std::optional<std::vector<int64_t>> shape;
 };
 
-// A tuple of integers in Python's notation: "()", "(3,)" or "(3, 4)".
+// Reads a tuple of integers in Python's notation: "()", "(3,)" or "(3, 4)".
 std::optional<std::vector<int64_t>> take_shape(HeaderText& text) {
   std::vector<int64_t> shape;
   if (!text.take('(')) return std::nullopt;

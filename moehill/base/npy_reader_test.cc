@@ -25,7 +25,7 @@ std::string write(const std::string& bytes) {
   return path;
 }
 
-// Returns a file with this text as its header, without padding, and so many bytes of data.
+// Returns a file with this text as its header, without padding, and `bytes` bytes of data.
 std::string file_of(const std::string& header, size_t bytes, char version = 1) {
   std::string file("\x93NUMPY", 6);
   file += {version, '\0', static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};

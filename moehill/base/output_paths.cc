@@ -1,5 +1,5 @@
-// Implements the checks of output paths and NewFile. The checks try: they make a file and remove it again,
-// because permissions alone do not tell about read-only or full file systems.
+// Implements the checks of output paths, and NewFile. The checks make a file and remove it again, because
+// permissions alone do not show a read-only or full file system.
 #include "moehill/base/output_paths.h"
 
 #include <fcntl.h>
@@ -87,8 +87,8 @@ void require_writable_file(const std::string& option, const std::string& path) {
     if (!fs::is_regular_file(path, ignored)) refuse(option, path, "no regular file", allowed);
     if (access(place.c_str(), W_OK) != 0) refuse(option, path, std::strerror(errno), allowed);
   }
-  // A new file in the folder tells whether NewFile will be able to write there; the name's length is checked
-  // apart, because the probe has a short name.
+  // A new file in the folder shows whether NewFile will be able to write there. The length of the name is
+  // checked apart, because the probe has a short name.
   const int error = try_new_file(place.parent_path());
   if (error != 0) refuse(option, path, std::strerror(error), allowed);
   constexpr size_t kMostName = 255;

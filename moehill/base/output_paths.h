@@ -1,5 +1,5 @@
-// Output files: finds out before anything runs whether a file can be written, and writes files whole or not
-// at all. So a run of an hour does not fail at its last line, and no reader ever sees half a file.
+// This header finds out before anything runs whether an output file can be written, and writes files whole or
+// not at all. So a run of an hour does not fail at its last line, and no reader ever sees half a file.
 //
 //   require_writable_file("--output", path);   // at the start: throws InputError
 //   NewFile file(path);                        // at the end
@@ -14,17 +14,17 @@
 
 namespace moehill {
 
-// Both throw InputError naming `option` if the file, or files in the folder, cannot be written. A file must
-// be a regular one or not exist yet: a device or a pipe that was named by mistake is refused and not touched.
-// Neither leaves anything behind.
+// Both throw InputError that names `option` if the file, or files in the folder, cannot be written. A file
+// must be a regular one or not exist yet: a device or a pipe that was named by mistake is refused and not
+// touched. Neither function leaves anything behind.
 void require_writable_file(const std::string& option, const std::string& path);
 void require_writable_folder(const std::string& option, const std::string& path);
 
-// Makes the folder that a file of this path lies in, and those above it. Throws InputError naming `option` if
-// the system refuses.
+// Makes the folder of a file with this path, and the folders above it. Throws InputError that names `option`
+// if the system refuses.
 void make_folder_of(const std::string& option, const std::string& path);
 
-// A file or folder that an option names, for require_distinct_outputs().
+// NamedPath is a file or folder that an option names, for require_distinct_outputs().
 struct NamedPath {
   std::string option, path;
   bool is_output = false;
@@ -33,10 +33,10 @@ struct NamedPath {
 // places and not spellings: links and ".." are followed. An empty path and "-" name no file and are ignored.
 void require_distinct_outputs(const std::vector<NamedPath>& paths);
 
-// A file in the making. `path` keeps its old contents, or stays absent, until keep() puts the new contents
-// there in one step. A full disk or a killed process therefore changes nothing. If `path` is a link, the link
-// stays and the file that it leads to is replaced. Every failure throws std::runtime_error with the path, the
-// reason and the number of bytes that were to be written.
+// NewFile is a file in the making. `path` keeps its old contents, or stays absent, until keep() puts the new
+// contents there in one step. So a full disk or a killed process changes nothing. If `path` is a link, the
+// link stays, and the file to which it leads is replaced. Every failure throws std::runtime_error with the
+// path, the reason and the number of bytes of the new contents.
 class NewFile {
  public:
   explicit NewFile(const std::string& path);
@@ -53,8 +53,8 @@ class NewFile {
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
-  std::string path_;  // the place that is written, with links followed
-  std::string name_;  // the hidden name that the file has until it is renamed, if it needs one
+  std::string path_;  // the file to replace, with links followed
+  std::string name_;  // the name of the new file until keep() renames it, if it needs one
   bool has_name_ = false;
   size_t bytes_ = 0;
   std::unique_ptr<std::FILE, Close> file_;

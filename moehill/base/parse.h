@@ -1,5 +1,5 @@
-// Strict parsing of option values: the whole text must be the value, otherwise the user gets an error of one
-// sentence. All functions throw InputError that names `option`, what was got, and what is allowed.
+// This header parses option values strictly: the whole text must be the value, otherwise the user gets an
+// error of one sentence. All functions throw InputError that names `option`, the text, and what is allowed.
 //
 //   parse_integer("--topk", "8", 1, 64)       // 8; "8x", " 8" and "65" are errors
 //   parse_size("--max-bytes", "64K", 1, kMax) // 65536
@@ -18,7 +18,7 @@ int64_t parse_integer(const std::string& option, const std::string& text, int64_
 // Reads a number of bytes: decimal digits, then nothing or K, M or G (upper or lower case), which stand for
 // 2^10, 2^20 and 2^30. The value must be in [lo, hi].
 int64_t parse_size(const std::string& option, const std::string& text, int64_t lo, int64_t hi);
-// The shortest text that parse_size() reads as `bytes`: 65536 is "64K".
+// Returns the shortest text that parse_size() reads as `bytes`: 65536 is "64K".
 std::string size_text(int64_t bytes);
 
 // Reads a finite decimal number such as 0.98 or 1e-3, in [lo, hi].

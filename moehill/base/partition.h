@@ -1,5 +1,5 @@
-// Contiguous shares of a range: which tokens, experts or bytes belong to which device or thread. Ranges are
-// half open, [begin, end).
+// This header cuts ranges into contiguous shares: it says which tokens, experts or bytes belong to which
+// device or thread. Ranges are half open, [begin, end).
 //
 //   for (const int64_t device : {0, 1, 2}) share(8, device, 3);  // [0, 2), [2, 5), [5, 8)
 #pragma once
@@ -15,7 +15,7 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
-// True if all of `part` is in `range`. An empty part is in every range.
+// Returns true if all of `part` is in `range`. An empty part is in every range.
 inline bool contains(Range range, Range part) {
   return part.size() == 0 || (range.begin <= part.begin && part.end <= range.end);
 }
@@ -26,11 +26,12 @@ inline Range hull(Range a, Range b) {
   return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
 }
 
-// Makes an index of a standard container from one of ours, which are signed so that they can be subtracted.
+// Makes the index of a standard container from a signed index. The library's indices are signed, so that they
+// can be subtracted.
 inline size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
-// Returns share i of [0, n) cut into `num_shares` contiguous parts. Their sizes differ by at most one, and
-// the larger parts are spread evenly over the shares. n * num_shares must fit in 63 bits.
+// Cuts [0, n) into `num_shares` contiguous shares and returns share i. The sizes differ by at most one, and
+// the larger shares are spread evenly. n * num_shares must fit in 63 bits.
 inline Range share(int64_t n, int64_t i, int64_t num_shares) {
   return {n * i / num_shares, n * (i + 1) / num_shares};
 }

@@ -1,4 +1,4 @@
-// For tests: what every refusal has to say.
+// This header is for tests: it checks what every refusal has to say.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 namespace moehill {
 
-// True if a message says what is allowed, or why options do not go together, and then a remedy.
+// Returns true if a message says what is allowed, or why options exclude each other, and then a remedy.
 inline bool is_refusal(const std::string& message) {
   constexpr std::array kReasons = {"allowed",       " needs ",     " need ",         "cannot be used",
                                    "has no effect", "given twice", "cannot write to"};

@@ -1,6 +1,6 @@
-// Counter-based random numbers: every value is a function of (seed, stream, index) and of nothing else. So a
-// tensor has the same values for any number of devices and threads, and any element can be made without those
-// before it. Not for cryptography.
+// This header has counter-based random numbers: every value is a function of (seed, stream, index) and of
+// nothing else. So a tensor has the same values for any number of devices and threads, and any element can be
+// made without the elements before it. The numbers are not for cryptography.
 //
 // The generator is Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as
 // easy as 1, 2, 3", SC11). The key is (seed, stream), the counter is the 64-bit block index; one block gives
@@ -15,8 +15,8 @@
 
 namespace moehill {
 
-// One stream for each tensor or purpose. Its number decides the values that a seed gives, so an existing
-// number never changes; new streams get new numbers.
+// Each tensor or purpose has a Stream. Its number decides the values that a seed gives, so an existing number
+// never changes; new streams get new numbers.
 enum class Stream : uint32_t {
   kX = 1,
   kW1,

@@ -1,5 +1,5 @@
-// A table whose rows are printed one by one, while their values are still being measured. The widths of the
-// columns are given beforehand, because the later rows are not known yet. If all rows are known, use
+// StreamedTable is a table whose rows are printed one by one, as soon as they are measured. The caller gives
+// the widths of the columns beforehand, because the later rows are not known yet. If all rows are known, use
 // format_table() (base/table.h).
 //
 //   StreamedTable table({{"tokens", 8}, {"seconds", 10}});
@@ -20,8 +20,8 @@ class StreamedTable {
   };
   explicit StreamedTable(std::vector<Column> columns);
 
-  // Both return one line with its end. The first column is aligned to the left, the others to the right, as
-  // format_table() does.
+  // Both return one line with its end. The first column is aligned to the left and the others to the right,
+  // as in format_table().
   std::string header() const;
   std::string row(const std::vector<std::string>& cells) const;
 

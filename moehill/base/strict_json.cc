@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kMaxJsonDepth = 32;
 
-// A callback that the JSON library calls while it parses, before it builds any value. It refuses deep nesting
+// The JSON library calls this callback while it parses, before it builds any value. It refuses deep nesting
 // and repeated names. It counts open objects and arrays itself, because the depth that the library passes
 // differs by one between keys and values.
 template <typename Json>
@@ -42,7 +42,7 @@ class Guard {
   }
 
   const JsonSource& source_;
-  // One set for each open object or array; that of an array stays empty.
+  // One set for each open object or array; the set of an array stays empty.
   std::vector<std::set<std::string>> names_;
 };
 
@@ -56,7 +56,7 @@ std::string words_of(const nlohmann::json::exception& error) {
 
 template <typename Json>
 Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form) {
-  // Two faults that the library does not report as such are looked for first: a text that is no object, and a
+  // This looks first for two faults that the library does not report as such: a text that is no object, and a
   // NUL, at which the library would stop as if the text ended there.
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (form == JsonForm::object && (first == std::string_view::npos || text[first] != '{')) {

@@ -1,5 +1,5 @@
-// Strict JSON: parses JSON from files that somebody else wrote, such as a model's config.json or a record, so
-// that nothing in them can harm the program or pass unnoticed.
+// This header parses JSON from files that somebody else wrote, such as a model's config.json or a record. It
+// is strict, so that nothing in them can harm the program or pass unnoticed.
 //
 //   const JsonSource source{"--weights a/model.safetensors: header", "download the file again"};
 //   const nlohmann::json header = parse_strict_json(text, source);   // throws InputError
@@ -11,7 +11,7 @@
 
 namespace moehill {
 
-// The words of the error: which text it is, and what the user can do.
+// JsonSource has the words of the error: which text it is, and what the user can do.
 struct JsonSource {
   std::string what;    // "--weights a/model.safetensors: header"
   std::string remedy;  // "download the file again"
@@ -21,8 +21,9 @@ enum class JsonForm { object, any };
 
 // Parses `text`, which must be one object, or any value if the form allows it. Objects and arrays may be
 // nested at most 32 deep, no name may occur twice in one object, the text must be UTF-8, and only blanks may
-// stand before or after it. The library would silently take the last of two equal names and stop at a NUL. It
-// also copies and prints by recursion, so that deep nesting would overflow the stack. Throws InputError.
+// stand before or after the value. The JSON library would silently take the last of two equal names and stop
+// at a NUL. It also copies and prints by recursion, so that deep nesting would overflow the stack. Throws
+// InputError.
 template <typename Json = nlohmann::json>  // or nlohmann::ordered_json
 Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form = JsonForm::object);
 

@@ -1,6 +1,6 @@
-// TOML from files that somebody else wrote. The TOML library parses, copies and destroys values by recursion,
-// so deeply nested values would overflow its stack. This check refuses such texts before the library sees
-// them. It does not check anything else.
+// This header checks TOML from files that somebody else wrote. The TOML library parses, copies and destroys
+// values by recursion, so deeply nested values would overflow the stack. The check refuses such texts before
+// the library sees them. It does not check anything else.
 //
 //   refuse_deep_toml(text, path);
 //   const toml::table table = toml::parse(text);

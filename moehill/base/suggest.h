@@ -1,4 +1,4 @@
-// Suggestions: finds the known name that is nearest to what somebody typed, for "did you mean ...?".
+// This header finds the known name that is nearest to what the user typed, for "did you mean ...?".
 //
 //   nearest_name("fowrard", {"forward", "backward"})   // "forward"
 #pragma once

@@ -1,4 +1,4 @@
-// Text for a terminal or a message: aligned tables, words for a shell, sizes.
+// This header makes text for a terminal or a message: aligned tables, words for a shell, sizes.
 //
 //   format_table({"path", "ms"}, {{"fused", "1.2"}, {"psum", "10.5"}})
 //   // path     ms
@@ -24,8 +24,8 @@ std::string printable(std::string text);
 // Returns the text as one word of a shell, in single quotes if it needs them.
 std::string shell_word(const std::string& text);
 
-// Breaks the text behind blanks, | and commas into lines of at most 100 columns, where it has enough of
-// these. The lines after the first begin with `indent` blanks; the first begins in column `first`.
+// Breaks the text into lines of at most 100 columns, as far as it has blanks, | and commas behind which a
+// line may end. The first line begins in column `first`; the other lines begin with `indent` blanks.
 std::string wrapped(const std::string& text, size_t indent, size_t first = 0);
 
 // "2 devices x 1 thread".

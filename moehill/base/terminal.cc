@@ -1,4 +1,4 @@
-// Implements base/terminal.h: the line of progress and its clock, colours, and what is safe to show on a
+// Implements base/terminal.h: the line of progress and its clock, colours, and which characters are safe on a
 // terminal.
 #include "moehill/base/terminal.h"
 
@@ -25,7 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kClearLine = "\r\033[K";
-constexpr std::chrono::seconds kPatience{2};  // of who looks at a line that does not change
+constexpr std::chrono::seconds kPatience{2};  // how long a person watches a line that does not change
 
 Colour chosen_colour = Colour::automatic;
 
@@ -53,8 +53,8 @@ void write_line(const std::string& text) {
   std::fflush(stderr);
 }
 
-// The line of progress, and a thread that adds to it how long it has stood there. The thread wakes once a
-// second and writes a few bytes, which a measurement on all cores does not notice.
+// ProgressLine has the line of progress, and a thread that adds how long the line has stood there. The thread
+// wakes once a second and writes a few bytes, which does not disturb a measurement on all cores.
 class ProgressLine {
  public:
   ~ProgressLine() {
@@ -84,7 +84,7 @@ class ProgressLine {
     start();
   }
 
-  // Runs `write` where no line of progress stands.
+  // Clears the line of progress and runs `write`.
   template <typename Write>
   void make_room(const Write& write) {
     const std::lock_guard lock(mutex_);
@@ -142,7 +142,7 @@ constexpr Paint kPaints[] = {{"passed", kGreen},      {"faster", kGreen},       
 
 bool joins_words(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-'; }
 
-// The paint of the word that begins at `place`; "0 failed" is no bad news.
+// Returns the paint of the word that begins at `place`; "0 failed" is no bad news.
 const Paint* paint_at(const std::string& text, size_t place) {
   if (place > 0 && joins_words(text[place - 1])) return nullptr;
   if (place > 1 && text.compare(place - 2, 2, "0 ") == 0 && (place < 3 || !joins_words(text[place - 3])))

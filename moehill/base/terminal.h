@@ -1,6 +1,9 @@
-// Terminal: what a command writes for eyes. Results go to standard output, what is said while it runs to
-// standard error. All commands write through these functions, so that no message begins in the middle of a
-// line of progress. They are not for files or pipes of records.
+// This header writes text that a person reads on a terminal. Results go to standard output, and messages
+// during a run go to standard error. All commands write through these functions, so that no message begins in
+// the middle of a line of progress. They are not for files or pipes of records.
+//
+//   show_progress("point 3 of 8");
+//   show(table);                     // takes the place of the line of progress
 #pragma once
 
 #include <array>
@@ -19,22 +22,23 @@ void choose_colour(Colour colour);
 // Returns the text with its verdicts in colour: good ones green, bad ones red, open ones yellow.
 std::string painted(const std::string& text);
 
-// Writes text for eyes in place of the line of progress, painted where the stream takes colours.
+// Writes text in place of the line of progress, in colours if the stream takes them.
 void show(const std::string& text, std::FILE* stream = stdout);
 
-// Shows a line of progress in place of the one before, cut to the terminal's width; "" clears it. Does
-// nothing without a terminal, or on one that cannot clear a line (TERM=dumb). From two seconds on the line
+// Shows a line of progress in place of the last one, cut to the terminal's width; "" clears it. Does nothing
+// without a terminal, or on a terminal that cannot clear a line (TERM=dumb). From two seconds on the line
 // says how long it has stood there.
 void show_progress(const std::string& text);
 
-// Says "working" where standard error is a terminal and nothing else was shown for two seconds, until the
-// process ends. For commands whose standard output is no pipe: its reader may own the terminal.
+// From now on, shows "working" if standard error is a terminal and nothing else was shown for two seconds.
+// Commands whose standard output is a pipe do not call it, because the reader of the pipe may own the
+// terminal.
 void show_that_it_works();
 
-// True if show_progress() shows anything.
+// Returns true if show_progress() shows anything.
 bool shows_progress();
 
-// Prints a line that stays, even if standard error is no terminal. Prints nothing for "".
+// Prints a line that stays on standard error, even if that is no terminal. Prints nothing for "".
 void tell(const std::string& line);
 
 }  // namespace moehill

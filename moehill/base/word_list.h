@@ -1,5 +1,5 @@
-// Option values that are words between commas. The first word is a choice; the others change it, and some
-// have a value behind a colon:
+// WordList reads option values that are words between commas. The first word is a choice; the others change
+// it, and some have a value behind a colon:
 //
 //   sigmoid,bias,groups:8/4,normalized
 //   swiglu-oai,limit:7,biases
@@ -21,7 +21,7 @@
 
 namespace moehill {
 
-// A word that may follow the choice, and what it does to the value that is being read.
+// ListWord is a word that may follow the choice. `set` applies it to the value that is being read.
 template <class T>
 struct ListWord {
   const char* name;
@@ -32,7 +32,7 @@ struct ListWord {
   bool listed = true;          // false: the word is understood, but messages do not offer it
 };
 
-// Reads the values of one option into a T. Choice is the enum of the first word.
+// WordList reads the values of one option into a T. Choice is the enum of the first word.
 template <class Choice, class T>
 class WordList {
  public:

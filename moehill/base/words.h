@@ -1,5 +1,5 @@
-// Words: the names of an enum's values, written once beside the enum. Options, help texts, records and tables
-// take them from there.
+// An enum's words are the names of its values, written once beside the enum. Options, help texts, records and
+// tables take them from there.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ concept HasWords = std::is_enum_v<E> && requires(E value) {
   words(value).size();
 };
 
-// The number of values that the enum has.
+// kNumWords is the number of values of the enum.
 template <HasWords E>
 inline constexpr size_t kNumWords = words(E{}).size();
 

@@ -10,7 +10,7 @@
 namespace moehill {
 namespace {
 
-// A word that stands for several stages.
+// Group is a word that stands for several stages.
 struct Group {
   const char* word;
   StageSet stages;
@@ -85,7 +85,7 @@ StageSet stages_of_step(const RunConfig& config) {
       if (there) stages.add(stage);
   };
   add(block.route_in_step, {Stage::router});
-  // A plan or packed rows that were made before the step (prequeue) are no stage of it.
+  // A plan or packed rows that were made before the step (prequeue) are not a stage of the step.
   add(!block.prequeue, {Stage::plan});
   add(moves && shards_tokens(config), {Stage::dispatch});
   add(!gathers && !block.prequeue, {Stage::pack});

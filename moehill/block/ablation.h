@@ -1,5 +1,5 @@
-// Ablation: stages that a step leaves out, to measure what they cost (`bench --ablate`). Such a step computes
-// wrong results on purpose: it is never checked, and its time is no result of a benchmark.
+// An Ablation is stages that a step leaves out, to measure what they cost (`bench --ablate`). Such a step
+// computes wrong results on purpose: it is never checked, and its time is no result of a benchmark.
 //
 //   const Ablation no_exchange = parse_ablation("exchange");
 //   no_exchange.stages.has(Stage::dispatch);   // true
@@ -14,7 +14,7 @@ namespace moehill {
 
 struct RunConfig;
 
-// The stages of one word, which are left out together:
+// Ablation has the stages of one word, which are left out together:
 //   exchange     rows, sums and gradients are packed and added but not sent
 //   experts      all products and activations of the routed experts
 //   weight_grad  the products that give the gradients of the routed experts' weights

@@ -15,8 +15,8 @@ constexpr int64_t kMostWidth = 1 << 24;
 
 using FormWord = ListWord<ExpertForm>;
 
-// The words of the option. The first word is the activation; `number` makes a word that sets one constant of
-// it.
+// Returns the words of the option. The first word is the activation; `number` makes a word that sets one
+// constant of it.
 const WordList<ActivationFunction, ExpertForm>& words_of_a_form() {
   const auto number = [](const char* name, double Activation::*member, double lo, double hi) {
     return FormWord{name, ":X", [=](ExpertForm& f, const std::string& v) {

@@ -1,5 +1,5 @@
-// ExpertForm: what an expert computes of a row, and what stands around the experts. It is a value with a text
-// form; moe/ computes it, kernels/activation.h has the formulas of the activations.
+// ExpertForm says what an expert computes from a row, and which products surround the experts. It is a value
+// with a text form; moe/ computes it, and kernels/activation.h has the formulas of the activations.
 //
 //   const ExpertForm oss = parse_expert_form("swiglu-oai,limit:7,biases");   // gpt-oss
 #pragma once
@@ -11,11 +11,12 @@
 
 namespace moehill {
 
-// The parts of a form. g and u are the products x W1 and x W3, H the model's width.
+// These are the parts of a form. g and u are the products x W1 and x W3; H is the model's width.
 struct ExpertForm {
   Activation activation{};  // for the shared expert too
   bool biases = false;      // routed experts only: added to g, u and the expert's output
-  // H': width of the rows that experts see, between two more products; 0: they see rows of H.
+  // H': the width of the rows that experts see. One more product makes these rows from x, and another brings
+  // the sums back to H. 0: experts see rows of H.
   int64_t latent = 0;
   double latent_norm = 0;    // eps of a norm between the experts' sum and the product back to H; 0: no norm
   bool shared_gate = false;  // the shared expert's output is multiplied by sigmoid(x w)
@@ -33,8 +34,8 @@ std::string to_string(const ExpertForm& form);
 // InputError for a word that is unknown, is there twice or contradicts another word.
 ExpertForm parse_expert_form(const std::string& text);
 
-// One form of each kind, for the check and the tests. Limits are so low that many values of random operands
-// exceed them.
+// This is one form of each kind, for the check and the tests. Limits are so low that many values of random
+// operands exceed them.
 inline constexpr const char* kExpertForms[] = {"silu",
                                                "silu,limit:0.6",
                                                "swiglu-oai,limit:0.6",

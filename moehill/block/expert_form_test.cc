@@ -23,7 +23,7 @@ TEST(ExpertForm, IsItsText) {
   EXPECT_EQ(parse_expert_form("relu2").num_matrices(), 3);
 }
 
-// Each is refused in one sentence that says what is wrong, what was got, what is allowed, and a remedy.
+// Each is refused in one sentence with the fault, the value, the allowed values, and a remedy.
 TEST(ExpertForm, RefusesWhatMakesNoSense) {
   for (const char* text : {"",
                            "gelu",

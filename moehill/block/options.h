@@ -1,5 +1,5 @@
-// Options of the block: how one run computes it. Each choice is a small enum that is passed down by value;
-// what is computed is the shape (block/shape.h).
+// BlockOptions say how one run computes the block. Each choice is a small enum that is passed down by value.
+// They do not say what is computed; the shape does (block/shape.h).
 //
 //   BlockOptions options;
 //   options.impl = Impl::fast;
@@ -16,35 +16,36 @@
 
 namespace moehill {
 
-// gmm: this library's grouped GEMM. ragged_dot: CBLAS, one call for each expert.
+// Backend is the code that multiplies. gmm: this library's grouped GEMM. ragged_dot: CBLAS, one call for each
+// expert.
 enum class Backend { gmm, ragged_dot };
 constexpr auto words(Backend) { return std::array{"gmm", "ragged_dot"}; }
 
-// Forms of the same block: fused_w13 puts the activation into the product with W1 and W3, preweight
-// multiplies by gate values before the product with W2, scatter adds rows to their tokens instead of
-// gathering them; fast is fused_w13 with scatter.
+// Impl is one of several ways to compute the same block. fused_w13 puts the activation into the product with
+// W1 and W3. preweight multiplies by gate values before the product with W2. scatter adds rows to their
+// tokens instead of gathering them. fast is fused_w13 with scatter.
 enum class Impl { baseline, fused_w13, preweight, fused_w13_preweight, scatter, fast };
 constexpr auto words(Impl) {
   return std::array{"baseline", "fused_w13", "preweight", "fused_w13_preweight", "scatter", "fast"};
 }
 
-// Says what is kept from the forward to the backward pass. none: the gate and up products and the experts'
-// outputs. combine: not the outputs, so that rows of dx can lie in their memory. expert_mlp: the outputs,
-// while the gate and up products are computed again.
+// Remat says what forward keeps for backward. none: the gate and up products and the experts' outputs.
+// combine: all but the outputs, so that rows of dx can lie in their memory. expert_mlp: the outputs; backward
+// computes the gate and up products again.
 enum class Remat { none, expert_mlp, combine };
 constexpr auto words(Remat) { return std::array{"none", "expert_mlp", "combine"}; }
 
-// full: the plan is made in the step. prequeue: it is made before the clock starts.
+// QueueMode says when the plan is made. full: in the step. prequeue: before the clock starts.
 enum class QueueMode { full, prequeue };
 constexpr auto words(QueueMode) { return std::array{"full", "prequeue"}; }
 
-// Says where block sizes come from. off: no table of tuned sizes was asked. hit: the table had sizes, and
-// they are used. miss: it had none. stale: its sizes are for other kernels or another CPU, so they are not
-// used.
+// Tuned says whether block sizes come from a table of tuned sizes. off: the table was not read. hit: the
+// table had sizes, and they are used. miss: it had none. stale: its sizes are for other kernels or another
+// CPU, so they are not used.
 enum class Tuned { off, hit, miss, stale };
 constexpr auto words(Tuned) { return std::array{"off", "hit", "miss", "stale"}; }
 
-// An impl is a combination of these three properties.
+// These functions return the three properties of which an impl is a combination.
 inline bool has_fused_w13(Impl impl) {
   return impl == Impl::fused_w13 || impl == Impl::fused_w13_preweight || impl == Impl::fast;
 }
@@ -56,7 +57,7 @@ inline bool has_scatter(Impl impl) { return impl == Impl::scatter || impl == Imp
 enum class StepPart { whole, computation, communication };
 constexpr auto words(StepPart) { return std::array{"whole", "computation", "communication"}; }
 
-// All choices of how a block is computed.
+// BlockOptions has all choices of how a block is computed.
 struct BlockOptions {
   Backend backend = Backend::gmm;
   Impl impl = Impl::fused_w13;
@@ -66,7 +67,7 @@ struct BlockOptions {
   Capacity capacity{};
   bool shared_fused = false;
   bool router_grad = false;
-  BalanceLoss balance_loss{};     // adds its gradient to that of the logits; needs router_grad
+  BalanceLoss balance_loss{};     // its gradient is added to dlogits; needs router_grad
   bool prequeue = false;          // the plan (and packed rows) are made before the clock starts; forward only
   bool route_in_step = false;     // each step begins with the router; each device routes its own tokens
   bool router_product = false;    // with route_in_step: logits are x W_g, and the gradient goes to W_g and x

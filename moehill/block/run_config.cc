@@ -6,7 +6,7 @@ namespace moehill {
 
 namespace {
 
-// Refuses what experts of another width than the model's do not support.
+// Refuses options that experts of another width than the model's do not support.
 void refuse_with_latent(const RunConfig& config) {
   const auto refuse = [](bool broken, const std::string& option, const std::string& got,
                          const std::string& allowed) {

@@ -1,5 +1,5 @@
-// RunConfig: one point of a benchmark: the problem, how its block is computed, and on which devices. A record
-// stores it, and equal configurations are what results are compared for.
+// RunConfig is one point of a benchmark: the problem, how its block is computed, and on which devices. A
+// record stores it, and results are compared between equal configurations. It runs nothing.
 //
 //   RunConfig config;
 //   config.shape = shape;
@@ -22,21 +22,21 @@ constexpr auto words(Switch) { return std::array{"off", "on"}; }
 inline constexpr const char* kWireHelp =
     "ep: form of the rows of x and dy that go to other nodes; fp8+scales: e4m3, a scale each 128 columns";
 
-// The configuration. A comment begins with the paths for which a member is.
+// A member's comment begins with the paths for which the member is.
 struct RunConfig {
   MoeShape shape{};
   BlockOptions block{};
   Spread spread = Spread::none;
   SharedPlacement shared_placement = SharedPlacement::sliced;  // psum paths only
-  bool split_rows = false;  // ring_ag_rs: rows of the device's own tokens are multiplied separately, while
-                            // the others travel
+  bool split_rows =
+      false;  // ring_ag_rs: a device multiplies the rows of its own tokens while the others travel
   // fused: the number of waves into which each device cuts its experts when rows travel by messages. 0:
-  // default_waves() between nodes, and one within a node. A larger number: exactly so many, and by messages
-  // on every mesh.
+  // default_waves() between nodes, and one wave within a node. A larger number: exactly this many, and rows
+  // travel by messages on every mesh.
   int num_waves = 0;
   int ranks_per_node = 0;  // pretends that a node holds no more devices than this; 0: nodes as they are
   // ragged_a2a, fused, hierarchical: the form in which rows of x and dy travel to other nodes. Sums always
-  // come back as they are stored.
+  // travel as they are stored.
   Wire wire = Wire::native;
   // ep: [places] the expert of each place; each device has a contiguous share of the places
   // (routing/placement.h). Empty: expert e is at place e.
@@ -44,7 +44,7 @@ struct RunConfig {
   int num_devices = 1;  // 1 if spread is none
   int threads_per_device = 1;
 
-  // Visits the members that are not those of shape and block, which have fields of their own.
+  // Visits all members except shape and block, which have fields of their own.
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     ParallelMode mode = mode_of(self.spread);
@@ -75,8 +75,8 @@ inline RunConfig over_places(RunConfig config) {
   return config;
 }
 
-// Returns the inner block for experts of another width than the model (form.latent): a block of that width
-// without a shared expert. Its rows are those that travel.
+// Returns the inner block for experts whose width is not the model's (form.latent): a block of the experts'
+// width without a shared expert. The rows that travel have this width.
 inline RunConfig routed_part(RunConfig config) {
   config.shape.hidden = config.shape.expert_hidden();
   config.shape.shared_dim = 0;
@@ -96,8 +96,8 @@ inline RunConfig outer_part(RunConfig config) {
   return config;
 }
 
-// Returns the path of expert parallelism that is used if nothing better is known. Experts of another width,
-// and a wire form between nodes, need a path that moves rows.
+// Returns the default path of expert parallelism. Experts of another width, and a wire form between nodes,
+// need a path that moves rows.
 inline Spread default_path(const MoeShape& shape, Wire wire = Wire::native) {
   return shape.form.latent > 0 || wire != Wire::native ? Spread::fused : Spread::compact_psum;
 }

@@ -1,4 +1,4 @@
-// MoeShape: the problem, that is, what is computed. How it is computed is in block/options.h.
+// MoeShape is the problem: it says what is computed. block/options.h says how.
 //
 //   const MoeShape shape{.tokens = 4096, .hidden = 2048, .mlp_dim = 768, .experts = 128, .topk = 8};
 //   model_flops(shape, Pass::forward, shape.assignments());
@@ -14,7 +14,7 @@
 
 namespace moehill {
 
-// The sizes, by the letters that comments and docs use.
+// The comments have the letters that comments and docs use for the sizes.
 struct MoeShape {
   int64_t tokens = 0;      // T
   int64_t hidden = 0;      // H
@@ -28,10 +28,10 @@ struct MoeShape {
 
   int64_t assignments() const { return tokens * topk; }                    // A
   int num_logits() const { return moehill::num_logits(router, experts); }  // L, the logits of a token
-  // Width of the rows that experts see.
+  // Returns the width of the rows that experts see.
   int64_t expert_hidden() const { return form.latent > 0 ? form.latent : hidden; }
-  // The numbers of weights of an expert, of the products around the experts, of the shared expert, and of the
-  // block.
+  // These return the numbers of weights of an expert, of the products around the experts, of the shared
+  // expert, and of the block.
   int64_t expert_weights() const {
     const int64_t biases = form.biases ? (form.num_matrices() - 1) * mlp_dim + expert_hidden() : 0;
     return form.num_matrices() * expert_hidden() * mlp_dim + biases;
@@ -68,17 +68,16 @@ struct MoeShape {
 // Returns the sizes as text; the expert form and the router's rule are added if they are not the default.
 std::string to_string(const MoeShape& shape);
 
-// A forward pass, or a forward and a backward pass.
+// Pass is a forward pass, or a forward and a backward pass.
 enum class Pass { forward, forward_backward };
 constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }
 
 // Returns the FLOPs of the router's own product x W_g: 2 T H L forward, three times that with backward.
 double router_flops(const MoeShape& shape, Pass pass);
 
-// Returns the FLOPs of the model as the benchmark contract counts them. Forward: 6 T k H M + 6 T H S, with 4
-// instead of 6 if experts are not gated; with backward three times that. With experts of width H', the first
-// term has H' instead of H, and 4 T H H' is added. `num_assignments` is T k less the assignments that the
-// capacity drops.
+// Returns the model FLOPs of a step (docs/metrics.md). Forward: 6 T k H M + 6 T H S, with 4 instead of 6 if
+// experts are not gated; with backward three times that. With experts of width H', the first term has H'
+// instead of H, and 4 T H H' is added. `num_assignments` is T k less the assignments that the capacity drops.
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments);
 
 }  // namespace moehill

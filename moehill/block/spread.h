@@ -1,5 +1,5 @@
-// Spread: how the block is spread over devices. On the command line it has two words, --parallel-mode and
-// --ep-path. parallel/path.h implements each.
+// Spread is the way in which the block is spread over devices. On the command line it has two words,
+// --parallel-mode and --ep-path. The paths of parallel/path.h implement it.
 //
 //   spread_of(ParallelMode::ep, Spread::fused);   // Spread::fused
 //   mode_of(Spread::fused);                       // ParallelMode::ep
@@ -9,7 +9,7 @@
 
 namespace moehill {
 
-// The ways to spread a block. From compact_psum on, experts are sharded.
+// Spread lists the ways to spread a block. From compact_psum on, experts are sharded.
 enum class Spread {
   none,          // one device does everything
   dp,            // tokens sharded, experts on every device
@@ -52,8 +52,8 @@ constexpr Spread spread_of(ParallelMode mode, Spread path) {
   return mode == ParallelMode::ep ? path : static_cast<Spread>(mode);
 }
 
-// The psum paths compute the shared expert on each device for its slice of the tokens, or on all devices for
-// all tokens.
+// SharedPlacement says where the psum paths compute the shared expert: on each device for its slice of the
+// tokens, or on all devices for all tokens.
 enum class SharedPlacement { sliced, replicated };
 constexpr auto words(SharedPlacement) { return std::array{"sliced", "replicated"}; }
 

@@ -1,7 +1,7 @@
-// Stages: the parts of a step, and the interface by which code with a clock hears of them. There is no clock
-// in this room.
+// This header has the stages, the parts of a step, and the interface by which code with a clock learns of
+// them. It has no clock itself.
 //
-//   listener->enter(Stage::plan);   // ends the stage before and begins this one
+//   listener->enter(Stage::plan);   // ends the last stage and begins this one
 //   listener->finish();             // ends the last stage
 #pragma once
 
@@ -17,7 +17,8 @@
 
 namespace moehill {
 
-// The stages, in the order of a step. A step of one configuration has only some of them (stages_of_step()).
+// Stage lists the stages in the order of a step. A step of one configuration has only some of them
+// (stages_of_step()).
 enum class Stage {
   router,         // softmax and top-k of the logits, if the router runs in the step
   plan,           // making the routing plan
@@ -28,7 +29,7 @@ enum class Stage {
   down,           // h W2
   combine,        // gate values, and the sum over a token's rows
   shared,         // shared expert
-  latent,         // products around experts of another width than the model's, and their norm
+  latent,         // products around experts whose width is not the model's, and their norm
   reduce,         // the collective of the forward pass
   dispatch_grad,  // rows of dy travel to the devices of their experts
   recompute,      // remat: products of the forward pass are computed again
@@ -56,7 +57,7 @@ inline constexpr int kNumStages = static_cast<int>(kNumWords<Stage>);
 inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::dispatch_grad);
 inline bool is_backward(Stage stage) { return stage >= Stage::dispatch_grad; }
 
-// A set of stages.
+// StageSet is a set of stages.
 class StageSet {
  public:
   StageSet() = default;
@@ -84,17 +85,17 @@ class StageSet {
   uint32_t bits_ = 0;
 };
 
-// Hears of the stages of one device. The device's leading thread calls it when a stage begins. A stage ends
-// when the next one begins; finish() ends the last one. A stage may be entered several times in a step; its
-// times add up.
+// A StageListener learns of the stages of one device. The thread that leads the device's team calls it when a
+// stage begins. A stage ends when the next one begins; finish() ends the last one. A step may enter a stage
+// several times; its times add up.
 class StageListener {
  public:
   virtual ~StageListener() = default;
-  // Tells that a step begins on this team, whose hand-overs can be counted for each stage.
+  // A step begins on this team. The listener can count the team's hand-overs in each stage.
   virtual void begin(const ThreadTeam&) {}
   virtual void enter(Stage) = 0;
   virtual void finish() = 0;
-  // Tells of a wait for other devices, when the wait is over.
+  // A wait for other devices is over.
   virtual void waited(const Wait&) {}
 };
 

@@ -9,9 +9,10 @@ namespace {
 
 constexpr int kSum = -1;  // a Segment::source that stands for the sum over all ranks
 
-// A multiplication and two xor-shifts after splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom
-// number generators", OOPSLA 2014). That takes a nanosecond for a value; the counter-based generator of
-// base/rng.h takes twenty, and large buffers would be slow to fill and to check.
+// Returns element i of a rank's input, by a multiplication and two xor-shifts after splitmix64 (Steele, Lea,
+// Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014). That takes a nanosecond for a value.
+// The counter-based generator of base/rng.h takes twenty, so large buffers would be slow to fill and to
+// check.
 float input_value(int rank, int64_t i) {
   uint64_t x =
       static_cast<uint64_t>(i + 1) * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(rank) * 0xd1342543de82ef95u;
@@ -24,7 +25,8 @@ T stored_value(int rank, int64_t i) {
   return from_f32<T>(input_value(rank, i));
 }
 
-// The sum in rank order, in f32, rounded once: what the collectives of a mesh promise, to the last bit.
+// Returns the sum in rank order, in f32, rounded once. The collectives of a mesh promise this sum to the last
+// bit.
 template <typename T>
 T stored_sum(int num_ranks, int64_t i) {
   float sum = to_f32(stored_value<T>(0, i));
@@ -115,7 +117,7 @@ int64_t CollectiveCase::count_wrong_in(const Segment& segment, const T* output, 
       const int64_t from = segment.source_begin + i;
       const T expected =
           segment.source == kSum ? stored_sum<T>(num_ranks_, from) : stored_value<T>(segment.source, from);
-      // NaN differs from everything, so an element that nobody wrote counts as wrong.
+      // NaN differs from everything, so an element that was not written counts as wrong.
       wrong += !(to_f32(output[segment.begin + i]) == to_f32(expected));
     }
     num_wrong += wrong;

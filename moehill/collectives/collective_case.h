@@ -1,5 +1,5 @@
-// CollectiveCase is one collective at one size as one rank sees it: its element counts, its call, and the
-// exact result that it must give. It does not time; mesh_measurement.h does.
+// CollectiveCase is one collective at one size on one rank: its element counts, its call, and the exact
+// result that the call must give. It does not time the call; mesh_measurement.h does.
 //
 //     CollectiveCase problem(Collective::all_reduce, DType::f32, n, group.rank(), group.size());
 //     fill_collective_input(input, DType::f32, problem.input_elements(), group.rank(), team);
@@ -15,12 +15,12 @@
 
 namespace moehill {
 
-// Returns bytes that a link carries over bytes that algbw counts, as in PERFORMANCE.md of nccl-tests: 2 (P -
-// 1) / P for all_reduce, (P - 1) / P for the others.
+// Returns the bytes that a link carries, divided by the bytes that algbw counts, as in PERFORMANCE.md of
+// nccl-tests: 2 (P - 1) / P for all_reduce, (P - 1) / P for the others.
 double bus_factor(Collective collective, int num_ranks);
 
-// Returns bytes that all ranks together read and write over the bytes of the size, if ranks share memory and
-// nothing is staged: 2 P, and P + 1 for reduce_scatter.
+// Returns the bytes that all ranks together read and write, divided by the bytes of the size, if ranks share
+// memory and need no copies in between: 2 P, and P + 1 for reduce_scatter.
 double memory_factor(Collective collective, int num_ranks);
 
 // Writes element i of rank r's input: a value in (-1, 1) that uses all 24 bits of an f32, rounded to the
@@ -28,7 +28,7 @@ double memory_factor(Collective collective, int num_ranks);
 // size.
 void fill_collective_input(void* data, DType dtype, int64_t n, int rank, ThreadTeam& team);
 
-// Fills the memory with NaN of the type, so that elements that nobody writes are seen.
+// Fills the memory with NaN of the type, so that elements that the collective does not write show.
 void poison(void* data, DType dtype, int64_t n, ThreadTeam& team);
 
 // CollectiveCase describes the problem of one rank.

@@ -17,7 +17,7 @@ namespace {
 // Inputs smaller than this stay in a core's own cache between two stages, so they are never made cold.
 constexpr int64_t kColdFrom = 256 << 10;
 
-// BufferBytes is what the rank that needs the most needs.
+// BufferBytes is the need of the rank that needs most.
 struct BufferBytes {
   size_t input = 0, output = 0;
 };
@@ -46,7 +46,7 @@ std::vector<T> of_all_ranks(Group& group, T value) {
   return values;
 }
 
-// All devices copy at the same time. Each copies as much, so the slowest one determines the bandwidth.
+// All devices copy the same number of bytes at the same time, so the slowest device determines the bandwidth.
 double copy_bandwidth(Group& group) {
   group.barrier();
   const std::vector<double> rates = of_all_ranks(group, measure_copy_bandwidth(group.team()));
@@ -97,7 +97,7 @@ class Device {
       problem.call(group_, input_.get(), output_.get());
       result.num_wrong = num_wrong(problem);
       if (*result.num_wrong > 0) return result;
-      // A first call is checked before anything is timed. A result that is wrong has no time.
+      // The first call is checked before anything is timed. A size with a wrong result is not timed.
     }
     const bool sums = collective == Collective::all_reduce || collective == Collective::reduce_scatter;
     Group* library = sums && options_.dtype != DType::f32 ? nullptr : library_.get();
@@ -112,8 +112,8 @@ class Device {
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
 
-  // Times ours and the library's in turn, so that a drift of the machine hits both. Ours is last, because its
-  // output is checked.
+  // Times our collective and the MPI library's in turn, so that a drift of the machine hits both. Ours is
+  // last, because its output is checked.
   void time(const CollectiveCase& problem, Group* library, CollectiveResult& result) {
     for (int64_t i = -options_.warmup; i < options_.iters; ++i) {
       if (library != nullptr) {

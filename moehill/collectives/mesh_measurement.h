@@ -1,5 +1,5 @@
-// Measures the collectives of a mesh: each size is checked, then timed, on any mesh. The block's own
-// collectives inside of a step are timed as stages by `bench`.
+// This header measures the collectives of any mesh: it checks each size, then times it. It does not measure
+// the collectives inside a step of the block; `bench` times those as stages.
 //
 //     const MeshResult result = measure_mesh(mesh, {.collectives = {Collective::all_to_all}});
 //     result.collectives[0].bus_bandwidth();   // B/s at 8 bytes
@@ -23,7 +23,7 @@ struct CollectiveResult {
   int num_devices = 1;
   std::vector<double> samples{};       // seconds of each iteration on its slowest device; empty: not timed
   std::optional<int64_t> num_wrong{};  // wrong elements on all devices; empty: not checked
-  // Seconds of the library's own collective, in turn with ours; empty: there is none.
+  // Seconds of the MPI library's own collective, measured in turn with ours; empty: there is none.
   std::vector<double> library_samples = {};
 
   double bytes() const { return static_cast<double>(n) * static_cast<double>(dtype_bytes(dtype)); }
@@ -43,17 +43,16 @@ struct MeshResult {
 };
 
 // Every process of the mesh calls measure_mesh() with the same options and gets the same result. A size whose
-// first call leaves a wrong element is not timed. If the last timed call leaves one, the size loses its
-// samples.
-// `library` makes the group of the library's own collectives, if there is one. It is timed beside ours,
-// except for sums in bf16, which it does not have.
+// first call leaves a wrong element is not timed. If the last timed call leaves a wrong element, the size
+// loses its samples. `library` makes the group of the MPI library's own collectives, if there is one. It is
+// timed beside ours, except for sums in bf16, which it does not have.
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
 // Device 0 calls `measured` after each line, with the copy bandwidth as far as it is known then.
 using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;
 MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {},
                         const LineMeasured& measured = {});
-// Both return about what a line, or all lines, cost in comparison with others: the bytes, and a constant for
-// the call, which dominates if the bytes are few.
+// Both return the approximate cost of a line, or of all lines, for comparison with others: the bytes, and a
+// constant for the call, which dominates if the bytes are few.
 double cost_of(const CollectiveResult& line);
 double cost_of(const MeshOptions& options);
 

@@ -1,4 +1,4 @@
-// Options of measuring collectives by size, for `moehill mesh` and for the probe.
+// MeshOptions are the options of a measurement of collectives by size, for `moehill mesh` and for the probe.
 //
 //     MeshOptions options{.min_bytes = 1024, .max_bytes = 1 << 20, .factor = 4};
 //     element_counts(options);   // f32: 256, 1024, 4096, ... 262144
@@ -17,9 +17,9 @@ struct MeshOptions {
   int64_t iters = 20, warmup = 5;
   bool check = true;
   bool copies = true;  // time the copy as well, which takes longer than most collectives
-  // Before each call, each device reads so many bytes of other data and then writes the input anew, because
-  // the stage before a collective leaves the caches like that. `check` has to be off, since signs change. 0:
-  // buffers stay where the last call left them.
+  // Before each call, each device reads this many bytes of other data and then writes the input anew, because
+  // the stage before a collective leaves the caches in this state. `check` has to be off, since signs change.
+  // 0: buffers stay where the last call left them.
   int64_t cold_bytes = 0;
   std::vector<Collective> collectives = {Collective::all_reduce};
   DType dtype = DType::f32;

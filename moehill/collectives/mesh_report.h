@@ -1,4 +1,5 @@
-// The report of `moehill mesh`: the table with its header and closing lines, and the records.
+// This header makes the report of `moehill mesh`: the table with its header and closing lines, and the
+// records. It measures nothing.
 //
 //     fmt::print("{}", mesh_header(options, num_devices, threads_per_device));
 //     StreamedTable table = mesh_table(options, /*beside_library=*/false);
@@ -16,15 +17,15 @@ namespace moehill {
 
 // Returns the line above the table.
 std::string mesh_header(const MeshOptions& options, int num_devices, int threads_per_device);
-// Returns the table, each row of which is printed as soon as it is measured. `beside_library` adds columns
-// for the library's own collectives.
+// Returns the table. The caller prints each row as soon as it is measured. `beside_library` adds columns for
+// the MPI library's own collectives.
 StreamedTable mesh_table(const MeshOptions& options, bool beside_library);
-// Returns the cells of one row; "-" for what was not checked or not timed.
+// Returns the cells of one row; "-" for a value that was not checked or not timed.
 std::vector<std::string> mesh_row(const CollectiveResult& result, double copy_bytes_per_s);
 
-// Returns the copy bandwidth, then a line for each collective, then what failed. The line has the bus
-// bandwidth, which is the mean over the sizes as in nccl-tests, and its ratio to the copy bandwidth; "-" if a
-// size has none.
+// Returns the copy bandwidth, then a line for each collective, then the failures. A collective's line has its
+// bus bandwidth, the mean over the sizes as in nccl-tests, and the ratio of that to the copy bandwidth; "-"
+// if a size has no bandwidth.
 std::string mesh_closing(const MeshResult& result);
 
 // Returns one JSON object for each line of the table, schema `moehill/1`.

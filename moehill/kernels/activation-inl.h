@@ -1,5 +1,5 @@
-// Activations on vectors, forward and backward. Include inside HWY_NAMESPACE, once for each target. Callers
-// outside of kernels use activation.h.
+// This file has the activations on vectors, forward and backward. Include it inside HWY_NAMESPACE, once for
+// each target. Callers outside of kernels use activation.h.
 //
 // An activation is a functor that is made from its constants: f(g, u) gives h, and f.slopes(g, u) gives h
 // with its derivatives. An activation without a gate ignores u. with_activation() is the only place that
@@ -33,8 +33,8 @@ HWY_INLINE VP sigmoid(VP g) {
   return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(g), hn::Set(d, 104.0f)))));
 }
 
-// s = 1 / (1 + e) with e = exp(-g), and rest = 1 - s, computed as e s so that nothing cancels. They are 0 and
-// 1 at the ends of the range.
+// Logistic is s = 1 / (1 + e) with e = exp(-g), and rest = 1 - s, computed as e s so that no digits cancel.
+// They are 0 and 1 at the ends of the range.
 struct Logistic {
   VP s, rest;
   explicit HWY_INLINE Logistic(VP g) {
@@ -45,7 +45,7 @@ struct Logistic {
   }
 };
 
-// h and its derivatives by g (the gate) and by u (the up value).
+// Slopes are h and its derivatives by g (the gate) and by u (the up value).
 struct Slopes {
   VP h, by_gate, by_up;
 };
@@ -124,8 +124,8 @@ struct Relu2 {
 // h = beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta).
 struct Situ {
   static constexpr bool kGated = true;
-  // beta tanh(x / beta) and its derivative 1 - tanh^2, computed as 4 q / (1 + q)^2 with q = exp(-2 |x| /
-  // beta), so that a small derivative does not suffer from cancellation.
+  // Saturation is beta tanh(x / beta). Its derivative 1 - tanh^2 is computed as 4 q / (1 + q)^2 with q =
+  // exp(-2 |x| / beta), so that a small derivative loses no digits.
   struct Saturation {
     explicit HWY_INLINE Saturation(double b)
         : beta(hn::Set(DP(), static_cast<float>(b))), inverse(hn::Set(DP(), static_cast<float>(1 / b))) {}

@@ -1,5 +1,6 @@
-// Activations as stages of their own, on the best SIMD target: for backends that do not fuse them into a
-// product, and for the backward pass. Each thread takes a share of the rows; columns go by vectors.
+// This file has activations as stages of their own, on the best SIMD target, for backends that do not fuse
+// them into a product and for the backward pass. Each thread takes a share of the rows; columns go by
+// vectors.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/activation.cc"
@@ -49,8 +50,8 @@ void forward_rows(const F& f, const GateUpView& in, const float* row_scale, cons
   }
 }
 
-// One row whose gate value is p. It overwrites gate, up and dh as activation_backward() says, and returns
-// <dh, h>, the gradient of p.
+// Makes the backward pass of one row, whose gate value is p. It overwrites gate, up and dh as
+// activation_backward() says, and returns <dh, h>, the gradient of p.
 template <typename T, class F>
 float backward_row(const F& f, const GateUpView& view, const MatView& grad, int64_t r, float p) {
   T* HWY_RESTRICT gate = view.gate.row<T>(r);

@@ -1,6 +1,6 @@
-// Activation: what an expert computes between its products, h = f(x W1, x W3). This file has the activation
-// as a value, and as stages of their own, forward and backward. Fused into a product it is an epilogue
-// (ForwardOutput of kernels/grouped_gemm.h).
+// The activation is what an expert computes between its products, h = f(x W1, x W3). This header has the
+// activation as a value, and as a stage of its own, forward and backward. A product that applies the
+// activation to its results has it as an epilogue (ForwardOutput of kernels/grouped_gemm.h).
 //
 //   const Activation silu;   // the default
 //   activation_forward(team, silu, separate_gate_up(gate, up), nullptr, h);   // h = silu(gate) * up
@@ -15,20 +15,21 @@
 
 namespace moehill {
 
-// With g = x W1 and u = x W3 (u = 1 if the activation has no gate):
+// These are the activations, with g = x W1 and u = x W3 (u = 1 if there is no W3); docs/metrics.md has the
+// sources:
 //   silu        silu(g) u
 //   swiglu_oai  g sigmoid(alpha g) (u + 1)
-//   gelu_tanh   gelu(g) u, gelu in its approximation by tanh: g sigmoid(sqrt(8/pi) (g + 0.044715 g^3))
+//   gelu_tanh   gelu(g) u, gelu approximated by tanh: g sigmoid(sqrt(8/pi) (g + 0.044715 g^3))
 //   relu2       max(g, 0)^2 u
 //   situ        beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta)
 // If limit > 0, silu and swiglu_oai use min(g, limit) for g, and u clamped to [-limit, limit] for u. Exactly
-// at a limit, the derivative is that of the inside.
+// at a limit, the derivative is the one inside the limit.
 enum class ActivationFunction { silu, swiglu_oai, gelu_tanh, relu2, situ };
 constexpr auto words(ActivationFunction) {
   return std::array{"silu", "swiglu-oai", "gelu-tanh", "relu2", "situ"};
 }
 
-// An activation with its constants.
+// Activation is an activation with its constants.
 struct Activation {
   ActivationFunction function = ActivationFunction::silu;
   bool gated = true;                 // there is a W3; only relu2 may be without one
@@ -38,15 +39,16 @@ struct Activation {
   bool operator==(const Activation&) const = default;
 };
 
-// The gate and up values [rows, M]: two matrices, or one gate-up matrix whose columns alternate in blocks of
-// 8 (tensor/weight_stack.h), or the gate alone. Owns nothing.
+// GateUpView is a view of the gate and up values [rows, M]: two matrices, or one gate-up matrix whose columns
+// alternate in blocks of 8 (tensor/weight_stack.h), or the gate alone. It owns nothing.
 struct GateUpView {
   MatView gate;
   MatView up;
   int64_t mlp_dim = 0;
   int64_t block_stride = kGateUpWidth;  // elements from one block of 8 columns to the next
 };
-// Make such views of two matrices, of one gate-up matrix, and of the rows [begin, end) of a view.
+// These functions make such views of two matrices, of one gate-up matrix, and of the rows [begin, end) of a
+// view.
 GateUpView separate_gate_up(const MatView& gate, const MatView& up);
 GateUpView interleaved_gate_up(const MatView& gate_up, int64_t mlp_dim);
 GateUpView slice_rows(const GateUpView& view, int64_t begin, int64_t end);
@@ -55,15 +57,15 @@ GateUpView slice_rows(const GateUpView& view, int64_t begin, int64_t end);
 void activation_forward(ThreadTeam& team, const Activation& activation, const GateUpView& in,
                         const float* row_scale, const MatView& h);
 
-// The gate values p of rows, and the place for their gradients dp.
+// GateValues are the gate values p of rows, and the place for their gradients dp.
 struct GateValues {
   const float* p = nullptr;           // [rows]; null: 1
   float* dp = nullptr;                // null: the gradients are not wanted
   const int32_t* dp_index = nullptr;  // [rows] position in dp; -1: none for this row
 };
 
-// The backward pass. dh [rows, M] is the gradient of the input of the product with W2, without the gate
-// value; h = f(gate, up) is computed again. It overwrites its operands:
+// Makes the backward pass. dh [rows, M] is the gradient of the input of the product with W2, without the gate
+// value. The function computes h = f(gate, up) again, and overwrites its operands:
 //   dp[dp_index[r]] = <dh_r, h_r>
 //   gate <- p dh df/dgate, up <- p dh df/dup
 //   dh <- p h                                 (the operand of dW2)

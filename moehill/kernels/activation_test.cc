@@ -131,8 +131,8 @@ TEST(Activation, IsFiniteFarFromZero) {
   }
 }
 
-// Beyond a limit the value stays the same and the slope is 0; at the limit the slope is that of the inside; a
-// NaN stays a NaN.
+// Beyond a limit the value stays the same and the slope is 0; at the limit the slope is the one inside; a NaN
+// stays a NaN.
 TEST(Activation, ClampsAtItsLimit) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (Activation a : {kFormulas[0].activation, kFormulas[1].activation}) {

@@ -1,10 +1,13 @@
-// The body of the AMX tile, written on the operations of `Ops`: either the CPU's (x86/amx_registers.h) or
-// their emulation in C++ (dot_emulation.h), so that tests run the same code on any CPU.
+// This file has the body of the AMX tile, written in terms of the operations of `Ops`. These are the CPU's
+// instructions (x86/amx_registers.h) or their emulation in C++ (dot_emulation.h), so that tests run the same
+// body on any CPU.
 //
 // Ops::begin(steps) configures the tile registers: tiles of A get rows of `steps` words, tiles of B get
 // `steps` rows. It must come before all other operations, and again for another number of steps; end() comes
 // last. zero<N>(), load<N>() and store<N>() work on tile N, whose rows are 64 bytes apart in memory. dot<C,
 // A, B>() adds the product of tiles A and B to tile C.
+//
+//   const AmxTile* tile = &kAmxTileOf<EmulatedTileOps>;   // the same functions, without AMX
 #pragma once
 
 #include <algorithm>
@@ -23,8 +26,8 @@ void move_sums(const TileCall<uint32_t, uint32_t>& call) {
   Ops::template zero<kTile>();
 }
 
-// Prefetches the memory that the steps of a call ask for, each cache line once. AMX makes 16 steps at a time,
-// so it asks for the lines of 16 steps at a time.
+// AheadLines prefetches the memory of call.ahead, each cache line once. AMX makes 16 steps at a time, so the
+// class asks for the lines of 16 steps at a time.
 class AheadLines {
  public:
   explicit AheadLines(const Ahead& ahead)
@@ -49,7 +52,7 @@ class AheadLines {
   int64_t run_;
 };
 
-// One product whose depth is either a multiple of whole tiles, or less than one tile. kTall: more than 16
+// Makes a product whose depth is either a multiple of whole tiles, or less than one tile. kTall: more than 16
 // rows. kWide: two panels.
 template <class Ops, bool kTall, bool kWide>
 void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
@@ -97,7 +100,7 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   return wide ? amx_part<Ops, false, true>(call, stream) : amx_part<Ops, false, false>(call, stream);
 }
 
-// The product for any depth: first the whole tiles, then the rest. The rest needs the tile registers in
+// Makes the product for any depth: first the whole tiles, then the rest. The rest needs the tile registers in
 // another shape, so the sums pass through memory in between.
 template <class Ops>
 void amx_sums(const TileCall<uint32_t, uint32_t>& call, bool stream) {

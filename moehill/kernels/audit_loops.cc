@@ -1,5 +1,5 @@
-// The loops of the check (audit_loops.h) on the best SIMD target. F is float for speed or double for a
-// reference; the loops of double use the plain form where a vector form would not pay.
+// This file has the loops of the check (audit_loops.h) on the best SIMD target. F is float for speed or
+// double for a reference; the loops of double are plain where vectors would not pay.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/audit_loops.cc"
@@ -43,7 +43,7 @@ void add_product(const F* a, const F* b, F* c, int64_t m, int64_t n, int64_t k) 
   for (; r < m; ++r) add_product_rows<F, 1>(a + r * k, b, c + r * n, n, k);
 }
 
-// kRows inner products with the same row of b, which is loaded once for all of them.
+// Makes kRows inner products with the same row of b, which is loaded once for all of them.
 template <typename F, int kRows>
 void dots_with(const F* a, const F* HWY_RESTRICT b, F* c, int64_t n, int64_t k) {
   const hn::ScalableTag<F> d;

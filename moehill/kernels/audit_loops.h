@@ -1,5 +1,6 @@
-// Loops over rows for the check (moe/audit.h), on the best SIMD target. They are deliberately not the loops
-// of the kernels: the check must share no code with what it checks. Nothing in a step may use them.
+// This header has loops over rows for the check (moe/audit.h), on the best SIMD target. They are deliberately
+// not the loops of the kernels: a check must share no code with the step that it checks. A step may not use
+// them.
 //
 // All matrices are row-major and without gaps. F is float or double.
 //
@@ -13,7 +14,7 @@
 
 namespace moehill {
 
-// The loops as a table of functions, chosen once for the CPU.
+// AuditLoops is a table of functions, chosen once for the CPU.
 template <typename F>
 struct AuditLoops {
   // c [m, n] += a [m, k] b [k, n].
@@ -29,20 +30,21 @@ struct AuditLoops {
   // Projects row [n] by blocks of `block` columns (the last block may be shorter). For each block it writes
   // sum = sum over its columns of weight[i] row[i], and squares = sum of (weight[i] row[i])^2.
   void (*project)(const F* row, const float* weight, int64_t n, int64_t block, F* sum, F* squares);
-  // The variance of such a projection if row holds variances: sum = sum of weight[i]^2 row[i] for each block.
+  // Writes the variance of such a projection for a row of variances: sum = sum of weight[i]^2 row[i] for each
+  // block.
   void (*project_variance)(const F* row, const float* weight, int64_t n, int64_t block, F* sum);
-  // Adds one more row [n] of a matrix that is projected along its columns: norms[i] += row[i]^2, sum[i] +=
-  // weight row[i], squares[i] += (weight row[i])^2.
+  // Adds one row [n] of a matrix whose columns are projected: norms[i] += row[i]^2, sum[i] += weight row[i],
+  // squares[i] += (weight row[i])^2.
   void (*add_projected_row)(const F* row, F weight, int64_t n, F* norms, F* sum, F* squares);
 };
 
-// Loops that turn bf16 into f32.
+// AuditReaders are loops that turn bf16 into f32.
 struct AuditReaders {
   // Writes row [n] as f32.
   void (*widen)(const bf16* row, float* out, int64_t n);
-  // Reads `num_pairs` pairs of panel rows (tensor/weight_stack.h), of which `left` and `right` point to 8
-  // columns each, and writes them as rows of `out`, `stride` values apart. Pairs are 32 values apart. The 16
-  // columns of an output row fill a whole cache line.
+  // Reads `num_pairs` pairs of panel rows (tensor/weight_stack.h), and writes them as rows of `out`, `stride`
+  // values apart. `left` and `right` point to 8 columns each, and pairs are 32 values apart. The 16 columns
+  // of an output row fill a whole cache line.
   void (*unpack_pairs)(const bf16* left, const bf16* right, int64_t num_pairs, float* out, int64_t stride);
 };
 const AuditReaders& audit_readers();

@@ -1,5 +1,5 @@
-// The loops of peak.h for bf16 instructions that Highway does not know. x86/ implements them, any_cpu/ has
-// none.
+// This header has the loops of peak.h for bf16 instructions that Highway does not know. x86/ implements them;
+// any_cpu/ has none.
 #pragma once
 
 #include <vector>

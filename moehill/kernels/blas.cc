@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kBufferBytes = int64_t{128} << 20;
 
-// Throws std::bad_alloc if the system has no room for so much address space. Without this question OpenBLAS
+// Throws std::bad_alloc if the system does not give this much address space. Without this question OpenBLAS
 // would try for ever.
 void require_room(int64_t bytes) {
   if (!has_room(bytes)) throw std::bad_alloc();

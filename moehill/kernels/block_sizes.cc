@@ -1,5 +1,5 @@
-// The limits of the block sizes, and reading and checking them. The sizes themselves are explained in
-// block_sizes.h, their effects in docs/metrics.md.
+// This file has the limits of the block sizes, and reads and checks the sizes. block_sizes.h explains the
+// sizes, and docs/metrics.md their effects.
 #include "moehill/kernels/block_sizes.h"
 
 #include <fmt/format.h>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kMaxPackedBytes = 64 << 20;
 
-// The legal values of one size: from lo to hi in steps of `step`, and the reason for the step.
+// SizeLimit has the legal values of one size: from lo to hi in steps of `step`, and the reason for the step.
 struct SizeLimit {
   const char* name;
   int64_t BlockSizes::*value;
@@ -113,7 +113,7 @@ BlockSizes parse_blocks(const std::string& text) {
     if (!given.insert(name).second)
       throw usage_error("--blocks: " + name + " is given twice", "leave one of them out");
   }
-  // The user gave a block but not its part: the part's default may be larger than the block, so it is cut.
+  // If the user gave a block but not its part, the part's default may be larger than the block, so it is cut.
   const auto fit = [&](const char* name, int64_t& part, int64_t whole) {
     if (given.count(name) == 0) part = std::min(part, whole);
   };

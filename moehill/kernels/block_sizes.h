@@ -1,6 +1,6 @@
-// BlockSizes: the sizes by which this library's grouped GEMM cuts its products into pieces that fit the
-// caches. They change the time of a product and never its result. The tuner searches them, `--blocks` sets
-// them.
+// BlockSizes are the sizes by which this library's grouped GEMM cuts its products into pieces that fit the
+// caches. They change the time of a product and never its result. `moehill tune` searches them, and
+// `--blocks` sets them.
 //
 //   const BlockSizes sizes = parse_blocks("bt=64,bf=1024");   // the others keep their defaults
 //   to_string(sizes);                                         // "bt=64,bf=1024,bd1=2048,..."
@@ -16,13 +16,14 @@ namespace moehill {
 // or out of it to the model's width (the down product, and the gradient dx).
 enum class Product { to_width, to_hidden };
 
-// The sizes. In a gated MLP a column block of W1/W3 gives two columns for each result. The defaults are for
-// 32 KiB of L1, 512 KiB of L2 and at least 4 MiB of L3 for each core; docs/metrics.md says what each must
-// fit. Weight gradients run over rows and have sizes of their own (gmm_model.h).
+// All sizes count rows or columns, not bytes. In a gated MLP a product to_width makes two columns, gate and
+// up, for each result. The defaults are for 32 KiB of L1, 512 KiB of L2 and at least 4 MiB of L3 for each
+// core; docs/metrics.md says which cache each size must fit. Weight gradients run over rows and have sizes of
+// their own (gmm_model.h).
 struct BlockSizes {
   int64_t bt = 288;    // rows that are packed together for one unit of work
-  int64_t bf = 2048;   // depth packed together to_hidden: the activation block; units to_width: 2 bf columns
-  int64_t bd1 = 2048;  // depth packed together to_width
+  int64_t bf = 2048;   // depth that is packed together to_hidden; a unit to_width makes 2 bf columns
+  int64_t bd1 = 2048;  // depth that is packed together to_width
   int64_t bd2 = 4096;  // columns of a unit to_hidden
   int64_t btc = 288;   // rows that meet one block of B before the next block of B is loaded
   int64_t bfc = 256;   // depth of a tile call to_hidden
@@ -32,7 +33,7 @@ struct BlockSizes {
   bool operator==(const BlockSizes&) const = default;
 };
 
-// The block sizes as one of the two kinds of products uses them.
+// ProductBlocks are the block sizes of one of the two kinds of products.
 struct ProductBlocks {
   int64_t rows, call_rows;  // rows packed together; rows that meet one block of B
   int64_t depth,
@@ -43,7 +44,7 @@ struct ProductBlocks {
 };
 ProductBlocks blocks_of(const BlockSizes& sizes, Product product);
 
-// The name and the member of one size.
+// BlockSizeField is the name and the member of one size.
 struct BlockSizeField {
   const char* name;
   int64_t BlockSizes::*value;

@@ -1,4 +1,4 @@
-// Limits of block sizes are named, and every size changes what the kernels do but not the results.
+// Errors name the limits of block sizes, and every size changes the work of the kernels but not the results.
 #include "moehill/kernels/block_sizes.h"
 
 #include <gtest/gtest.h>

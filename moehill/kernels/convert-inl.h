@@ -1,5 +1,5 @@
-// Loads and stores of f32 and bf16 as vectors of f32 with kPart lanes, at most 8. Include inside
-// HWY_NAMESPACE, once for each target. Loops over a row then read the same for both types:
+// This file loads and stores f32 and bf16 as vectors of f32 with kPart lanes, at most 8. Include it inside
+// HWY_NAMESPACE, once for each target. Loops over a row then have the same text for both types:
 //
 //   for (int64_t i = 0; i + kPart <= n; i += kPart) store_part(load_part(in + i), out + i);
 

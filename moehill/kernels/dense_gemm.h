@@ -1,6 +1,6 @@
-// Dense products by OpenBLAS. They are the yardstick with which the grouped GEMM is compared, and the
-// products of the check, which must not share a kernel with what it checks. They are no part of a step; the
-// block's own products are in grouped_gemm.h.
+// This header has dense products by OpenBLAS. The harness measures the grouped GEMM beside them, and the
+// check multiplies with them, because it must not share a kernel with the step that it checks. They are no
+// part of a step; the block's own products are in grouped_gemm.h.
 //
 //   dense_gemm(team, a, b, c);   // c [m, n] = a [m, k] b [k, n]
 #pragma once
@@ -16,7 +16,7 @@ namespace moehill {
 // share of the rows by one call of sgemm.
 void dense_gemm(ThreadTeam& team, const MatView& a, const MatView& b, const MatView& c);
 
-// A row-major matrix without gaps between its rows, which it does not own.
+// DenseView is a view of a row-major matrix without gaps between its rows.
 template <typename T>
 struct DenseView {
   T* data;
@@ -29,7 +29,7 @@ enum class DenseForm {
   abt,  // c [m, n] = a [m, k] b [n, k]^T
 };
 
-// One product by one BLAS call of the calling thread. With `add`, the product is added to c instead of
+// Makes one product by one BLAS call of the calling thread. With `add`, the product is added to c instead of
 // replacing it.
 void dense_product(DenseForm form, DenseView<const float> a, DenseView<const float> b, DenseView<float> c,
                    bool add);

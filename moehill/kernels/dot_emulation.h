@@ -1,10 +1,12 @@
-// Emulates the CPU's instructions for bf16 pairs (vdpbf16ps and tdpbf16ps) in plain C++, bit for bit. With
-// it, the bodies of the dot tile and the AMX tile run and are tested on any CPU. It is far too slow for
+// This header emulates the CPU's instructions for bf16 pairs (vdpbf16ps and tdpbf16ps) in plain C++, bit for
+// bit. With it, tests run the bodies of the dot tile and the AMX tile on any CPU. It is far too slow for
 // anything else.
 //
-// The manual of vdpbf16ps says: a lane adds the two products of its pair to its sum one after the other, the
-// upper half first. Each addition is a fused multiply-add in f32, rounded to nearest even. Denormal operands
-// count as zero and a denormal sum becomes zero, whatever rounding mode the process has.
+//   make_gmm(limits, {.dot = kEmulatedDotTile});   // a grouped GEMM on the emulated dot tile
+//
+// Intel's manual says of vdpbf16ps: a lane adds the two products of its pair to its sum one after the other,
+// the upper half first. Each addition is a fused multiply-add in f32, rounded to nearest even. Denormal
+// operands count as zero and a denormal sum becomes zero, whatever rounding mode the process has.
 #pragma once
 
 #include <bit>
@@ -35,10 +37,10 @@ inline float emulated_dot(float sum, uint32_t a, uint32_t b) {
   return emulated_multiply_add(a << 16, b << 16, sum);
 }
 
-// The manual of vcvtneps2bf16 says: round to nearest even, take denormals as zero, make a NaN quiet.
+// Intel's manual says of vcvtneps2bf16: round to nearest even, take denormals as zero, make a NaN quiet.
 inline uint16_t emulated_bf16(float value) { return to_bf16(without_denormal(value)).bits; }
 
-// The operations that dot_tile-inl.h asks for, on arrays.
+// EmulatedDotOps are the operations that dot_tile-inl.h asks for, on arrays.
 struct EmulatedDotOps {
   struct Sums {
     float lane[16];
@@ -87,10 +89,11 @@ struct EmulatedDotOps {
 
 inline constexpr const DotTile* kEmulatedDotTile = &kDotTileOf<EmulatedDotOps>;
 
-// The operations that amx_tile-inl.h asks for, on arrays. The manual of tdpbf16ps says: the products of a row
-// of A with a column of B are summed separately for the lower and the upper halves of the pairs. Both sums
-// begin at zero and go in the order of the steps, by fused multiply-adds as above. Then the two sums are
-// added to each other, and the result to C. After each operation denormals become zero.
+// EmulatedTileOps are the operations that amx_tile-inl.h asks for, on arrays. Intel's manual says of
+// tdpbf16ps: the products of a row of A with a column of B are summed separately for the lower and the upper
+// halves of the pairs. Both sums begin at zero and go in the order of the steps, by fused multiply-adds as in
+// vdpbf16ps. Then the two sums are added to each other, and the result to C. After each operation denormals
+// become zero.
 struct EmulatedTileOps {
   struct Tile {
     uint32_t word[16][16];
@@ -98,7 +101,7 @@ struct EmulatedTileOps {
   static inline thread_local Tile tile[8];
   static inline thread_local int num_steps = 0;
 
-  // Aborts for a configuration that the CPU would refuse.
+  // Ends the program for a configuration that the CPU would refuse.
   static void begin(int steps) {
     if (steps < 1 || steps > 16) std::abort();
     num_steps = steps;

@@ -1,11 +1,13 @@
-// The body of the dot tile, written on the operations of `Ops`: either the CPU's instructions
+// This file has the body of the dot tile, written in terms of the operations of `Ops`: the CPU's instructions
 // (x86/dot_tile.cc) or their emulation (dot_emulation.h). Include it where the compiler may use these
 // instructions.
 //
-// Ops has two types, Sums and Words, each one panel row of 16 lanes, and these operations: zero(),
+// Ops has two types, Sums and Words. Each is one panel row of 16 lanes. Its operations are zero(),
 // load_sums(), store_sums(), load_words(), store_words(); broadcast() of one word; broadcast_two() of two
-// words that alternate; dot(sums, a, b); and rounded(low, high, scale), which multiplies both by scale and
-// makes bf16 pairs of them.
+// words that alternate; dot(sums, a, b); and rounded(low, high, scale), which multiplies both sums by scale
+// and makes bf16 pairs of them.
+//
+//   const DotTile* tile = &kDotTileOf<EmulatedDotOps>;   // the same functions, without AVX512_BF16
 #pragma once
 
 #include <algorithm>
@@ -56,7 +58,7 @@ template <class Ops, int kRows, int kPanels, Fetch kFetch>
 template <class Ops, int kRows, int kPanels, bool kStream>
 [[gnu::noinline]] void dot_sums(const DotCall& call) {
   typename Ops::Sums sum[kRows][kPanels];
-  // A copy of the pointer, since the compiler must assume that a vector store changes the call.
+  // The pointer is copied, since the compiler must assume that a vector store changes the call.
   float* const c = call.c;
   const int64_t c_stride = call.c_stride;
   add_products<Ops, kRows, kPanels, kStream ? Fetch::stream : Fetch::ahead>(call, sum);

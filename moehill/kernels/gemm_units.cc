@@ -10,7 +10,8 @@ namespace {
 // A unit is at most 1 / kPartOfShare of a thread's share of the work that is left.
 constexpr int64_t kPartOfShare = 2;
 
-// A block of fewer rows takes as long as one of 8 rows, because its time is that of reading the weights.
+// A block of fewer rows takes as long as a block of 8 rows, because reading the weights takes most of its
+// time.
 constexpr int64_t kStreamedRows = 8;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -48,8 +49,8 @@ void UnitQueue::list_blocks(const GroupRows& groups, const UnitCut& cut) {
   });
 }
 
-// Walks over the blocks and cuts each into units of panels. A unit gets its part of what is left at that
-// moment, so units become smaller towards the end of the queue and threads finish together.
+// Walks over the blocks and cuts each into units of panels. A unit gets a fraction of the work that is left
+// at that moment, so units become smaller towards the end of the queue and threads finish together.
 void UnitQueue::fill(const GroupRows& groups, const UnitCut& cut, int num_threads) {
   units_.clear();
   next_.store(0, std::memory_order_relaxed);

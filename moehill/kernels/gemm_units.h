@@ -1,5 +1,5 @@
-// Units of work of a grouped GEMM: blocks of (group, rows, panels of 16 columns) that threads take from a
-// common queue. Cutting decides who computes what, never the result.
+// This header cuts a grouped GEMM into units of work: blocks of (group, rows, panels of 16 columns) that
+// threads take from a common queue. The cut decides which thread computes what, and never changes the result.
 //
 //   queue.fill(groups, {.num_panels = w.num_panels(), .max_rows = 288, .max_panels = 128}, team.size());
 //   team.run([&](int) { while (const GemmUnit* unit = queue.take()) multiply(*unit); });
@@ -13,7 +13,7 @@
 
 namespace moehill {
 
-// One unit: some rows of one group times some panels of its matrix.
+// GemmUnit is some rows of one group times some panels of the group's matrix.
 struct GemmUnit {
   int32_t group;
   int64_t row_begin, row_end;      // counted over the rows of all groups
@@ -23,10 +23,10 @@ struct GemmUnit {
 // The fewest panels of a unit: with fewer columns, packing the rows of the unit does not pay.
 inline constexpr int64_t kMinUnitPanels = 4;
 
-// The rule of cutting. The rows of a group are cut into blocks of at most max_rows (0: not at all), the
-// columns into blocks of at most max_panels; groups of more than tall_rows rows use max_panels_tall instead.
-// Units smaller than min_panels are made only if threads would otherwise be idle. keep_empty: empty groups
-// get units too, because someone must write their zeros.
+// UnitCut is the rule of cutting. A block has at most max_rows rows of a group (0: all of them) and at most
+// max_panels panels, or max_panels_tall in a group of more than tall_rows rows. Units of fewer than
+// min_panels panels are made only if threads would otherwise be idle. keep_empty: empty groups get units too,
+// because a thread must write their zeros.
 struct UnitCut {
   int64_t num_panels;
   int64_t max_rows;
@@ -37,9 +37,10 @@ struct UnitCut {
   bool keep_empty = false;
 };
 
-// A queue of units, refilled for each product. The largest units come first and each is a part of what is
-// left, so that few units are packed and the threads finish together. A unit computes the same however the
-// work was cut, so results do not depend on the cut or on the number of threads.
+// UnitQueue is a queue of units, refilled for each product. The largest units come first, and each is a
+// fraction of the work that is left, so that there are few units to pack and the threads finish together.
+// Each element of the result is the same sum in any cut, so results do not depend on the cut or on the number
+// of threads.
 class UnitQueue {
  public:
   // Reserves memory for the largest problem; fill() then allocates nothing.

@@ -59,7 +59,7 @@ void for_all_cuts(const Body& body) {
 TEST(UnitQueue, CoversRowsAndPanelsOnce) {
   for_all_cuts([](const Case& c, const std::vector<GemmUnit>& units, int) {
     const std::vector<int64_t> offset = offsets_of(c.rows);
-    int64_t expected = 0;  // rows times panels, and those of empty groups once
+    int64_t expected = 0;  // rows times panels, and the panels of empty groups once
     for (const int64_t n : c.rows) expected += (n > 0 ? n : c.cut.keep_empty ? 1 : 0) * c.cut.num_panels;
     int64_t covered = 0;
     for (const GemmUnit& a : units) {

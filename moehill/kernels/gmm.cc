@@ -1,6 +1,7 @@
-// This library's own grouped GEMM: it makes a queue of units for each of the three directions and lets the
-// team work it off on the best SIMD target of this CPU. The work of one unit is in gmm_forward-inl.h (forward
-// and input gradient), gmm_flipped-inl.h (input gradient of few rows) and gmm_grad-inl.h (weight gradient).
+// This file has this library's own grouped GEMM. For each of the three directions it makes a queue of units,
+// and the team works the queue off on the best SIMD target of this CPU. gmm_forward-inl.h (forward and input
+// gradient), gmm_flipped-inl.h (input gradient of few rows) and gmm_grad-inl.h (weight gradient) compute one
+// unit.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/gmm.cc"
@@ -52,8 +53,8 @@ void forward_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& pr
 }
 
 // Does the same for the input gradient dC W^T. Tile calls of single values are half as deep here, because
-// while a block of B is transposed its source passes through L1 too. Units of few rows are flipped instead of
-// transposing their weights.
+// transposing a block of B brings the source of the block into L1 too. Units of few rows are flipped, so that
+// their weights need not be transposed.
 template <class Kernel>
 void input_grad_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& product,
                    GmmScratch& scratch) {
@@ -101,7 +102,7 @@ void input_grad_units(const PairTiles& tiles, UnitQueue& queue, const ColumnsPro
               [&](const auto& kernel) { input_grad_by(kernel, queue, product, scratch); });
 }
 
-// FlushStream: the gradients may have been stored past the caches, and must be visible when the team is done.
+// FlushStream makes gradients that were stored past the caches visible before the team is done.
 void weight_grad_units(const PairTiles& tiles, UnitQueue& queue, const RowsProduct& product,
                        GmmScratch& scratch) {
   with_kernel(product.dw.dtype, tiles, [&](const auto& kernel) {
@@ -131,16 +132,16 @@ HWY_EXPORT(weight_grad_units);
 constexpr int64_t kMaxTileRows = 32, kMaxTileSteps = kAmxSteps;  // the most of any target
 constexpr int64_t kLineFloats = 16;
 
-// Floats of each part of one thread's work space, for the largest problem: packed rows a, packed panels b,
-// sums c, and a row of zeros.
+// ScratchSizes has the floats of each part of one thread's work space, for the largest problem: packed rows
+// a, packed panels b, sums c, and a row of zeros.
 struct ScratchSizes {
   int64_t a, b, c, zeros;
   int64_t total() const { return a + b + c + zeros; }
 };
 
-// Each part is the largest of what the directions need: columns_* for forward and input gradient, grad_* for
-// the weight gradient, flipped_* and squares for the flipped input gradient. `+ kMaxTileRows` and `+
-// kLineFloats` are room for the stores of whole vectors past the end of a strip.
+// Each part is as large as the direction that needs most of it: columns_* is for forward and input gradient,
+// grad_* for the weight gradient, flipped_* and squares for the flipped input gradient. `+ kMaxTileRows` and
+// `+ kLineFloats` are room for the stores of whole vectors past the end of a strip.
 ScratchSizes scratch_sizes(const GemmLimits& limits) {
   const BlockSizes& blocks = limits.blocks;
   const int64_t rows = std::min(blocks.bt, limits.max_rows) + kMaxTileRows;
@@ -150,7 +151,7 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
   const int64_t grad_rows = round_up(std::min(kGradRows, limits.max_rows), kMaxTileSteps);
   const int64_t grad_columns = std::min(kGradColumns, limits.max_depth);
   const int64_t panels = limits.max_depth / kPanelWidth + 1;
-  // Partial sums are kept only if a product is deeper than what is packed together.
+  // Partial sums are kept only if a product is deeper than the depth that is packed together.
   const bool deep = limits.max_depth > std::min(blocks.bd1, blocks.bf);
   const bool deep_grad = limits.max_rows > kGradRows;
 
@@ -172,7 +173,8 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
   return sizes;
 }
 
-// The three directions on queues of units. Work space is allocated once; a call allocates nothing.
+// Gmm has the three directions on queues of units. It allocates its work space once; a call allocates
+// nothing.
 class Gmm final : public GroupedGemm {
  public:
   Gmm(const GemmLimits& limits, const PairTiles& tiles)

@@ -1,6 +1,9 @@
-// The epilogue of a product over columns: what happens to a finished tile of sums. It stores them, adds them
-// to the result, or adds biases and applies the activation. Include inside HWY_NAMESPACE, once for each
-// target. gmm_product.h has the interface (Epilogue).
+// This file has the epilogues of a product over columns. An epilogue takes a finished tile of sums: it stores
+// them, adds them to the result, or adds biases and applies the activation. Include the file inside
+// HWY_NAMESPACE, once for each target. gmm_product.h has the interface (Epilogue).
+//
+//   const Epilogue epilogue = forward_epilogue(out, a.scale);   // once for a call
+//   epilogue({sums, group, row, num_rows, panel});              // for each finished tile
 
 #if defined(MOEHILL_GMM_EPILOGUE_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_EPILOGUE_INL_H
@@ -22,7 +25,7 @@ HWY_INLINE VP scaled(const Epilogue& epilogue, const float* sums) {
   return hn::Mul(hn::Set(DP(), epilogue.scale), hn::LoadU(DP(), sums));
 }
 
-// Stores a tile of a product without biases and activation. kAdd: adds it to what is there.
+// Stores a tile of a product without biases and activation. With kAdd it adds the tile to the result.
 template <typename T, bool kAdd>
 void store_tile(const Epilogue& epilogue, const FinishedTile& tile) {
   const MatView& c = epilogue.out.c;
@@ -56,14 +59,15 @@ HWY_INLINE void store_columns(const float* in, int64_t count, int64_t width, T* 
   }
 }
 
-// The sums of a tile if rows have no factors and groups have no biases: only the product's scale is applied.
+// PlainSums are the sums of a tile if rows have no factors and groups have no biases: only the product's
+// scale applies.
 struct PlainSums {
   HWY_INLINE PlainSums(const Epilogue& epilogue, const FinishedTile&, int64_t) : epilogue_(epilogue) {}
   HWY_INLINE VP at(const float* in, int64_t, int j) const { return scaled(epilogue_, in + j); }
   const Epilogue& epilogue_;
 };
 
-// The sums of a tile with the factors of rows (product_scale) and the biases of groups applied.
+// TileSums are the sums of a tile with the factors of rows (product_scale) and the biases of groups.
 class TileSums {
  public:
   TileSums(const Epilogue& epilogue, const FinishedTile& tile, int64_t gate_columns) : epilogue_(epilogue) {
@@ -145,7 +149,7 @@ auto storing(const ForwardOutput& out) {
 }
 
 // Chooses the function that finishes tiles, once for a call. Results may be f32 although the operands are
-// bf16: partial sums to which others add.
+// bf16, for partial sums to which other products add.
 Epilogue forward_epilogue(const ForwardOutput& out, float scale) {
   if (!out.activation)
     return {out.c.dtype == DType::f32 ? storing<float>(out) : storing<bf16>(out), out, scale};

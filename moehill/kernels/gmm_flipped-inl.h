@@ -1,9 +1,11 @@
-// The input gradient of few rows, with the operands exchanged: dA^T = W dC^T. The tile's rows are rows of the
-// weights, which it broadcasts from where they lie, and its columns are rows of dC. So the weights need not
-// be transposed, and long pieces of a panel are read in the order of memory. It pays only for few rows,
-// because each row of dC takes a lane of the vectors. Each sum adds the same products in the same order as
-// the transposed product does, so the choice between the two changes no bit of the result. Include inside
-// HWY_NAMESPACE, once for each target.
+// This file has the input gradient of few rows, with the operands exchanged: dA^T = W dC^T. The tile's rows
+// are rows of the weights, which it broadcasts from where they lie, and its columns are rows of dC. So the
+// weights need not be transposed, and the tile reads long pieces of a panel in the order of memory. This pays
+// only for few rows, because each row of dC takes a lane of the vectors. Each sum adds the same products in
+// the same order as in the usual product (gmm_forward-inl.h), so the choice between the two changes no bit of
+// the result. Include the file inside HWY_NAMESPACE, once for each target.
+//
+//   if (unit.row_end - unit.row_begin <= Kernel::kFlippedRows) flipped_unit(kernel, unit, product, scratch);
 
 #if defined(MOEHILL_GMM_FLIPPED_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_FLIPPED_INL_H
@@ -37,8 +39,8 @@ HWY_INLINE const float* as_squares(const VectorKernel<bf16>&, const bf16* rows, 
   return scratch;
 }
 
-// A panel of bf16 has pairs of rows; the tile needs pairs of columns, so the middle halves of each two words
-// are exchanged.
+// A panel of bf16 has pairs of rows, but the tile needs pairs of columns. So this function exchanges the
+// middle halves of each two words.
 HWY_INLINE const uint32_t* as_squares(const DotKernel&, const bf16* rows, int64_t num_rows, float* scratch) {
   uint32_t* out = reinterpret_cast<uint32_t*>(scratch);
   const int64_t words = num_rows * kPanelWidth / 2, all = round_up(num_rows, kPanelWidth) * kPanelWidth / 2;

@@ -1,10 +1,12 @@
-// One unit of work for the products over columns, forward and input gradient. The two differ only in where a
-// block of B comes from (a panel of the weights as it lies, or its transpose) and in their epilogue. Include
-// inside HWY_NAMESPACE, once for each target.
+// This file computes one unit of work of the products over columns, forward and input gradient. The two
+// differ only in the source of a block of B (a panel of the weights as it lies, or its transpose) and in
+// their epilogue. Include the file inside HWY_NAMESPACE, once for each target.
 //
 // The loops are those of the usual packed GEMM (Goto, van de Geijn: "Anatomy of high-performance matrix
-// multiplication", 2008). A strip is as many rows as a tile has; a pass is some panels; from outside: packed
-// depth, passes of panels, depth of a tile call, groups of strips, panels, strips.
+// multiplication", 2008). A strip has as many rows as a tile; a pass is some panels. The loops go, from the
+// outside in, over packed depth, passes of panels, depth of a tile call, groups of strips, panels, strips.
+//
+//   while (const GemmUnit* unit = queue.take()) columns_unit(kernel, *unit, product, depth, blocks, scratch);
 
 #if defined(MOEHILL_GMM_FORWARD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_FORWARD_INL_H
@@ -25,8 +27,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Makes pointers to elements [begin, ...) of kRows rows of a strip. Rows that are missing or past row_end
-// point to zeros.
+// Makes pointers to elements [begin, ...) of kRows rows of a strip. For a missing row, or one past row_end,
+// the pointer is to zeros.
 template <int kRows, typename T>
 HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end, int64_t begin,
                            const float* zeros, const T** rows) {
@@ -37,8 +39,8 @@ HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end
   }
 }
 
-// The depth of a unit: number of values in its rows; the same rounded up as panels store it; how much of it
-// is packed together; and how much one tile call takes.
+// UnitDepth is the depth of a unit: the number of values in its rows; that number rounded up as panels store
+// it; how much of it is packed together; and how much one tile call takes.
 struct UnitDepth {
   int64_t values, all, packed, call;
 };
@@ -95,14 +97,14 @@ HWY_INLINE void prefetch_part(const void* p, int64_t bytes, int64_t s, int64_t p
     __builtin_prefetch(at + i, 0, 2);
 }
 
-// `count` pieces of memory of `bytes` each, `stride` bytes apart: the panels of a block of B.
+// Pieces are `count` pieces of memory of `bytes` each, `stride` bytes apart: the panels of a block of B.
 struct Pieces {
   const void* first;
   int64_t count, bytes, stride;
 };
 
-// Returns what a tile call of `steps` steps should prefetch so that `parts` calls together prefetch all
-// pieces.
+// Returns the memory that a tile call of `steps` steps should prefetch, so that `parts` calls together
+// prefetch all pieces.
 HWY_INLINE Ahead part_ahead(const Pieces& pieces, int64_t s, int64_t parts, int64_t steps) {
   const char* first = static_cast<const char*>(pieces.first);
   const int64_t piece = pieces.count * s / parts;
@@ -117,12 +119,13 @@ HWY_INLINE Ahead part_ahead(const Pieces& pieces, int64_t s, int64_t parts, int6
   return {first + piece * pieces.stride, step, run, pieces.stride - run * step};
 }
 
-// A block of B: `depth` values of the product from k0 on, and `panels` panels of the result's columns.
+// BlockPlace is a block of B: `depth` values of the product from k0 on, and `panels` panels of the result's
+// columns.
 struct BlockPlace {
   int64_t panel, panels, k0, depth;
 };
 
-// Where a tile finds a block of B: panel p begins at data + p * stride.
+// This is where a tile finds a block of B: panel p begins at data + p * stride.
 template <typename B>
 struct Block {
   const B* data;
@@ -153,7 +156,8 @@ struct PanelBlocks {
   }
 };
 
-// Panels for units of few strips. Each panel is read once, as one stream, which the tile itself prefetches.
+// These are panels for units of few strips. A unit reads each panel once, as one stream, which the tile
+// itself prefetches.
 template <typename T>
 struct StreamedBlocks : PanelBlocks<T> {
   static constexpr bool kStream = true;
@@ -243,7 +247,7 @@ HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, 
 }
 
 // Returns how many panels one tile reads side by side. A unit of one strip reads each panel only once, so it
-// takes them one after the other: what it prefetches is then also next in memory.
+// takes them one after the other, so that the panel it prefetches is also next in memory.
 template <class Kernel, class Blocks>
 HWY_INLINE int64_t panels_of_tile(int64_t strips) {
   return Blocks::kPanels && Kernel::kAsksAhead && strips == 1 ? 1 : Kernel::kPanels;
@@ -263,8 +267,9 @@ HWY_INLINE void multiply_strip(const Kernel& kernel, const Blocks& blocks, const
   }
 }
 
-// One unit: packs its rows and multiplies them by its panels. If there is only one strip, panels are read as
-// one stream, which an epilogue would interrupt; so the epilogues of several panels are done together.
+// Computes one unit: packs its rows and multiplies them by its panels. If there is only one strip, the unit
+// reads its panels as one stream, which an epilogue would interrupt. So it does the epilogues of several
+// panels together.
 template <class Kernel, class Blocks>
 HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const ColumnsProduct& product,
                                const UnitDepth& depth, const Blocks& blocks, GmmScratch& scratch) {
@@ -274,7 +279,7 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
   const auto first_row = [&](int64_t s) { return std::min(unit.row_begin + s * cut.height, unit.row_end); };
   const auto num_rows = [&](int64_t s) { return static_cast<int>(first_row(s + 1) - first_row(s)); };
   const int64_t call_strips = (product.sizes.call_rows + kRows - 1) / kRows;
-  // 16 words between chunks keep chunks from falling on the same sets of the cache.
+  // 16 words between chunks keep the chunks out of the same sets of the cache.
   const int64_t chunk_stride = strips * kRows * depth.call / Kernel::kDepth + 16;
   const int64_t tile_floats = kRows * kPanelWidth;
   const bool deep = depth.all > depth.packed;

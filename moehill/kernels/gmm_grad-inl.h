@@ -1,6 +1,8 @@
-// One unit of work for the product over rows, the weight gradient dW = A^T dC. Its depth are the rows of a
-// group, and both operands have to be packed, since neither is stored in panels. Include inside
-// HWY_NAMESPACE, once for each target.
+// This file computes one unit of work of the product over rows, the weight gradient dW = A^T dC. Its depth is
+// the rows of a group, and both operands have to be packed, since neither is stored in panels. Include the
+// file inside HWY_NAMESPACE, once for each target.
+//
+//   while (const GemmUnit* unit = queue.take()) grad_unit(kernel, *unit, product, scratch);
 
 #if defined(MOEHILL_GMM_GRAD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_GRAD_INL_H
@@ -63,7 +65,8 @@ void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t 
   }
 }
 
-// Packs for kernels that want kBlock steps of a column side by side: as above, and then transposes.
+// Packs for kernels that want kBlock steps of a column side by side: it packs strips as the function above
+// does, and then transposes them.
 template <class Kernel>
 void pack_blocks_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
                    GmmScratch& scratch) {
@@ -126,8 +129,8 @@ HWY_INLINE void grad_tile(const Kernel& kernel, Call call, bool finish,
   }
 }
 
-// Columns [k.begin, k.end) of A for one unit, which are rows of the gradient's panels. k.begin is even, so
-// that pairs of rows are not torn apart.
+// Computes a unit's sums for columns [k.begin, k.end) of A, which are rows of the gradient's panels. k.begin
+// is even, so that pairs of rows stay together.
 template <class Kernel>
 HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range k,
                                const RowsProduct& product, GmmScratch& scratch) {
@@ -136,7 +139,8 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
   constexpr int kRows = Kernel::kRows, kPanels = Kernel::kPanels;
   const int64_t tile_floats = kRows * kPanelWidth;
   const int64_t strips = (k.size() + kRows - 1) / kRows;
-  // A group of many rows (tall) is packed block by block, and the sums of all tiles are kept in between.
+  // A group of many rows (tall) is packed block by block, and the unit keeps the sums of all tiles between
+  // the blocks.
   const bool tall = unit.row_end - unit.row_begin > kGradRows;
   const int64_t block_rows = tall ? kTallGradRows : kGradRows;
   const int64_t tile_stride = tall ? strips * tile_floats : tile_floats;
@@ -177,8 +181,8 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
   }
 }
 
-// One unit: panels [panel_begin, panel_end) of one group's gradient, over all rows of the group. They are
-// zero if the group has no rows.
+// Computes one unit: panels [panel_begin, panel_end) of one group's gradient, over all rows of the group.
+// They are zero if the group has no rows.
 template <class Kernel>
 void grad_unit(const Kernel& kernel, const GemmUnit& unit, const RowsProduct& product, GmmScratch& scratch) {
   using T = typename Kernel::T;

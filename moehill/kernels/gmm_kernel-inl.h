@@ -1,7 +1,10 @@
-// The ways in which this library's grouped GEMM multiplies packed operands: by vectors of f32 (bf16 is
-// widened to it), by dot products of bf16 pairs, and by AMX. A kernel is a class with the sizes of its tile
-// and three functions; the loops over units are templates on it. Include inside HWY_NAMESPACE, once for each
-// target.
+// This file has the three kernels of this library's grouped GEMM, which multiply packed operands: by vectors
+// of f32 (bf16 is widened to f32), by dot products of bf16 pairs, and by AMX. A kernel is a class with the
+// sizes of its tile and three functions; the loops over units are templates on it. Include the file inside
+// HWY_NAMESPACE, once for each target.
+//
+//   const DotKernel kernel{*tiles.dot};
+//   columns_unit(kernel, unit, product, depth, blocks, scratch);   // a loop over units
 
 #if defined(MOEHILL_GMM_KERNEL_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_KERNEL_INL_H
@@ -18,8 +21,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Where sums become rows `k` of a gradient that has num_rows rows: panel p begins at panel + p * stride. half
-// is room for one row of each panel that has to wait for the next tile.
+// GradientRows says where sums become rows `k` of a gradient that has num_rows rows: panel p begins at panel
+// + p * stride. `half` has room for one row of each panel, which waits for the next tile.
 template <typename T>
 struct GradientRows {
   Range k;
@@ -58,18 +61,18 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
   }
 }
 
-// The f32 kernel, and at the same time the description of what every kernel has.
+// VectorKernel is the f32 kernel. Every kernel has these members:
 //
 // - T: the type in which operands and weights are stored. They are packed to Words of kDepth values along the
 //   depth.
-// - kRows, kPanels: the largest tile. kBlock: a strip has kBlock steps of a row, then those of the next row;
-//   after all its rows come the next kBlock steps.
-// - kAsksAhead: tiles prefetch the operands of later ones. kAsksForResults: products are so short that the
+// - kRows, kPanels: the largest tile. kBlock: a strip has kBlock steps of one row, then kBlock steps of the
+//   next row; after all its rows come the next kBlock steps.
+// - kAsksAhead: tiles prefetch the operands of later tiles. kAsksForResults: products are so short that the
 //   lines of their results are prefetched before them.
-// - kStreamStrips: forward units of at most so many strips read a panel as one stream. In all other units
+// - kStreamStrips: forward units of at most this many strips read a panel as one stream. In all other units
 //   call_depth() is the depth of a tile call; its argument is the depth by the block sizes.
 // - kGradSteps: steps of a tile call of a weight gradient.
-// - kFlippedRows: units of at most so many rows may be flipped (gmm_flipped-inl.h); 0: none.
+// - kFlippedRows: units of at most this many rows may be flipped (gmm_flipped-inl.h); 0: none.
 template <typename Stored>
 struct VectorKernel {
   using T = Stored;
@@ -116,7 +119,7 @@ struct VectorKernel {
   }
 };
 
-// Multiplies bf16 pairs by vdpbf16ps; see VectorKernel for the members.
+// DotKernel multiplies bf16 pairs by vdpbf16ps; see VectorKernel for the members.
 struct DotKernel {
   using T = bf16;
   using Word = uint32_t;
@@ -143,7 +146,7 @@ struct DotKernel {
   }
 };
 
-// Multiplies bf16 pairs by AMX; see VectorKernel for the members.
+// AmxKernel multiplies bf16 pairs by AMX; see VectorKernel for the members.
 struct AmxKernel {
   using T = bf16;
   using Word = uint32_t;
@@ -180,7 +183,7 @@ HWY_INLINE int64_t strip_words(int64_t steps) {
   return Kernel::kRows * round_up(steps, Kernel::kBlock);
 }
 
-// Returns the depth of a product as its operands are packed: whole pairs if weights are stored in pairs.
+// Returns the depth of a product's packed operands: rounded up to whole pairs if weights are stored in pairs.
 template <class Kernel>
 HWY_INLINE int64_t packed_depth(int64_t depth) {
   return stored_panel_rows(depth, dtype_of<typename Kernel::T>);

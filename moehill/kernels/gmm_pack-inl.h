@@ -1,9 +1,11 @@
-// Packing for this library's grouped GEMM: rows of operands into strips, transposed blocks of weights into
-// panels, and results back into their storage. It works on vectors of at most 8 lanes. Include inside
-// HWY_NAMESPACE, once for each target.
+// This file packs for this library's grouped GEMM: rows of operands into strips, transposed blocks of weights
+// into panels, and results back into their storage. It multiplies nothing. It works on vectors of at most 8
+// lanes. Include it inside HWY_NAMESPACE, once for each target.
 //
 // A packed word is one f32, or two bf16 that are neighbours in the depth of the product. Word is float or
 // uint32_t.
+//
+//   pack_strip_transposed<kRows>(rows, num_rows, depth, out);   // out[d * num_rows + i] = word d of row i
 
 #if defined(MOEHILL_GMM_PACK_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_PACK_INL_H
@@ -26,11 +28,11 @@ namespace HWY_NAMESPACE {
 using DU = hn::RebindToUnsigned<DP>;
 using VU = hn::Vec<DU>;
 
-// The lower and the upper halves of bf16 pairs, each as f32.
+// These functions return the lower and the upper halves of bf16 pairs, each as f32.
 HWY_INLINE VU low_half(VU pairs) { return hn::ShiftLeft<16>(pairs); }
 HWY_INLINE VU high_half(VU pairs) { return hn::And(pairs, hn::Set(DU(), 0xffff0000u)); }
 
-// A pair as a word: the value with the lower index is in the lower half.
+// Returns a pair as a word: the value with the lower index is in the lower half.
 inline uint32_t pair_of(bf16 low, bf16 high) { return low.bits | static_cast<uint32_t>(high.bits) << 16; }
 
 // Transposes 4 x 4 blocks of 32-bit lanes within each 128 bits of v[0..3].
@@ -67,8 +69,8 @@ HWY_INLINE void load_transposed(const Row& row, VU* v) {
   }
 }
 
-// The depth of a strip: `values` is what its rows have; `packed` is that rounded up to whole words. The rest
-// is zero.
+// StripDepth is the depth of a strip: its rows have `values` values, and `packed` is that number rounded up
+// to whole words. The rest is zero.
 struct StripDepth {
   int64_t values, packed;
 };
@@ -102,7 +104,7 @@ HWY_INLINE void pack_groups(const T* const* rows, int num_rows, const StripDepth
       }
     }
   }
-  // The rest of the depth, value by value.
+  // This loop packs the rest of the depth, value by value.
   for (; k < depth.packed; k += kPairs ? 2 : 1) {
     for (int i = 0; i < num_rows; ++i) {
       const T first = k < depth.values ? rows[i][k] : T{};
@@ -145,8 +147,8 @@ HWY_INLINE void pack_strip_blocks(const bf16* const* rows, int num_rows, const S
 }
 
 // Packs one step for a product over rows: part of a strip (kWidth columns) or of a panel (16). out[i] is
-// column i of the row, or of two rows as a pair. `words` of them are wanted and `columns` exist; the others
-// are zero. It may write up to kPart words past its end.
+// column i of the row, or of two rows as a pair. The caller wants `words` words, of which `columns` exist;
+// the others are zero. It may write up to kPart words past their end.
 template <int kWidth, typename Word, typename T>
 HWY_INLINE void pack_columns(const T* const* rows, int64_t columns, int words, Word* HWY_RESTRICT out) {
   constexpr int kGroups = (kWidth + kPart - 1) / kPart;
@@ -217,7 +219,7 @@ HWY_INLINE V exchanged(V words) {
   return BitCast(D(), TableLookupBytes(BitCast(d8, words), LoadDup128(d8, kMiddle)));
 }
 
-// Does so for `count` words, a multiple of 16.
+// Transposes `count` words in this way, a multiple of 16.
 template <class D = hn::RebindToUnsigned<DF>>
 HWY_INLINE void exchange_middle_halves(const uint32_t* words, int64_t count, uint32_t* HWY_RESTRICT out) {
   if constexpr (kLanes == 1) {
@@ -277,7 +279,7 @@ HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
   }
 }
 
-// Transposes a block of which only `num_rows` panel rows are stored; the others are taken as zero.
+// Transposes a block of which only `num_rows` panel rows are stored; the others count as zero.
 template <typename T, typename Word>
 HWY_NOINLINE void transpose_short_block(const T* block, int64_t num_rows, Word* out) {
   alignas(64) T padded[256] = {};
@@ -302,7 +304,8 @@ HWY_INLINE V halves_of(V low, V high) {
   }
 }
 
-// Stores two rows of a tile as pairs of a bf16 panel. kStream: past the caches, as whole lines.
+// Stores two rows of a tile as pairs of a bf16 panel. With kStream the stores bypass the caches, as whole
+// lines.
 template <bool kStream>
 HWY_INLINE void store_panel_pair(const float* even_row, const float* odd_row, float scale, bf16* out) {
   const DU du;

@@ -1,5 +1,5 @@
-// The operands of one call of this library's grouped GEMM, in the form in which every unit of it sees them.
-// Callers outside of kernels use grouped_gemm.h.
+// This header has the operands of one call of this library's grouped GEMM, in the form in which its units see
+// them. Callers outside of kernels use grouped_gemm.h.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace moehill {
 
-// Finished sums [num_rows][16] of a register tile: rows of a group from `row` on, columns of `panel` of the
-// result.
+// FinishedTile has the finished sums [num_rows][16] of a register tile: rows of a group from `row` on,
+// columns of `panel` of the result.
 struct FinishedTile {
   const float* sums;
   int64_t group, row;
@@ -18,9 +18,9 @@ struct FinishedTile {
   int64_t panel;
 };
 
-// Says what is done with a finished tile. `finish` stores it, adds it or applies an activation, and is chosen
-// once for a call. Calling it through a pointer for each tile costs nothing beside the tile's product, and
-// the loops over units need not be compiled for each kind.
+// Epilogue says what happens to a finished tile. `finish` stores the sums, adds them or applies an
+// activation; a call chooses it once. A call through a pointer for each tile costs nothing beside the tile's
+// product, and the loops over units need not be compiled for each kind of epilogue.
 struct Epilogue {
   void (*finish)(const Epilogue& epilogue, const FinishedTile& tile);
   ForwardOutput out;  // an input gradient uses its member c
@@ -43,7 +43,7 @@ struct Epilogue {
   }
 };
 
-// A product over columns: forward, or input gradient.
+// ColumnsProduct is a product over columns: forward, or input gradient.
 struct ColumnsProduct {
   RowSource rows;
   WeightView weights;
@@ -52,7 +52,7 @@ struct ColumnsProduct {
   Epilogue epilogue;
 };
 
-// A product over rows: the weight gradient dw = a^T dc.
+// RowsProduct is a product over rows: the weight gradient dw = a^T dc.
 struct RowsProduct {
   RowSource a, dc;
   WeightView dw;

@@ -1,4 +1,5 @@
-// The work space of one thread of this library's grouped GEMM. It owns no memory; Gmm (gmm.cc) does.
+// GmmScratch is the work space of one thread of this library's grouped GEMM. It owns no memory; Gmm (gmm.cc)
+// does.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +8,14 @@
 
 namespace moehill {
 
-// Aligned to a cache line of its own, because the counts are written all the time and would otherwise slow
-// down the neighbours.
+// Each GmmScratch has cache lines of its own, because its thread writes the counts all the time, which would
+// slow down threads with data in the same line.
 struct alignas(64) GmmScratch {
   float* a = nullptr;      // packed rows
   float* b = nullptr;      // packed panels
   float* c = nullptr;      // tiles of partial sums
   float* zeros = nullptr;  // a row of zeros, as long as the longest operand row
-  // The team; only the first thread's scratch has it, so that only member 0 polls.
+  // The team, in the first thread's scratch only, so that only member 0 polls.
   const ThreadTeam* polling = nullptr;
   // Work counted since the object was made, for products over columns only: values packed, and blocks of B
   // that strips have met.

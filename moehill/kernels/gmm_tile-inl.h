@@ -1,5 +1,6 @@
-// The register tile of this library's grouped GEMM on vectors of f32: kRows x 16 or x 32 results stay in
-// registers during one pass over a block of depth. Include inside HWY_NAMESPACE, once for each target.
+// This file has the register tile of this library's grouped GEMM on vectors of f32: kRows x 16 or x 32
+// results stay in registers during one pass over a block of depth. dot_tile.h and amx_tile.h have the
+// register tiles for bf16. Include the file inside HWY_NAMESPACE, once for each target.
 //
 // The shape follows from the registers. 16 columns are one panel row.
 //
@@ -38,12 +39,12 @@ inline constexpr int kTileVectors = 16 / kLanes;  // of a panel row
 inline constexpr int kTileRows = kLanes == 16 ? 12 : kLanes == 8 ? 6 : 3;
 inline constexpr int kTilePanels = kLanes == 16 ? 2 : 1;
 
-// The number of panel rows that one load of a panel gives: two if it holds bf16 pairs.
+// One load of a panel gives this many panel rows: two if it holds bf16 pairs.
 template <typename B>
 inline constexpr int kRowsOfLoad = static_cast<int>(4 / sizeof(B));
 
-// Makes the compiler forget what it knows about a pointer, so that the data are loaded again. It is used
-// where no register is left to keep them.
+// Makes the compiler forget what it knows about a pointer, so that it loads the data again. Callers use it
+// where no register is left to keep the data.
 template <typename T>
 HWY_INLINE const T* same_place(const T* p) {
   asm("" : "+r"(p));
@@ -63,9 +64,9 @@ HWY_INLINE VF load_panel_row(const bf16* b, int v, int half) {
   return hn::BitCast(DF(), upper);
 }
 
-// Distances between panels in B and in the sums. They are passed by value, and so in registers like the other
-// operands: a tile of few steps takes no longer than reading them from a struct in memory, which made f32 up
-// to 17 % slower at 8 and 34 rows.
+// PanelStrides are the distances between panels in B and in the sums. They are passed by value, and so in
+// registers. A tile of few steps takes no longer than reading them from a struct in memory would, which made
+// f32 up to 17 % slower at 8 and 34 rows.
 struct PanelStrides {
   int64_t b, c;
 };
@@ -75,15 +76,15 @@ struct PanelStrides {
 inline constexpr bool kTileAsksAhead = kLanes == 16;
 struct NothingAhead {};
 
-// Holds what a tile needs beside its operands. Next is const Ahead*, or NothingAhead for tiles that do not
-// prefetch.
+// TileExtras has the other arguments of a tile call. Next is const Ahead*, or NothingAhead for tiles that do
+// not prefetch.
 template <class Next>
 struct TileExtras {
   bool accumulate;
   Next ahead;
 };
 
-// c (+)= a b for a tile of kRows x kPanels * 16. For bf16 panels the depth must be even.
+// Computes c (+)= a b for a tile of kRows x kPanels * 16. For bf16 panels the depth must be even.
 template <int kRows, int kPanels, Fetch kFetch, typename B, class Next>
 HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, PanelStrides stride,
                        int64_t depth, float* HWY_RESTRICT c, TileExtras<Next> extras) {
@@ -166,8 +167,8 @@ HWY_INLINE void tile_rows(const TileCall<float, B>& call) {
 // flipped product.
 inline constexpr int kFlippedLanes = kLanes >= 8 ? kLanes : 0;
 
-// A flipped product: sums (+)= squares times rows of kWidth lanes, kHeight rows of a square at a time. One
-// line is prefetched every kStepsOfLine steps.
+// Makes a flipped product: sums (+)= squares times rows of kWidth lanes, kHeight rows of a square at a time.
+// It prefetches one line every kStepsOfLine steps.
 template <int kWidth, int kStepsOfLine>
 HWY_NOINLINE void flipped_tile(const FlippedCall<float>& call) {
   const hn::FixedTag<float, kWidth> d;

@@ -1,13 +1,14 @@
-// Grouped GEMM in the three directions that training needs: each group of rows (the tokens of one expert) is
-// multiplied by a matrix of its own. The rows of all groups stand one after the other; group g owns rows
-// [offset[g], offset[g + 1]) and the g-th matrix of a weight stack. Empty groups are legal and cost nothing.
+// This header has the grouped GEMM in the three directions that training needs. It multiplies each group of
+// rows (the tokens of one expert) by a matrix of its own. The rows of all groups stand one after the other:
+// group g has rows [offset[g], offset[g + 1]) and matrix g of a weight stack. Empty groups are legal and cost
+// nothing.
 //
 //   forward      C [rows, N]  = A [rows, K] W_g [K, N]
 //   input_grad   dA [rows, K] = dC [rows, N] W_g^T
 //   weight_grad  dW_g [K, N]  = A_g^T [K, rows_g] dC_g [rows_g, N]     (zero for an empty group)
 //
 // Operands are f32 or bf16. Products and sums are f32, with one rounding to nearest even at the end. Results
-// do not depend on the number of threads. This file knows nothing of tokens, gates and devices; moe/mlp.h
+// do not depend on the number of threads. This header knows nothing of tokens, gates and devices; moe/mlp.h
 // puts the products of an expert together.
 //
 //   const auto gemm = make_gmm({.max_groups = E, .max_rows = rows, .max_depth = std::max(K, N),
@@ -30,15 +31,15 @@
 
 namespace moehill {
 
-// The rows of an operand: row i is `scale` times row index[i] of the matrix, or row i itself if there is no
-// index. An index of -1 stands for a row of zeros.
+// RowSource has the rows of an operand. Row i is `scale` times row index[i] of the matrix, or row i of the
+// matrix if there is no index. An index of -1 stands for a row of zeros. It owns nothing.
 struct RowSource {
   MatView matrix;
   const int32_t* index = nullptr;
   float scale = 1;
 };
 
-// Where forward() stores its result, and what it does to it before.
+// ForwardOutput says where forward() stores its result, and what it does to the result before.
 struct ForwardOutput {
   // Without an activation: the products, c [rows, N].
   MatView c{};
@@ -56,13 +57,14 @@ struct ForwardOutput {
   bool is_plain() const { return product_scale == nullptr && bias.data == nullptr; }
 };
 
-// Where input_grad() stores its result.
+// InputGradOutput says where input_grad() stores its result.
 struct InputGradOutput {
   MatView da;
   bool accumulate = false;  // dA += instead of =
 };
 
-// Work that followed from the block sizes so far, over all threads: only forward and input gradient.
+// GemmCounts is the work of all forward products and input gradients so far, over all threads. It depends on
+// the block sizes.
 struct GemmCounts {
   int64_t units = 0;          // taken from the queue
   int64_t packed_values = 0;  // values of rows, counted each time they are packed
@@ -70,7 +72,7 @@ struct GemmCounts {
   bool operator==(const GemmCounts&) const = default;
 };
 
-// Says which rows each group has. It refers to the caller's offsets and copies nothing.
+// GroupRows says which rows each group has. It refers to the caller's offsets and copies nothing.
 class GroupRows {
  public:
   // Group g has rows [offsets[g], offsets[g + 1]).
@@ -78,7 +80,7 @@ class GroupRows {
   GroupRows(const Offsets& offsets) : begin_(offsets), end_(begin_.subspan(1)) {
     begin_ = begin_.first(end_.size());
   }
-  // Group g has rows [begin[g], end[g]). Rows between the groups are left as they are.
+  // Group g has rows [begin[g], end[g]). Products leave rows between the groups as they are.
   GroupRows(std::span<const int64_t> begin, std::span<const int64_t> end) : begin_(begin), end_(end) {}
 
   int64_t size() const { return static_cast<int64_t>(end_.size()); }
@@ -93,8 +95,8 @@ class GroupRows {
   std::span<const int64_t> begin_, end_;
 };
 
-// The interface of a backend. An instance is for one caller at a time and keeps its work space. make_gmm()
-// and make_ragged_dot() give the two backends.
+// GroupedGemm is the interface of a backend. An instance keeps its work space and serves one caller at a
+// time. make_gmm() and make_ragged_dot() make the two backends.
 class GroupedGemm {
  public:
   virtual ~GroupedGemm() = default;
@@ -104,7 +106,7 @@ class GroupedGemm {
   // ForwardOutput::activation. Otherwise the caller must pass packed rows and apply the activation itself.
   virtual bool gathers_and_fuses() const = 0;
 
-  // `product` chooses the block sizes; the result is the same for both.
+  // `product` chooses between the block sizes of the two kinds of products. It does not change the result.
   virtual void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                        const ForwardOutput& out, Product product = Product::to_width) = 0;
   virtual void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
@@ -114,8 +116,8 @@ class GroupedGemm {
   virtual GemmCounts counts() const { return {}; }
 };
 
-// The largest problem that an instance will see. Its work space is allocated once for this; a larger problem
-// breaks an invariant.
+// GemmLimits is the largest problem that an instance will see, for which it allocates its work space once. A
+// larger problem ends the program (MOEHILL_CHECK).
 struct GemmLimits {
   int64_t max_groups = 1;
   int64_t max_rows = 1;    // of all groups together
@@ -129,13 +131,13 @@ struct GemmLimits {
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits);
 // Takes the tiles for bf16 from the caller; tests use it for emulated tiles.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits, const PairTiles& tiles);
-// Makes a backend that multiplies nothing and leaves results as they are, for the time of a step without
-// products. It asks for the same operands as `like`.
+// Makes a backend that multiplies nothing and leaves results as they are. An ablation measures the time of a
+// step without products by it. It asks for the same operands as `like`.
 std::unique_ptr<GroupedGemm> make_no_gemm(std::unique_ptr<GroupedGemm> like);
 int gmm_tile_rows();  // rows of a register tile of f32 on this CPU
 size_t gmm_workspace_bytes(const GemmLimits& limits);
 
-// Makes the backend that calls sgemm of CBLAS once for each group; bf16 is widened into scratch.
+// Makes the backend that calls sgemm of CBLAS once for each group. It widens bf16 into scratch.
 std::unique_ptr<GroupedGemm> make_ragged_dot(const GemmLimits& limits);
 size_t ragged_dot_workspace_bytes(const GemmLimits& limits);
 

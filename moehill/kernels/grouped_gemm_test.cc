@@ -201,7 +201,7 @@ TEST_P(GroupedGemmTest, ForwardScalesRowsAndAddsVectors) {
   const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 4);
   const Extras products(w_.view().num_groups, p_.n, rows(), 1), vectors(1, 1, rows() + 3, 2);
   Matrix c(rows(), p_.n, p_.dtype);
-  // The factors of the vectors differ from those of the products.
+  // The vectors and the products have different factors.
   const float* bias_factor = vectors.factor.data() + 3;
   gemm_->forward(
       team_, offset_, {x}, w_,

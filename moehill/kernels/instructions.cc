@@ -5,8 +5,7 @@ namespace {
 
 constexpr bool has_all(uint64_t word, uint64_t bits) { return (word & bits) == bits; }
 
-// The bits are those of Intel's Software Developer's Manual, volume 1, chapters 13.1 and 15, and volume 2,
-// CPUID.
+// The bits are from Intel's Software Developer's Manual, volume 1, chapters 13.1 and 15, and volume 2, CPUID.
 constexpr uint32_t kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL in EBX
 constexpr uint32_t kAvx512Bf16 = 1u << 5;                                // in EAX of subleaf 1
 constexpr uint32_t kAmx = 1u << 22 | 1u << 24;                           // AMX-BF16, AMX-TILE in EDX

@@ -1,6 +1,6 @@
-// Finds out which instructions for bf16 products this CPU has and the system lets this process use. Highway
-// 1.0.3 has no target for them. So kernels that need them are in files of their own, compiled for the
-// instruction by a target attribute, and called only if it is granted here.
+// This header finds out which instructions for bf16 products this CPU has and the system lets this process
+// use. Highway 1.0.3 has no target for them. So kernels that need such an instruction are in files of their
+// own, compiled for it by a target attribute. They may be called only if instructions() grants it.
 //
 //   if (instructions().avx512_bf16) use(avx512_dot_tile());
 #pragma once
@@ -9,17 +9,17 @@
 
 namespace moehill {
 
-// One flag for each instruction.
+// Instructions has one flag for each instruction.
 struct Instructions {
   bool avx512_bf16 = false;  // vdpbf16ps, dot products of bf16 pairs; it includes AVX-512 F, BW, DQ and VL
   bool amx_bf16 = false;     // tdpbf16ps, products of bf16 tiles
 };
 
-// Returns the instructions that this process may use. They are found out once. On Linux, a process must ask
-// for the state of AMX's tiles; the first call does that for all threads.
+// Returns the instructions that this process may use. The first call finds them out. On Linux, a process must
+// ask for the state of AMX's tiles; the first call does that for all threads.
 const Instructions& instructions();
 
-// The words in which an x86 CPU and the system describe themselves. All are zero on another CPU.
+// CpuWords are the words in which an x86 CPU and the system describe themselves. All are zero on another CPU.
 struct CpuWords {
   uint32_t leaf7_ebx = 0, leaf7_edx = 0;  // CPUID leaf 7, subleaf 0
   uint32_t leaf7_1_eax = 0;               // CPUID leaf 7, subleaf 1
@@ -31,8 +31,8 @@ CpuWords read_cpu_words();
 // Asks the system for the state of AMX's tiles. Returns false if it refuses or does not know them.
 bool ask_for_tiles();
 
-// Returns the instructions that the words grant. It calls ask() only if the words have tiles. Tests pass
-// words of other CPUs.
+// Returns the instructions that the words grant. It calls ask() only if the CPU has tiles by these words.
+// Tests pass words of other CPUs.
 Instructions granted(const CpuWords& words, bool (*ask)());
 
 }  // namespace moehill

@@ -10,7 +10,7 @@
 namespace moehill {
 namespace {
 
-// The cpuid words of Zen 4, and those of Sapphire Rapids as far as this code reads them.
+// These are the cpuid words of Zen 4 and of Sapphire Rapids, as far as this code reads them.
 constexpr CpuWords kZen4{.leaf7_ebx = 0xf1bf97a9, .leaf7_edx = 0x10000010, .leaf7_1_eax = 0x20, .xcr0 = 0xe7};
 constexpr CpuWords kSapphireRapids{
     .leaf7_ebx = 0xf1bf07ab, .leaf7_edx = 0xffdd4432, .leaf7_1_eax = 0x1c30, .xcr0 = 0x600e7};

@@ -1,4 +1,4 @@
-// A grouped GEMM that multiplies nothing: an ablation uses it to measure a step without its products.
+// This is a grouped GEMM that multiplies nothing. An ablation uses it to measure a step without its products.
 #include "moehill/kernels/grouped_gemm.h"
 
 namespace moehill {

@@ -1,5 +1,5 @@
-// Peaks of computing and of memory, measured on the best SIMD target that the CPU has, whatever target the
-// kernels are restricted to.
+// This file measures peaks of computing and of memory, on the best SIMD target that the CPU has, whatever
+// target the kernels are restricted to.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/peak.cc"
@@ -108,8 +108,8 @@ double best_of(int attempts, const Measure& measure) {
   return best;
 }
 
-// The best target of this CPU by Highway's numbers: among all that it has, not only those to which the
-// kernels are restricted.
+// BestTarget is the best of all targets that this CPU has, by Highway's numbers, not only of the targets to
+// which the kernels are restricted.
 struct BestTarget {
   BestTarget() {
     const int64_t targets = cpu_simd_targets();
@@ -173,7 +173,7 @@ double measure_peak(ThreadTeam& team, const PeakKernel& kernel) {
 }
 
 double measure_fma_burst(ThreadTeam& team) {
-  // Waking a thread takes up to a fifth of a burst on a virtual machine, so they are woken before.
+  // On a virtual machine waking a thread takes up to a fifth of a burst, so this wakes the threads before.
   team.run([](int) {});
   PeakKernel kernel = peak_kernels().front();
   kernel.rounds /= 4;

@@ -1,6 +1,6 @@
-// Peaks ("yardsticks"): the most that the cores of a team can do, measured in this process. Rates of the
-// kernels are compared with them. They are measured, because data sheets do not know the clock of a shared
-// machine.
+// This header measures peaks ("yardsticks"): the most that the cores of a team can do. The harness shows
+// rates of the kernels as shares of them. Peaks are measured in this process, because data sheets do not know
+// the clock of a shared machine.
 //
 //   const double flops = measure_fma_peak(team);         // FLOP/s of f32
 //   const double bytes = measure_copy_bandwidth(team);   // B/s
@@ -15,14 +15,14 @@
 
 namespace moehill {
 
-// The work that a team did between two times of this process's clock (machine/clock.h). amount is in FLOPs or
-// bytes.
+// Burst is the work that a team did between two times, in seconds of this process's clock (machine/clock.h).
+// amount is in FLOPs or bytes.
 struct Burst {
   double amount = 0, begin = 0, end = 0;
   double rate() const { return amount / (end - begin); }
 };
 
-// A loop of one instruction on registers, without memory.
+// PeakKernel is a loop of one instruction on registers, without memory.
 struct PeakKernel {
   const char* instruction;  // "avx512f fma", "avx512_bf16 vdpbf16ps"
   DType dtype;              // type of the factors; sums are f32. The loop of f32 is a yardstick for bf16 too
@@ -41,15 +41,15 @@ Burst run_burst(ThreadTeam& team, const PeakKernel& kernel);
 // Returns the FLOP/s of a loop on all threads at once: the best of three bursts.
 double measure_peak(ThreadTeam& team, const PeakKernel& kernel);
 inline double measure_fma_peak(ThreadTeam& team) { return measure_peak(team, peak_kernels().front()); }
-// Returns the FLOP/s of the better of two short bursts of a millisecond. A low value tells that not all cores
-// are free now.
+// Returns the FLOP/s of the better of two bursts of a millisecond. A low value shows that not all cores are
+// free now.
 double measure_fma_burst(ThreadTeam& team);
 
 // Returns the FLOP/s of the grouped GEMM's register tile with all operands in L1: the most that its inner
 // loop can do.
 double measure_tile_peak(ThreadTeam& team);
 
-// Memory that the threads of a team read again and again, each its share.
+// ReadMemory is memory that the threads of a team read again and again, each its share.
 class ReadMemory {
  public:
   // The threads of `owner` write the memory first, so that it lies on their memory node.
@@ -64,9 +64,9 @@ class ReadMemory {
 // Returns the number of bytes that no cache can hold: four times the L3 caches, but at least 256 MiB.
 int64_t read_memory_bytes(int64_t l3_bytes);
 
-// Returns the bytes per second of copying kCopyBytes with stores that bypass the caches, shared by the
-// threads; the best of three times. Bytes read and bytes written both count. It allocates and frees 2
-// kCopyBytes; the threads of `owner`, if given, place them.
+// Returns the bytes per second at which the threads together copy kCopyBytes with stores that bypass the
+// caches; the best of three times. Bytes read and bytes written both count. It allocates and frees 2
+// kCopyBytes; the threads of `owner` write them first, which places them on their memory node.
 inline constexpr int64_t kCopyBytes = int64_t{128} << 20;
 double measure_copy_bandwidth(ThreadTeam& team, ThreadTeam& owner);
 inline double measure_copy_bandwidth(ThreadTeam& team) { return measure_copy_bandwidth(team, team); }

@@ -1,6 +1,6 @@
-// ragged_dot: the grouped GEMM as one call of CBLAS sgemm for each group. It is the plain way with which this
-// library's own kernels are compared. bf16 operands are widened into scratch, and results are rounded from
-// it.
+// ragged_dot is the grouped GEMM as one call of CBLAS sgemm for each group. It is the plain way, beside which
+// this library's own kernels are measured. It widens bf16 operands into scratch, and rounds results from
+// there.
 #include <algorithm>
 #include <vector>
 
@@ -15,14 +15,14 @@ namespace {
 // A larger group is multiplied in several calls, which bounds the scratch.
 constexpr int64_t kMaxCallRows = 2048;
 
-// One thread's scratch: rows, a matrix (or rows), and results.
+// Scratch is one thread's work space: rows, a matrix (or rows), and results.
 struct Scratch {
   float* a;
   float* w;
   float* c;
 };
 
-// The floats of `rows` rows of an operand, and of a part that holds either rows or a matrix.
+// These return the floats of `rows` rows of an operand, and of a part that holds either rows or a matrix.
 int64_t rows_floats(const GemmLimits& limits) {
   return std::min(kMaxCallRows, limits.max_rows) * round_up(limits.max_depth, kPanelWidth);
 }
@@ -119,7 +119,7 @@ class RaggedDot final : public GroupedGemm {
   }
 
   // Returns the element of a group's bias that belongs to a column of the products. If there is an up_bias,
-  // the columns are those of a gate-up stack.
+  // the columns are columns of a gate-up stack.
   static float vector_at(const ForwardOutput& out, int64_t group, int64_t column) {
     if (out.bias.data == nullptr) return 0;
     if (out.up_bias.data == nullptr) return vector_of(out.bias, group)[column];
@@ -147,7 +147,8 @@ class RaggedDot final : public GroupedGemm {
     const float* values;
     CBLAS_TRANSPOSE op = CblasNoTrans;
   };
-  // C [m, n] = op(A) [m, k] op(B) [k, n], or C += that. All are row-major without gaps between rows.
+  // MatrixProduct is C [m, n] = op(A) [m, k] op(B) [k, n], or C += op(A) op(B). All are row-major without
+  // gaps between rows.
   struct MatrixProduct {
     int64_t m, n, k;
     Factor a, b;

@@ -1,7 +1,8 @@
-// Random tensors with the same bits on every SIMD target. The integers of the generator are exact. Logarithm,
-// sine and cosine are polynomials made of additions, multiplications and a square root, and IEEE 754 leaves
-// only one way to round each of these. Highway's own functions fuse multiply and add on targets that can, so
-// they differ in the last bit. CMakeLists.txt keeps the compiler from fusing them in this file.
+// This file makes random tensors with the same bits on every SIMD target. The integers of the generator are
+// exact. Logarithm, sine and cosine are made of additions, multiplications and a square root, and IEEE 754
+// leaves only one way to round each of these. Highway's own functions fuse multiply and add on targets that
+// can, so they differ in the last bit. CMakeLists.txt keeps the compiler from fusing multiply and add in this
+// file.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/random_fill.cc"
@@ -59,8 +60,8 @@ HWY_INLINE VP uniform(VU bits) {
   return hn::Mul(hn::Add(value, hn::Set(d, 0.5f)), hn::Set(d, 0x1p-23f));
 }
 
-// Returns the natural logarithm of a normal positive u. The polynomial is that of logf in Cephes (Moshier),
-// for 1 + x between sqrt(1/2) and sqrt(2). The relative error is below 2e-7.
+// Returns the natural logarithm of a normal positive u. The polynomial is from logf in Cephes (Moshier), for
+// 1 + x between sqrt(1/2) and sqrt(2). The relative error is below 2e-7.
 HWY_INLINE VP logarithm(VP u) {
   const DP d;
   const DI di;
@@ -85,8 +86,8 @@ HWY_INLINE VP logarithm(VP u) {
 }
 
 // Computes cosine and sine of 2 pi uniform(bits). The integer gives the nearest multiple of a quarter turn
-// without any rounding. The rest is at most an eighth of a turn; its polynomials are those of sinf and cosf
-// in Cephes. The absolute error is below 2e-7.
+// without any rounding. The rest is at most an eighth of a turn; its polynomials are from sinf and cosf in
+// Cephes. The absolute error is below 2e-7.
 HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
   const DP d;
   const DI di;

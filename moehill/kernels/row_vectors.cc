@@ -1,4 +1,4 @@
-// Sums of rows, products of rows with a vector, and factors of rows, on the best SIMD target.
+// This file sums rows, multiplies rows with a vector, and scales rows, on the best SIMD target.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/row_vectors.cc"

@@ -1,5 +1,5 @@
-// Row operations on the best SIMD target. A thread takes whole rows, or whole columns where several rows add
-// to one place, so the order of additions never depends on the number of threads.
+// This file has row operations on the best SIMD target. A thread takes whole rows, or whole columns where
+// several rows add to one place, so the order of additions never depends on the number of threads.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/rows.cc"

@@ -24,7 +24,7 @@ std::string upper(std::string text) {
 // Highway does not have these two targets. They are AVX3 with other tiles for bf16.
 constexpr const char *kAmxTarget = "AMX_BF16", *kDotTarget = "AVX512_BF16";
 
-// The number of bf16 tiles, from the best one on, that must not be used. It holds for the whole process, like
+// This many bf16 tiles, from the best one on, must not be used. The number holds for the whole process, like
 // Highway's own choice.
 std::atomic<int> num_left_out{0};
 
@@ -50,8 +50,8 @@ std::vector<std::string> simd_targets() {
 
 std::string simd_target() { return simd_targets().front(); }
 
-// Must be called before any restriction, because afterwards Highway answers with the restriction. The first
-// answer is kept.
+// The first call must come before any restriction, because afterwards Highway answers with the restriction.
+// The function keeps its first answer.
 int64_t cpu_simd_targets() {
   static const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
   return targets;

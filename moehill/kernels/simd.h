@@ -1,5 +1,5 @@
-// SIMD targets: the sets of instructions for which the kernels are compiled. Highway picks the best one that
-// the CPU has; MOEHILL_SIMD and the tests restrict it.
+// This header chooses the SIMD target: one of the sets of instructions for which the kernels are compiled. By
+// default Highway picks the best target that the CPU has; MOEHILL_SIMD and the tests restrict it.
 //
 //   select_simd_target("avx2");   // throws InputError if this CPU does not have it
 //   select_simd_target("");       // the best again
@@ -20,7 +20,7 @@ std::vector<std::string> simd_targets();
 // Returns the target that the kernels use now.
 std::string simd_target();
 
-// Returns Highway's bits of all targets that this CPU has, whatever the kernels are restricted to.
+// Returns Highway's bits of all targets that this CPU has, without the restriction.
 int64_t cpu_simd_targets();
 
 // Returns the tiles for bf16 products of the current target.

@@ -1,15 +1,16 @@
-// Rows in the form in which they travel between nodes (tensor/wire.h): encode before sending, decode after
-// receiving. Row i begins wire_row_bytes() * i bytes after the first.
+// This header encodes rows into the form in which they travel between nodes (tensor/wire.h), and decodes
+// them. It sends nothing. Row i begins wire_row_bytes() * i bytes after the first.
 //
-// A row of fp8_scales has one byte for each value, then one f32 for each block of kWireBlock columns: the
-// scale by which the values were divided. The scale is the smallest power of two that brings the block's
-// largest finite magnitude to at most 448, the largest value of e4m3. It is at least 2^-117, and 1 for a
-// block of zeros. Quotients are rounded to the nearest value of e4m3, ties to even. It follows that
+// A row of fp8_scales has one byte for each value, in the format e4m3, then one f32 for each block of
+// kWireBlock columns: the scale by which the values were divided. The scale is the smallest power of two that
+// brings the block's largest finite magnitude to at most 448, the largest value of e4m3. It is at least
+// 2^-117, and 1 for a block of zeros. Quotients are rounded to the nearest value of e4m3, ties to even. It
+// follows that
 //   - a value is off by at most 1/16 of itself, or by 2^-10 times the scale if that is more;
-//   - what is read back has four significant bits and is no subnormal number, so f32 and bf16 hold it
-//   exactly; zeros keep their signs;
+//   - a decoded value has four significant bits and is no subnormal number, so f32 and bf16 hold it exactly;
+//     zeros keep their signs;
 //   - a NaN stays a NaN and an infinity becomes a NaN; both are quiet and keep their signs. The other columns
-//   are encoded as if there were a zero in that place.
+//     are encoded as if that value were zero.
 // Every SIMD target gives the same bits.
 //
 //   encode_rows(team, Wire::fp8_scales, {x, index}, ranges, message);   // sender

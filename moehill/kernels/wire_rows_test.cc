@@ -50,13 +50,13 @@ uint8_t code_of(float value, double scale) {
 
 uint32_t bits_of(float value) { return std::bit_cast<uint32_t>(value); }
 
-// Returns what is read back for a value that is exactly a power of two times a value of e4m3.
+// Returns the decoded value of a number that is exactly a power of two times a value of e4m3.
 float expected_value(uint8_t code, double scale) {
   if ((code & 0x7f) == 0x7f) return std::bit_cast<float>(0x7fc00000u | (code & 0x80u) << 24);
   return static_cast<float>(std::copysign(value_of(code & 0x7f) * scale, (code & 0x80) != 0 ? -1.0 : 1.0));
 }
 
-// Encodes rows as `dtype`, and compares the bytes and what is read back, on every target.
+// Encodes rows as `dtype`, and compares the bytes and the decoded rows, on every target.
 void expect_defined(const std::vector<std::vector<float>>& rows, DType dtype) {
   const int64_t n = std::ssize(rows), cols = std::ssize(rows.front());
   const int64_t row_bytes = wire_row_bytes(Wire::fp8_scales, cols, dtype);

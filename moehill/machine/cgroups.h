@@ -1,5 +1,5 @@
-// Control groups (cgroups of Linux, versions 1 and 2): finds the directories whose limits hold for this
-// process, and its quota of CPU time. Limits of memory are in machine/memory.h.
+// This header reads the control groups of Linux (cgroups, versions 1 and 2): it finds the directories whose
+// limits hold for this process, and its quota of CPU time. Limits of memory are in machine/memory.h.
 //
 //   const double cpus = cgroup_cpus(own_cgroups(), "/sys/fs/cgroup");   // 2.5, or infinity
 #pragma once

@@ -42,7 +42,7 @@ TEST(Cgroups, QuotasOfTheFirstVersion) {
   EXPECT_TRUE(std::isinf(cgroup_cpus("3:cpuacct:/a\n", mount)));
 }
 
-// In a container the group is what is mounted, whatever its name is outside.
+// In a container the mount itself is the group, whatever its name is outside.
 TEST(Cgroups, InAContainerTheMountIsTheGroup) {
   const fs::path mount = fresh_folder();
   write(mount / "cpu.max", "200000 100000");

@@ -1,4 +1,4 @@
-// Time and load: a clock that never goes back, the CPU time of this process, and how busy the machine is.
+// This header has a clock that never goes back, the CPU time of this process, and the load of the machine.
 // Times of measurements come from seconds(); nothing here is the time of day.
 //
 //   const double begin = seconds();
@@ -19,7 +19,7 @@ inline double seconds() {
 }
 
 // Returns the CPU time, in seconds, that all threads of this process have used so far, in user and kernel
-// mode. The time of threads that run on other cores at this moment is known only up to the system's last tick
+// mode. For threads that run on other cores at this moment, it counts only up to the system's last tick
 // there.
 inline double process_cpu_seconds() {
   timespec time{};

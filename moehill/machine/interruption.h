@@ -1,4 +1,4 @@
-// Interruption: lets a user end a long measurement with Ctrl-C and still get what was measured so far.
+// Interruption lets a user end a long measurement with Ctrl-C and still get the results so far.
 //
 //   Interruption interruption;
 //   while (interruption.signal() == 0 && !done()) measure_one();
@@ -11,8 +11,8 @@
 
 namespace moehill {
 
-// While an object lives, the first SIGINT, SIGTERM or SIGHUP is only noted, so that the caller can end its
-// loop and keep its results. A second signal ends the process. At most one object may live at a time.
+// While an Interruption lives, the first SIGINT, SIGTERM or SIGHUP is only noted, so that the caller can end
+// its loop and keep its results. A second signal ends the process. At most one object may live at a time.
 class Interruption {
  public:
   Interruption();
@@ -28,7 +28,8 @@ class Interruption {
   struct sigaction before_[3];
 };
 
-// Thrown when a signal came before there was anything to keep. `what` says what was left undone.
+// A caller throws Interrupted if a signal came before there was anything to keep. `what` says what was left
+// undone.
 struct Interrupted : std::runtime_error {
   Interrupted(int number, const std::string& what);
   int signal;

@@ -38,8 +38,8 @@ int64_t number_in(const std::filesystem::path& file, int64_t missing) {
   return in >> value ? value : missing;
 }
 
-// The files that hold limit, usage and droppable file cache. The two versions of cgroups name them
-// differently.
+// CgroupFiles names the files with the limit, the usage and the droppable file cache. The two versions of
+// cgroups name them differently.
 struct CgroupFiles {
   const char* limit;
   const char* usage;
@@ -71,7 +71,7 @@ int64_t cgroup_headroom_bytes(const std::string& proc_cgroup, const std::string&
 }
 
 int64_t available_memory_bytes() {
-  // Both limits hold: what the whole machine has, and what this process's group may take of it.
+  // Both limits hold: the memory of the whole machine, and the limit of this process's group.
   const int64_t available_kib = value_of("/proc/meminfo", "MemAvailable:", kUnlimited / 1024);
   return std::min(available_kib * 1024, cgroup_headroom_bytes(own_cgroups(), "/sys/fs/cgroup"));
 }
@@ -87,8 +87,8 @@ int64_t process_headroom_bytes() {
 }
 
 bool has_room(int64_t bytes) {
-  // MAP_NORESERVE and unmapping at once: the question is only whether the limits allow it; no page is ever
-  // touched.
+  // This maps with MAP_NORESERVE and unmaps at once. The question is only whether the limits allow it, and no
+  // page is ever touched.
   void* const room = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) return false;

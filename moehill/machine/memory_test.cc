@@ -66,7 +66,7 @@ TEST_F(Cgroup, Version1ReadsTheMemoryController) {
   EXPECT_EQ(headroom("3:cpuset:/job\n"), kUnlimited);
 }
 
-// In a container /proc/self/cgroup names a path of the host, and the group is what is mounted.
+// In a container /proc/self/cgroup names a path of the host, and the mount itself is the group.
 TEST_F(Cgroup, APathOutsideTheMountLeavesTheLimitOfTheMount) {
   write("memory.max", "1000\n");
   EXPECT_EQ(headroom("0::/host/path\n"), 1000);

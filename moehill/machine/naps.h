@@ -1,6 +1,6 @@
-// Naps: waits for something by sleeping and looking at it now and then, so that the core is free for others.
-// A wait ends late by up to a third of its length, so do not use naps inside anything that is timed;
-// spin_wait.h is for that.
+// Naps are a wait that sleeps and looks now and then, so that the core is free for other threads. A wait ends
+// late by up to a third of its length, so do not use naps inside anything that is timed; spin_wait.h is for
+// that.
 //
 //   for (Naps naps; !file_is_there();) naps.take();
 #pragma once
@@ -30,9 +30,9 @@ class Naps {
   Duration longest_, next_ = kShortest;
 };
 
-// Returns when threads that began to wait earlier have gone to sleep. Threads spin for 50 to 300 us before
-// they sleep (machine/spin_wait.h), and processes of a job that leave a barrier by naps of the shortest
-// length do so at their second or third look.
+// Sleeps until threads that began to wait earlier are asleep. Threads spin for 50 to 300 us before they sleep
+// (machine/spin_wait.h). Processes of a job that leave a barrier by naps of the shortest length leave it at
+// their second or third look.
 inline void let_others_fall_asleep() { std::this_thread::sleep_for(4 * Naps::kShortest); }
 
 }  // namespace moehill

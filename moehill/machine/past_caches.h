@@ -1,6 +1,9 @@
-// Copies that do not go through the caches ("streaming stores"). They pay for data that are larger than the
-// caches: a plain store first reads the line that it is about to overwrite, so it moves a third more bytes.
-// x86/ uses the CPU's own instructions for it, any_cpu/ is a plain copy for other CPUs.
+// This header copies without going through the caches ("streaming stores"). That pays for data that are
+// larger than the caches: a plain store first reads the line that it is about to overwrite, so a plain copy
+// reads and writes half as many bytes again. x86/ uses the CPU's own instructions; any_cpu/ is a plain copy
+// for other CPUs.
+//
+//   copy_past_caches(to, from, bytes);   // for kPastCachesBytes or more
 #pragma once
 
 #include <cstddef>
@@ -8,8 +11,8 @@
 
 namespace moehill {
 
-// A device that reads and writes at least so many bytes in one operation (32 MiB) finds its results outside
-// of the caches anyway, so callers use copy_past_caches() from here on.
+// A device that reads and writes at least this many bytes in one operation (32 MiB) finds its results outside
+// of the caches anyway. So callers use copy_past_caches() for this size and larger ones.
 inline constexpr int64_t kPastCachesBytes = int64_t{32} << 20;
 
 // Copies like std::memcpy, past the caches. A thread that synchronises with the calling thread afterwards

@@ -1,5 +1,7 @@
-// Pinning: keeps the calling thread on one logical CPU, so that its caches stay warm and measurements do not
-// move between cores. machine/topology.h says which CPUs there are.
+// This header pins the calling thread to one logical CPU, so that its caches stay warm and measurements do
+// not move between cores. It does not choose the CPU; machine/topology.h says which CPUs there are.
+//
+//   const PinScope pin(topology.core_cpus[0]);   // until the end of the scope
 #pragma once
 
 #include <pthread.h>
@@ -7,7 +9,7 @@
 
 namespace moehill {
 
-// A value in place of the number of a logical CPU: the thread may run anywhere.
+// This value stands in place of the number of a logical CPU: the thread may run anywhere.
 inline constexpr int kAnyCpu = -1;
 
 // Pins the calling thread to `cpu`. Returns false if the system refuses, for example because the CPU is
@@ -20,8 +22,8 @@ inline bool pin_this_thread(int cpu) {
   return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
 }
 
-// Pins the calling thread while the object lives and restores its affinity afterwards, so that threads
-// started later do not all inherit one CPU.
+// PinScope pins the calling thread while the object lives and restores its affinity afterwards, so that
+// threads started later do not all inherit one CPU.
 class PinScope {
  public:
   explicit PinScope(int cpu) {

@@ -1,6 +1,7 @@
-// Placement: where threads run and where pages of memory lie, as the system reports it. Records keep it, so
-// that a slow run can be explained by a thread or a page in the wrong place. It changes nothing: pinning.h
-// does.
+// This header asks the system where threads run and where pages of memory lie. Records keep that, so that a
+// thread or a page in the wrong place can explain a slow run. It moves nothing; pinning.h does.
+//
+//   const std::vector<ThreadPlace> places = places_of(team);   // places[0].cpu
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 
 namespace moehill {
 
-// The CPU of one thread.
+// ThreadPlace is the CPU of one thread.
 struct ThreadPlace {
   int cpu;   // kAnyCpu if the thread may run on more than one
   int core;  // the first logical CPU of the core that `cpu` belongs to
@@ -25,9 +26,9 @@ ThreadPlace place_of_this_thread();
 // has put it.
 std::vector<ThreadPlace> places_of(ThreadTeam& team);
 
-// Numbers of sampled pages by the memory node on which they lie.
+// PageSample counts sampled pages by the memory node on which they lie.
 struct PageSample {
-  int64_t num_local = 0, num_remote = 0;  // on one of the nodes that were asked for, or on another node
+  int64_t num_local = 0, num_remote = 0;  // on one of the nodes that the caller named, or on another node
   int64_t num_unknown = 0;                // the page was not written yet, or the system does not say
 };
 

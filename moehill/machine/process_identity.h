@@ -1,5 +1,5 @@
-// Process identity: who owns something that outlives a process, such as a lock file or a half-written record,
-// and whether that owner still runs.
+// ProcessIdentity names the process that owns something that can outlive it, such as a lock file or a
+// half-written record. liveness_of() says whether that process still runs.
 //
 //   if (liveness_of(owner) == Liveness::dead) take_over();
 #pragma once
@@ -23,7 +23,7 @@ struct ProcessIdentity {
 // Returns the identity of the calling process.
 ProcessIdentity this_process();
 
-// A process on another host is `unknown`, because it cannot be seen from here.
+// A process on another host is `unknown`, because this host cannot see it.
 enum class Liveness { alive, dead, unknown };
 Liveness liveness_of(const ProcessIdentity& process);
 

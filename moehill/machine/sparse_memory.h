@@ -1,6 +1,6 @@
-// Sparse memory: a range of addresses for all rows of something, which takes memory only for the parts that
-// were written since they were last dropped. A block that works through its experts in waves uses it, so that
-// only the rows of the current wave take memory.
+// SparseMemory is a range of addresses for all rows of a tensor. It takes memory only for the parts that were
+// written since they were last dropped. The check uses it: it brings rows of other processes for some experts
+// at a time, and drops them afterwards.
 //
 //   SparseMemory rows(num_rows * row_bytes);   // no memory yet
 //   std::memcpy(rows.data(), row, row_bytes);  // takes a page

@@ -1,4 +1,4 @@
-// Memory has what was written to it, and has none of it after the pages were dropped.
+// Memory keeps the written bytes, and reads as zero after the pages were dropped.
 #include "moehill/machine/sparse_memory.h"
 
 #include <gtest/gtest.h>

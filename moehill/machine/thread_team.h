@@ -1,6 +1,6 @@
-// ThreadTeam: the threads of one device. It runs one task at a time on all of them (SPMD) and is made once,
-// because starting threads in every step would cost more than the step. It is no general thread pool: there
-// is no queue of tasks and no task inside a task.
+// ThreadTeam has the threads of one device. It runs one task at a time on all of them (SPMD) and is made
+// once, because starting threads in every step would cost more than the step. It is no general thread pool:
+// there is no queue of tasks and no task inside a task.
 //
 //   ThreadTeam team(2, topology.core_cpus);   // two threads, pinned
 //   team.pin_caller();                        // the caller is thread 0
@@ -19,8 +19,8 @@
 
 namespace moehill {
 
-// A reference to a callable void(int) that it does not own. The team takes this instead of std::function so
-// that starting a task never allocates. The callable must live until run() returns.
+// TaskRef refers to a callable void(int) that it does not own. The team takes a TaskRef instead of a
+// std::function, so that starting a task never allocates. The callable must live until run() returns.
 class TaskRef {
  public:
   template <typename F>
@@ -33,11 +33,12 @@ class TaskRef {
   void (*call_)(const void*, int);
 };
 
-// A team of `num_threads` members: the caller of run() and num_threads - 1 threads that wait for tasks.
+// A ThreadTeam has `num_threads` members: the caller of run() and num_threads - 1 threads that wait for
+// tasks.
 class ThreadTeam {
  public:
-  // The caller of run() is member 0; the other members are threads of the team. cpus[i] is the logical CPU
-  // that member i is pinned to; an empty list leaves the threads to the system. Member 0 is pinned only by
+  // The caller of run() is member 0; the other members are threads of the team. Member i is pinned to the
+  // logical CPU cpus[i]; with an empty list the system places the threads. Member 0 is pinned only by
   // pin_caller(), because the team does not own the thread that calls it.
   explicit ThreadTeam(int num_threads, std::vector<int> cpus = {});
   ~ThreadTeam();
@@ -47,7 +48,7 @@ class ThreadTeam {
   int size() const { return num_threads_; }
   const std::vector<int>& cpus() const { return cpus_; }
   void pin_caller() const;
-  // Returns the number of tasks handed to the other threads so far. Only for the thread that calls run().
+  // Returns the number of tasks handed to the other threads so far. Only the thread that calls run() may ask.
   int64_t num_hand_overs() const { return num_hand_overs_; }
 
   // Calls task(i) for each i in [0, size) at the same time and returns when all have returned. If members

@@ -25,7 +25,7 @@ namespace {
 using HwlocTopology =
     std::unique_ptr<std::remove_pointer_t<hwloc_topology_t>, decltype(&hwloc_topology_destroy)>;
 
-// Loads only what this process may use: hwloc respects the cpuset by default, and the flag
+// Loads only the CPUs that this process may use: hwloc respects the cpuset by default, and the flag
 // HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING adds the affinity mask.
 HwlocTopology load(unsigned long flags) {
   hwloc_topology_t raw = nullptr;
@@ -58,8 +58,8 @@ int numa_of(hwloc_topology_t topology, int cpu) {
   return 0;
 }
 
-// Returns true if hwloc was told to show another machine than this one. Its CPU numbers then mean nothing
-// here.
+// Returns true if a variable makes hwloc show another machine than this one. Its CPU numbers then mean
+// nothing here.
 bool is_made_up() {
   for (const char* name : {"HWLOC_SYNTHETIC", "HWLOC_XMLFILE", "HWLOC_FSROOT"}) {
     const char* value = std::getenv(name);

@@ -1,5 +1,5 @@
-// Topology: the cores, caches and memory nodes that this process may use, and the set of CPUs that it may run
-// on. It says nothing about speed: peaks are measured (kernels/peak.h).
+// Topology has the cores, caches and memory nodes that this process may use, and the CPUs on which it may
+// run. It says nothing about speed, which kernels/peak.h measures.
 //
 //   const Topology topology = detect_topology();   // before any thread is pinned
 //   ThreadTeam team(topology.num_cores, topology.core_cpus);
@@ -11,7 +11,7 @@
 
 namespace moehill {
 
-// The part of the machine that the process may use.
+// Topology is the part of the machine that the process may use.
 struct Topology {
   std::string cpu_model = "unknown";
   // The number of physical cores of which the affinity mask and the cpuset allow at least one CPU, but no
@@ -19,8 +19,8 @@ struct Topology {
   int num_cores = 1;
   int num_numa_nodes = 1;
   // [num_cores] one logical CPU of each core, in the machine's order, so that neighbours share caches. All
-  // are kAnyCpu if threads must not be pinned: under a CPU quota, and if hwloc was told of another machine
-  // (HWLOC_SYNTHETIC, HWLOC_XMLFILE, HWLOC_FSROOT).
+  // are kAnyCpu if threads must not be pinned: under a CPU quota, and if a variable makes hwloc show another
+  // machine (HWLOC_SYNTHETIC, HWLOC_XMLFILE, HWLOC_FSROOT).
   std::vector<int> core_cpus;
   // [num_cores] the memory node of each core, counted from 0 over the nodes of this process.
   std::vector<int> core_numa;
@@ -35,11 +35,11 @@ struct Topology {
 // Throws std::runtime_error if the system shows no CPU at all.
 Topology detect_topology();
 
-// Returns the logical CPUs that this process may run on: its affinity mask within its cpuset.
+// Returns the logical CPUs on which this process may run: its affinity mask within its cpuset.
 std::vector<int> allowed_cpus();
-// Returns the CPUs that the parent process may run on now. A launcher such as mpirun binds its processes to
-// fewer CPUs than it was given itself; its own set tells what the job may use. Empty if the system does not
-// say.
+// Returns the CPUs on which the parent process may run now; nothing if the system does not say. A launcher
+// such as mpirun binds its processes to fewer CPUs than it has itself, and its own set is what the job may
+// use.
 std::vector<int> allowed_cpus_of_parent();
 // Lets all threads of this process run on these CPUs and on no others. If the system refuses, nothing
 // changes.

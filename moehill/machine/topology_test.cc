@@ -1,4 +1,4 @@
-// Tests what is known about the cores and caches of this machine, and that affinity masks limit it.
+// Tests the topology of this machine, its cores and caches, and that affinity masks limit it.
 #include "moehill/machine/topology.h"
 
 #include <gtest/gtest.h>

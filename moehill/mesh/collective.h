@@ -1,4 +1,4 @@
-// Words of the mesh: where its devices live, and which collectives they have. Options, records, hardware
+// This header has the words of the mesh: the kinds of meshes, and the collectives. Options, records, hardware
 // files and errors all use these names.
 #pragma once
 
@@ -6,18 +6,19 @@
 
 namespace moehill {
 
-// The backend that connects the devices; `automatic` chooses it from how the program was started.
+// MeshKind is the backend that connects the devices. `automatic` stands for `mpi` if a launcher started the
+// program as a job, otherwise for `threads`.
 enum class MeshKind { automatic, threads, mpi };
 constexpr auto words(MeshKind) { return std::array{"auto", "threads", "mpi"}; }
 
-// The collectives that are measured and modelled.
+// Collective lists the collectives that the harness measures and models.
 enum class Collective { all_reduce, reduce_scatter, all_gather, all_to_all };
 constexpr auto words(Collective) {
   return std::array{"all_reduce", "reduce_scatter", "all_gather", "all_to_all"};
 }
 
-// A call at which a rank may be when its peers meet it: a collective (with the same value as in Collective),
-// or another call that all ranks make together.
+// CallKind lists the calls that all ranks make together: the collectives (with the same values as in
+// Collective) and others. A rank shows its peers at which call it is.
 enum class CallKind {
   all_reduce,
   reduce_scatter,

@@ -1,6 +1,8 @@
-// The conformance suite of Group: what every backend must do, one TEST_P for each property. A backend's test
-// file includes this header and instantiates MeshConformance with the meshes it can make. The rank that
-// checks a value computes it from (rank, index), so ranks may live in different processes.
+// This header has the conformance suite of Group: what every backend must do, one TEST_P for each property. A
+// backend's test file includes it and instantiates MeshConformance with the meshes that the backend can make.
+// The rank that checks a value computes it from (rank, index), so ranks may live in different processes.
+//
+//   INSTANTIATE_TEST_SUITE_P(Threads, MeshConformance, testing::ValuesIn(thread_meshes()));
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,7 +21,8 @@
 
 namespace moehill {
 
-// Runs a program on every device of a mesh, or on this process's device if other processes run theirs.
+// A MeshRun runs a program on every device of a mesh, or on this process's device while other processes run
+// theirs.
 using MeshRun = std::function<void(const std::function<void(Group&)>&)>;
 
 struct MeshMaker {
@@ -28,7 +31,7 @@ struct MeshMaker {
 };
 inline std::ostream& operator<<(std::ostream& out, const MeshMaker& maker) { return out << maker.name; }
 
-// A way to call a collective: in which memory, and in one call or in split phase.
+// A How says how a test calls a collective: in which memory, and in one call or in split phase.
 struct How {
   bool exchange_input = false;  // input in exchange memory instead of ordinary memory of this process
   bool exchange_output = false;
@@ -37,7 +40,7 @@ struct How {
 };
 inline constexpr How kExchangeHows[] = {{true, false}, {false, true}, {true, true}};
 
-// n elements between two guards that nobody may overwrite. The memory is expected to come zeroed.
+// GuardedArray has n elements between two guards that no collective may overwrite. It expects zeroed memory.
 class GuardedArray {
  public:
   GuardedArray(DType dtype, int64_t n, std::shared_ptr<void> memory)
@@ -139,8 +142,9 @@ inline bool all_ranks_agree(Group& group, uint64_t value) {
   return std::all_of(values.begin(), values.end(), [&](uint64_t v) { return v == value; });
 }
 
-// Each calls one collective and checks its result, that it left its inputs as they were, and that it touched
-// nothing outside of its output. How::split_phase is only for collectives that have a split phase.
+// Each of these functions calls one collective and checks its result, that it left its inputs as they were,
+// and that it wrote nothing outside of its output. How::split_phase is only for collectives that have a split
+// phase.
 void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n, How how = {});
 void check_all_reduce_in_place(Group& group, DType dtype, int64_t n, How how = {});
 void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
@@ -148,7 +152,7 @@ void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
 void check_all_gather(Group& group, DType dtype, int64_t row, const std::vector<int64_t>& offsets,
                       bool in_place, How how = {});
 void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale, How how = {});
-// how.split_phase: with work of the team between the parts.
+// With how.split_phase the team works between the parts.
 void check_round_trip(Group& group, int64_t row, int64_t scale, int num_parts, How how = {});
 
 }  // namespace moehill

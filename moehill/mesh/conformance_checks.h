@@ -1,4 +1,5 @@
-// The bodies of the conformance suite's checks, one collective each. Only conformance.h includes this file.
+// This file has the checks of the conformance suite, one for each collective. Only conformance.h includes it,
+// which has their declarations.
 #pragma once
 
 #include "moehill/base/hash.h"
@@ -24,7 +25,7 @@ inline uint64_t hash_of(const GuardedArray& array) {
   return hash;
 }
 
-// Does what a path does between a start and its finish: it uses the team.
+// Uses the team between a start and its finish, as a path does.
 inline void use_the_team(Group& group) {
   std::vector<int> seen(static_cast<size_t>(group.team().size()));
   group.team().run([&](int i) { seen[static_cast<size_t>(i)] = 1; });
@@ -134,7 +135,7 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
     group.finish();
   });
   int64_t num_wrong = output.guards_intact() ? 0 : 1;
-  // Each rank knows what every other has sent, because the values follow from the rank and the place.
+  // Each rank knows what every other rank has sent, because the values follow from the rank and the place.
   for (int from = 0; from < num_ranks; ++from) {
     const int64_t first_sent = sends_of(from, num_ranks, scale)[static_cast<size_t>(rank)] * row;
     const int64_t first_received = receives[static_cast<size_t>(from)] * row;
@@ -179,8 +180,8 @@ inline std::vector<int64_t> cuts_of(const std::vector<int64_t>& offsets, int num
   return cuts;
 }
 
-// A round trip: rows go in parts, and each rank answers with their negatives. Between nodes rows may have
-// another form; then they are longer and hold other values.
+// RoundTripCheck makes a round trip: rows go in parts, and each rank answers with their negatives. Between
+// nodes rows may have another form; then they are longer and hold other values.
 struct RoundTripCheck {
   RoundTripCheck(Group& its_group, int64_t row_elements, int64_t row_scale, int parts, How how)
       : group(its_group),

@@ -1,4 +1,4 @@
-// The tests of the conformance suite. Only conformance.h includes this file.
+// This file has the tests of the conformance suite. Only conformance.h includes it.
 #pragma once
 
 #include "moehill/base/rng.h"
@@ -12,7 +12,8 @@ class MeshConformance : public testing::TestWithParam<MeshMaker> {
 };
 
 inline constexpr DType kDTypes[] = {DType::f32, DType::bf16};
-// Counts around a line of 64 bytes, and around a block of partial sums for a few ranks and threads; and zero.
+// These counts are near a line of 64 bytes, and near a block of partial sums for a few ranks and threads; one
+// is zero.
 inline constexpr int64_t kCounts[] = {0, 1, 31, 32, 33, 127, 1000, 4097, 20011};
 inline constexpr int64_t kLargeCount = (int64_t{3} << 18) + 5;  // 3 MiB of f32
 
@@ -148,8 +149,8 @@ TEST_P(MeshConformance, SplitPhaseDoesWhatOneCallDoes) {
   });
 }
 
-// There are uneven and empty parts, more parts than rows, and parts of many messages. A part is awaited by
-// itself or together with the next.
+// There are uneven and empty parts, more parts than rows, and parts of many messages. The test awaits a part
+// by itself or together with the next.
 TEST_P(MeshConformance, RoundTripsComeBackInParts) {
   run_([](Group& group) {
     for (const How how : {How{}, How{true, true}, How{true, true, true}, How{false, true, true}}) {
@@ -261,7 +262,8 @@ TEST_P(MeshConformance, ReadsCountAsAnAllToAll) {
   });
 }
 
-// The ranks of a node have collectives of their own, as often as they like, between those of all ranks.
+// The ranks of a node may call collectives of their own, as often as they like, between the collectives of
+// all ranks.
 TEST_P(MeshConformance, RanksOfANodeAreAMeshOfTheirOwn) {
   run_([](Group& group) {
     Group& node = group.on_node();

@@ -1,5 +1,5 @@
-// The parts of Group that all backends share: collectives in split phase, round trips by two all_to_alls, the
-// counting of bytes, and the comparison of calls.
+// This file has the parts of Group that all backends share: collectives in split phase, round trips by two
+// all_to_alls, the counting of bytes, and the comparison of calls.
 #include "moehill/mesh/group.h"
 
 #include <fmt/format.h>
@@ -209,7 +209,7 @@ std::string find_disagreement(std::span<const Call> calls, size_t own) {
   return {};
 }
 
-// At an all_to_all, what `from` sends to `to` must be what `to` expects.
+// In an all_to_all, `from` must send as many elements to `to` as `to` expects.
 std::string find_count_disagreement(std::span<const Call> calls) {
   for (const Call& from : calls) {
     for (const Call& to : calls) {

@@ -1,6 +1,7 @@
-// Group: the collectives of one device with its peers (its "rank" and theirs). Every backend (solo, threads,
-// mpi) implements this interface, and conformance.h tests each method on each of them. It knows rows, bytes
-// and ranks, and nothing of experts and tokens.
+// Group is one device's handle on its peers: it has the collectives that they make together. A device's
+// number among its peers is its rank. Every backend (solo, threads, mpi) implements this interface, and
+// conformance.h tests each method on each backend. A Group knows rows, bytes and ranks, and nothing of
+// experts and tokens.
 //
 //   mesh.run([&](Group& group) {                              // on every device
 //     std::vector<float> sums(n);
@@ -26,20 +27,20 @@
 
 namespace moehill {
 
-// The bytes that this device has sent and received so far. If a rank reads a peer's memory, that counts as
-// received by the reader and as sent by the owner, as if it had gone over a network.
+// Traffic counts the bytes that a device has sent and received so far. If a rank reads a peer's memory, the
+// reader counts the bytes as received and the owner counts them as sent, as if they had gone over a network.
 struct Traffic {
   uint64_t sent_bytes = 0;
   uint64_t received_bytes = 0;
-  // Seconds until all peers (on MPI: those of the node) had come to the collectives. This is time of waiting,
-  // not of moving bytes.
+  // Seconds until all peers (on MPI: all peers of the node) had come to the collectives. This is time of
+  // waiting, not of moving bytes.
   double wait_seconds = 0;
-  // For messages that travelled while the team worked: how long that was, and how often the team helped them
-  // on.
+  // For messages that travelled while the team worked: for how many seconds, and how often the team made the
+  // library drive them on.
   double flight_seconds = 0;
   int64_t progress_calls = 0;
-  // On MPI: the messages that this rank gave to the library, and the bytes in them, including those of
-  // agreement. Rows that peers of the node take from shared memory are not counted here.
+  // On MPI: the messages that this rank gave to the library, and the bytes in them, including the messages by
+  // which nodes agree on a call. Rows that peers of the node take from shared memory do not count here.
   int64_t num_messages = 0;
   uint64_t message_bytes = 0;
   uint64_t network_bytes = 0;  // the part of sent_bytes that went to ranks of other nodes
@@ -48,19 +49,20 @@ struct Traffic {
   Traffic since(const Traffic& before) const;
 };
 
-// The way in which rows of the farthest peer come: from its memory at the same addresses as here, from memory
-// of the node at other addresses, or by messages, which travel while the team works on something else.
+// Reach says how the rows of the farthest peer come: from its memory at the same addresses as here
+// (addresses), from shared memory of the node at other addresses (node), or by messages, which travel while
+// the team works on something else (messages).
 enum class Reach { addresses, node, messages };
 
-// Another form of the rows for ranks of other nodes. Row i of `sent` then travels instead of row i of the
-// input, and arrives as row i of `received` instead of row i of the output.
+// FarRows give rows another form on their way to ranks of other nodes. Row i of `sent` then travels instead
+// of row i of the input, and arrives as row i of `received` instead of row i of the output.
 struct FarRows {
   size_t row_bytes = 0;  // 0: rows travel as they are
   const void* sent = nullptr;
   void* received = nullptr;
 };
 
-// The arguments of a collective in split phase, kept from its start to its finish().
+// Started keeps the arguments of a collective in split phase, from its start to its finish().
 struct Started {
   std::optional<Collective> kind = {};  // nothing started if empty; never all_reduce
   const void* input = nullptr;
@@ -74,10 +76,10 @@ struct Started {
   const char* name() const { return name_of(kind.value()); }
 };
 
-// The arguments of a round trip: rows go to other ranks, are worked on there, and as many rows come back,
-// both ways in parts. Part p of the rows to (or from) rank r is [cuts[r * (num_parts + 1) + p], cuts[r *
-// (num_parts + 1) + p + 1]) of the array. Parts may be empty. The answers may be cut differently from the
-// rows.
+// RoundTrip has the arguments of a round trip. Rows go to other ranks, which work on them, and as many rows
+// come back as answers. Both travel in parts. Part p of the rows to (or from) rank r is [cuts[r * (num_parts
+// + 1) + p], cuts[r * (num_parts + 1) + p + 1]) of the array. Parts may be empty. The answers may be cut
+// differently from the rows.
 struct RoundTrip {
   int num_parts = 1;  // the same on all ranks
   size_t row_bytes = 0;
@@ -91,9 +93,10 @@ struct RoundTrip {
   FarRows far = {};  // for the rows; answers travel as they are
 };
 
-// One device's handle. All methods are collective unless their comment says otherwise: every rank calls them
-// in the same order, from the device's leading thread. The device's team does the copying and adding. Counts
-// may differ between ranks and may be zero. Errors are CollectiveError and PeerFailed (errors.h).
+// All methods are collective unless their comment says otherwise: every rank calls them in the same order,
+// from the thread that leads the device's team. The team copies and adds. Counts may differ between ranks and
+// may be zero. The memory of arguments stays the caller's. Methods throw CollectiveError and PeerFailed
+// (errors.h).
 class Group {
  public:
   virtual ~Group() = default;
@@ -104,23 +107,23 @@ class Group {
 
   // Returns the nodes of the ranks, the same on all ranks.
   const Nodes& nodes() const { return nodes_; }
-  // Returns the ranks of this rank's node as a mesh of their own, in the same order; if all ranks are on one
-  // node, this group itself. Its collectives concern no other rank and may be called while nothing is in
-  // flight here. Its bytes are in traffic() of this group, and its waits are reported to the listener of this
-  // group.
+  // Returns a group of the ranks of this rank's node, in the same order; if all ranks are on one node, this
+  // group itself. Its collectives concern no other rank. They may be called while no split-phase call of this
+  // group is in flight. traffic() of this group has its bytes, and the listener of this group learns of its
+  // waits.
   virtual Group& on_node() { return *this; }
 
   // Returns when all ranks have called it.
   virtual void barrier() = 0;
 
-  // `output` [n] on every rank becomes the sum of `input` [n] over all ranks, added in rank order in f32 and
-  // rounded once to the output type; so all ranks have the same bits. Input and output may have different
-  // types (f32 partial sums, bf16 result). They may be the same memory if they have the same type.
+  // Sets `output` [n] on every rank to the sum of `input` [n] over all ranks. The sum is made in rank order
+  // in f32 and rounded once to the output type, so all ranks have the same bits. Input and output may have
+  // different types (f32 partial sums, bf16 result). They may be the same memory if they have the same type.
   virtual void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
                           int64_t n) = 0;
 
-  // Rank r's `output` becomes elements [offsets[r], offsets[r + 1]) of the sum of `input` [offsets[size]].
-  // Sums are in rank order and in f32.
+  // Sets rank r's `output` to elements [offsets[r], offsets[r + 1]) of the sum of `input` [offsets[size]]
+  // over all ranks. The sum is made in rank order in f32.
   void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
                       DType output_dtype) {
     start_reduce_scatter(input, input_dtype, offsets, output, output_dtype);
@@ -143,16 +146,16 @@ class Group {
     finish();
   }
 
-  // Exchanges one number for each pair of ranks: `own` and `theirs` have [size] numbers, and theirs[r] is the
-  // number that rank r has for this rank. It is an all_to_all of one element each, unless the backend has a
-  // cheaper way.
+  // Exchanges one number for each pair of ranks. `own` and `theirs` have [size] numbers: own[r] is for rank
+  // r, and theirs[r] is the number that rank r has for this rank. This is an all_to_all of one element each,
+  // unless the backend has a cheaper way.
   virtual void exchange_counts(const int64_t* own, int64_t* theirs);
 
-  // Three of these collectives in split phase. A start may already move rows between nodes and returns
-  // without waiting for anybody; finish() completes it. Until then the memory of all arguments, offsets
-  // included, must not change. The exception is a rank's own part of what it reduces, which only finish()
-  // reads. No other method of the group may be called in between (an invariant). The team is free for other
-  // work.
+  // These functions are three of the collectives in split phase. A start may already move rows between nodes
+  // and returns without waiting for a peer; finish() completes the collective. Until then the memory of all
+  // arguments, offsets included, must not change. The exception is a rank's own part of the input of a
+  // reduce_scatter, which only finish() reads. In between, the team is free for other work, but no other
+  // method of the group may be called; that would end the program.
   virtual void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
                                 void* output);
   virtual void start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
@@ -161,38 +164,38 @@ class Group {
                                     void* output, DType output_dtype);
   virtual void finish() = 0;
 
-  // A round trip: an all_to_all there and another one back, in flight at the same time. Parts of the rows
-  // travel in their order while others are worked on, as far as the mesh can do that. Call
+  // These functions make a round trip: an all_to_all there and another one back, in flight at the same time.
+  // Some parts of the rows travel while the ranks work on others, as far as the mesh can do that. Call
   // start_round_trip(), then await(p) and answer(p) with rising p up to the last part, then
   // finish_round_trip(), and no other method in between. Memory must not change until the end, except for the
   // answers before their answer().
   virtual void start_round_trip(const RoundTrip& trip);
-  // True if await(part) would return at once. Not collective.
+  // Returns true if await(part) would return at once. Not collective.
   virtual bool has_landed(int) { return false; }
-  // Returns when the parts up to this one have arrived. The rows from ranks of this node have then all
-  // arrived.
+  // Returns when the parts up to this one have arrived. All rows from ranks of this node have then arrived.
   virtual void await(int part);
-  // Says that the answers of the parts up to this one are complete.
+  // Tells the mesh that the answers of the parts up to this one are complete, so that it may send them.
   virtual void answer(int part);
   virtual void finish_round_trip();
 
   // Returns zeroed memory of this rank, aligned to 64 bytes at least (2 MiB if large), that peers on the same
-  // node can reach: rows in it move by one copy instead of two. Other memory may be used too and may only be
-  // slower. Collective; `bytes` may differ between ranks. The memory must be released before the mesh is
-  // destroyed. Memory that all ranks have released is given back to the system by a later call at the latest.
-  // If the system refuses, its error is thrown.
+  // node can reach: rows in it move by one copy instead of two. Collectives take any other memory too, but
+  // may be slower with it. Collective; `bytes` may differ between ranks. The caller must release the memory
+  // before the mesh is destroyed. A later call gives memory that all ranks have released back to the system.
+  // Throws the system's error if it has no memory.
   virtual std::shared_ptr<void> exchange_memory(size_t bytes) = 0;
 
   // Returns zeroed memory that is the same on every rank, so that peers read each other's rows in place; null
   // if the ranks do not share an address space. `bytes` must be the same on all ranks. Collective.
   virtual std::shared_ptr<void> common_memory(size_t bytes) = 0;
-  // Counts rows that ranks read from each other in place as the all_to_all that they replace. It moves
-  // nothing and waits for nobody.
+  // Counts rows that ranks read from each other in place, with the bytes of the all_to_all that the reading
+  // replaces. It moves nothing and does not wait.
   virtual void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                            size_t element_bytes) = 0;
 
-  // Sets a function that is told of every wait for peers when the wait is over; empty: nobody is told.
-  // Traffic sums up the waits for the own node. All ranks have the same waits in the same order.
+  // Sets a function that learns of every wait for peers when the wait is over; empty: none.
+  // Traffic::wait_seconds is the sum of the waits for the own node. All ranks have the same waits in the same
+  // order.
   void report_waits_to(std::function<void(const Wait&)> listener) { wait_listener_ = std::move(listener); }
 
   // Returns the bytes as mesh/traffic.h counts them; a barrier counts nothing.
@@ -229,17 +232,17 @@ class Group {
   std::function<void(const Wait&)> wait_listener_;
 };
 
-// Makes exchange memory for backends whose peers share one address space: ordinary memory is enough there.
+// Makes exchange memory for backends whose peers share one address space, where ordinary memory is enough.
 inline std::shared_ptr<void> make_exchange_buffer(size_t bytes) {
   const auto buffer = std::make_shared<Buffer>(bytes);
   return {buffer, buffer->data()};
 }
 
-// The rest is for backends: the arguments of a call as peers see them, and checks of one rank's arguments and
-// of calls that should go together.
+// The rest of this header is for backends: the arguments of a call as peers see them, and checks of one
+// rank's arguments and of calls that should go together.
 
-// The arguments of a call. It has cache lines of its own, because peers read it while its neighbours are
-// being written.
+// Call has the arguments of a call. It has cache lines of its own, because peers read it while other ranks
+// write the Calls beside it.
 struct alignas(64) Call {
   CallKind kind = CallKind::barrier;
   DType input_dtype = DType::f32;
@@ -247,27 +250,28 @@ struct alignas(64) Call {
   int rank = 0;
   int64_t n = 0;
   size_t element_bytes = 0;
-  std::span<const int64_t> offsets = {};          // offsets of what is sent, [ranks + 1]
+  std::span<const int64_t> offsets = {};          // offsets of the elements to send, [ranks + 1]
   std::span<const int64_t> receive_offsets = {};  // for all_to_all, [ranks + 1]
   const void* input = nullptr;
   void* output = nullptr;
   const void* far_input = nullptr;  // for all_to_all, if rows have another form between nodes
-  // The MPI mesh compares calls by these two (mesh/mpi/call_agreement.h): the hashes are equal if the calls
-  // go together, and the differences of all ranks add up to 0 if the counts agree.
+  // The MPI mesh compares calls by these two numbers (mesh/mpi/call_agreement.h): the hashes are equal if the
+  // calls go together, and the differences of all ranks add up to 0 if the counts agree.
   uint64_t hash = 0, difference = 0;
 };
 
 Call call_of(const Started& started);
 
-// Returns "" if all calls go together, as far as arguments must be the same on all ranks. If any two differ,
-// each rank gets a message about one that differs from its own, calls[own].
+// Returns "" if all calls have the same arguments, where they must be the same on all ranks. If any two calls
+// differ, each rank gets a message about a call that differs from its own, calls[own].
 std::string find_disagreement(std::span<const Call> calls, size_t own);
 
-// Returns "" if at an all_to_all every rank of `calls` expects what each other rank sends to it.
+// Returns "" if in an all_to_all every rank of `calls` expects as many elements as each other rank sends to
+// it.
 std::string find_count_disagreement(std::span<const Call> calls);
 std::string count_disagreement(int from, int64_t sent, int to, int64_t expected);
 
-// offsets must be [num_ranks + 1], start at 0 and never decrease. Throws CollectiveError.
+// Throws CollectiveError unless offsets are [num_ranks + 1], start at 0 and never decrease.
 void check_offsets(const char* collective, std::span<const int64_t> offsets, int num_ranks);
 void check_count(const char* collective, int64_t n);
 

@@ -1,4 +1,4 @@
-// Implements job.h on a Session, or for one process without one.
+// Implements job.h on a Session, or for a single process without a Session.
 #include "moehill/mesh/job.h"
 
 #include <fmt/format.h>
@@ -62,8 +62,8 @@ void Job::require_same(const std::vector<std::string>& args, const std::string& 
   if (!error.empty()) throw AgreedInputError(error);
 }
 
-// All processes hear of the first error by rank; the text says on which rank it was, unless all have the same
-// one.
+// All processes throw the error of the lowest rank that has one. The text names that rank, unless it is 0 or
+// all have the same error.
 void Job::throw_first(const std::string& error) const {
   if (session_ == nullptr) return;
   const std::vector<std::string> errors = session_->gather(error);

@@ -1,6 +1,6 @@
-// Job: the processes that run one command together, as the command sees them. Usually there is only one, and
-// all functions are then trivial; so commands are written once, for any number of processes. The devices of a
-// mesh are not here (mesh/mesh.h).
+// Job stands for the processes that run one command together. Usually there is only one, and all functions
+// are then trivial, so a command has one text for any number of processes. A Job has no devices; those are in
+// a mesh (mesh/mesh.h).
 //
 //   job.require_same(args, build);
 //   const Points points = job.together([&] { return read_points(options); });   // throws on all
@@ -18,20 +18,21 @@
 
 namespace moehill {
 
-// An error of input that every process has been told of; the first process prints it.
+// AgreedInputError is an error of input of which every process knows; the first process prints it.
 class AgreedInputError : public InputError {
  public:
   using InputError::InputError;
 };
 
-// The processes of a command. All functions but the first five are collective: every process calls them.
+// All functions of Job are collective (every process calls them), except the constructors, session(),
+// is_root(), num_processes() and processes_of_a_node().
 class Job {
  public:
   Job() = default;  // one process
   explicit Job(Session* session) : session_(session) {}
 
   Session* session() const { return session_; }
-  // This process prints and writes files.
+  // Returns true in the first process, which prints and writes files.
   bool is_root() const { return session_ == nullptr || session_->rank() == 0; }
   int num_processes() const { return session_ == nullptr ? 1 : session_->size(); }
   // Returns the largest number of processes on a node, assuming that the job fills its nodes evenly.
@@ -68,12 +69,12 @@ class Job {
   E from_root(E value) const {
     return value_named<E>(from_root(std::string(name_of(value)))).value();
   }
-  // Waits, asleep, until all processes are here, so that cores are free for those that still work. The
-  // processes go on up to some naps apart.
+  // Waits, asleep, until all processes are here, so that cores are free for processes that still work. The
+  // processes leave this call up to some naps apart.
   void wait_quietly(Naps::Duration longest_nap = Naps::kLongest) const;
   // Lets all processes go on at the same moment; call it after wait_quietly().
   void start_together() const;
-  // The largest of the values of all processes, and their sum.
+  // These two return the largest of the values of all processes, and their sum.
   double largest(double value) const;
   double sum(double value) const;
   // Returns the values of all processes by rank on the first process, and nothing on the others.

@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// This session is rank 0 of three; the others answer what the test tells them to.
+// This session is rank 0 of three; the test gives the answers of the others.
 class MadeUpSession : public Session {
  public:
   int rank() const override { return 0; }

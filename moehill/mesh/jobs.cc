@@ -11,7 +11,8 @@
 namespace moehill {
 namespace {
 
-// A block's sums (8 KiB) and as much of an input fit in any L1, so partial sums never go to memory.
+// The sums of a block (8 KiB) and the same block of one input fit in any L1, so partial sums never go to
+// memory.
 constexpr int64_t kBlock = 2048;
 
 template <typename In>
@@ -34,7 +35,7 @@ void narrow(const float* __restrict sums, Out* __restrict output, int64_t n) {
   for (int64_t i = 0; i < n; ++i) output[i] = from_f32<Out>(sums[i]);
 }
 
-// All inputs of a block are read before any output is written, which makes sums in place right.
+// It reads all inputs of a block before it writes any output, so sums in place are right.
 template <typename In, typename Out>
 void sum_block(const SumJob& job, bool past_caches, int64_t begin, int64_t n) {
   alignas(64) float sums[kBlock];

@@ -1,6 +1,6 @@
-// The work of a rank's team in a collective: sums over ranks in rank order (all_reduce, reduce_scatter), and
-// copies of segments from many places into one array (all_gather, all_to_all). The mesh's backends decide
-// where the operands are.
+// This header has the work of a rank's team in a collective: sums over ranks in rank order (all_reduce,
+// reduce_scatter), and copies of segments from many places into one array (all_gather, all_to_all). The
+// backends of the mesh find the operands; this code only adds and copies.
 //
 //   team_sum(team, {inputs, DType::f32, 0, outputs, DType::bf16, 0, n});
 #pragma once
@@ -13,9 +13,9 @@
 
 namespace moehill {
 
-// outputs[j][output_begin + i] = round(inputs[0][input_begin + i] + inputs[1][input_begin + i] + ...) for i
-// in [0, n) and all outputs j. Every addition is in f32, with one rounding at the end. An output may be the
-// same memory as an input of the same type.
+// SumJob describes outputs[j][output_begin + i] = round(inputs[0][input_begin + i] + inputs[1][input_begin +
+// i] + ...) for i in [0, n) and all outputs j. Every addition is in f32, with one rounding to the output type
+// at the end. An output may be the same memory as an input of the same type.
 struct SumJob {
   std::span<const void* const> inputs;  // at least one
   DType input_dtype = DType::f32;
@@ -28,7 +28,8 @@ struct SumJob {
 
 void team_sum(ThreadTeam& team, const SumJob& job);
 
-// Copies sources[r] to elements [offsets[r], offsets[r + 1]) of `output`, unless it is already there.
+// CopyJob describes a copy of each sources[r] to elements [offsets[r], offsets[r + 1]) of `output`. A source
+// that is already there is not copied.
 struct CopyJob {
   std::span<const void* const> sources;  // [ranks]
   std::span<const int64_t> offsets;      // [ranks + 1]

@@ -1,5 +1,5 @@
-// Implements launcher.h. It reads only variables of the environment, because MPI must not be started before
-// it is known which MPI it has to be.
+// Implements launcher.h. It reads only variables of the environment, because it must find out which MPI is
+// the right one before it starts any.
 #include "moehill/mesh/launcher.h"
 
 #include <fmt/format.h>
@@ -63,7 +63,7 @@ int launched_processes(const EnvironmentReader& variable) {
   return 0;
 }
 
-// mpirun passes its own options on to processes as variables, from which this is read.
+// mpirun passes its own options on to its processes as variables, which this function reads.
 bool is_bound_unasked(const EnvironmentReader& variable) {
   if (variable("OMPI_MCA_orte_bound_at_launch") == nullptr) return false;
   const char* const mapping = variable("OMPI_MCA_rmaps_base_mapping_policy");
@@ -123,8 +123,7 @@ std::unique_ptr<Session> join_launched(const std::vector<std::string>& args) {
   std::unique_ptr<Session> session = open_mpi_session();
   if (expected <= 1 || session->size() == expected) return session;
   const std::string error = lonely_message(expected, session->size(), session->library(), environment);
-  session.reset();  // ended here, before the exception, because a session that goes while an exception
-                    // unwinds ends the job
+  session.reset();  // ended here, because a session that is destroyed while an exception unwinds ends the job
   throw InputError(error);
 }
 

@@ -1,5 +1,5 @@
-// Launcher: finds out what started this process, from its environment and before any MPI library is asked,
-// and joins the job that it was started for.
+// This header finds out what started this process, and joins the job for which it was started. It reads the
+// environment only, so that it need not ask an MPI library that may be the wrong one.
 //
 //   std::unique_ptr<Session> session = join_launched(args);   // null: a process by itself
 //   const Job job(session.get());
@@ -14,38 +14,39 @@
 
 namespace moehill {
 
-// The kinds of launchers.
+// Launcher is the kind of program that started this process.
 enum class Launcher {
   none,      // one process, started by hand
   open_mpi,  // mpirun of Open MPI, or srun
   hydra      // mpiexec of MPICH or Intel MPI, under which each process of Open MPI would run by itself
 };
 
-// Reads a variable of the environment; tests pass their own.
+// EnvironmentReader reads a variable of the environment; tests pass their own.
 using EnvironmentReader = std::function<const char*(const char* name)>;
 
-// The variables are OMPI_COMM_WORLD_SIZE (mpirun of Open MPI), PMIX_RANK (mpirun, srun --mpi=pmix),
-// SLURM_STEP_ID with SLURM_PROCID and SLURM_NTASKS > 1 (srun; sbatch and salloc themselves have steps with
-// one task), and PMI_RANK with PMI_SIZE > 1 (Hydra, the launcher of MPICH and Intel MPI; only Hydra sets
-// MPI_LOCALNRANKS, also inside a job of Slurm).
+// Returns the launcher of this process. The variables are OMPI_COMM_WORLD_SIZE (mpirun of Open MPI),
+// PMIX_RANK (mpirun, srun --mpi=pmix), SLURM_STEP_ID with SLURM_PROCID and SLURM_NTASKS > 1 (srun; sbatch and
+// salloc themselves have steps with one task), and PMI_RANK with PMI_SIZE > 1 (Hydra, the launcher of MPICH
+// and Intel MPI; only Hydra sets MPI_LOCALNRANKS, also inside a job of Slurm).
 Launcher launched_by(const EnvironmentReader& variable);
 Launcher launched_by();
 
 // Returns the number of processes that the launcher says it started, or 0 if it does not say.
 int launched_processes(const EnvironmentReader& variable);
 
-// True if Open MPI's mpirun bound this process although nobody asked it to: one core for a process, however
-// many threads it has.
+// Returns true if Open MPI's mpirun bound this process without a request of the user. It then gives a process
+// one core, however many threads the process has.
 bool is_bound_unasked(const EnvironmentReader& variable);
 bool is_bound_unasked();
 
-// Under Hydra, asks the system to kill this process when the process that started it ends. Hydra's proxies do
-// not do that: a rank whose proxy was killed would go on, or wait for others for ever. Open MPI's ranks end
-// with their daemon, and those of Slurm with their step.
+// Under Hydra, asks the system to kill this process when the process that started it ends. Hydra does not see
+// to that: a rank whose proxy was killed would go on, or wait for others for ever. Open MPI's ranks end with
+// their daemon, and Slurm's ranks end with their step.
 void end_with_hydra();
 
-// Returns the seconds that processes may wait for each other until the options have been read: for a process
-// that never starts, or one that makes a large block. It looks for --timeout in the arguments.
+// Returns the seconds that processes may wait for each other before the options have been read: the value of
+// --timeout if the arguments have it, otherwise enough to make a large block. The limit ends the wait for a
+// process that never starts.
 double start_limit(const std::vector<std::string>& args);
 
 // Returns the session of the processes that a launcher started, or null for a process by itself. If an MPICH
@@ -54,8 +55,8 @@ double start_limit(const std::vector<std::string>& args);
 // launcher needs.
 std::unique_ptr<Session> join_launched(const std::vector<std::string>& args);
 
-// True if srun started this process without PMIx, which most builds of Open MPI need to find the other
-// processes.
+// Returns true if srun started this process without PMIx, which most builds of Open MPI need to find the
+// other processes.
 bool lacks_pmix(const EnvironmentReader& variable);
 
 // Returns the message for a process that finds itself in a job of `found` processes although the launcher

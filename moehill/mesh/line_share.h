@@ -1,5 +1,5 @@
-// Shares of a range that are cut at whole cache lines, so that two threads never write to the same line. For
-// shares where that does not matter, base/partition.h is enough.
+// line_share() cuts a range into shares at whole cache lines, so that two threads never write to the same
+// line. Where that does not matter, base/partition.h is enough.
 //
 //   line_share({0, n}, i, num_threads, kLineElements);
 #pragma once

@@ -1,4 +1,4 @@
-// The formulas of message_counts.h. A test compares them with messages that were counted.
+// This file has the formulas of message_counts.h. A test compares them with counts of real messages.
 #include "moehill/mesh/message_counts.h"
 
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
-// Counts the messages between nodes that a collective of the MPI mesh takes, and their bytes. It also has the
-// order of the messages by which nodes agree that they are at the same call. So the cost for thousands of
-// ranks is known without having them.
+// This header counts the messages between nodes that a collective of the MPI mesh takes, and their bytes. So
+// the cost for thousands of ranks is known without having them. It also has the order of the messages by
+// which nodes agree that they are at the same call. It sends nothing itself.
 //
 //   agreement_messages(64).messages;   // of all 64 nodes together
 #pragma once
@@ -14,7 +14,7 @@
 
 namespace moehill {
 
-// A number of messages, and the bytes in them.
+// MessageCount is a number of messages, and the bytes in them.
 struct MessageCount {
   int64_t messages = 0;
   uint64_t bytes = 0;
@@ -23,23 +23,23 @@ struct MessageCount {
 
 inline constexpr size_t kAgreementBytes = 24;  // bytes of a message of agreement
 
-// One step of one node in the agreement. In each step a node sends first and then receives. kNobody: nothing
-// is sent (or received) in this step.
+// AgreementStep is one step of one node in the agreement. The node sends first and then receives. kNobody: it
+// does not send (or receive) in this step.
 struct AgreementStep {
   static constexpr int kNobody = -1;
   int send_to = kNobody, receive_from = kNobody;
 };
 
 // Returns the steps of one node. Nodes with numbers past the largest power of two let an earlier node speak
-// for them. The others exchange what they know with the node whose number differs in one binary digit, a
-// different digit in each step, so that what they know doubles each time.
+// for them. In each step a node of the others exchanges its digest with the node whose number differs in one
+// binary digit, a different digit in each step, so that a digest covers twice as many nodes after each step.
 std::vector<AgreementStep> agreement_steps(int num_nodes, int node);
 
 // Returns the messages of all nodes together: about one for each node and each binary digit of the number of
 // nodes.
 MessageCount agreement_messages(int num_nodes);
 
-// Ranks on nodes of `ranks_per_node`; the last node may have fewer.
+// RanksOfNodes has num_ranks ranks on nodes of `ranks_per_node`; the last node may have fewer.
 struct RanksOfNodes {
   int num_ranks = 1, ranks_per_node = 1;
   int num_nodes() const { return (num_ranks + ranks_per_node - 1) / ranks_per_node; }
@@ -47,16 +47,17 @@ struct RanksOfNodes {
   int64_t pairs_across() const;  // ordered pairs of ranks on different nodes
 };
 
-// A number that one rank has for another, as it travels between nodes.
+// CarriedCount is a number that one rank has for another, as it travels between nodes.
 struct CarriedCount {
   int32_t from = 0, to = 0;
   int64_t count = 0;
 };
 
-// Returns the number of steps in which numbers travel. In step i a number moves on by 2^i nodes if its way
-// has that binary digit. Every node sends one message in each step; it is empty if no number moves.
+// Returns the number of steps in which counts travel. In step i a count moves on by 2^i nodes if the number
+// of nodes on its way has that binary digit. Every node sends one message in each step; the message is empty
+// if no count moves.
 int num_count_steps(int num_nodes);
-// Returns the number of nodes from one node on to another, in a circle.
+// Returns how many nodes a count moves on from one node to another, with the nodes in a circle.
 inline int way_of_count(int num_nodes, int from, int to) { return (to - from + num_nodes) % num_nodes; }
 // Returns the messages of all nodes together if every rank has a number for each rank on other nodes. Numbers
 // that are 0 do not travel.

@@ -1,5 +1,5 @@
-// MuteGroup: a group whose collectives move nothing and wait for nobody. An ablation uses it to measure a
-// step without communication. Received memory keeps its old contents, so results are meaningless.
+// MuteGroup is a group whose collectives move nothing and do not wait. An ablation uses it to measure a step
+// without communication. Received memory keeps its old contents, so it cannot be used for a result.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,7 @@
 
 namespace moehill {
 
-// Stands in for `group`.
+// MuteGroup stands in for a device's real group.
 class MuteGroup final : public Group {
  public:
   // `group` is the device's real group; it must outlive this object.

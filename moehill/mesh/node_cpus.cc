@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// A matching of threads and CPUs. If all CPUs of a thread are taken, earlier threads change to other CPUs
+// Matching matches threads with CPUs. If all CPUs of a thread are taken, earlier threads change to other CPUs
 // that they may use (augmenting paths).
 class Matching {
  public:

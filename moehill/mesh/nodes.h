@@ -1,4 +1,4 @@
-// Nodes: says on which node each rank of a mesh is. Ranks of a node reach each other's memory; between nodes
+// Nodes says on which node each rank of a mesh is. Ranks of a node reach each other's memory; between nodes
 // there is a network.
 //
 //   const Nodes nodes = Nodes::of_size(8, 4);   // ranks 0 to 3 and 4 to 7
@@ -11,14 +11,14 @@
 
 namespace moehill {
 
-// A value; it is the same on all ranks.
+// Nodes is a value, the same on all ranks.
 class Nodes {
  public:
   Nodes() = default;  // one node for all ranks
   // node_of: [ranks] any numbers, equal for ranks of the same node. Nodes are numbered in the order of their
   // first ranks.
   explicit Nodes(const std::vector<int>& node_of);
-  // Returns nodes of so many neighbouring ranks each; the last node may have fewer.
+  // Returns nodes that have `ranks_per_node` neighbouring ranks each; the last node may have fewer.
   static Nodes of_size(int num_ranks, int ranks_per_node);
 
   int num() const { return ranks_.empty() ? 1 : static_cast<int>(ranks_.size()); }
@@ -29,14 +29,14 @@ class Nodes {
   int most_ranks() const;                // the largest number of ranks on a node; 0 for Nodes()
   // Returns the position of a rank among the ranks of its node.
   int place(int rank) const { return place_[idx(rank)]; }
-  // Returns the rank of `node` to which rank `from` sends things that are for the whole node. It is the rank
-  // in the same position (modulo the number of ranks), so that each link of a node has its share. Within its
-  // own node it is the rank itself.
+  // Returns the landing rank: the rank of `node` to which rank `from` sends data for the whole node. It is
+  // the rank in the same position (modulo the number of ranks), so that each link of a node has its share. On
+  // its own node it is `from` itself.
   int landing_rank(int from, int node) const {
     return ranks_[idx(node)][idx(place(from)) % ranks_[idx(node)].size()];
   }
-  // Returns the number of elements for ranks of other nodes than `rank`'s, if the array has one slice for
-  // each rank.
+  // Returns how many elements of an array are for ranks on other nodes than `rank`. The array has one slice
+  // for each rank.
   int64_t elsewhere(std::span<const int64_t> offsets, int rank) const;
 
  private:

@@ -1,6 +1,7 @@
-// Session: this process's place in a job of several processes, and what a command needs to act as one
-// program. mesh/mpi/ implements it; a build without MPI has mesh/no_mpi/ instead, which refuses. Commands use
-// Job (mesh/job.h), which also works for one process.
+// Session is this process's place in a job of several processes. It has the communication by which the
+// processes of a command act as one program. It does not compute and has no collectives for rows; a mesh has
+// those (make_mesh()). mesh/mpi/ implements it; a build without MPI has mesh/no_mpi/ instead, which refuses.
+// Commands use Job (mesh/job.h), which also works for one process.
 //
 //   const std::unique_ptr<Session> session = open_mpi_session();
 //   const std::unique_ptr<Mesh> mesh = session->make_mesh({.threads_per_device = 2});
@@ -17,25 +18,25 @@
 
 namespace moehill {
 
-// Options of a mesh with one device in each process.
+// MpiMeshOptions are the options of a mesh with one device in each process.
 struct MpiMeshOptions {
   int threads_per_device = 1;  // 0: as many as the CPUs allow, shared out among the processes
   // The logical CPUs of this node in the order of use (machine/topology.h). The processes of a node share
-  // them (mesh/node_cpus.h); in a session, each process has those to which its launcher bound it. If there
-  // are not enough, threads are not pinned.
+  // them (mesh/node_cpus.h). In a session, each process uses only CPUs to which its launcher bound it. If
+  // there are not enough, threads are not pinned.
   std::vector<int> node_cpus = {};
   bool pins_threads = true;
-  // For tests: treats nodes as if they held at most so many ranks. 0: nodes as they are.
+  // For tests: treats a node as several nodes of at most this many ranks. 0: nodes as they are.
   int ranks_per_node = 0;
   // Longer messages are cut into pieces of this size; 0: the size that a short trial between two nodes finds
   // faster.
   size_t piece_bytes = 0;
 };
 
-// The processes of a job. Functions are collective over all processes unless their comment says otherwise.
-// Waits sleep and may end up to 10 ms late, because other processes may be measuring on the same cores. A
-// failure of the library is a std::runtime_error with its text, the call and the rank. After an exception on
-// one rank, only fail() may be called.
+// Functions of Session are collective over all processes unless their comment says otherwise. Waits sleep and
+// may end up to 10 ms late, because other processes may be measuring on the same cores. If the MPI library
+// fails, they throw a std::runtime_error with its text, the call and the rank. After an exception on one
+// rank, only fail() may be called.
 class Session {
  public:
   virtual ~Session() = default;
@@ -46,8 +47,8 @@ class Session {
   // Returns mpi_library(); not collective.
   virtual std::string library() const = 0;
 
-  // Returns the CPUs of so many threads of this process, as its meshes use them; empty if threads are not
-  // pinned. Not collective.
+  // Returns the CPUs on which a mesh with `num_threads` threads in this process runs; empty if threads are
+  // not pinned. Not collective.
   virtual std::vector<int> own_cpus(int num_threads) const = 0;
   // Returns the largest number of threads for which every process of the job has cores of its own, but at
   // least 1. Not collective.
@@ -56,8 +57,9 @@ class Session {
   // Makes the mesh of all processes, with device r on rank r. It must be destroyed before the session.
   virtual std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) = 0;
 
-  // Makes a group whose collectives are the library's own calls, for comparison. It refuses what these cannot
-  // do (sums in bf16, counts beyond int). It must be destroyed before the session; `team` must outlive it.
+  // Makes a group whose collectives are the MPI library's own calls, for comparison. It refuses what these
+  // calls cannot do (sums in bf16, counts beyond int). It must be destroyed before the session; `team` must
+  // outlive it.
   virtual std::unique_ptr<Group> make_library_group(ThreadTeam& team) = 0;
 
   // Returns rank 0's text on every rank.
@@ -66,23 +68,23 @@ class Session {
   virtual std::vector<std::string> gather(const std::string& text) = 0;
   // Returns the values of all ranks by rank, on every rank.
   virtual std::vector<double> share(double value) = 0;
-  // Sends messages[r], of any length, to rank r, and returns by rank what each sent to this one. It uses the
-  // library's own messages, so that checks do not depend on the code that they check.
+  // Sends messages[r], of any length, to rank r, and returns by rank what each rank sent to this one. It uses
+  // plain messages of the MPI library, so that a check does not depend on the collectives that it checks.
   virtual std::vector<std::string> exchange(const std::vector<std::string_view>& messages) = 0;
 
-  // Returns the clock readings of all ranks by rank on rank 0 (its own is exact), and nothing on the others.
-  // Each reading is the best of many messages there and back; half of the time of that message is its
-  // uncertainty.
+  // Returns the clock readings of all ranks by rank on rank 0 (whose own is exact), and nothing on the
+  // others. A reading comes from the fastest of many messages there and back; half of the time of that
+  // message is its uncertainty.
   virtual std::vector<ClockReading> read_clocks() = 0;
 
-  // A barrier that ranks leave up to some naps of at most `longest_nap` apart.
+  // A barrier in which ranks sleep. They leave it up to some naps apart; a nap lasts at most `longest_nap`.
   virtual void wait_quietly(Naps::Duration longest_nap = Naps::kLongest) = 0;
-  // A barrier that spins, for ranks that must begin at the same moment. Call wait_quietly() before, so that
-  // nobody spins for long.
+  // A barrier that spins, for ranks that must begin at the same moment. Call wait_quietly() first, so that no
+  // rank spins for long.
   virtual void start_together() = 0;
 
-  // Ends the whole job within seconds, with `message`, the rank and its host on standard error. Not
-  // collective. The launcher's exit status is `exit_status`, if the launcher passes it on, and never 0.
+  // Ends the whole job within seconds, and prints `message`, the rank and its host on standard error. Not
+  // collective. The launcher's exit status is never 0; it is `exit_status` if the launcher passes that on.
   [[noreturn]] virtual void fail(const std::string& message, int exit_status) noexcept = 0;
 };
 
@@ -90,18 +92,19 @@ class Session {
 // be called before a job is joined.
 std::string mpi_library();
 
-// Joins the job (collective, once in a process). From then on this process places its threads itself: it may
-// run on all CPUs to which the launcher bound it or other processes of its node, so that detect_topology()
-// shows all cores of the job on this node. If Open MPI bound it without being asked, that is undone as far as
-// mpirun's own CPUs allow. If a session is destroyed while an exception unwinds, it ends the job, because
-// others may be waiting for this rank. Throws InputError in a build without MPI.
+// Joins the job (collective, once in a process). From then on this process places its threads itself. It may
+// run on all CPUs to which the launcher bound any process of its node, so that detect_topology() shows all
+// cores of the job on this node. If Open MPI bound the process without a request of the user, this call
+// undoes the binding, as far as mpirun's own CPUs allow. If a session is destroyed while an exception
+// unwinds, it ends the job, because others may be waiting for this rank. Throws InputError in a build without
+// MPI.
 std::unique_ptr<Session> open_mpi_session();
 
 // Makes a mesh on a communicator of a program that has started MPI itself. `comm` is the address of its
-// MPI_Comm, which has `comm_bytes` bytes. Collective over it, as is the destructor; if MPI is finalized by
-// then, the destructor leaves everything to the end of the process. Throws InputError in a build without MPI,
-// for something that is not a communicator of this build's MPI, and if MPI was not started with the thread
-// level that the mesh needs.
+// MPI_Comm, which has `comm_bytes` bytes. This function and the mesh's destructor are collective over the
+// communicator. If MPI is finalized by then, the destructor frees nothing. Throws InputError in a build
+// without MPI, for something that is not a communicator of this build's MPI, and if MPI was not started with
+// the thread level that the mesh needs.
 std::unique_ptr<Mesh> make_mesh_of(const void* comm, size_t comm_bytes, const MpiMeshOptions& options);
 
 }  // namespace moehill

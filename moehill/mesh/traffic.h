@@ -1,5 +1,6 @@
-// The bytes that each collective would move over a network if it used the cheapest way with the same result.
-// Every backend counts these, so that figures of backends can be compared.
+// This header counts the bytes that each collective would move over a network if it used the cheapest way
+// with the same result. Every backend counts bytes by these functions, so that figures of backends can be
+// compared.
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,7 @@ std::vector<std::string>& hosts_of_ranks() {
   return hosts;
 }
 
-// A process that has not looked for so long was stopped itself; that time does not count as waiting.
+// A process that has not looked for this long was stopped itself; that time does not count as waiting.
 constexpr double kStoppedSeconds = 3;
 
 std::string too_long(const char* what, const std::string& missing) {

@@ -1,12 +1,12 @@
-// The longest wait of a process for the others of its job. MPI tells nobody that a rank is frozen or cut off,
-// so others would wait for it for ever. Therefore every wait for other processes ends with an exception that
-// names those who are missing.
+// This header limits how long a process waits for the others of its job. MPI does not report that a rank is
+// frozen or cut off, so others would wait for it for ever. When the limit is over, a wait for other processes
+// throws an exception that names the missing ranks.
 //
 //   Patience patience("all_to_all");
 //   while (!done()) patience.check([&] { return rank_name(other); });   // throws WaitedTooLong
 //
-// The limit belongs to the process, because all its waits are for the same job. At first there is no limit: a
-// caller of the library may compute for hours between two calls.
+// The limit belongs to the process, because all its waits are for the same job. At first there is no limit,
+// since a caller of the library may compute for hours between two calls.
 #pragma once
 
 #include <functional>
@@ -16,7 +16,7 @@
 
 namespace moehill {
 
-// The exit status of a process that gives its job up: "a run failed", as the command line has it.
+// The exit status of a process that gives its job up. On the command line it means "a run failed".
 inline constexpr int kExitFailed = 5;
 
 class WaitedTooLong : public std::runtime_error {
@@ -28,7 +28,7 @@ class WaitedTooLong : public std::runtime_error {
 void set_wait_limit(double limit_s);
 double wait_limit();
 
-// While an object lives, waits may last kTimes as long: the first process is working alone.
+// While a LongerWaits lives, waits may last kTimes as long, because the first process is working alone.
 class LongerWaits {
  public:
   static constexpr double kTimes = 60;
@@ -44,8 +44,8 @@ std::string host_of_rank(int rank);                     // "node7", or empty
 std::string rank_name(int rank);                        // "rank 3 on node7"
 std::string rank_names(const std::vector<int>& ranks);  // names at most eight
 
-// One wait. The waiting loop calls check() again and again; it throws WaitedTooLong when the limit is over.
-// Time in which this process itself did not run does not count.
+// Patience is one wait. The waiting loop calls check() again and again, which throws WaitedTooLong when the
+// limit is over. Time in which this process itself did not run does not count.
 class Patience {
  public:
   // what: the call, for the message, such as "all_to_all".
@@ -64,9 +64,9 @@ class Patience {
   size_t progress_ = 0;
 };
 
-// Marks a call of a library that may wait for ever and cannot be looked into. While there is a limit, a
-// thread of this process watches these calls and ends the process if one lasts too long; the launcher then
-// ends the others.
+// WatchedCall marks a call of a library that may wait for ever and does not return to a loop of ours. While
+// there is a limit, a thread of this process watches these calls and ends the process if one lasts too long;
+// the launcher then ends the others.
 class WatchedCall {
  public:
   explicit WatchedCall(const char* call);

@@ -1,5 +1,6 @@
-// The activation (kernels/activation.h) with its derivatives, as the oracle and the audit compute it: slowly,
-// in float or double, and without code of the kernels. Every activation here is a product h = a(g) b(u).
+// This header has the activation and its derivatives for the oracle and the audit: slow, in float or double,
+// and without code of the kernels. Every activation is a product h = a(g) b(u); kernels/activation.h has the
+// formulas.
 //
 //   const Factor<double> a = gate_factor(activation, g), b = up_factor(activation, u);
 //   const double h = a.value * b.value, dh_dg = a.first * b.value;
@@ -18,14 +19,16 @@ struct Factor {
   F value, first, second;
 };
 
-// Returns d s / d z of the logistic s, without the digits that computing 1 - s would lose near s = 1.
+// Returns d s / d z of the logistic function s(z) = 1 / (1 + e^-z). The formula s (1 - s) would lose digits
+// near s = 1; this one does not.
 template <typename F>
 F logistic_slope(F z) {
   const F e = std::exp(-std::abs(z));
   return e / ((1 + e) * (1 + e));
 }
 
-// Returns beta tanh(x / beta). Its slope is computed without the digits that 1 - tanh^2 would lose.
+// Returns beta tanh(x / beta). Its slope comes from the logistic function, since 1 - tanh^2 would lose
+// digits.
 template <typename F>
 Factor<F> saturation(F beta, F x) {
   const F t = std::tanh(x / beta), slope = 4 * logistic_slope(2 * x / beta);
@@ -66,7 +69,7 @@ Factor<F> unclamped_gate_factor(const Activation& activation, F g) {
   return {};
 }
 
-// a(g) and b(u) with their limits.
+// These two functions return a(g) and b(u) with their limits.
 template <typename F>
 Factor<F> gate_factor(const Activation& activation, F g) {
   const F limit = static_cast<F>(activation.limit);
@@ -86,12 +89,12 @@ Factor<F> up_factor(const Activation& activation, F u) {
           static_cast<F>(inside), 0};
 }
 
-// A factor whose argument may be wrong by up to `reach`, which may carry it over a place where a derivative
-// jumps.
+// A factor whose argument may be wrong by up to `reach`. Such an error may carry the argument over a place
+// where a derivative jumps.
 template <typename F>
 struct NearFactor : Factor<F> {
   F slope;     // the first derivative; near a jump the larger one
-  F jump = 0;  // the error that the first derivative may have in addition to that from its second one
+  F jump = 0;  // how far the first derivative may be off by the jump alone
 };
 
 template <typename F>

@@ -1,4 +1,5 @@
-// The reference of each activation has the values of its formula, and its slopes are those of its values.
+// The reference of each activation has the values of its formula, and its slopes agree with finite
+// differences of these values.
 #include "moehill/moe/activation_reference.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Implements audit.h: goes through experts, the shared expert and the products around them, adds up what they
-// give to each token, and compares tokens and gradients with the stored results.
+// Implements audit.h. It goes through the experts, the shared expert and the products around them, adds up
+// their contributions to each token, and compares tokens and gradients with the stored results.
 #include "moehill/moe/audit.h"
 
 #include <fmt/format.h>
@@ -22,8 +22,8 @@
 namespace moehill {
 namespace {
 
-// One audit. Gradients are computed for dy = y, so that they do not depend on the small factor of the loss,
-// and are divided by that factor when stored values are compared.
+// Audit is one audit. It computes gradients for dy = y, so that they do not depend on the small factor of the
+// loss, and divides stored gradients by that factor before it compares them.
 template <typename F>
 class Audit {
  public:
@@ -83,7 +83,7 @@ class Audit {
     }
   }
 
-  // Computes each row's share of a gradient, relative to the largest one, so that squares stay in the range
+  // Computes each row's share of a gradient, relative to the largest share, so that squares stay in the range
   // of F.
   void share_out(AuditAssignments& of) const {
     double largest = 0;
@@ -96,8 +96,8 @@ class Audit {
     for (double& share : of.share) share /= of.unit;
   }
 
-  // Goes round by round. In each round every process audits a group of experts of its own, for which all
-  // processes bring the rows.
+  // Works in rounds. In each round every process audits one group of its own experts, and all processes bring
+  // each other the rows for that.
   void audit_experts() {
     std::vector<std::vector<std::vector<int>>> groups;  // [process][round]
     size_t num_rounds = 0;
@@ -245,7 +245,7 @@ class Audit {
     }
   }
 
-  // With dz = ds s (1 - s) of each own token: dx += dz sg, and dsg = the sum of dz x.
+  // Computes dz = ds s (1 - s) of each own token, dx += dz sg, and dsg as the sum of dz x.
   void audit_shared_gate(AuditExpert<F>& expert) {
     const int64_t n = shape_.tokens, blocks = by_hidden_.num_blocks();
     std::vector<double> row(static_cast<size_t>(shape_.hidden)), sum(static_cast<size_t>(blocks)),
@@ -297,7 +297,7 @@ class Audit {
     if (backward_) add_input_gradients(expert);
   }
 
-  // Audits the products around the experts. r and dz are taken as given here, everything else is compared.
+  // Audits the products around the experts. It takes r and dz as given and compares all other rows.
   void add_latent() {
     for (int64_t t = own_.begin; t < own_.end; ++t) reached_[static_cast<size_t>(t)] = 1;
     const Factors n(t_.latent.n, 1), dz(t_.latent.dz, 1 / dy_scale_);
@@ -364,7 +364,7 @@ class Audit {
   void add_outputs(AuditExpert<F>& expert) {
     if (shape_.form.biases && expert.expert != kSharedExpert) add_output_bias(expert);
     expert.out.enlarge_squares();
-    // An expert's row and a device's partial sum may be stored, and so rounded, on the way.
+    // An implementation may store an expert's row and a device's partial sum, which rounds them.
     const double width = static_cast<double>(expert.by_width.num_columns());
     const double rounding =
         2 * units_.store + units_.sum * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
@@ -424,7 +424,8 @@ class Audit {
 
   void add_input_gradients(AuditExpert<F>& expert) {
     expert.dx.enlarge_squares();
-    // A row may be stored after the first of two products, after the second one, and in a partial sum.
+    // An implementation may store a row after the first of two products, after the second one, and in a
+    // partial sum.
     const double width = static_cast<double>(expert.by_width.num_columns());
     const double rounding =
         3 * units_.store + units_.sum * 2 * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
@@ -474,8 +475,8 @@ class Audit {
     }
   }
 
-  // Judges the own tokens, and sums them up in total and by expert, because an error of a single expert shows
-  // only there.
+  // Judges the own tokens, and adds them up in total and by expert, because an error of a single expert shows
+  // only in the sum of that expert.
   void add_tokens(const std::vector<Deviations>& of_token, const Estimate& reference, TokenFindings& found) {
     for (int64_t t = own_.begin; t < own_.end; ++t) {
       judge_.add_token(t, of_token[static_cast<size_t>(t)], found);
@@ -508,7 +509,7 @@ class Audit {
     if (t_.dlogits != nullptr) compare_small("dlogits", t_.dlogits, dlogits);
   }
 
-  // Compares dp [T, k] or dlogits [T, E], whose numbers are each compared by themselves.
+  // Compares dp [T, k] or dlogits [T, E], number by number.
   void compare_small(const std::string& name, const float* stored, Estimate reference) {
     std::vector<Deviations> of_token(static_cast<size_t>(shape_.tokens));
     const int64_t n = reference.value.cols;
@@ -553,7 +554,8 @@ class Audit {
           terms[e] += size[e] * std::abs(dp);
         }
       }
-      // The gradient of a balance loss is added to that of the gate values, in the units of dy = y too.
+      // The gradient of a balance loss, also in the units of dy = y, is added to the gradient through the
+      // gate values.
       for (size_t e = 0; !of_loss.empty() && e < terms.size(); ++e) {
         const double loss = of_loss[static_cast<size_t>(t - own_.begin) * terms.size() + e] / dy_scale_;
         value[e] += loss;

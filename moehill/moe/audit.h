@@ -1,24 +1,25 @@
-// Audit: compares every row of y and dx, every dp and dlogits and every row of every weight gradient with the
-// block computed a second time by other means. It uses nothing of what it audits: no plan, no kernel and no
-// combine of the library, only the operands and the stored results. The oracle (moe/oracle.h) compares
-// samples only, in plain loops.
+// The audit computes the block a second time by other means, and compares every row of y and dx, every dp and
+// dlogits, and every row of every weight gradient. It uses no plan, no kernel and no combine of the library,
+// only the operands and the stored results. It is not the oracle (moe/oracle.h), which is simpler but too
+// slow for all rows.
 //
 //   const AuditResult result = audit_block(share, Pass::forward_backward, {.seed = seed}, team);
 //   for (const TensorAudit& tensor : result.tensors) print(tensor.tensor, tensor.failure);
 //
-// For each expert, the products that the activation needs element by element (x W1, x W3, dy W2^T) are made
-// by OpenBLAS (for few rows by plain loops), and each is itself checked by a random projection in double. All
-// other products are compared through projections (moe/projection.h), which makes them cheap: instead of C =
-// A B, C r is compared with A (B r). Experts are audited in strips of their columns (moe/audit_strip.h).
+// The activation needs the products x W1, x W3 and dy W2^T of an expert element by element. OpenBLAS makes
+// them (for few rows plain loops do), and a random projection in double checks each of them. For any other
+// product C = A B the audit compares C r with A (B r), where r is a random projection (moe/projection.h);
+// this makes it cheap. It takes an expert in strips of its columns (moe/audit_strip.h).
 //
-// Each number has a variance from rounding-error analysis (moe/deviation.h). It is carried through the stages
-// with these bounds, where u is the unit round-off of the storage type and v that of f32:
+// Each number has a variance from rounding-error analysis (moe/deviation.h). The audit carries the variance
+// through the stages with these bounds, where u is the unit round-off of the storage type and v is the unit
+// round-off of f32:
 //   a stored value a                       u |a|
 //   a sum of n products a_i b_i in f32     v sqrt(n) |a| |b| (Euclidean norms)
 //   h = a(g) b(u)                          a'(g) b(u) dg + a(g) b'(u) du, and 4 v |h| for the function itself
-// If dg may carry g over a limit, at which a' jumps, then dg counts with the larger slope, and a' may be
-// wrong by the jump.
-// Anything that may be rounded is taken as rounded, in whatever order an implementation sums.
+// At a limit the derivative a' jumps. If the error dg may carry g over the limit, dg counts with the larger
+// slope, and a' may be wrong by the jump. The audit takes every number as rounded that an implementation may
+// round, and allows any order of summation.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,7 @@ struct AuditOptions {
   uint32_t seed = 0;  // decides the weights of the projections
 };
 
-// The result for one tensor.
+// TensorAudit is the result for one tensor.
 struct TensorAudit {
   std::string tensor;           // y, dx, dw1, dw2, dw3, db1, db2, db3, ds1, ds2, ds3, dsg, dp, dlogits, dwg
   Deviations numbers;           // deviations over the whole tensor
@@ -50,14 +51,15 @@ struct TensorAudit {
   std::string worst_row;        // with `exact`: the row that has this rel_err
 };
 
-// The result of an audit.
+// AuditResult is the result for a block.
 struct AuditResult {
   // The tensors are filled on the first process only.
   std::vector<TensorAudit> tensors;
-  // False: a product of OpenBLAS did not agree with its projection, so the audit can say nothing.
+  // False: a product that the audit made itself did not agree with its projection, so the audit proves
+  // nothing.
   bool reference_holds = true;
-  // [T], for the process's own tokens: the variance of a whole row, that is, the expected square of the norm
-  // of its error.
+  // [T], set for the process's own tokens: the variance of a whole row, that is, the expected square of the
+  // norm of its error.
   std::vector<double> y_variance, dx_variance;
 };
 

@@ -1,5 +1,5 @@
-// Audit findings: what the audit of one process has found. The first process adds up the findings of all
-// processes (Parcel carries them), and AuditJudge then judges them.
+// AuditFindings are the findings of one process in an audit. A Parcel carries them to the first process,
+// which adds up the findings of all processes. AuditJudge then judges them.
 #pragma once
 
 #include <array>
@@ -10,8 +10,8 @@
 
 namespace moehill {
 
-// Findings about y, dx, dp or dlogits: the numbers of the own tokens, each judged by itself, and groups that
-// contain tokens of several processes.
+// TokenFindings are about y, dx, dp or dlogits: the numbers of the process's own tokens, each judged by
+// itself, and sums for groups of tokens that several processes have.
 struct TokenFindings {
   TensorNumbers numbers;
   std::vector<Deviations> of_expert, of_block;  // [E], [blocks of H]
@@ -33,14 +33,14 @@ struct TokenFindings {
   }
 };
 
-// All findings of a process.
+// AuditFindings are all findings of a process. "Own" tokens, experts and strips belong to the process.
 struct AuditFindings {
-  std::vector<TokenFindings> tokens;      // y, dx, dp, dlogits
-  std::vector<TensorNumbers> of_experts;  // dw1, dw2, dw3, db1, db2, db3: each own expert is judged by itself
-  std::array<GradientAudit, 3> of_shared;         // ds1, ds2, ds3: of the own strips
-  std::vector<double> gate_value, gate_variance;  // [blocks of H] dsg: of the own tokens
-  // The own tokens' part of the gradients of products around the experts, transposed: dwg [L, blocks of H],
-  // dlatent_down and dlatent_up [H', blocks of H]; and dlatent_norm [1, H'].
+  std::vector<TokenFindings> tokens;              // y, dx, dp, dlogits
+  std::vector<TensorNumbers> of_experts;          // dw1, dw2, dw3, db1, db2, db3 of the own experts
+  std::array<GradientAudit, 3> of_shared;         // ds1, ds2, ds3 of the own strips
+  std::vector<double> gate_value, gate_variance;  // [blocks of H] dsg of the own tokens
+  // The own tokens' part of the gradients of matrices that all tokens share, transposed: dwg [L, blocks of
+  // H], dlatent_down and dlatent_up [H', blocks of H], and dlatent_norm [1, H'].
   Estimate router, latent_down, latent_up, latent_norm;
   bool reference_holds = true;
 

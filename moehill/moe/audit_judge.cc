@@ -27,8 +27,8 @@ void AuditJudge::judge_gradient(const Expert& expert, const GradientAudit& audit
   const int64_t n = expert.num_tokens;
   Deviations all;
   for (const Deviations& block : audit.of_block) all.add(block);
-  // A gradient is a sum over n tokens and so has rank n at most. Its rows, and its columns, share the errors
-  // of n rows.
+  // A gradient is a sum over n tokens, so its rank is at most n. Therefore its rows, and its columns, share
+  // the errors of n rows.
   numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
   numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), factor_spread(audit.of_block),
                               name);
@@ -39,8 +39,8 @@ void AuditJudge::judge_gradient(const Expert& expert, const GradientAudit& audit
   numbers.relative().add_rows(audit.relative, shared ? 0 : expert.number * num_rows);
 }
 
-// Returns the number of errors of a token that are at least independent. A row of outputs is a product over
-// the experts' widths, so its numbers share the errors of these.
+// Returns how many independent errors a token has at least. A row of outputs is a product over the experts'
+// widths, so its numbers share the errors of the intermediate values.
 int64_t AuditJudge::num_independent(const TokenFindings& found) const {
   if (found.of_block.empty()) return 1;
   return shape().shared_dim > 0 ? std::min(shape().mlp_dim, shape().shared_dim) : shape().mlp_dim;

@@ -1,6 +1,6 @@
-// Audit judge: turns the findings of an audit into verdicts. A group of numbers is judged where it is
-// complete: an expert's gradients and a token's row by the process that has them, everything else by the
-// first process, which has the findings of all.
+// AuditJudge turns the findings of an audit into verdicts. It measures nothing. A process judges the groups
+// of numbers that it has completely: its experts' gradients and its tokens' rows. The first process, which
+// gets the findings of all, judges everything else.
 #pragma once
 
 #include <vector>
@@ -9,7 +9,7 @@
 
 namespace moehill {
 
-// Judges numbers in the context of one audit.
+// AuditJudge judges the numbers of one audit.
 class AuditJudge {
  public:
   // The context must outlive this object.

@@ -1,5 +1,5 @@
-// Implements audit_latent.h in double: the products around the experts by one projection for each row, the
-// norm element by element.
+// Implements audit_latent.h in double. It compares the products around the experts by one projection for each
+// row, and the norm element by element.
 #include "moehill/moe/audit_latent.h"
 
 #include <cmath>
@@ -9,7 +9,7 @@ namespace {
 
 const Routing kNoChoices{0, 0, 0, {}, {}};
 
-// A product out = scale a w for rows of tokens.
+// RowProduct is a product out = scale a w for rows of tokens.
 struct RowProduct {
   const char* tensor;
   const MatView& a;
@@ -68,7 +68,7 @@ double inverse_rms(const BlockTensors& t, int64_t token) {
   return 1 / std::sqrt(sum / static_cast<double>(r.cols) + t.shape.form.latent_norm);
 }
 
-// Returns the rounding of the norm's own sums in f32, and that of the stored value.
+// Returns the rounding of the norm's own sums in f32, plus the rounding of the stored value.
 double norm_rounding(const AuditContext& context, int64_t width) {
   return 2 * context.units.store + context.units.sum * static_cast<double>(width + 16);
 }
@@ -112,7 +112,7 @@ LatentNumbers norm_input_numbers(const AuditContext& context, Range tokens) {
       mean += g[i] * u[i] / width;
       squares += g[i] * g[i] * u[i] * u[i] / width;
     }
-    // The mean of g u enters every element, so the errors of its terms do too.
+    // The mean of g u enters every element, and with it the errors of its terms.
     for (size_t i = 0; i < u.size(); ++i) {
       const int64_t c = static_cast<int64_t>(i);
       const double expected = inverse * (g[i] - u[i] * mean);

@@ -1,9 +1,10 @@
-// Audits the rows around experts of another width than the model's: each stored tensor is compared with what
-// it is made of, in double, for the tokens of a process.
+// This header audits the rows around experts whose width is not the model's. For the tokens of a process, it
+// computes each of these tensors in double from the stored tensors before it, and compares.
 //
-// The block is audited in two parts, which meet in stored rows. One is the experts over rows of H', whose x
-// is z, whose y is r, whose dy is dr and whose dx is dz. The other is the rest, which takes r and dz as
-// given. Every row of every tensor is a result in one of the parts, so a wrong row shows where it is made.
+// The audit takes such a block in two parts, which meet in stored rows. The first part is the experts over
+// rows of H': their x is z, their y is r, their dy is dr and their dx is dz. The second part is the rest,
+// which takes r and dz as given. Every row of every tensor is a result of one of the parts, so a wrong row
+// shows where it is made.
 #pragma once
 
 #include <string>
@@ -14,13 +15,13 @@
 
 namespace moehill {
 
-// Return the two parts of a share whose block has a latent width.
+// These functions return the two parts of a share whose block has a latent width.
 CheckShare experts_of_latent(const CheckShare& share);
 CheckShare rest_of_latent(const CheckShare& share);
 // True for the rest, which has no experts.
 inline bool is_rest_of_latent(const BlockTensors& tensors) { return tensors.latent.z.data != nullptr; }
 
-// The numbers that were found for the rows of one tensor.
+// LatentNumbers are the numbers of one tensor's rows, and how far they are off.
 struct LatentNumbers {
   std::string tensor;                // latent_z, latent_n, latent_dn, latent_dr
   std::vector<Deviations> of_token;  // [T]

@@ -1,6 +1,9 @@
-// The part of the audit that goes element by element: what the activation makes of the products of some rows
-// of one expert, with the variance of each value. F is float, or double if every element is compared by
+// This header has the element-by-element part of the audit: activate_row() applies the activation and its
+// derivatives to the products of one row of an expert, and computes the variance of each value. It makes no
+// products; StripAuditor (moe/audit_strip.h) does. F is float, or double if every element is compared by
 // itself.
+//
+//   activate_row</*kBackward=*/true>(mode, units, weights, a, rows);   // rows.h, rows.dgate, rows.dup, ...
 #pragma once
 
 #include <cmath>
@@ -11,25 +14,25 @@
 
 namespace moehill {
 
-// Squares of unit round-offs. Variances that are kept as F are in units of `store`; then they are in the
+// ErrorUnits are squares of unit round-offs. Variances of type F are in units of `store`, so they are in the
 // range of F if the squares of the values are.
 struct ErrorUnits {
-  double store;  // u^2, u being the unit round-off of the storage type
+  double store;  // u^2, where u is the unit round-off of the storage type
   double sum;    // a sum of n products in f32 has the variance sum * n * |a|^2 |b|^2 / n
-  // Two sums are compared, the block's and the reference's, and each has v^2. Twice that is taken, because
-  // sums may be made in another order.
+  // The audit compares two sums, the block's and the reference's, and each has v^2. The 4 is twice these two,
+  // because sums may be made in another order.
   explicit ErrorUnits(DType dtype) : store(dtype == DType::f32 ? 0x1p-48 : 0x1p-18), sum(4 * 0x1p-48) {}
 
   // Returns the variance of a sum of n terms, in units of `store`.
   double sums(double n) const { return sum * n / store; }
 };
 
-// The least variance of a value, because squares of small ones leave the range of F. It is negligible beside
-// values of size 1, to which rows are scaled.
+// This is the least variance of a value, since the square of a small value would leave the range of F. It is
+// negligible, because rows are scaled to values of size 1.
 template <typename F>
 inline constexpr F kLeastVariance = std::numeric_limits<F>::min();
 
-// The weights of one expert (or the shared one), and what the audit derives from them.
+// AuditWeights are the weights of one expert (or the shared one), with their projections and norms.
 template <typename F>
 struct AuditWeights {
   Dense<F> w1, w3;                     // [H, M]
@@ -40,16 +43,17 @@ struct AuditWeights {
   std::vector<F> bias1, bias3;         // [M], or empty
 };
 
-// The rows of one expert. A row's part of a weight gradient is proportional to its gate value and to the size
-// of its token's dy. Both may be so small that their squares leave the range of F, so they are kept apart
-// from the rows: `share` is their product, relative to the largest product of the expert, which is `unit`.
+// AuditAssignments are the rows of one expert. A row's part of a weight gradient is proportional to its gate
+// value and to the size of its token's dy. Both may be so small that their squares leave the range of F, so
+// they are kept apart from the rows. `share` is their product divided by `unit`, the largest such product of
+// the expert.
 struct AuditAssignments {
   std::vector<int64_t> token;
   std::vector<int> choice;
   std::vector<double> gate;     // multiplies the output
   std::vector<double> in;       // multiplies the input
   std::vector<double> dy_size;  // the size of the token's dy, rounded to a power of two
-  // Relative variance of a gate value that the block computes itself; the largest one.
+  // The largest relative variance of a gate value, if the block computes gate values itself.
   double gate_variance = 0;
   std::vector<double> share;
   double unit = 1;
@@ -57,8 +61,8 @@ struct AuditAssignments {
   int64_t size() const { return static_cast<int64_t>(token.size()); }
 };
 
-// The values of a chunk of an expert's rows, [rows, ...]. Gradients are those of dy = y divided by its size,
-// without the gate value.
+// AuditRows are the values of a chunk of an expert's rows, [rows, ...]. The gradients are for dy = y divided
+// by dy_size, without the gate value. A member x_var is the variance of x.
 template <typename F>
 struct AuditRows {
   Dense<F> x, dy;                  // [rows, H]
@@ -82,18 +86,19 @@ struct AuditRows {
   }
 };
 
-// A gradient of the gates or the ups as a part of <dx, x>, where dx is that of p x.
+// InputGradient is one element of the gradient of g or u, as a part of dp = <dx, x>, where dx is the gradient
+// of the scaled row p x. Its error comes from several factors.
 template <typename F>
 struct InputGradient {
   F value;
-  F by_dh, by_own;  // its factors of dh and of the second derivative
-  F second, jump;   // of its own factor of h
-  F product;        // of x with the column of the weights
+  F by_dh, by_own;  // by how much it changes with dh, and with its own second derivative
+  F second, jump;   // second derivative and jump of its own factor of h
+  F product;        // the product of x with the column of the weights
   F norm;           // squared norm of that column
 };
 
-// The variance of such a part, in units of `store`, for a p with this square. It is in double, because
-// squares of values that a tiny p multiplies leave the range of float.
+// ProductErrors computes the variance of such a part, in units of `store`, for a p whose square is p_square.
+// It is in double, because a tiny p makes squares that leave the range of float.
 struct ProductErrors {
   double p_square, sum, store;  // sum: variance of a product with a column of norm 1, in units of `store`
 
@@ -114,14 +119,14 @@ struct ProductErrors {
   }
 };
 
-// The settings with which activate_row() begins.
+// RowMode has the settings of activate_row().
 struct RowMode {
   const Activation& activation;
   bool of_inputs;  // dp belongs to a factor of the input
 };
 
-// Computes row a: h and its variance from gate and up. With kBackward also dp, dgate and dup from dh, with
-// their variances.
+// Computes h of row a and its variance from gate and up. With kBackward it also computes dp, dgate and dup
+// from dh, with their variances.
 template <bool kBackward, typename F>
 void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeights<F>& w, int64_t a,
                   AuditRows<F>& rows) {
@@ -134,7 +139,8 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
   const F dy_sum = kBackward ? (sum + 4 / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
   const bool gated = activation.gated, jumps = has_jumps(activation);
   const F rounding = std::sqrt(store);
-  // A product may be wrong by its rounding, at most twice the typical one, and by the error of its sum.
+  // A product may be wrong by its rounding, which is at most twice the typical rounding, and by the error of
+  // its sum.
   const auto reach = [&](F value, F sum_variance) {
     return jumps ? rounding * (2 * std::abs(value) + 8 * std::sqrt(sum_variance)) : F{0};
   };
@@ -161,7 +167,7 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
         dp += static_cast<double>(h[m]) * dh;
         dp_var += ProductErrors::square(dh) * h_var[m] + ProductErrors::square(h[m]) * dh_var;
       }
-      // The error of u changes dgate, and that of g changes dup, through the mixed slope `across`.
+      // The error of u changes dgate through the mixed slope `across`, and so does the error of g with dup.
       const F across = dh * by_gate.slope * by_up.slope;
       const F by_value = dh * by_up.value, by_gate_value = dh * by_gate.value;
       const F dgate = by_value * by_gate.first, dup = by_gate_value * by_up.first;

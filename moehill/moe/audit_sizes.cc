@@ -53,7 +53,7 @@ double audit_bytes(const MoeShape& shape, Pass pass, bool exact, const Auditors&
   const double group = 2 * tokens / auditors.num_processes * blocks * value * (backward ? 6 : 3);
   const double sums = 8 * tokens * (backward ? 5 * blocks + 2 * shape.topk : 2 * blocks);
   const double assignments = 40 * tokens * (shape.topk + 2);
-  // Strips of the shared expert, whose sums wait for those of other processes.
+  // These strips of the shared expert wait for the sums of other processes.
   const double waiting = std::min(std::ceil(static_cast<double>(shape.shared_dim) / strip),
                                   static_cast<double>(strips_at_once(auditors.num_processes)));
   const double shared = backward ? waiting * 16 * (2 * hidden * strip_blocks + strip * blocks) : 0;

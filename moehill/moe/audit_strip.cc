@@ -1,4 +1,4 @@
-// Implements audit_strip.h: reads a strip's weights, multiplies chunk by chunk of its rows, and compares its
+// Implements audit_strip.h: reads a strip's weights, multiplies its rows chunk by chunk, and compares its
 // gradients.
 #include "moehill/moe/audit_strip.h"
 
@@ -146,7 +146,7 @@ template <typename F>
 void StripAuditor<F>::audit_chunk(Range chunk) {
   rows_.reshape(chunk.size(), context_.by_hidden.num_columns(), columns_.size(), context_.backward);
   read_rows(chunk);
-  // These three products are used element by element, so they must hold themselves.
+  // The activation uses these three products element by element, so each must prove that it holds.
   multiply_held(DenseForm::ab, rows_.x, w_.w1, held1_, rows_.gate);
   if (gated()) multiply_held(DenseForm::ab, rows_.x, w_.w3, held3_, rows_.up);
   if (context_.backward) multiply_held(DenseForm::abt, rows_.dy, w_.w2, held2_, rows_.dh);
@@ -175,7 +175,7 @@ void StripAuditor<F>::read_rows(Range chunk) {
   for (int64_t a = 0; a < chunk.size(); ++a) {
     const size_t i = static_cast<size_t>(a), assignment = static_cast<size_t>(chunk.begin + a);
     const int64_t token = expert_->rows.token[assignment];
-    // Rows of routed experts may have come by a wire; those of the shared expert never do.
+    // Rows of routed experts may have come by a wire; rows of the shared expert never do.
     if (!is_shared()) wire = context_.tensors.wire_of(token, expert_->rows.choice[assignment]);
     rows_.x_norm[i] = read(context_.tensors.x, token, rows_.x.row(a), 1);
     rows_.in[i] = static_cast<F>(expert_->rows.in[assignment]);
@@ -255,7 +255,8 @@ bool StripAuditor<F>::holds(const Dense<F>& a, const Dense<F>& c, const HeldFact
 // Adds the projected outputs o = h W2, and dp.
 template <typename F>
 void StripAuditor<F>::add_outputs(Range chunk) {
-  // The sum of h times the projected W2; its variance from that of h; and the squares of its terms.
+  // These three are the sum of h times the projected W2, its variance, which comes from the variance of h,
+  // and the squares of its terms.
   multiply(DenseForm::ab, rows_.h, w_.w2_blocks.sum, part_.sum);
   square(w_.w2_blocks.sum, product_);
   multiply(DenseForm::ab, rows_.h_var, product_, part_.variance);
@@ -299,7 +300,7 @@ void StripAuditor<F>::add_weight_gradients() {
   project_gradient(rows_.dgate, rows_.dgate_var, 0);
   project_gradient(rows_.dup, rows_.dup_var, by_strip_.num_blocks());
   if (has_biases()) add_bias_gradients();
-  // dW1 and dW3 are compared as projections of their columns, which are x^T times the projected gradients.
+  // dW1 and dW3 are compared as projections of their columns. These are x^T times the projected gradients.
   multiply(DenseForm::atb, gradient_blocks_, rows_.x, product_);
   accumulate(product_, sums_.dw13);
   square(rows_.x, squared_);
@@ -315,7 +316,7 @@ void StripAuditor<F>::add_weight_gradients() {
     }
   }
   project(context_.by_hidden, rows_.dy, blocks_);
-  // dy, p h and a device's partial sum may have been stored.
+  // An implementation may have stored dy, p h and a device's partial sum.
   const F rounding = static_cast<F>(3 + context_.units.sums(n));
   if (has_biases() && columns_.begin == 0) {  // db2 += p dy
     for (int64_t a = 0; a < rows_.h.rows; ++a) {
@@ -359,7 +360,7 @@ void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>&
   }
 }
 
-// db1 += dgate and db3 += dup, from what project_gradient() has left.
+// Adds db1 += dgate and db3 += dup, from the projections that project_gradient() made.
 template <typename F>
 void StripAuditor<F>::add_bias_gradients() {
   for (int64_t a = 0; a < gradient_blocks_.rows; ++a) {
@@ -377,7 +378,7 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   const Range hidden{0, context_.by_hidden.num_columns()};
   unit_ = sums.unit;
   const int64_t blocks = by_strip_.num_blocks(), first = columns_.begin / by_strip_.block;
-  // The sums have the blocks of dW1 first, then those of dW3.
+  // The sums have the blocks of dW1 first, then the blocks of dW3.
   const auto of_dw13 = [&](int64_t offset) {
     return [&sums, offset](int64_t r, int64_t b) {
       return Number{sums.dw13.row(offset + b)[r], sums.dw13_var.row(offset + b)[r]};

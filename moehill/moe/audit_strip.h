@@ -1,8 +1,8 @@
-// This file has StripAuditor, which audits one strip of an expert (moe/audit.h): some of its M columns, with
-// all rows of its tokens. The M columns do not depend on each other, so a strip is a small expert of its own:
-// different threads can audit strips at once, and a strip's weights stay in the cache of a core. Only two
-// results need the whole expert, so they are summed over its strips: the rows of the outputs and input
-// gradients, and dp.
+// StripAuditor audits one strip of an expert (moe/audit.h): some of its M columns, with all rows of its
+// tokens. It does not judge what it finds (moe/audit_judge.h). The M columns do not depend on each other, so
+// a strip is a small expert of its own: threads audit strips at the same time, and a strip's weights stay in
+// the cache of a core. Two kinds of results need the whole expert and are summed over its strips: the rows of
+// outputs and input gradients, and dp.
 //
 //   AuditExpert<float> expert(assignments);        // the sums over all strips
 //   StripAuditor<float> auditor(context);          // one for each thread
@@ -23,7 +23,7 @@
 
 namespace moehill {
 
-// Rows of an expert at a time: enough for a fast product, and little memory.
+// An auditor takes this many rows of an expert at a time: enough for a fast product, and little memory.
 inline constexpr int64_t kChunkRows = 512;
 
 // For products of at most this many rows, packing in a BLAS call costs more than the product itself.
@@ -36,19 +36,19 @@ struct AuditContext {
   bool exact;  // blocks have one column, so each element is compared
   uint32_t seed;
   ErrorUnits units;
-  double dy_scale;  // dy = dy_scale y; the audit's gradients are those of dy = y
+  double dy_scale;  // dy = dy_scale y; the audit computes gradients for dy = y
   Projection by_hidden;
 
-  // Returns the variance of a value below the normal numbers of the storage type, which an implementation may
-  // round or flush to zero. `scale` turns a stored value into the units that the caller uses.
+  // Returns the variance of a value below the normal numbers of the storage type. An implementation may round
+  // such a value or flush it to zero. `scale` turns a stored value into the caller's units.
   static double subnormal_variance(double scale) {
     const double smallest = 0x1p-126 * 64 * scale;
     return smallest * smallest;
   }
 };
 
-// ProjectedRows are projected rows of outputs or gradients: the sums, the part of their variance that comes
-// from the factors of the products, and the squares.
+// ProjectedRows are projections of rows of outputs or gradients: the sums, the part of the variance that
+// comes from the factors of the products, and the squares.
 template <typename F>
 struct ProjectedRows {
   Dense<F> sum, variance, squares;  // [rows, blocks of H]
@@ -59,8 +59,8 @@ struct ProjectedRows {
     for (Dense<F>* m : {&sum, &variance, &squares}) std::fill(m->values.begin(), m->values.end(), F{0});
   }
   void add(const ProjectedRows& part, int64_t first_row);
-  // Enlarges the squares where the row is larger than its terms suggest. The sum of the squares of the
-  // products is the square of a row on average. Where the signs of its terms agree the row is larger, and its
+  // Enlarges the squares where a row is larger than its terms suggest. On average the square of a row is the
+  // sum of the squares of its terms. Where the signs of the terms agree, the row is larger, and its
   // projections show that.
   void enlarge_squares();
 };
@@ -72,11 +72,11 @@ struct Estimate {
   Estimate(int64_t rows, int64_t cols) : value(rows, cols), variance(rows, cols) {}
 };
 
-// GradientAudit is what one stored gradient of one expert was found to be.
+// GradientAudit has the findings about one stored gradient of one expert.
 struct GradientAudit {
   std::vector<Deviations> of_block;
   bool non_zero_reference = false;
-  // Has the rows [M or H]; it is filled only if blocks have one column.
+  // The relative errors of the rows [M or H], if blocks have one column; otherwise empty.
   RowComparison relative;
 
   void pass(Parcel& parcel) {
@@ -98,7 +98,7 @@ struct StripSums {
   Dense<double> dw13, dw13_var, dw2, dw2_var;
   Dense<double> db13, db13_var, db2, db2_var;  // biases: [2 blocks of the strip, 1]; [1, blocks of H]
 
-  // Multiplies the sums by `unit` and sets it to 1, so that those of other rows can be added.
+  // Multiplies the sums by `unit` and sets `unit` to 1, so that the sums of other rows can be added.
   void unify();
 };
 
@@ -108,12 +108,12 @@ struct AuditExpert {
   explicit AuditExpert(const AuditAssignments& assignments) : rows(assignments) {}
 
   int expert = 0;  // the number of the expert, or kSharedExpert
-  // Terms in a weight's gradient; there are fewer rows here if other processes have some.
+  // The number of terms in a weight's gradient. `rows` has fewer if other processes have some of them.
   int64_t num_terms = 0;
   int64_t width = 0;  // M or S
   const AuditAssignments rows;
   Projection by_width;
-  ProjectedRows<F> out, dx;        // of each row
+  ProjectedRows<F> out, dx;        // for each row
   std::vector<double> dp, dp_var;  // [rows]; dp_var lacks the rounding of the expert's output
   GradientAudit d1, d2, d3;
   GradientAudit b1, b2, b3;  // of the biases, if there are any
@@ -128,7 +128,8 @@ class StripAuditor {
 
   // Makes the reference of columns [begin, end) of the expert and adds it to the expert's sums.
   void add_up(AuditExpert<F>& expert, Range columns);
-  // Compares the stored gradients of the columns that were added up last; the other overload takes the sums.
+  // Compares the stored gradients of the columns of the last add_up(). The other overload takes the sums as
+  // an argument.
   void compare() { compare_gradients(sums_); }
   void compare(AuditExpert<F>& expert, Range columns, const StripSums& sums);
   StripSums take_sums() { return std::move(sums_); }
@@ -143,8 +144,7 @@ class StripAuditor {
   void audit_chunk(Range chunk);
   void read_rows(Range chunk);
   void multiply(DenseForm form, const Dense<F>& a, const Dense<F>& b, Dense<F>& c, bool add = false);
-  // HeldFactor is the factor b of a product c = a b, prepared to prove that c holds: c r is compared with a
-  // (b r).
+  // HeldFactor is the factor b of a product c = a b, prepared for the check that compares c r with a (b r).
   struct HeldFactor {
     std::vector<double> projected;  // b r
     double norm = 0;                // the squared norm of b

@@ -41,8 +41,8 @@ struct ProjectedToken {
 
 }  // namespace
 
-// The rounding of the sum is counted twice, because an implementation may store the sum of a token on the
-// way.
+// The rounding of the sum counts twice, because an implementation may store the sum of a token before it adds
+// the last terms.
 void add_zero_experts(const AuditContext& context, Range tokens, TokenEstimates sums,
                       std::vector<char>& reached) {
   const BlockTensors& t = context.tensors;
@@ -83,7 +83,7 @@ Projected<double> project_rows_of(const AuditContext& context, ThreadTeam& team,
   return all;
 }
 
-// Share is what one row adds to a sum: `factor` times the row, with the variance of the factor.
+// Share is the term that one row adds to a sum: `factor` times the row, with the variance of the factor.
 struct Share {
   double factor, variance, rounding;
 };

@@ -11,14 +11,14 @@
 
 namespace moehill {
 
-// TokenEstimates are y and dx [T, blocks of H] and dp [T, k]. dx and dp are of a backward pass, in units of
-// dy = y.
+// TokenEstimates are y and dx [T, blocks of H] and dp [T, k]. dx and dp belong to a backward pass with dy =
+// y.
 struct TokenEstimates {
   Estimate &y, &dx, &dp;
 };
 
 // Adds the choices of zero experts: y += p x, dx += p dy, dp = <dy, x>. Sets reached[t] for each token t that
-// has one.
+// has such a choice.
 void add_zero_experts(const AuditContext& context, Range tokens, TokenEstimates sums,
                       std::vector<char>& reached);
 
@@ -40,8 +40,8 @@ struct Factors {
   double scale = 1;
 };
 
-// Computes sum += factors w^T, with w [H, num]. An example is the router's dx += dz W_g^T, with dz in units
-// of dy = y.
+// Computes sum += factors w^T, with w [H, num]. An example is the router's dx += dz W_g^T, with the dz of dy
+// = y.
 void add_product(const AuditContext& context, ThreadTeam& team, Range tokens, const Factors& factors,
                  const LogicalWeights& w, Estimate& sum);
 // Returns these tokens' part of the gradient rows^T factors of w, transposed: [num, blocks of H]. `type` is

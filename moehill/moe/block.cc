@@ -1,5 +1,5 @@
-// This file makes a device's plan and work space, and computes the shared expert. The routed experts are in
-// block_schedules.cc.
+// This file makes a device's plan and work space, and computes the shared expert. block_schedules.cc computes
+// the routed experts.
 #include "moehill/moe/block.h"
 
 #include <algorithm>
@@ -58,8 +58,8 @@ BlockPlan::BlockPlan(const BlockSpec& spec)
 
 void BlockPlan::make(ThreadTeam& team, const Routing& routing, const int32_t* rows_at) {
   builder.build(routing, team, routes);
-  // Rows after the last group's kept rows are masked ones. They become rows of the last expert, so that a
-  // product runs over all rows, with the gate value 0.
+  // Rows after the last group's kept rows are masked rows. They become rows of the last expert with the gate
+  // value 0, so that a product runs over all rows.
   std::copy_n(routes.group_offset.begin(), offset.size(), offset.begin());
   const int64_t kept_rows = offset.back();
   if (offset.size() > 1) offset.back() = routes.num_rows();
@@ -239,7 +239,7 @@ void Block::backward_shared_gate(const BlockPass& pass, const RowSource& x) {
 
 void Block::spoil_work_space(const MemoryVisitor& spoil) {
   const int64_t rows = plan_.num_rows();
-  int64_t buffer_rows = rows;  // rows in use of the buffers that every portion uses again
+  int64_t buffer_rows = rows;  // rows in use of the buffers that all portions share
   if (spec_.recomputes()) {
     buffer_rows = 0;
     for (int begin = 0, end = 0; begin < spec_.num_experts(); begin = end) {
@@ -267,8 +267,8 @@ double Block::executed_flops() const {
   const int64_t products =
       shape.mlp_dim * plan_.num_rows() + shape.shared_dim * spec_.share.shared_tokens.size();
   const int matrices = shape.form.num_matrices();
-  // Counts products of a row with a matrix. Backward takes two for each matrix, and recomputation repeats
-  // those before the activation.
+  // Counts products of a row with a matrix. Backward takes two for each matrix, and recomputation repeats the
+  // products before the activation.
   const int made = !spec_.has_backward() ? matrices : 3 * matrices + (spec_.recomputes() ? matrices - 1 : 0);
   return 2.0 * static_cast<double>(shape.hidden) * static_cast<double>(products) * made;
 }

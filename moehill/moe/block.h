@@ -1,8 +1,8 @@
 // Block is an MoE block on one device. It knows which experts are its own, and for which tokens it computes
-// the shared expert; it does not know which device has the other experts, and it sends nothing
-// (moehill/parallel does). Its parts are the plan (BlockPlan), the work space (BlockScratch) and the caller's
-// weights (ExpertWeights). A BlockPass has the arguments of one pass. The orders in which experts work are in
-// block_schedules.cc.
+// the shared expert. It does not know which devices have the other experts, and it sends nothing;
+// moehill/parallel does that. Its parts are the plan (BlockPlan), the work space (BlockScratch) and the
+// caller's weights (ExpertWeights). A BlockPass has the arguments of one pass. block_schedules.cc has the
+// orders in which the experts work: all at once, in portions that are recomputed, or in waves.
 //
 //   Block block(spec);                                  // all memory is allocated here
 //   block.make_plan(team, routing);                     // which rows each expert multiplies
@@ -24,10 +24,11 @@
 
 namespace moehill {
 
-// BlockShare is this device's share of the block.
+// BlockShare is this device's share of the block: its experts [expert_begin, expert_end), and the tokens for
+// which it computes the shared expert.
 struct BlockShare {
   int expert_begin = 0, expert_end = 0;
-  Range shared_tokens;  // tokens whose shared expert is computed here
+  Range shared_tokens;  // tokens for which this device computes the shared expert
   PlanScope scope = PlanScope::local;
 };
 
@@ -37,7 +38,7 @@ struct BlockSpec {
   BlockOptions options;
   BlockShare share;
   int num_threads = 1;
-  StageSet left_out{};  // stages that steps leave out from now on (block/ablation.h)
+  StageSet left_out{};  // stages that steps leave out (block/ablation.h)
 
   int num_experts() const { return share.expert_end - share.expert_begin; }
   bool has_shared() const { return shape.shared_dim > 0 && share.shared_tokens.size() > 0; }
@@ -51,13 +52,14 @@ struct BlockSpec {
   // True if gate values multiply the inputs of the experts instead of their outputs.
   bool input_weighted() const { return shape.router.input_weighted; }
   bool has_shared_gate() const { return shape.form.shared_gate && has_shared(); }
-  // True if dp comes from dy and the outputs of the experts. Otherwise it comes from dh and h, where h may
-  // include the gate value already, or from dx and x.
+  // True if dp = <dy, o>, from the outputs o of the experts. Otherwise dp comes from dh and h (h may include
+  // the gate value already), or from dx and x.
   bool dp_from_outputs() const {
     return options.remat != Remat::combine && !has_preweight(options.impl) && !input_weighted();
   }
-  // True if the rows of some tokens and experts can be found among all rows and multiplied apart. Scatter-add
-  // has no order of tokens, and rows that are sorted by gate value have none either.
+  // True if the block can find the rows of some tokens and experts among all rows and multiply them apart. It
+  // needs an expert's rows in the order of tokens, which scatter-add and rows sorted by gate value do not
+  // have.
   bool can_split_rows() const {
     return !recomputes() && !options.expert_by_expert && !packs_rows() && has_fused_w13(options.impl) &&
            !has_scatter(options.impl) && options.pack != PackStrategy::expert_score_sort &&
@@ -65,8 +67,9 @@ struct BlockSpec {
   }
 };
 
-// LatentWeights are the products around experts of another width H' than the model's H, with their gradients.
-// Experts see z = x down. Their sums r become n after a norm, if there is one, and y += n up^T.
+// LatentWeights are the matrices of the products around experts whose width H' is not the model's H. Experts
+// see z = x down. The norm, if there is one, makes n from the experts' sums r, and y += n up^T. Without a
+// norm n = r.
 struct LatentWeights {
   WeightView down{}, up{};  // [1][H, H'], in panels
   WeightView norm{};        // a vector [1][1, H'] (kernels/row_vectors.h); without data: no norm
@@ -77,17 +80,18 @@ struct LatentWeights {
   }
 };
 
-// ExpertWeights are the weights of a device's experts with their gradients.
+// ExpertWeights are views of the weights of a device's experts and of their gradients. They own no memory.
 struct ExpertWeights {
   MlpWeights routed, routed_grad;  // one group for each expert
   MlpWeights shared, shared_grad;  // one group; the gradient is the sum over this device's shared tokens
   LatentWeights latent{}, latent_grad{};  // no data: experts see rows of the model's width
 };
 
-// RowTransfer brings rows from other devices to the routed experts, and takes their sums back, while the
-// experts work. It does so in waves: a wave is some of the device's experts, with the rows that no earlier
-// wave needed. The rows of the device's own tokens are there from the start, and their sums stay here. Block
-// calls arrive(wave) before it multiplies the rows of a wave and leave(wave) after it.
+// RowTransfer brings rows from other devices to the routed experts, and sends their sums back, while the
+// experts work. It works in waves. A wave is some of the device's experts, with the rows that no earlier wave
+// needed. The rows of the device's own tokens are there from the start, and their sums stay here. Block calls
+// arrive(wave) before it multiplies the rows of a wave, and leave(wave) after that. The paths that exchange
+// rows implement it.
 class RowTransfer {
  public:
   virtual ~RowTransfer() = default;
@@ -95,8 +99,8 @@ class RowTransfer {
   virtual bool has_arrived(int /*wave*/) { return false; }
   // Waits until all rows are there that the waves up to this one need.
   virtual void arrive(int wave) = 0;
-  // Block calls this when those rows of the result are complete that no later wave adds to, except the rows
-  // of the device's own tokens.
+  // Sends the rows of the result to which no later wave adds. Block calls it when these rows are complete.
+  // The rows of the device's own tokens are not among them.
   virtual void leave(int wave) = 0;
 
   int num_waves() const { return experts.empty() ? 1 : static_cast<int>(experts.size()) - 1; }
@@ -105,26 +109,25 @@ class RowTransfer {
     return leaving.subspan(static_cast<size_t>(wave) * n, n);
   }
 
-  Range own;           // the device's own tokens: rows of what the pass reads, and of the result
-  bool split = false;  // true: own rows may be multiplied while others travel, if can_split_rows()
-  // [waves + 1] number of a wave's first expert on this device; empty: one wave.
+  Range own;           // the rows of the device's own tokens, in the input and in the result of the pass
+  bool split = false;  // true: Block may multiply own rows while others travel, if can_split_rows()
+  // [waves + 1] the first expert of each wave, counted on this device; empty: one wave.
   std::span<const int64_t> experts;
   std::span<const Range> leaving;  // [waves][n] rows of the result that leave with a wave
-  // [rows of the result] the token whose sum a row is; null: row t has token t.
+  // [rows of the result] the token whose sum a row is; null: row t is the sum of token t.
   const int32_t* token_of = nullptr;
 };
 
-// BlockPass has the arguments of a pass: forward makes y from x; backward makes dx, dp and gradients from x
-// and y.
+// BlockPass has the arguments of a pass. Forward makes y from x. Backward makes dx, dp and the gradients of
+// the weights from x and dy = dy_scale * y.
 struct BlockPass {
   ThreadTeam& team;
   const ExpertWeights& weights;
   StageListener* listener = nullptr;
   MatView x{};     // [T, H]
-  MatView base{};  // [T, H] what the sums of the routed experts are added to, may be `out`; no data: zero
+  MatView base{};  // [T, H] is added to the sums of the routed experts; may be `out`; no data: zero
   MatView out{};   // y or dx: [T, H]; for the shared expert [shared tokens, H]; storage type or f32
-  // These are for backward only: dy = dy_scale * y, and dp [T k], where a device writes only its own
-  // assignments.
+  // These are for backward only. In dp [T k] a device writes only its own assignments.
   MatView y{};  // [T, H]
   float dy_scale = 0;
   float* dp = nullptr;
@@ -132,35 +135,36 @@ struct BlockPass {
 };
 
 // BlockPlan lists the rows that a device's experts multiply. Expert e has rows [offset[e], offset[e + 1]).
-// Masked rows and rows of padding are multiplied too, with the weights of one of these experts and gate value
-// 0. A device without experts has no rows.
+// The experts multiply masked rows and rows of padding too, with the gate value 0. A device without experts
+// has no rows.
 struct BlockPlan {
   explicit BlockPlan(const BlockSpec& spec);
-  // Makes the plan of a routing and allocates nothing. Token t has row rows_at[t] of the x and y of a pass;
-  // with null it has row t.
+  // Makes the plan of a routing and allocates nothing. Token t has row rows_at[t] in the x and y of a pass,
+  // or row t if rows_at is null.
   void make(ThreadTeam& team, const Routing& routing, const int32_t* rows_at);
   void visit(const MemoryVisitor& visitor);
 
   int64_t num_rows() const { return offset.back(); }
-  // Returns where the longest run of experts from `begin` on ends that has at most `max_rows` rows, or one
-  // expert.
+  // Returns the end of a portion: the longest run of experts from `begin` on that has at most `max_rows`
+  // rows, but at least one expert.
   int end_of_portion(int begin, int64_t max_rows) const;
 
   PlanBuilder builder;
   RoutingPlan routes;
   std::vector<int64_t> offset;      // [experts + 1]
-  std::vector<int32_t> source_row;  // [rows] which row of x and y a row is; -1: a row of zeros
+  std::vector<int32_t> source_row;  // [rows] the row of x and y that a row copies; -1: a row of zeros
   std::vector<float> row_p;         // [rows] gate value
   std::vector<int32_t> dp_index;    // [rows] assignment; -1 for padding and masked rows
   std::vector<float> assignment_p;  // [T k] gate value; 0 for assignments to experts of other devices
 };
 
 // BlockScratch has the rows between the products of a step, cut out of one buffer, and the work space of the
-// products. It is laid out for the most rows that a plan can have; pages that no plan touches take no memory.
+// products. It has address space for the most rows that a plan can have. Pages that no plan touches take no
+// memory.
 struct BlockScratch {
   BlockScratch() = default;
   BlockScratch(const BlockSpec& spec, int64_t max_rows);
-  // Returns the bytes in use by a plan of `rows` rows whose largest portion of experts has `portion_rows`.
+  // Returns the bytes that a plan of `rows` rows uses if its largest portion of experts has `portion_rows`.
   static double bytes(const BlockSpec& spec, int64_t rows, int64_t portion_rows);
   // Returns gate, up and h of these rows. With recomputation they exist for one portion of experts at a time.
   MlpBuffers buffers(const BlockSpec& spec, Range rows) const {
@@ -176,8 +180,8 @@ struct BlockScratch {
   std::vector<int64_t> group_offset;          // [experts + 1], for the experts of a portion
   std::vector<int64_t> part_begin, part_end;  // [experts] the part of each expert's rows that a wave takes
   std::vector<int64_t> shared_offset;         // [2] one group with all shared tokens
-  // [shared tokens], if the shared expert has a gate: its values, their gradients, and the indices 0, 1, 2
-  // ...
+  // These [shared tokens] exist if the shared expert has a gate: the values of the gate, their gradients, and
+  // the indices 0, 1, 2 ...
   std::vector<float> shared_p, shared_dp;
   std::vector<int32_t> shared_index;
 
@@ -186,19 +190,19 @@ struct BlockScratch {
   Scratch memory_;
 };
 
-// Block runs the passes over one device's experts. It allocates in its constructor only, so steps do not. The
-// order of the calls is: make_plan, pack_rows, the forward passes, the backward passes.
+// Block runs the passes over one device's experts. It allocates memory in its constructor only. The order of
+// the calls is: make_plan, pack_rows, the forward passes, the backward passes.
 class Block {
  public:
   explicit Block(const BlockSpec& spec);
 
-  // Sets how many tokens the next plans have, at most as many as the spec has, and for which of them this
-  // device computes the shared expert.
+  // Sets how many tokens the next plans have, and for which of them this device computes the shared expert.
+  // Both are at most as many as in the spec.
   void set_tokens(int64_t tokens, Range shared_tokens);
   // Leaves these stages out of all later steps. The other stages read whatever is in the memory that these
   // would have written.
   void leave_out(StageSet stages) { spec_.left_out = stages; }
-  // From the next plan on, token t has row rows[t] of the x and y that passes are given.
+  // From the next plan on, token t has row rows[t] in the x and y of a pass. `rows` [T] must outlive its use.
   void read_rows_at(const int32_t* rows) { rows_at_ = rows; }
   void make_plan(ThreadTeam& team, const Routing& routing) { plan_.make(team, routing, rows_at_); }
   // Copies rows of x into the order of the plan, if spec().packs_rows().
@@ -211,14 +215,13 @@ class Block {
 
   const BlockSpec& spec() const { return spec_; }
   const RoutingPlan& plan() const { return plan_.routes; }
-  // Returns the FLOPs of a step: all rows that are multiplied (padding and masked rows too), and
-  // recomputation.
+  // Returns the FLOPs of a step. Padding, masked rows and recomputation count.
   double executed_flops() const;
 
-  // Calls `spoil` with all memory that a step writes and the next step must write again: the rows between the
-  // stages, and the plan. `spoil` fills it with bytes 0xff, which are NaN as numbers and no valid row as
-  // integers. So a stage that was left out shows in the result. What is made before the clock starts
-  // (prequeue) is passed over. Before the first step it does nothing.
+  // Calls `spoil` with all memory that every step must write again: the rows between the stages, and the
+  // plan. `spoil` fills it with bytes 0xff, which are NaN as numbers and no valid row as integers. So a stage
+  // that does not run shows in the result. A plan and rows that were made before the clock started (prequeue)
+  // stay. Before the first step the function does nothing.
   void spoil_work_space(const MemoryVisitor& spoil);
 
  private:

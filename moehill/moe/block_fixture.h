@@ -19,7 +19,7 @@
 
 namespace moehill {
 
-// FixtureLayout says how weights lie in memory.
+// FixtureLayout is the layout of weights in memory.
 struct FixtureLayout {
   WeightLayout layout = WeightLayout::panels;
   bool gate_up = true;  // W1 and W3 in one stack, S1 and S3 too
@@ -137,7 +137,7 @@ class BlockFixture {
   }
 
   const MoeShape& shape() const { return shape_; }
-  // Changes what the oracle computes from now on; the set of tensors stays as it is.
+  // These two change what the oracle computes from now on. The tensors stay as they are.
   void set_activation(const Activation& activation) { shape_.form.activation = activation; }
   void set_input_weighted(bool input_weighted) { shape_.router.input_weighted = input_weighted; }
   Routing& routing() { return routing_; }

@@ -1,6 +1,5 @@
 // This file has the orders in which a device's experts work. All orders give equal results, bit for bit,
-// because a product over some rows of a group gives these rows the values that a product over all rows gives
-// them.
+// because a product over some rows of a group gives these rows the same values as a product over all rows.
 //
 //   at once    all rows arrive, then all experts work, then all sums leave
 //   recompute  like "at once", but experts work in portions of an eighth of the rows, so that the products
@@ -46,7 +45,8 @@ Portion portion_of(const Work& w, Range experts) {
 
 template <typename Body>
 void for_each_portion(const Work& w, const Body& body) {
-  // An eighth of the rows needs little memory next to what is saved, and is work enough for the team.
+  // An eighth of the rows needs little memory compared with the memory that is saved, and is enough work for
+  // the team.
   const int64_t rows = w.plan.num_rows();
   const int64_t max_rows = w.spec.options.expert_by_expert ? 0 : w.spec.recomputes() ? rows / 8 : rows;
   for (int begin = 0, end = 0; begin < w.spec.num_experts(); begin = end) {
@@ -95,7 +95,7 @@ CombineRows combined(const Work& w, Range part, const MatView& rows, const float
           token_of == nullptr ? nullptr : token_of + part.begin};
 }
 
-// Computes out = base + sums for some rows of the result. Scatter-add always makes all of them.
+// Computes out = base + sums for some rows of the result. Scatter-add always makes all rows.
 void add_up(const Work& w, std::span<const Range> out_rows, const MatView& rows, const float* weight) {
   const BlockPass& pass = w.pass;
   const RoutingPlan& routes = w.plan.routes;
@@ -150,8 +150,8 @@ void forward_at_once(const Work& w) {
   all_leave(w, combine_y);
 }
 
-// This and the next two functions need the rows of y themselves: dp from the outputs of the experts, and
-// packed rows of dy.
+// This function and the next two read rows of y: for dp from the outputs of the experts, and for packed rows
+// of dy.
 RowDots dp_dots(const Work& w) {
   return {w.scratch.expert_out, w.pass.y, w.plan.source_row.data(), w.plan.dp_index.data(), w.pass.dy_scale};
 }
@@ -177,7 +177,7 @@ void combine_dx_and_dp(const Work& w, std::span<const Range> out_rows) {
                    pass.out, dp_dots(w), w.plan.num_rows(), pass.dp);
 }
 
-// The weights' gradients come last, because nobody waits for them.
+// The weights' gradients come last, because no other device waits for them.
 void backward_at_once(const Work& w) {
   all_arrive(w);
   pack_dy(w);
@@ -190,8 +190,8 @@ void backward_at_once(const Work& w) {
   mlp_weight_grad(w.mlp(), w.plan.offset, step, buffers, w.pass.weights.routed_grad);
 }
 
-// Each portion makes its own products again, and its gradients of the weights, before the next one takes its
-// buffers.
+// Each portion makes its products again, and its gradients of the weights, before the next portion takes over
+// its buffers.
 void backward_recompute(const Work& w) {
   all_arrive(w);
   pack_dy(w);
@@ -210,9 +210,9 @@ void backward_recompute(const Work& w) {
 }
 
 // The functions from here on work in waves. A product takes all rows of a wave together, so that it reads the
-// weights once. Rows of a wave are split only where the team would have to wait: the own rows of later waves
-// are multiplied before these arrive, and the own rows of the last wave are multiplied while its sums travel.
-// The weights' gradients, which are sums over rows, are never split.
+// weights once. They split the rows of a wave only where the team would have to wait: they multiply the own
+// rows of later waves before the other rows arrive, and the own rows of the last wave while its sums travel.
+// They never split the weights' gradients, which are sums over rows.
 
 Range experts_of(const Work& w, int wave) {
   const std::span<const int64_t> experts = w.pass.transfer->experts;
@@ -220,8 +220,8 @@ Range experts_of(const Work& w, int wave) {
   return {experts[static_cast<size_t>(wave)], experts[static_cast<size_t>(wave) + 1]};
 }
 
-// Returns the rows that these tokens have at these experts, as rows of the whole plan; it is valid until the
-// next call. Rows of padding, at the end of a group, count as rows of the last token.
+// Returns the rows that these tokens have at these experts, as rows of the whole plan. The result is valid
+// until the next call. Rows of padding, at the end of a group, count as rows of the last token.
 GroupRows rows_of(const Work& w, Range tokens, Range experts) {
   const std::vector<int64_t>& offset = w.plan.offset;
   const auto first_row = [&](size_t e, int64_t token) {
@@ -243,7 +243,7 @@ GroupRows rows_of(const Work& w, Range tokens, Range experts) {
 
 GroupRows own_rows(const Work& w, int wave) { return rows_of(w, w.pass.transfer->own, experts_of(w, wave)); }
 
-// Calls body(rows) for the rows of a wave: those of all tokens, or of all tokens except the device's own.
+// Calls body(rows) for the rows of a wave: the rows of all tokens, or of all tokens except the device's own.
 template <typename Body>
 void for_rows(const Work& w, int wave, bool own_too, const Body& body) {
   const Range experts = experts_of(w, wave), own = w.pass.transfer->own;
@@ -267,7 +267,8 @@ void forward_in_waves(const Work& w) {
   const int last = transfer.num_waves() - 1;
   int num_ahead = 0;  // number of waves whose own rows are in h already
   for (int wave = 0; wave <= last; ++wave) {
-    // While the rows of this wave are not there, the own rows of this and later waves are multiplied.
+    // While the rows of this wave have not arrived, the team multiplies the own rows of this wave and of
+    // later ones.
     while (num_ahead <= last && !transfer.has_arrived(wave)) up(own_rows(w, num_ahead++));
     transfer.arrive(wave);
     // The last wave sends the other devices' sums first, and multiplies its own rows while they travel.
@@ -284,7 +285,7 @@ void forward_in_waves(const Work& w) {
 }
 
 // Only the first product can begin before a wave has arrived. The gradients of gate values and weights come
-// last, because nobody waits for them.
+// last, because no other device waits for them.
 void backward_in_waves(const Work& w) {
   RowTransfer& transfer = *w.pass.transfer;
   const MlpWeights& weights = w.pass.weights.routed;

@@ -78,7 +78,7 @@ class MadeUpTransfer final : public RowTransfer {
     const std::vector<float> values = values_of(sums_.slice_rows(rows.begin, rows.end));
     sent_.insert(sent_.end(), values.begin(), values.end());
   }
-  // Reads the sums of each token: those of other devices as they left, and the own ones where they are.
+  // Reads the sums of each token: the sums for other devices as they left, and the own sums where they are.
   std::vector<float> sums() const {
     EXPECT_EQ(num_left_, kWaves);
     const std::vector<float> own_sums = values_of(sums_.slice_rows(own.begin, own.end));

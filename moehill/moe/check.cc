@@ -1,5 +1,5 @@
 // This file runs the check of a block and makes the verdict: it calls the audit (moe/audit.h) for all rows
-// and the oracle (moe/oracle.h) for the sample, and puts into one CheckResult what all processes found.
+// and the oracle (moe/oracle.h) for the sample, and joins the findings of all processes in one CheckResult.
 #include "moehill/moe/check.h"
 
 #include <chrono>
@@ -15,10 +15,10 @@
 namespace moehill {
 namespace {
 
-// Verdict collects what was found about each tensor and decides passed, failed or mistrusted.
+// Verdict collects the findings about each tensor and decides passed, failed or mistrusted.
 class Verdict {
  public:
-  // Adds a tensor's audit. The names are the contract's: y is the forward result, all others are gradients.
+  // Adds a tensor's audit. y is the forward result; all other names are gradients.
   void add(const TensorAudit& audit, bool may_be_zero) {
     if (audit.zero_reference && !may_be_zero) {
       result_.zero_reference = true;
@@ -90,8 +90,8 @@ RowComparison compare_tokens(std::span<const int64_t> tokens, const MatView& act
   return rows;
 }
 
-// Compares dp [T, k] or dlogits [T, E]. They are differences of large terms, so small rows are measured
-// against the median row.
+// Compares dp [T, k] or dlogits [T, E]. They are differences of large terms, so the errors of small rows are
+// measured against the median row.
 RowComparison compare_tokens(std::span<const int64_t> tokens, const float* actual,
                              const Dense<double>& reference) {
   RowComparison rows(RowComparison::kMedianFloor);
@@ -160,7 +160,7 @@ struct Sampled {
     routed.add(other.routed), shared.add(other.shared);
     if (y_failure.empty()) y_failure = other.y_failure;
     if (dx_failure.empty()) dx_failure = other.dx_failure;
-    // The ranks' order is the order of the tokens.
+    // Ranks are in the order of their tokens, so the first failure stays.
     if (router_failure.empty()) router_failure = other.router_failure;
   }
 };
@@ -209,7 +209,7 @@ Range places_of(std::span<const int64_t> tokens, Range own) {
 }
 
 // Returns the reference of this process's tokens among `tokens`. Each process adds the part of its own
-// experts, and the first process also that of the shared expert.
+// experts, and the first process also adds the part of the shared expert.
 TokenResult own_reference(const CheckShare& share, std::span<const int64_t> tokens, const LossGradient& dy,
                           ThreadTeam& team) {
   const BlockTensors& t = share.tensors;
@@ -312,7 +312,7 @@ void sample(const CheckShare& share, const AuditResult& audit, const CheckSelect
   if (share.is_first()) sampled.shared.add(t, kSharedExpert, selection.shared_columns, d, team);
 }
 
-// Adds the samples of all processes to that of the first one.
+// Adds the samples of all processes to the sample of the first process.
 void add_samples(const CheckShare& share, Sampled& sampled) {
   if (share.peers == nullptr) return;
   Parcel own;
@@ -389,8 +389,8 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   const bool product = tensors.weights.wg.rows() > 0;
   MOEHILL_CHECK(tensors.routing != nullptr, "a block without routing");
   MOEHILL_CHECK(!backward || tensors.dp != nullptr, "a backward pass without dp");
-  // The audit goes over all rows; the sample, the wire and the router are compared with double precision
-  // besides.
+  // The audit goes over all rows. The sample, the wire and the router are compared in double precision as
+  // well.
   const AuditResult audit = audit_block(share, pass, {full, seed}, team);
   Sampled sampled;
   if (!full) sample(share, audit, select_sample(tensors, seed), backward, team, sampled);
@@ -470,7 +470,8 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
   return share.is_first() ? both(rest, experts) : CheckResult{};
 }
 
-// Besides the audit's memory the sample needs the rows of one expert in double, and as many of gradients.
+// Besides the audit's memory the sample needs the rows of one expert in double, and as many rows of
+// gradients.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, const Auditors& auditors) {
   if (mode == CheckMode::off) return 0;
   if (shape.form.latent > 0) {

@@ -1,6 +1,6 @@
-// This header declares the check of a block: check_block compares every row of every result with the block as
-// computed by other means (moe/audit.h), and some rows that a seed chooses with the block in double precision
-// (moe/oracle.h). It measures no speed, and it does not change the results.
+// This header declares the check of a block. check_block compares every row of every result with the audit,
+// which computes the block by other means (moe/audit.h). It compares some rows, which a seed chooses, with
+// the block in double precision (moe/oracle.h). It measures no speed, and it does not change the results.
 //
 //   const CheckResult check = check_block(tensors, Pass::forward_backward, CheckMode::sample, seed, team);
 //   if (check.status != CheckStatus::passed) std::puts(check.reason.c_str());
@@ -21,9 +21,10 @@ constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 enum class CheckStatus { off, passed, failed, mistrusted };
 constexpr auto words(CheckStatus) { return std::array{"off", "passed", "failed", "mistrusted"}; }
 
-// WireError is the error that a wire adds to the results. The block is computed twice in double, with rows as
-// they arrive and with rows as they were sent, both times with the dy of the step. The differences are
-// relative to the second result: `max` is the error of the worst row, `rms` that of all rows together.
+// WireError is the error that a wire (tensor/wire.h) adds to the results. The check computes the block twice
+// in double: with rows as they arrive and with rows as they were sent, both times with the dy of the step.
+// The differences are relative to the second result. `max` is the error of the worst row, and `rms` is the
+// error of all rows together.
 struct WireError {
   int64_t tokens = 0;  // tokens compared; 0: no row changes on its way
   double y_max = 0, y_rms = 0;
@@ -34,9 +35,9 @@ struct WireError {
 std::string to_string(const WireError& error);
 
 // CheckResult is the verdict of a check, with the reasons for it. Rounding-error analysis decides
-// (moe/audit.h): a number may be off by kMaxBounds roots of its variance, and the mean square of many errors
-// may not be larger than their variances allow. So a right result whose terms cancel does not fail, and a
-// wrong number cannot hide in the norm of its row.
+// (moe/audit.h, moe/deviation.h): a number may be off by kMaxBounds square roots of its variance, and the
+// mean square of many errors may not be larger than their variances allow. So a right result whose terms
+// cancel does not fail, and a wrong number cannot hide in the norm of its row.
 //
 // The relative error rel_err of a tensor says how accurate the result is, and decides nothing. It is the
 // largest |row - ref| / max(|ref row|, 1e-3 * median row norm) of all rows, in L2 norms. For dp and dlogits
@@ -45,8 +46,8 @@ std::string to_string(const WireError& error);
 // dw1, dw3, ds1 and ds3, the compared columns of (expert, h); for dw2 and ds2, the H values of (expert, m).
 struct CheckResult {
   CheckStatus status = CheckStatus::off;
-  // True if every comparison is within its limit. That holds for "passed", and for "mistrusted" too if
-  // everything that could be compared is right; someone who expects experts without tokens may accept such a
+  // True if every comparison is within its limit. This is so for "passed", and for "mistrusted" too if
+  // everything that could be compared is right. A caller who expects experts without tokens may accept such a
   // result.
   bool numbers_ok = false;
   // True if the reference of some tensor is zero everywhere, so that it was compared with nothing.
@@ -55,29 +56,29 @@ struct CheckResult {
   std::map<std::string, double> grad_rel_err;  // dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits
   std::string worst_row;  // the row with the largest rel_err: "dw1 expert 3 row 17: 2.1e-03"
   std::string reason;     // why it failed or is mistrusted, in words
-  // The fields below say what the verdict is based on.
+  // The fields below give the basis of the verdict.
   std::string what;              // the tensors, each with all of its rows: "y, dx, dp, dw1, ..."
   int64_t num_rows = 0;          // rows of all tensors together
-  std::string how;               // the means of comparison, in words
+  std::string how;               // how they were compared, in words
   int64_t num_sampled_rows = 0;  // compared element by element with the double-precision block
   uint32_t seed = 0;             // of the projections and of the sample
   // The place of the largest error in units of its bound: "dx token 3 columns 64 to 127".
   std::string worst_number;
-  double worst_bounds = 0;  // that error
+  double worst_bounds = 0;  // the size of that error, in its bounds
   double seconds = 0;       // the time that the check took
   WireError wire;
 };
 
-// Returns the contract's limits of accuracy: forward 1e-5 (f32) or 1e-2 (bf16), gradients 2e-5 or 2e-2.
-// Results whose terms do not cancel are within them.
+// These functions return the limits of rel_err in docs/metrics.md: forward 1e-5 (f32) or 1e-2 (bf16),
+// gradients 2e-5 or 2e-2. Results whose terms do not cancel are within them.
 double forward_limit(DType dtype);
 double gradient_limit(DType dtype);
 
 // Checks a block. Both modes audit all rows of all tensors (moe/audit.h). `sample` compares f32 products
 // through random projections, and compares 8 tokens and some experts' gradients with the double-precision
-// block. `full` compares every element, in double. `seed` should differ from run to run, so that nobody can
-// know in advance which weights and rows are used. Gradients are computed from the stored y, which is checked
-// itself. The work runs on `team`.
+// block. `full` compares every element, in double. `seed` should differ from run to run, so that the rows and
+// the weights of projections cannot be known in advance. The reference gradients come from the stored y,
+// which is checked itself. The work runs on `team`.
 //
 // The result is "mistrusted" in three cases: a reference is zero everywhere (except dlogits with one choice,
 // whose gate value is constant); a product that the audit made itself is wrong; or, in a full check, an
@@ -90,7 +91,7 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team);
 
-// Returns how many bytes a check takes besides the tensors.
+// Returns how many bytes a check takes in each process besides the tensors.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, const Auditors& auditors);
 
 }  // namespace moehill

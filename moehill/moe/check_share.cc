@@ -1,5 +1,4 @@
-// This file moves what a check over several processes has to exchange: rows, sums of double numbers and
-// texts.
+// This file exchanges the rows, sums of doubles and texts of a check over several processes.
 #include "moehill/moe/check_share.h"
 
 #include <algorithm>
@@ -8,7 +7,7 @@
 namespace moehill {
 namespace {
 
-// At most this many bytes of terms are under way to all processes at a time; that is little memory beside the
+// A process sends at most this many bytes of terms to all others at a time, which is little memory beside the
 // sums.
 constexpr int64_t kPieceBytes = int64_t{8} << 20;
 

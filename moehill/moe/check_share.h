@@ -1,7 +1,6 @@
-// CheckShare is what one process has of a block that several processes check together. Each process audits
-// its own experts and compares the rows of its own tokens, so no process needs the memory of the whole block.
-// These travel between the processes: rows of x and y, sums over experts for the rows of a token, and the
-// findings.
+// CheckShare is one process's part of a block that several processes check together. Each process audits its
+// own experts and compares the rows of its own tokens, so no process needs the memory of the whole block. The
+// processes send each other rows of x and y, sums over experts for the rows of a token, and their findings.
 //
 //   CheckShare share = CheckShare::whole(tensors);     // one process has everything
 //   share.bring(tokens_of);                            // rows of x and y that this process lacks
@@ -37,22 +36,22 @@ using TokensOfProcesses = std::vector<std::vector<int64_t>>;
 class CheckRows {
  public:
   virtual ~CheckRows() = default;
-  // Brings the rows of tokens_of[r] to process r, and frees what was brought before. All processes must call
-  // it, with equal tokens_of.
+  // Brings the rows of tokens_of[r] to process r, and frees the rows that the last call brought. All
+  // processes must call it, with equal tokens_of.
   virtual void bring(const TokensOfProcesses& tokens_of) = 0;
 };
 
 // CheckShare has the tensors of this process, and which tokens and experts each process has.
 struct CheckShare {
-  // The weights of the shared expert and their gradients are complete. Of the routed experts' weights and
-  // gradients, memory exists for the process's own experts; of the other tensors, for the rows of its own
-  // tokens and the rows of x and y that were brought.
+  // The weights of the shared expert and their gradients are complete. The routed experts' weights and
+  // gradients have memory for the process's own experts only. The other tensors have memory for the rows of
+  // its own tokens, and for the rows of x and y that were brought.
   BlockTensors tensors;
   std::vector<Range> tokens;    // [processes] the tokens whose rows of the results a process has
   std::vector<int> owner;       // [E] the process that has the expert, for this check
   CheckPeers* peers = nullptr;  // null: this process has everything
   std::shared_ptr<CheckRows> rows = nullptr;     // null: all rows of x and y are here
-  std::shared_ptr<const void> memory = nullptr;  // owns what was brought together for the check
+  std::shared_ptr<const void> memory = nullptr;  // owns the memory that was made for the check
 
   static CheckShare whole(const BlockTensors& tensors);
 
@@ -72,7 +71,7 @@ struct CheckShare {
   std::vector<std::string> gather(const std::string& text) const;
 };
 
-// Auditors is who checks: a number of processes, each with a number of threads.
+// Auditors are the processes that check, and the threads of each.
 struct Auditors {
   int num_processes = 1, num_threads = 1;
 };
@@ -83,15 +82,16 @@ struct SummedRows {
   int64_t cols;
 };
 
-// Adds rows over all processes. Each process ends with the sums in the rows of `own[rank]`, and with anything
-// in the other rows. Terms are added in the order of the ranks. All processes must call it.
+// Adds rows over all processes, in the order of the ranks. Afterwards each process has the sums in the rows
+// of `own[rank]`; its other rows are undefined. All processes must call it.
 void sum_rows(const CheckShare& share, const std::vector<Range>& own, const std::vector<SummedRows>& sums);
 
-// Adds these values over all processes; the sums are on process `rank`, the other processes have anything.
+// Adds these values over all processes. Process `rank` gets the sums; on the others the values are undefined.
 void sum_values(const CheckShare& share, int rank, const std::vector<std::vector<double>*>& values);
 
-// Returns the experts of a process in groups of about as many rows as a process has tokens: few enough that
-// rows of x and y take little memory, and enough work for all threads. load: [E] rows of each expert.
+// Returns the experts of a process in groups. A group has about as many rows as a process has tokens: few
+// enough that its rows of x and y take little memory, and enough work for all threads. load: [E] rows of each
+// expert.
 std::vector<std::vector<int>> expert_groups(const CheckShare& share, int process,
                                             const std::vector<int64_t>& load);
 

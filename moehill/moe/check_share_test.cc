@@ -1,5 +1,5 @@
-// A check by several processes finds what a check by one finds, and no process reads what is not its part.
-// The processes are threads here.
+// A check by several processes finds the same faults as a check by one process, and no process reads memory
+// that is not its part. The processes are threads here.
 #include "moehill/moe/check_share.h"
 
 #include <gtest/gtest.h>
@@ -55,7 +55,7 @@ void spoil_expert(const BlockWeights& w, int expert) {
   for (const LogicalWeights* m : {&w.w1, &w.w2, &w.w3, &w.b1, &w.b2, &w.b3}) spoil(*m, expert);
 }
 
-// Rows of x and y are NaN, except those of the own tokens and those that were brought.
+// Rows of x and y are NaN, except the rows of the own tokens and the rows that were brought.
 class ThreadRows final : public CheckRows {
  public:
   ThreadRows(const BlockTensors& tensors, Range own) : x_(tensors.x), y_(tensors.y), own_(own) {

@@ -1,4 +1,4 @@
-// The check must pass what is right, in every layout, and must fail for every fault that is put into the
+// The check must pass right results, in every layout, and must fail for every fault that is put into the
 // data.
 #include "moehill/moe/check.h"
 

@@ -24,7 +24,7 @@ struct Dense {
   Dense() = default;
   Dense(int64_t num_rows, int64_t num_cols)
       : rows(num_rows), cols(num_cols), values(static_cast<size_t>(num_rows * num_cols)) {}
-  // Gives the matrix another shape, in the memory that it has if that is enough. Its values are undefined
+  // Gives the matrix another shape. It allocates only if its memory is too small. Its values are undefined
   // then.
   void reshape(int64_t num_rows, int64_t num_cols) {
     rows = num_rows;

@@ -5,20 +5,21 @@
 //   of_tensor.add(row, block, actual - reference, variance, reference);
 //   if (!of_tensor.within_bounds(num_rows)) report(of_tensor.row(), of_tensor.worst());
 //
-// A compared number has a deviation and a variance: the sum of the squares of the error bounds of everything
-// that was rounded on the way to it. Rounding errors are taken as independent with mean zero (Higham and
-// Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019). Then, by
-// Hoeffding's inequality, a right number deviates by more than kMaxBounds roots of its variance with the
-// probability 2 exp(-kMaxBounds^2 / 2), which is 5e-11. The mean square of many deviations finds smaller
-// errors. For right numbers it stays below 1, since an error that is uniform within its bound has a third of
-// the bound's square. Only this mean shows a small error that all numbers share. Right numbers may share
-// errors too, as all rows of a rank-one product do; so the caller says how many independent errors the group
-// has at least.
+// A compared number has a deviation from its reference, and a variance: the sum of the squares of the error
+// bounds of everything that was rounded on the way to it. Rounding errors are taken as independent with mean
+// zero (Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41,
+// 2019). Then, by Hoeffding's inequality, a right number deviates by more than kMaxBounds square roots of its
+// variance with a probability of at most 2 exp(-kMaxBounds^2 / 2), which is 5e-11.
+//
+// The mean square of many deviations, each in units of its variance, finds smaller errors that all numbers
+// share. For right numbers it stays below 1, since an error that is uniform within its bound has a mean
+// square of a third of the bound's square. Right numbers may share errors too, as all rows of a rank-one
+// product do, so the caller says how many independent errors the group has at least.
 //
 // A common factor 1 + a in many numbers shows in the least-squares estimate of a with the weights 1 /
-// variance. The variance of this estimate is 1 / sum(reference^2 / variance). So a factor is found that is
-// far below the error of a single number: for example, values that were cut off where they should be rounded,
-// or gradients that are all half a percent too large.
+// variance. The variance of this estimate is 1 / sum(reference^2 / variance). So it finds a factor far below
+// the error of a single number: for example, values that were truncated in place of rounded, or gradients
+// that are all half a percent too large.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +33,8 @@ namespace moehill {
 
 inline constexpr double kMaxBounds = 7;
 
-// Deviations of a group of numbers. It keeps sums and the worst number only, so groups can be added.
+// Deviations are the deviations of a group of numbers. The class keeps sums and the worst number only, so
+// groups can be added.
 class Deviations {
  public:
   // Adds a number. `row` and `block` name it if it is the worst one. A variance of zero allows no deviation.
@@ -68,14 +70,18 @@ class Deviations {
     }
   }
 
-  double worst() const { return std::sqrt(worst_); }  // the largest deviation, in roots of its variance
+  double worst() const {
+    return std::sqrt(worst_);
+  }  // the largest deviation, in square roots of its variance
   double mean_square() const { return count_ == 0 ? 0 : sum_ / static_cast<double>(count_); }
-  // Returns the limit of the mean square: 1, plus a term for few errors, of which the worst may be large.
+  // Returns the limit of the mean square: 1, plus a term that matters in small groups, where a single large
+  // error weighs much.
   double mean_square_limit(int64_t num_independent) const {
     return 1 + (kMaxBounds * kMaxBounds - 1) / std::sqrt(static_cast<double>(independent(num_independent)));
   }
-  // Returns the common factor minus 1. Its limit is twice kMaxBounds roots of its variance, since a few large
-  // numbers may weigh most in it, and a few units of f32, since functions in f32 may err in one direction.
+  // Returns the common factor minus 1. Its limit has two terms: twice kMaxBounds square roots of its
+  // variance, since a few large numbers may weigh most in it, and 16 round-offs of f32, since functions in
+  // f32 may err in one direction.
   double common_factor() const { return reference_ > 0 ? along_reference_ / reference_ : 0; }
   double common_factor_limit(int64_t num_independent) const {
     if (reference_ == 0) return 0;
@@ -100,9 +106,9 @@ class Deviations {
          reference_ = 0;  // sums of deviation reference / variance, reference^2 / variance
 };
 
-// Returns how far the mean of the columns' common factors may be off: the root of its variance, estimated
-// from the differences between the columns. If all rows of a column share a few errors, each column rightly
-// has a factor of its own, which the variances of single numbers do not show.
+// Returns how far the mean of the columns' common factors may be off: the square root of its variance,
+// estimated from the differences between the columns. If all rows of a column share a few errors, a right
+// column has a common factor of its own, which the variances of single numbers do not show.
 inline double factor_spread(const std::vector<Deviations>& of_column) {
   double weight = 0, weighted = 0, squares = 0;
   for (const Deviations& column : of_column) {

@@ -10,11 +10,11 @@
 
 namespace moehill {
 
-// DySizes are measured for dy = y, for those tokens that an expert of this process has a row of.
+// DySizes are measured for dy = y, and only for the tokens of which an expert of this process has a row.
 struct DySizes {
   Dense<double> squares;  // [T, blocks of H]: mean squares
   std::vector<double>
-      size;  // [T]: the power of two below the largest element, 1 where there is none; 0: not measured
+      size;  // [T]: the power of two below the largest element; 1 for a row of zeros; 0: not measured
 
   DySizes() = default;
   DySizes(int64_t tokens, int64_t blocks) : squares(tokens, blocks), size(static_cast<size_t>(tokens), 0) {}

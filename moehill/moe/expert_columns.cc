@@ -53,7 +53,7 @@ void read_places(const T* data, const RowPlaces& places, int64_t n, float* out) 
 
 // ColumnBlock is the place of eight columns in memory.
 struct ColumnBlock {
-  // In elements; if rows lie in pairs (step 2), row_stride is that of two rows.
+  // All are in elements. If rows lie in pairs (step 2), row_stride is the distance between pairs.
   int64_t first, row_stride, step;
 };
 

@@ -1,5 +1,5 @@
-// This header has functions that read one expert's matrices, or some of their M columns, out of any layout
-// into row-major memory. They are for checks; kernels read the panels as they are.
+// This header reads one expert's matrices, or some of their M columns, out of any layout into row-major
+// memory. It is for checks; kernels read the panels (tensor/weight_stack.h) as they are.
 //
 //   ExpertColumns w;
 //   read_expert(tensors.weights, expert, {0, 64}, w);   // w.w1 is [H, 64], w.w2 is [64, H]
@@ -29,13 +29,13 @@ template <typename F>
 void read_part(const LogicalWeights& weights, int64_t group, Range rows, Range columns, F* out,
                int64_t stride);
 
-// ExpertColumns are some of the M columns of an expert. They are an expert of that width by themselves, since
-// each of the M intermediate values, and each column's gradient, depends on its own column only.
+// ExpertColumns are some of the M columns of an expert. They are a narrower expert by themselves, since each
+// of the M intermediate values, and each column's gradient, depends on its own column only.
 struct ExpertColumns {
   Dense<float> w1, w3;  // [H, columns]; [0, 0] if there is no W3
   Dense<float> w2;      // [columns, H]
-  // [1, columns] and [1, H], if experts have biases. b2 is filled only if the columns begin with the first
-  // one, so that it is counted once.
+  // b1 and b3 [1, columns] and b2 [1, H] exist if experts have biases. b2 is filled only if the columns begin
+  // with column 0, so that the parts of an expert count it once.
   Dense<float> b1, b3, b2;
 };
 

@@ -107,8 +107,8 @@ void mlp_input_grad(const MlpContext& context, const GroupRows& groups, const Ml
   context.gemm.input_grad(team, groups, {buffers.gate}, w.up[0], {b.dx});
   if (w.two_ups()) context.gemm.input_grad(team, groups, {buffers.up}, w.up[1], {b.dx, true});
   if (b.x_scale == nullptr) return;
-  // The gate value multiplied x, so dp is <dx, x>. Then the gradients of gate and up are multiplied by it, so
-  // that dW1 and dW3 can be made with the x that was not multiplied.
+  // The gate value multiplied x in forward, so dp is <dx, x>. Then the gradients of gate and up are
+  // multiplied by the gate value, so that dW1 and dW3 can be made with the unscaled x.
   const Range rows{groups[0].begin, groups[groups.size() - 1].end};
   row_dots(team, {b.dx, b.x.matrix, b.x.index, b.dp_index}, rows.end, b.dp);
   scale_rows(team, b.x_scale, buffers.gate.slice_rows(0, rows.end));

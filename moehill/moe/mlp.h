@@ -19,9 +19,9 @@
 
 namespace moehill {
 
-// MlpWeights are weights or their gradients, and the activation f between them. If `fused`, f is applied to
-// finished tiles of the product, and up[0] has the columns of gate and up together. Otherwise up[0] is W1 and
-// up[1] is W3. W3 exists only if f is gated.
+// MlpWeights are weights or their gradients, and the activation f between the products. If `fused`, the
+// product applies f to its finished tiles, and up[0] has the columns of gate and up together. Otherwise up[0]
+// is W1 and up[1] is W3. W3 exists only if f is gated.
 struct MlpWeights {
   bool fused = false;
   Activation activation{};
@@ -41,7 +41,7 @@ struct MlpWeights {
   void visit(const MemoryVisitor& visitor) const;
 };
 
-// MlpBuffers are the rows [rows, ...] between the products.
+// MlpBuffers are the rows [rows, ...] between the products of an MLP. They are views.
 struct MlpBuffers {
   // Gate and up together [rows, gate_up_columns(M)] if the weights are; otherwise gate [rows, M].
   MatView gate;
@@ -64,8 +64,8 @@ inline bool begins(StageListener* listener, StageSet left_out, Stage stage) {
   return true;
 }
 
-// MlpStages are the stages as which the products are reported: routed experts report each product as a stage
-// of its own, the shared expert reports all as one.
+// MlpStages names the stage under which a listener learns of each product. Routed experts have a stage for
+// each product; the shared expert and the recomputation have one stage for all.
 struct MlpStages {
   Stage up, act, down, down_grad, act_grad, w2_grad, up_grad, w13_grad;
 };
@@ -78,7 +78,7 @@ inline constexpr MlpStages kRecomputeStages{Stage::recompute, Stage::recompute, 
                                             Stage::recompute, Stage::recompute, Stage::recompute,
                                             Stage::recompute, Stage::recompute};
 
-// MlpContext has what all calls of a pass share.
+// MlpContext has the arguments that all calls of a pass share.
 struct MlpContext {
   ThreadTeam& team;
   GroupedGemm& gemm;
@@ -113,11 +113,11 @@ struct MlpBackward {
   RowSource x{};
   RowSource dy{};
   const float* p = nullptr;           // gate values of the rows; null: 1
-  float* dp = nullptr;                // [T k]; null: dp is not wanted from here
+  float* dp = nullptr;                // [T k]; null: this pass makes no dp
   const int32_t* dp_index = nullptr;  // [rows] the place of a row's dp
   MatView dx{};                       // [rows, H]
-  // [rows] the factor that x was multiplied by; then p is null, dx is the gradient of the scaled x, and dp
-  // that of this factor.
+  // [rows] the factor of x in forward. If it is given, p is null, dx is the gradient of the scaled x, and dp
+  // is the gradient of this factor.
   const float* x_scale = nullptr;
 };
 void mlp_down_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,

@@ -1,5 +1,5 @@
-// This file computes the block in double precision with plain loops. It reads nothing that a step has
-// computed, except the stored dy, which the gradients are defined by.
+// This file computes the block in double precision with plain loops. Of the results of a step it reads only
+// the stored y, from which dy follows.
 #include "moehill/moe/oracle.h"
 
 #include <cmath>
@@ -15,7 +15,7 @@ namespace {
 
 // ExpertRows are the rows that one expert has among some tokens.
 struct ExpertRows {
-  std::vector<int64_t> place;  // which entry of the list of tokens the row's token is
+  std::vector<int64_t> place;  // the place of the row's token in the list of tokens
   std::vector<int64_t> token;
   std::vector<int> choice;         // j, the number of the choice of its token; 0 for the shared expert
   std::vector<double> gate_value;  // multiplies the output
@@ -166,7 +166,7 @@ void add_rows(ThreadTeam& team, const ExpertRows& rows, const Dense<double>& par
   });
 }
 
-// ExpertPart is what some columns of an expert add to the results of its rows.
+// ExpertPart is the part of some columns of an expert in the results of its rows.
 struct ExpertPart {
   Dense<double> out, dx;   // [rows, H]
   std::vector<double> dp;  // [rows]
@@ -203,8 +203,8 @@ ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns
   return part;
 }
 
-// Adds the gradient of the shared expert's gate. It is summed over parts of the expert, and so is its term of
-// dx.
+// Adds a part of the expert to the gradient of the shared expert's gate, and to the term of dx that comes
+// from the gate.
 void add_gate_part(const BlockTensors& tensors, const ExpertPart& part, const ExpertRows& rows,
                    TokenResult& result) {
   for (size_t r = 0; r < part.dp.size(); ++r) {
@@ -302,7 +302,8 @@ void add_router_product(const BlockTensors& tensors, TokenResult& result) {
   }
 }
 
-// Adds the products around experts of another width, whose rows are given: y += n up^T and dx += dz down^T.
+// Adds the products around experts of another width, from the stored rows n and dz: y += n up^T and dx += dz
+// down^T.
 void add_latent(const BlockTensors& tensors, std::span<const int64_t> tokens, bool backward,
                 TokenResult& result) {
   const auto add = [&](const MatView& rows, const LogicalWeights& w, Dense<double>& sum) {
@@ -402,7 +403,7 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
 
 namespace {
 
-// Returns the part of some rows in the gradients of an expert's columns.
+// Returns the terms of some rows in the gradients of an expert's columns.
 ExpertGradients gradients_of_rows(const BlockTensors& tensors, const ExpertColumns& w, const ExpertRows& rows,
                                   const LossGradient& dy, ThreadTeam& team) {
   const Dense<double> x = inputs_of(tensors.x, rows);

@@ -1,10 +1,11 @@
 // This header has the oracle: the block in double precision, one expert at a time, in loops that are written
-// to be read. It is the reference of a check (moe/check.h). It is far too slow for a whole block of real
-// size, so a check takes samples of it.
+// to be read. It is a reference for the check (moe/check.h). It is far too slow for a whole block of real
+// size, so the check compares a sample of rows with it.
 //
 //   const OracleResult result = run_oracle(tensors, true, nullptr, team);   // y and all gradients
 //
-// The formulas are those of the contract, 'The block'. For a row x of an expert with the gate value p:
+// These are the formulas of the block, with gradients by the chain rule (docs/metrics.md has the sources of
+// the activations). For a row x of an expert with the gate value p:
 //
 //   g = x W1, u = x W3, h = a(g) b(u), out = h W2, y += p out
 //   dp = <dy, out>, dh = p dy W2^T, dg = dh a'(g) b(u), du = dh a(g) b'(u), dx += dg W1^T + du W3^T
@@ -38,17 +39,18 @@ namespace moehill {
 // adds nothing and has dp = 0.
 struct OracleResult {
   std::vector<double> y, dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits;
-  std::vector<double> dwg;  // [H, L], if the router's product is a part of the block; dx has its term then
+  std::vector<double>
+      dwg;  // [H, L], if the router's product is a part of the block; then dx includes dz W_g^T
   std::vector<double> db1, db2, db3, dsg;  // [E, M]; db2 [E, H]; dsg [H]; empty without these vectors
 };
 
 // Computes the block. It reads the inputs of `tensors` (x, weights, routing, kept) and none of its results.
-// `dy_override` (row-major [T, H]) replaces dy = 2 y / (T H); null: it does not. The size of `team` does not
+// If `dy_override` (row-major [T, H]) is not null, it replaces dy = 2 y / (T H). The size of `team` does not
 // change the result.
 OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double* dy_override,
                         ThreadTeam& team);
 
-// LossGradient is dy [T, H]: either given in double, row-major, or that of the stored tensors.
+// LossGradient is dy [T, H]: either values in double, row-major, or the dy of the stored tensors.
 class LossGradient {
  public:
   LossGradient(const double* values) : values_(values) {}  // NOLINT: implicit by design; null: there is none
@@ -63,7 +65,7 @@ class LossGradient {
   double scale_ = 0;
 };
 
-// TokenResult has rows of y, dx, dp and dlogits for some tokens: row i is that of tokens[i]. Without a `dy`
+// TokenResult has rows of y, dx, dp and dlogits for some tokens: row i belongs to tokens[i]. Without a `dy`
 // it has y only.
 struct TokenResult {
   Dense<double> y, dx, dp, dlogits;
@@ -71,9 +73,9 @@ struct TokenResult {
 };
 TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
                               const LossGradient& dy, ThreadTeam& team);
-// These two functions compute the result above in two parts: first the sum over the experts (kSharedExpert
-// among them) for which `takes` is true, then the rest, when the sum has all experts. Between them, processes
-// can add their sums.
+// These two functions compute a TokenResult in two parts. The first sums over the experts (kSharedExpert
+// among them) for which `takes` is true. Between the two, the processes add their sums. The second computes
+// the rest, which needs the sums over all experts.
 TokenResult run_oracle_experts(const BlockTensors& tensors, std::span<const int64_t> tokens,
                                const LossGradient& dy, ThreadTeam& team,
                                const std::function<bool(int expert)>& takes);
@@ -84,7 +86,7 @@ void finish_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> 
 inline constexpr int64_t kOracleRows = 1024;
 
 // ExpertGradients are the gradients of some columns m of one expert (or kSharedExpert), summed over all of
-// its tokens or over those of a range.
+// its tokens, or over its tokens in a range.
 struct ExpertGradients {
   Dense<double> dw1, dw3;  // [H, columns]
   Dense<double> dw2;       // [columns, H]
@@ -99,7 +101,7 @@ inline ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert
   return run_oracle_expert(tensors, expert, columns, dy, team, {0, tensors.shape.tokens});
 }
 
-// Returns how many assignments of each expert are computed, [E]: those that capacity did not drop.
+// Returns how many assignments each expert computes, [E]: all but the assignments that capacity dropped.
 std::vector<int64_t> computed_load(const BlockTensors& tensors);
 
 }  // namespace moehill

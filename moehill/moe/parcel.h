@@ -1,4 +1,4 @@
-// This header has Parcel: values as bytes for another process, and back into values there.
+// This header has Parcel, which turns values into bytes for another process, and back into values there.
 #pragma once
 
 #include <cstring>
@@ -10,9 +10,9 @@
 
 namespace moehill {
 
-// Parcel is called with each value, in the same order on both sides, so one function serves both directions.
-// A new parcel appends the value; a parcel that has come overwrites it with the next one. Both processes must
-// have the same byte order.
+// The sender and the receiver call a Parcel with each value, in the same order, so one function serves both
+// directions. A new parcel appends the value. A parcel that has arrived overwrites the value with the next
+// one in it. Both processes must have the same byte order.
 //
 //   void pass(Parcel& parcel) { parcel(count), parcel(names); }    // a member of `findings`
 //   Parcel own;

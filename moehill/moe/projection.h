@@ -1,14 +1,14 @@
 // Projection is a matrix [rows, n] seen through random weights w: one number for each row and each block B of
-// its columns. The check compares these numbers in place of single elements. A wrong element changes its
-// block's number by (its error) times (its weight), and the projection of a product costs as much as n /
-// block of the product's columns.
+// its columns. The check compares these numbers in place of single elements. An error in an element changes
+// the number of its block by the error times the element's weight. The projection of a product costs as much
+// as n / block columns of the product.
 //
 //   sum[r, B]     = sum over j in B of w_j a[r, j]
 //   squares[r, B] = sum over j in B of w_j^2 a[r, j]^2
 //
-// The weights are +-(0.5 to 1.5): a sum changes if two columns are exchanged, a sign is wrong or a column is
-// left out. With blocks of one column and the weight 1, the projection is the matrix itself. A check with
-// known weights could be deceived, so the seed should differ from run to run.
+// The weights are +-(0.5 to 1.5), so a sum changes if two columns are exchanged, a sign is wrong or a column
+// is missing. With blocks of one column and the weight 1, the projection is the matrix itself. Known weights
+// could hide an error, so the seed should differ from run to run.
 #pragma once
 
 #include <algorithm>
@@ -53,15 +53,15 @@ struct Projection {
     audit_loops<F>().project(row, weight.data(), num_columns(), block, sum, squares);
   }
 
-  // Returns how many roundings a sum over a block has: it is made in vectors, whose lanes add a few terms
-  // each.
+  // Returns how many roundings a sum over a block has. Vectors make the sum, and each lane adds a few terms
+  // only.
   double num_roundings() const { return block == 1 ? 0 : 8; }
 
   int64_t block = 1;
   std::vector<float> weight;  // [n]
 };
 
-// Projected are both numbers of a matrix's rows and blocks.
+// Projected has the two numbers above, sum and squares, for each row and block of a matrix.
 template <typename F>
 struct Projected {
   Dense<F> sum, squares;
@@ -78,8 +78,8 @@ void project(const Projection& p, const Dense<F>& a, Projected<F>& out) {
   for (int64_t r = 0; r < a.rows; ++r) p.project_row(a.row(r), out.sum.row(r), out.squares.row(r));
 }
 
-// Projects a [n, cols], whose rows are in blocks, to [blocks, cols]. norms [cols] are the squared norms of
-// the columns of a.
+// Projects the rows of a [n, cols] in place of its columns, to [blocks, cols]. Also sets norms [cols], the
+// squared norms of the columns of a.
 template <typename F>
 void project_rows(const Projection& p, const Dense<F>& a, Projected<F>& out, std::vector<F>& norms) {
   const AuditLoops<F>& loops = audit_loops<F>();

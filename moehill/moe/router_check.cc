@@ -17,8 +17,7 @@
 namespace moehill {
 namespace {
 
-// Rank is what candidates are ordered by. Candidates with equal logits and biases are ordered by their
-// numbers.
+// A Rank orders candidates. Candidates with equal logits and biases are ordered by their numbers.
 struct Rank {
   Bounded key;
   std::array<float, 4> same;  // the logits and biases that the key was made from
@@ -128,7 +127,7 @@ class TokenCheck {
       before_.push_back(before);
     }
   }
-  // A group is surely kept if even those groups that may rank before it leave room for it.
+  // A group is surely kept if all groups that may rank before it still leave room for it.
   bool surely_kept(size_t g) const { return before_.empty() || before_[g].maybe < router_.rule.kept_groups; }
 
   std::string group_fault() const {
@@ -160,8 +159,8 @@ class TokenCheck {
   const std::vector<int32_t> chosen_;     // [k]
   const std::span<const float> weights_;  // [k]
   const RouterReference reference_;
-  // GroupsBefore counts the groups that rank before one: surely, and within the rounding errors. It is empty
-  // without groups.
+  // GroupsBefore counts the groups that rank before a group: surely, and maybe, within the rounding errors.
+  // It is empty without groups.
   struct GroupsBefore {
     int surely = 0, maybe = 0;
   };

@@ -127,8 +127,8 @@ std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chose
   const bool divides = of_chosen || router_.rule.normalized;
   if (router_.rule.normalized) sum.value = std::max(sum.value, router_.rule.least_sum);
   const double num = static_cast<double>(chosen.size());
-  // The error of a quotient has three parts: that of the numerator, that of the sum as far as it enters the
-  // quotient, and the roundings.
+  // The error of a quotient has three parts: the error of the numerator, the error of the sum as far as it
+  // enters the quotient, and the roundings.
   for (size_t j = 0; j < values.size(); ++j) {
     Bounded& p = values[j];
     if (divides) {

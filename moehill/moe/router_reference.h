@@ -1,6 +1,6 @@
-// RouterReference has a router's scores and gate values in double, with the errors that f32 may make of them,
-// and the slopes of the gate values. The check, the audit and the oracle hold a router to these. It shares no
-// code with routing/router.cc, and it chooses no experts.
+// RouterReference has a router's scores and gate values in double, with the errors that a router in f32 may
+// have, and the slopes of the gate values. The check, the audit and the oracle compare a router with them. It
+// shares no code with routing/router.cc, and it chooses no experts.
 //
 //   const RouterReference reference(router, token_logits);
 //   for (const Bounded& p : reference.gate_values(choices_of(routing, token))) print(p.value, p.error);
@@ -15,7 +15,7 @@
 
 namespace moehill {
 
-// Bounded is a number with the largest error that f32 may have about it.
+// Bounded is a number with the largest error that an f32 computation of it may have.
 struct Bounded {
   double value = 0, error = 0;
 };
@@ -30,8 +30,8 @@ class RouterReference {
   Bounded key(size_t e) const;    // the number that experts are chosen by
   // Returns the gate values of these choices.
   std::vector<Bounded> gate_values(std::span<const int32_t> chosen) const;
-  // Slopes are d gate value j / d logit e, with the choices held fixed, and the sum of the sizes of their
-  // terms; both are [k, L].
+  // Slopes have the derivatives of gate value j by logit e, with the choices held fixed, and the sums of the
+  // sizes of their terms; both are [k, L].
   struct Slopes {
     Dense<double> value, size;
   };
@@ -46,7 +46,7 @@ class RouterReference {
   std::vector<Bounded> softmax_;  // over all logits, if scores are that
 };
 
-// Returns which logits a token chose, [k]; kNoExpert is the logit of no expert.
+// Returns which logits a token chose, [k]; kNoExpert for a choice that no expert got.
 std::vector<int32_t> choices_of(const Routing& routing, int64_t token);
 
 // Returns the slopes of a token's gate values. Without a router the gate values are a softmax over the

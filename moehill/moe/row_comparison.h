@@ -15,8 +15,8 @@
 namespace moehill {
 
 // RowComparison keeps the norms of each row. The rel_err of a row is |row - ref| / max(|ref|, floor), in L2
-// norms; that of the tensor is the largest of its rows. The floor is floor_share times the median of |ref|
-// over the rows whose reference is not zero.
+// norms. The rel_err of the tensor is the largest of its rows. The floor is floor_share times the median of
+// |ref| over the rows whose reference is not zero.
 //
 // The reference of a row is exactly zero if nothing contributes to it: an expert without tokens, or a token
 // whose assignments were all dropped. Then the row must be exactly zero too, otherwise its error is infinite.

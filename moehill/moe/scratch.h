@@ -9,8 +9,8 @@
 
 namespace moehill {
 
-// Scratch is used twice by the same code: first without memory, to measure, then with a buffer of that size.
-// The matrices are views and are valid as long as it lives; it does not clear them.
+// One function uses a Scratch twice: first without memory, to measure, then with a buffer of that size. The
+// matrices are views, valid as long as the Scratch lives. It does not clear them.
 //
 //   Scratch measure;
 //   lay_out(measure);                          // calls matrix(..) for each part

@@ -1,5 +1,9 @@
 // TensorNumbers collects the audited numbers of one tensor and judges them: the worst number, the mean of
 // each group, and the relative error of rows if rows are known element by element.
+//
+//   TensorNumbers numbers("dw1", RowComparison::kUsualFloor);
+//   numbers.add_group(deviations, num_independent, "expert 3", where);
+//   const TensorAudit audit = numbers.finish();   // audit.failure is empty if all is right
 #pragma once
 
 #include <fmt/format.h>
@@ -21,7 +25,7 @@ class TensorNumbers {
     audit_.tensor = std::move(name);
   }
 
-  // Adds a group. `where(row, block)` names a number; num_independent is that of Deviations.
+  // Adds a group. `where(row, block)` names a number; Deviations explains num_independent.
   template <typename Where>
   void add_group(const Deviations& group, int64_t num_independent, const std::string& name,
                  const Where& where) {
@@ -42,8 +46,9 @@ class TensorNumbers {
                           audit_.tensor, name, group.count(), group.mean_square(),
                           group.mean_square_limit(num_independent));
   }
-  // Judges the common factor of a group. Only large groups are judged so, since few numbers say little about
-  // a common factor. `spread` is factor_spread() of the group's columns, or 0 if the columns are not known.
+  // Judges the common factor of a group. The caller asks for it in large groups only, since few numbers say
+  // little about a common factor. `spread` is factor_spread() of the group's columns, or 0 if the columns are
+  // not known.
   void judge_common_factor(const Deviations& group, int64_t num_independent, double spread,
                            const std::string& name) {
     const double limit = std::max(group.common_factor_limit(num_independent), 2 * kMaxBounds * spread);

@@ -1,5 +1,6 @@
-// This header names the block's tensors as the mathematics does, whatever their layout. BlockTensors is what
-// is filled, dumped and checked; it has views and owns nothing. A step does not use it.
+// This header names the block's tensors as the formulas do, whatever their layout in memory. The code that
+// fills, dumps and checks a block works on BlockTensors, so it is the same for every backend and path.
+// BlockTensors has views and owns nothing. A step does not use it.
 #pragma once
 
 #include "moehill/block/shape.h"
@@ -10,9 +11,9 @@
 
 namespace moehill {
 
-// BlockWeights are the matrices W1, W3 [E][H, M] and W2 [E][M, H], and S1, S3 [1][H, S] and S2 [1][S, H].
-// Those that the shape lacks have rows() == 0: all of S without a shared expert, W3 and S3 if the activation
-// is not gated. The gradients have the same form.
+// BlockWeights are the matrices W1, W3 [E][H, M] and W2 [E][M, H], and S1, S3 [1][H, S] and S2 [1][S, H]. A
+// matrix that the block does not have has rows() == 0: S1, S2 and S3 without a shared expert, W3 and S3 if
+// the activation is not gated. The gradients of the weights have this type too.
 //
 //   const float w = weights.w1.at(expert, h, m);
 struct BlockWeights {
@@ -20,14 +21,15 @@ struct BlockWeights {
   LogicalWeights s1, s3, s2;
   LogicalWeights b1, b3, b2;  // [E][1, M], b2 [E][1, H]: biases of the experts
   LogicalWeights sg;          // [1][1, H]: the vector of the shared expert's gate
-  LogicalWeights wg{};        // [1][H, L]: the matrix of the router, if its product is a part of the step
-  // Matrices around experts of another width H' than the model's: [1][H, H'], the way back transposed; the
-  // norm is [1][1, H'].
+  LogicalWeights wg{};  // [1][H, L]: the router's matrix, if its product is a part of the step; L is its
+                        // number of logits
+  // Matrices around experts whose width H' is not the model's: both are [1][H, H'], so latent_up is
+  // transposed. The norm is [1][1, H'].
   LogicalWeights latent_down{}, latent_up{}, latent_norm{};
 };
 
-// LatentRows are rows [T, H'] of a block whose experts have another width than the model. Without a norm, n
-// is r and dn is dr.
+// LatentRows are the rows [T, H'] of a block whose experts have another width than the model. Without a norm,
+// n is r and dn is dr.
 struct LatentRows {
   MatView z{}, r{}, n{};     // the experts' inputs, their sums, and the sums after the norm
   MatView dn{}, dr{}, dz{};  // the gradients, with Pass::forward_backward only
@@ -41,22 +43,22 @@ struct BlockTensors {
   const Routing* routing = nullptr;
   const int32_t* kept =
       nullptr;  // [T, k] 1 if the assignment is computed, 0 if dropped by capacity; null: all kept
-  // `wire` is the form in which rows of x and dy came to experts on other nodes than the token's. far [T, k]
-  // is 1 for an assignment to such an expert; null: no row changed its form.
+  // Rows of x and dy that went to an expert on another node arrived in the form `wire`. far [T, k] is 1 for
+  // an assignment to such an expert; null: no row changed its form.
   Wire wire = Wire::native;
   const uint8_t* far = nullptr;
   Wire wire_of(int64_t token, int choice) const {
     return far != nullptr && far[token * shape.topk + choice] != 0 ? wire : Wire::native;
   }
-  // The router and its logits [T, L]. Both are null if `routing` was given; then its gate values are the
-  // softmax over the chosen.
+  // The router and its logits [T, L]. Both are null if no router made `routing`; then its gate values are the
+  // softmax over the chosen logits.
   const Router* router = nullptr;
   const float* logits = nullptr;
-  // The loss whose gradient is added to that of the logits; it needs the router and logits. null: none.
+  // The loss whose gradient is added to dlogits; it needs the router and logits. null: none.
   const BalanceLoss* balance_loss = nullptr;
   MatView y;  // [T, H]
   LatentRows latent{};
-  // The values that backward reads, which times dy_scale are dy. Without data they are y, times 2 / (T H).
+  // The gradient of y is dy_scale times these values. Without data it is 2 / (T H) times y.
   MatView dy{};
   double dy_scale = 0;
   const MatView& read_dy() const { return dy.data == nullptr ? y : dy; }

@@ -1,12 +1,12 @@
-// This header has pass_wire: the definition, in plain arithmetic, of what a wire (tensor/wire.h) does to the
-// values of a row. The oracle and the audit use it. It shares no code with what encodes and decodes rows in a
-// step (kernels/wire_rows.h), and it makes no bytes.
+// This header has pass_wire, which defines in plain arithmetic what a wire (tensor/wire.h) does to the values
+// of a row. The oracle and the audit use it. It shares no code with kernels/wire_rows.h, which encodes and
+// decodes the rows of a step, and it makes no bytes.
 //
 //   std::vector<float> row = {1.0f, 0.3f, 100.0f};
 //   pass_wire(Wire::bf16, row);                      // the values as they arrive
 //
-// Gradients pass "straight through": the derivative of the wire is taken as 1. So backward uses the values
-// that arrived, and passes their gradient on as the gradient of the values that were sent.
+// Gradients pass "straight through": the derivative of the wire counts as 1. So backward uses the values that
+// arrived, and takes their gradient for the gradient of the values that were sent.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +36,7 @@ inline float fp8_scale(std::span<const float> block) {
   if (largest == 0) return 1;
   float scale = 0x1p-117f;
   if (largest > 448 * scale) scale = std::exp2(std::ceil(std::log2(largest / 448)));
-  // The logarithm is rounded, so the power may be wrong by one factor of two.
+  // The logarithm is rounded, so the scale may be wrong by a factor of two.
   while (largest / scale > 448) scale *= 2;
   while (scale > 0x1p-117f && largest / scale <= 224) scale /= 2;
   return scale;

@@ -1,6 +1,7 @@
-// ZeroExperts computes choices that are no experts ("zero experts"): such a choice adds the token itself,
-// times its gate value, on the device that has the token. It has no row in a plan and no product, and nothing
-// of it travels. For a token x whose choices of this kind have the gate values p with the sum g:
+// ZeroExperts computes the choices of "zero experts", which are no experts (LongCat): such a choice adds the
+// token itself, times its gate value, on the device that has the token. It has no row in a plan and no
+// product, and it sends nothing. For a token x whose choices of this kind have the gate values p with the sum
+// g:
 //
 //   y += g x, dx += g dy, and dp = <dy, x> for each such choice.
 //
@@ -24,7 +25,7 @@ class ZeroExperts {
  public:
   explicit ZeroExperts(int64_t max_tokens);
 
-  // Takes the choices of these tokens; the other calls are about their rows. Allocates nothing.
+  // Takes the choices of these tokens, to which the other calls then apply. Allocates nothing.
   void take(const Routing& routing, Range tokens, ThreadTeam& team);
 
   // Computes out = base + scale g rows; all are [tokens, H]. base (no data: zero) may be `out`.

@@ -56,7 +56,7 @@ class LinearBlock {
   }
 
   // Returns |<forward(x), v> - <x, backward(v)>| as a share of the absolute terms. `backward_gates` are the
-  // gate values that backward uses; empty: those of forward.
+  // gate values that backward uses; empty: the same as in forward.
   double defect(const std::vector<float>& backward_gates = {}) {
     mesh_.run([&](Group& group) {
       path(group).prepare(group);
@@ -145,8 +145,8 @@ std::string to_text(const RunConfig& c, const char* what) {
                      c.num_devices, c.split_rows ? " split" : "", c.num_waves, what);
 }
 
-// The cases have odd sizes, experts that nobody chooses (skew), and more devices than experts or tokens; each
-// runs with gate values and with gate values of 1.
+// The cases have odd sizes, experts that no token chooses (skew), and more devices than experts or tokens;
+// each runs with gate values and with gate values of 1.
 TEST(Adjoint, EveryPath) {
   for (const MoeShape& shape :
        {MoeShape{37, 21, 13, 7, 3, 9, DType::f32}, MoeShape{3, 17, 5, 2, 1, 0, DType::f32},

@@ -1,5 +1,5 @@
-// Implementation of parallel/copy_gradients.h: gradients go to the home of their expert, are added there, and
-// the sum comes back.
+// Implementation of parallel/copy_gradients.h: gradients go to the home of their expert, the home adds them,
+// and the sum comes back.
 #include "moehill/parallel/copy_gradients.h"
 
 #include <algorithm>
@@ -27,9 +27,9 @@ void add_parts(T* own, const std::vector<char*>& parts, Range elements) {
 CopyGradients::CopyGradients(const Placement& placement, const MlpWeights& gradients, int rank,
                              int num_devices)
     : gradients_(gradients), send_offsets_(1), receive_offsets_(1) {
-  // Two lists, both in the order of devices: the own places that send to a home, and for each gradient that
-  // arrives the home it is for. Every device computes both from the placement, so no message is needed for
-  // them.
+  // The loop below makes two lists, both in the order of devices: the own places that send to a home, and the
+  // home of each gradient that arrives. Every device computes both from the placement, so no message is
+  // needed for them.
   const std::vector<int32_t> home = home_places(placement);
   const auto places_of = [&](int device) { return share(placement.num_places(), device, num_devices); };
   const auto is_on = [&](int32_t place, int device) {

@@ -1,8 +1,8 @@
 // CopyGradients adds up the gradients of experts that several devices have copies of. Each device has the
 // gradient of the rows that its own copy got. All copies end with the sum, because each device would update
-// its own copy with it.
-// It is for expert parallelism with a placement that repeats experts (--placement). The gradients of
-// replicated experts under `dp` are summed by an all-reduce instead (data_parallel_path.cc).
+// its own copy with it. It is for expert parallelism with a placement that repeats experts (--placement). It
+// is not for `dp`, where every device has every expert and an all-reduce sums the gradients
+// (data_parallel_path.cc).
 //
 //     CopyGradients copies(placement, weights.routed_grad, rank, num_devices);
 //     copies.sum(group);   // at the end of backward, on every device
@@ -16,12 +16,12 @@
 
 namespace moehill {
 
-// A copy's gradient goes to the device of the expert's first place (its home). There the gradients are added
-// in f32 in the order of places and rounded once, and the sum comes back. So two gradients move for each
-// place that is not a home.
+// A place is a slot for one expert's weights on a device (routing/placement.h). A copy's gradient goes to the
+// device of the expert's first place (its home). That device adds the gradients in f32 in the order of
+// places, rounds once, and sends the sum back. So two gradients move for each place that is not a home.
 class CopyGradients {
  public:
-  // `gradients` are those of all places. A device reads and writes only those of its own places.
+  // `gradients` are the gradients of all places. A device reads and writes only the ones of its own places.
   CopyGradients(const Placement& placement, const MlpWeights& gradients, int rank, int num_devices);
 
   // Sums the gradients of all copies. Collective: all devices call it. It allocates nothing, and without

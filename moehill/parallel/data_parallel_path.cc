@@ -28,8 +28,8 @@ class DataParallelPath final : public ParallelPath {
     take_zero_experts(group.team());
     assignments_.drop(group);
     count_sent(group, Move::metadata);
-    // The capacity is that of the whole problem, so what it drops was decided above. Here a dropped
-    // assignment goes to one more expert that nobody has.
+    // The capacity belongs to the whole problem, so the limiter above has decided which assignments it drops.
+    // Here a dropped assignment goes to one more expert, which no device has.
     const int nobody = inputs_.config.shape.experts;
     for (int64_t i = 0; i < assignments_.size(); ++i) {
       routing_.expert[static_cast<size_t>(i)] = assignments_.kept(i) ? assignments_.expert(i) : nobody;
@@ -92,7 +92,7 @@ class DataParallelPath final : public ParallelPath {
 
   Range own_;
   OwnAssignments assignments_;
-  Routing routing_;  // [n, k] of the own tokens; dropped assignments go to the expert that nobody has
+  Routing routing_;  // [n, k] of the own tokens; dropped assignments go to the expert that no device has
   OwnedMlp experts_grad_, shared_grad_;
 };
 

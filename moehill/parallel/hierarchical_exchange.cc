@@ -10,8 +10,7 @@
 namespace moehill {
 namespace {
 
-// A pass: the own tokens' rows go across (a round trip of all ranks); what has landed goes on inside, and the
-// node's sums of it go back across.
+// HierarchicalExchange has a buffer for each stage of the way.
 class HierarchicalExchange final : public RowExchange {
  public:
   HierarchicalExchange(const PathInputs& inputs, const BlockSpec& spec, Group& group)
@@ -23,8 +22,8 @@ class HierarchicalExchange final : public RowExchange {
     const MoeShape& shape = inputs.config.shape;
     const auto rows = [&](int64_t n) { return ExchangeRows(group.on_node(), n, shape.hidden, shape.dtype); };
     const int64_t received = RaggedRoute::max_received(inputs.config, inputs.rank);
-    // Rows on their way: sent to the node, landed there, spread within it; then sums collected, added up and
-    // returned.
+    // These are the buffers on the way: rows sent to a node, landed there, and spread within it; then sums
+    // collected, added up and returned.
     sent_ = rows(route_.across().max_sent());
     returned_ = rows(route_.across().max_sent());
     landed_ = rows(route_.across().max_received());
@@ -60,8 +59,7 @@ class HierarchicalExchange final : public RowExchange {
 
   void start_x(Group& group) override { start(group, inputs_.x, x_.view); }
   void start_y(Group& group) override { start(group, read_dy(inputs_), y_.view); }
-  // Rows from other nodes may have another type on the way, so they are widened first; only then does the
-  // node hand them on.
+  // Rows from other nodes may travel in another type, so they are decoded first; then the node hands them on.
   void land(Group& group, int) override {
     group.await(0);
     const std::vector<int64_t>& offsets = route_.across().receive_offsets();
@@ -81,7 +79,8 @@ class HierarchicalExchange final : public RowExchange {
   void answer(Group& group, int, const MatView&) override {
     ThreadTeam& team = group.team();
     Group& node = group.on_node();
-    // From here the way of the rows is walked back: to the landing ranks, summed there, then across.
+    // From here the sums go back on the way of the rows: to the landing ranks, which add them, and then
+    // across.
     if (scatters_) gather_rows(team, {received(by_token_), route_.token_of_row()}, received(partial_));
     node.all_to_all(partial_.view.data, route_.inside().receive_offsets(), collected_.view.data,
                     route_.inside().send_offsets(), row_bytes(inputs_.config.shape));
@@ -152,7 +151,7 @@ class HierarchicalExchange final : public RowExchange {
   ExchangeRows sent_, returned_;     // [rows sent across, H]: x or dy, and the sums that come back
   ExchangeRows landed_, sums_;       // [rows landed, H]: rows from all nodes, and the node's sums of them
   ExchangeRows spread_, collected_;  // [rows sent inside, H]: landed rows for each rank, and its sums
-  ExchangeRows x_, y_;               // [rows received, H]: what the experts read; y holds dy of backward
+  ExchangeRows x_, y_;  // [rows received, H]: the rows that the experts read; y_ is for dy in backward
   ExchangeRows partial_, by_token_;  // [rows received, H] this device's part of y, then of dx
   std::vector<float> returned_dp_, landed_dp_, collected_dp_,
       received_dp_;   // [rows, k] gradients of gate values at each stage of the way back

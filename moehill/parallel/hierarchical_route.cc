@@ -1,5 +1,5 @@
-// Implementation of parallel/hierarchical_route.h: two RaggedRoute, the second of which starts from what the
-// first received.
+// Implementation of parallel/hierarchical_route.h by two RaggedRoutes. The second one starts from the rows
+// that the first one received.
 #include "moehill/parallel/hierarchical_route.h"
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 namespace moehill {
 namespace {
 
-// A single node may be given without its ranks. This names them, so that the rest need not treat one node as
-// a special case.
+// A single node may have no list of its ranks (Nodes()). This function adds the list, so that the code below
+// need not treat one node as a special case.
 Nodes with_ranks(const Nodes& nodes, int num_devices) {
   return nodes.num() == 1 ? Nodes::of_size(num_devices, num_devices) : nodes;
 }
@@ -117,7 +117,7 @@ void HierarchicalRoute::order_tokens() {
 }
 
 void HierarchicalRoute::take_choices(ThreadTeam& team) {
-  // Rows beyond those received belong to nobody, so that the plan has the same size in each step.
+  // The rest of the rows have no expert, so that the plan has the same size in each step.
   const RaggedRoute::Choice nobody{received_.num_experts - 1, 0};
   team.parallel_for(received_.num_tokens, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {

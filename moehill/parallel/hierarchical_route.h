@@ -1,6 +1,6 @@
-// HierarchicalRoute decides which rows go where in two levels, so that a token crosses the network once for
-// each node that wants it, however many devices of the node do. It moves no rows of x: HierarchicalExchange
-// does.
+// HierarchicalRoute decides in two levels which rows go where, so that a token crosses the network once for
+// each node that has one of its experts, however many devices of that node have some. It moves no rows of x:
+// HierarchicalExchange does.
 #pragma once
 
 #include <vector>
@@ -16,8 +16,8 @@ namespace moehill {
 //            There it lands at one rank, which its device's number determines (Nodes::landing_rank)
 //   inside   from there it goes once to every rank of the node that holds one of its experts
 //
-// Sums come back the same ways. The landing rank adds those of its node's ranks in their order, and the
-// token's device adds those of the nodes. Received rows are put in the order of all tokens, so a device's
+// Sums come back on the same ways. The landing rank adds the sums of its node's ranks in their order, and the
+// token's device adds the sums of the nodes. Received rows are put in the order of all tokens, so a device's
 // block plans from the same routing as on `ragged_a2a`.
 //
 //     HierarchicalRoute route(config, routing, rank, group.nodes());
@@ -26,22 +26,23 @@ namespace moehill {
 //     route.across().num_sent();              // rows that this device sends to landing ranks
 class HierarchicalRoute {
  public:
-  // `nodes` are those of the config's devices.
+  // `nodes` are the nodes of the config's devices.
   HierarchicalRoute(const RunConfig& config, const Routing& routing, int rank, const Nodes& nodes);
-  // These three are as in RaggedRoute. `group` has all devices.
+  // These three do the same as in RaggedRoute. `group` has all devices.
   void bind(const Routing& routing, std::span<const int64_t> token_offsets);
   void make(Group& group);
   void spoil(const MemoryVisitor& visit);
 
   const RaggedRoute& across() const { return across_; }
   const RaggedRoute& inside() const { return inside_; }
-  // [T, k]: the received rows in the order of all tokens, followed by rows of nobody.
+  // Returns the choices of the received rows [T, k], in the order of all tokens, followed by rows without an
+  // expert.
   const Routing& received() const { return received_; }
-  // [received] The row that a token has arrived in, and the token of a row.
+  // These return [received]: the row in which a token has arrived, and the token of a row.
   const int32_t* row_of_token() const { return row_of_token_.data(); }
   const int32_t* token_of_row() const { return token_of_row_.data(); }
 
-  // The most rows that can land at a device: all tokens of the devices whose landing rank it is.
+  // Returns the most rows that can land at a device: all tokens of the devices whose landing rank it is.
   static int64_t max_landed(const RunConfig& config, const Nodes& nodes, int rank);
 
  private:

@@ -1,7 +1,7 @@
-// The path of a block whose routed experts have another width H' than the model ("latent" experts). It puts
-// any path that moves rows between two products: each device projects its own tokens to H' before and back to
-// H after, and the inner path only sees rows of H'.
-// The formulas, with r the routed experts' sums for z:
+// This is the path of a block whose routed experts have another width H' than the model ("latent" experts).
+// It puts any path that moves rows between two products: each device projects its own tokens to H' before the
+// inner path and back to H after it, and the inner path sees only rows of H'. The formulas, with r the routed
+// experts' sums for z:
 //
 //   z = x down;  n = r, or norm(r);  y = shared(x) + n up^T
 //   dn = dy up;  dr = dn, or the norm's gradient;  dz = the routed experts' dx for dr
@@ -45,7 +45,7 @@ PathInputs outer_inputs(PathInputs inputs) {
   return inputs;
 }
 
-// The inner path is given the latent rows as if they were x, y, dx and dy, and no shared expert.
+// The inner path gets the latent rows as its x, y, dx and dy, and no shared expert.
 PathInputs routed_inputs(PathInputs inputs, const RunConfig& config) {
   inputs.config = routed_part(config);
   const LatentRows& rows = inputs.latent;
@@ -152,7 +152,7 @@ class LatentPath final : public ParallelPath {
     experts_->bind(routed_inputs(inputs_, whole_));
   }
 
-  // True if making the plan packs rows, which then have to exist before it.
+  // Returns true if making the plan packs rows of z, which then have to be made before it.
   bool packs_rows() const { return experts_->routed_block().spec().packs_rows(); }
   void make_rows(ThreadTeam& team, StageListener* listener) {
     if (!begins(listener, block_.spec().left_out, Stage::latent)) return;

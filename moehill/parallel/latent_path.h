@@ -1,4 +1,4 @@
-// LatentMemory owns the rows of a step around experts of another width H' than the model's: z, r, n and their
+// LatentMemory owns the rows of a step around experts whose width H' is not the model's: z, r, n and their
 // gradients (latent_path.cc has the formulas). It computes nothing.
 //
 //     LatentMemory memory(config, held);
@@ -9,15 +9,15 @@
 
 namespace moehill {
 
-// The rows are [held tokens, H'], for all devices of a process, which read each other's. If experts have the
-// model's width, there is no memory.
+// The rows are [held tokens, H']. All devices of a process share them and read each other's rows. If experts
+// have the model's width, there is no memory.
 class LatentMemory {
  public:
   LatentMemory() = default;
-  // For a step of config.shape.tokens. `held` are the tokens that this process has memory for.
+  // Makes memory for a step of config.shape.tokens. `held` are the tokens for which this process has memory.
   LatentMemory(const RunConfig& config, Range held);
-  // Returns views as if the rows of all `tokens` were here; the first one that is has number `first`. Only
-  // rows that are held may be read.
+  // Returns views as if the rows of all `tokens` were here. The first row that is here has number `first`.
+  // Only rows that are held may be read.
   LatentRows views(int64_t tokens, int64_t first) const;
   static double bytes(const RunConfig& config, int64_t held_tokens);
 

@@ -19,7 +19,7 @@ double matrix_bytes(int64_t rows, int64_t cols, DType dtype) {
 }
 
 // Returns the rows that a device's plan is expected to have under uniform routing: its experts' share of the
-// assignments. If they are masked it has all assignments, if they are padded the rows of the capacity.
+// assignments. A masked plan has all assignments, and a padded plan has the rows of the capacity.
 int64_t expected_rows(const RunConfig& config, const BlockShare& share) {
   const MoeShape& shape = config.shape;
   const int64_t experts = share.expert_end - share.expert_begin;
@@ -53,7 +53,7 @@ double expected_wire_bytes(const RunConfig& config, int rank) {
   return 2 * rows * static_cast<double>(wire_row_bytes(config.wire, config.shape.hidden, config.shape.dtype));
 }
 
-// Returns the rows that a device is expected to keep on the two-level path: four kinds across (sent,
+// Returns the rows that a device is expected to keep on the path `hierarchical`: four kinds across (sent,
 // returned, landed and their sums) and, for each row sent inside, x, dy, partial sums and the two buffers of
 // the way; scatter-add needs one more.
 double expected_hierarchical_rows(const RunConfig& config, int rank) {
@@ -104,8 +104,8 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   if (routes_rows(config)) {
     const double row_bytes =
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
-    // Kinds of rows: partial sums are always there. Unless rows are read in place there are also rows sent,
-    // sums that come back, and x and dy received, all of the same number.
+    // Partial sums are always there. Unless rows are read in place, there are four more kinds of rows, as
+    // many of each: rows sent, sums that come back, and x and dy received.
     const bool in_place = config.spread == Spread::fused && num_processes == 1 && config.wire == Wire::native;
     const double kinds = in_place ? 1 : backward ? 5 : 4;
     const double kept = config.spread == Spread::hierarchical ? expected_hierarchical_rows(config, rank)
@@ -127,7 +127,7 @@ double device_bytes(const RunConfig& config, int device, int num_processes) {
   if (config.shape.form.latent > 0) {
     const RunConfig outer = outer_part(config);
     const WeightKey key = weight_key(config);
-    // Devices of a path with latent experts each have a part of these gradients.
+    // With latent experts each device has a part of these gradients.
     double parts = 0;
     if (config.num_devices > 1 && config.block.pass == Pass::forward_backward)
       parts = latent_weight_bytes(key) + (key.shared_dim > 0 ? mlp_bytes(key.shared_storage()) : 0);
@@ -216,7 +216,7 @@ HeldOperands held_operands(const RunConfig& config, const ProcessPlace& process)
   return {result_tokens(config, process.rank), {share.expert_begin, share.expert_end}};
 }
 
-// Operands that agree are merged first, because they are allocated once.
+// Equal operands are merged first, because they are allocated once.
 std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, const ProcessPlace& process) {
   std::vector<SharedOperands> of_weights, of_tokens;
   double weights = 0, gradients = 0, tokens = 0, scratch = 0, routing = 0;

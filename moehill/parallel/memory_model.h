@@ -1,7 +1,7 @@
 // The memory model predicts the bytes that points need, by part. It asks the code that allocates for its
-// sizes instead of keeping formulas of its own, so the two cannot drift apart.
-// It is for refusing what does not fit before anything is allocated, and for the record. It does not measure:
-// the peak of a run is in RecordedMemory.
+// sizes instead of keeping formulas of its own, so the two cannot drift apart. Commands use it to refuse a
+// run that does not fit, before they allocate anything, and records keep it. It does not measure: the peak of
+// a run is in RecordedMemory.
 //
 //     for (const MemoryPart& part : predict_memory(configs, {.num_processes = 8, .rank = 3}))
 //       fmt::print("{}: {:.0f} bytes\n", part.name, part.bytes);   // weights, gradients, x y dx, ...
@@ -15,13 +15,14 @@
 
 namespace moehill {
 
-// HeldOperands are the operands of a run that one process has: rows of tokens and places of experts.
+// HeldOperands says which operands of a run one process has: rows of these tokens, and these places of
+// experts.
 struct HeldOperands {
   Range tokens, experts;
 };
 
-// ProcessPlace is one process of a job. In a job of several processes each is a device; a single process has
-// all devices. A point without parallelism runs in the first process.
+// ProcessPlace is one process of a job. In a job of several processes each process is a device; a single
+// process has all devices. A point without parallelism runs in the first process.
 struct ProcessPlace {
   int num_processes = 1;
   int processes_of_a_node = 1;
@@ -34,7 +35,8 @@ struct MemoryPart {
   std::string name;
   double bytes;
 };
-// `runs` are all points that are resident at once. Operands that several of them share are counted once.
+// Returns the parts for `runs`, all points that are in memory at once. Operands that several of them share
+// count once.
 std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, const ProcessPlace& process = {});
 
 }  // namespace moehill

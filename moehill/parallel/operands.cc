@@ -13,12 +13,11 @@ namespace {
 
 int64_t up_columns(const MlpStorage& s) { return s.gate_up() ? gate_up_columns(s.width) : s.width; }
 
-// The standard deviation of random biases. It is large enough for a bias that is left out to show in the
-// check.
+// This is the standard deviation of random biases. It is so large that a missing bias shows in the check.
 constexpr float kBiasDeviation = 0.5f;
 
-// Weights get the deviation 1/sqrt(inputs), so that products of normal rows stay near deviation 1 at every
-// depth.
+// Weights have the deviation 1/sqrt(inputs), so that products of normal rows have a deviation near 1 for any
+// number of inputs.
 float deviation(int64_t fan_in) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in))); }
 
 }  // namespace
@@ -192,8 +191,8 @@ ExpertWeights WeightOperands::views() const {
           latent_grad.view()};
 }
 
-// All weights are drawn by the same seed and a stream of their own, so a weight does not depend on which
-// others exist or on which process makes it.
+// All weights come from the same seed, and each tensor has a stream of its own. So a weight does not depend
+// on which others exist or on which process makes it.
 void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team) {
   const WeightKey& key = weights.key;
   if (key.shared_dim == 0) return;
@@ -281,8 +280,8 @@ void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, T
 
 namespace {
 
-// A device without tokens still gets one row, which nobody reads, because a tensor without memory means that
-// the tensor does not exist.
+// A device without tokens still gets one row, which is never read, because a tensor without memory would mean
+// that the tensor does not exist.
 Matrix make_rows(const TokenOperands& tokens) {
   return Matrix::tight(std::max<int64_t>(1, tokens.held.size()), tokens.hidden, tokens.dtype);
 }

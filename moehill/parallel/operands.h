@@ -1,6 +1,6 @@
-// Operands are the weights and tensors that a block reads and writes, and where their values come from:
-// random numbers of a seed, or a model's files. Points that agree on them share them.
-// This file stores and fills. The products over them are in moe/block.h and kernels/grouped_gemm.h.
+// Operands are the weights and tensors that a block reads and writes. Their values come from a seed, as
+// random numbers, or from a model's files. Points with the same operands share them. This header only
+// allocates and fills them; moe/block.h computes with them.
 //
 //     auto weights = make_weights(weight_key(config), {0, config.shape.experts}, /*with_gradients=*/true);
 //     fill_experts(*weights, {0, config.shape.experts}, WeightOrigin(seed), team);
@@ -31,8 +31,8 @@ struct MlpStorage {
   bool gate_up() const { return fused && activation.gated; }  // W1 and W3 are one matrix
 };
 
-// WeightKey is the form in which weights are stored. Runs whose keys are equal share them. `experts` counts
-// places here, and a place holds a copy of an expert.
+// WeightKey is the form in which weights are stored. Runs whose keys are equal share their weights. `experts`
+// counts places here (routing/placement.h); a place has one expert or a copy of one.
 struct WeightKey {
   int64_t hidden, mlp_dim;
   int experts;
@@ -41,7 +41,7 @@ struct WeightKey {
   WeightLayout layout;
   bool fused, shared_fused;
   ExpertForm form{};
-  // [experts] The expert whose weights each place has; empty: each has its own.
+  // [experts] The expert whose weights each place has; empty: place e has expert e.
   std::vector<int32_t> placement{};
   int64_t router_logits = 0;  // L, the columns of the router's weights W_g; 0: there are none
 
@@ -56,7 +56,7 @@ struct WeightKey {
 };
 WeightKey weight_key(const RunConfig& config);
 
-// OwnedMlp is one set of MLP weights together with the memory.
+// OwnedMlp is one set of MLP weights together with its memory.
 struct OwnedMlp {
   WeightStack up[2], down, up_bias[2], down_bias, row_gate;
   MlpWeights view;
@@ -64,7 +64,7 @@ struct OwnedMlp {
 OwnedMlp make_mlp(const MlpStorage& storage);
 double mlp_bytes(const MlpStorage& storage);
 
-// OwnedLatent is the weights around experts of another width than the model's.
+// OwnedLatent has the weights around experts whose width is not the model's, together with their memory.
 struct OwnedLatent {
   WeightStack down, up, norm;
   LatentWeights view() const { return {down, up, norm}; }
@@ -83,7 +83,7 @@ struct WeightOperands {
   Range filled{};
   bool has_gradients = false;
 
-  // Returns stacks as if all experts were here; only those held have memory.
+  // Returns stacks as if all experts were here; only the experts in `held` have memory.
   ExpertWeights views() const;
 };
 
@@ -97,11 +97,11 @@ struct TokenOperands {
   Range filled{};   // the rows of x that have values
   bool negated = false;
 
-  // Returns one of the matrices as if it had the rows of all tokens; only those held have memory.
+  // Returns one of the matrices as if it had the rows of all tokens; only the tokens in `held` have memory.
   MatView among_all(const Matrix& rows) const;
 };
 
-// Sets the logical matrices (W1, W3, W2 as the mathematics names them) of a set of weights.
+// Sets w1, w3 and w2 to the logical matrices of a set of weights.
 void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, LogicalWeights& w3,
                  LogicalWeights& w2);
 // `place_of` is [E], as in LogicalWeights.
@@ -110,7 +110,7 @@ BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared
 
 void set_latent(const LatentWeights& latent, int64_t width, BlockWeights& weights);
 
-// WeightOrigin is where the values of the weights come from: random numbers, or a layer of a model.
+// WeightOrigin says where the values of weights come from: a seed for random numbers, or a layer of a model.
 struct WeightOrigin {
   WeightOrigin(uint32_t from_seed, LayerWeights* from_layer = nullptr) : seed(from_seed), layer(from_layer) {}
   uint32_t seed;
@@ -121,7 +121,7 @@ struct WeightOrigin {
 std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, bool with_gradients);
 void add_gradients(WeightOperands& weights);
 // Returns where row 0 would be if `first` rows of this size lay before `data`. So a process can number rows
-// as if it had all of them. Nobody may read the rows that are not there.
+// as if it had all of them. The rows before `data` do not exist and must not be read.
 void* before(const void* data, int64_t first, int64_t row_bytes);
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, Range held);
 void add_gradients(TokenOperands& tokens);
@@ -130,8 +130,8 @@ void fill_latent(const WeightOperands& weights, WeightOrigin origin, ThreadTeam&
 // Fills W_g if there is one. Random weights are such that the logits of normal tokens have deviation 1.
 // Throws InputError if the model has no W_g or adds a bias.
 void fill_router(const WeightKey& key, const WeightView& router, WeightOrigin origin, ThreadTeam& team);
-// Both ranges count over all experts or tokens, and have to be held. Rows between two ranges that are filled
-// get filled, too.
+// Both ranges count over all experts or tokens, and must lie in `held`. If there are rows between this range
+// and the range that is filled already, they are filled too.
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team);
 void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team);
 

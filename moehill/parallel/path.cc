@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// The path `none`: one device does all the work.
+// SinglePath is the path `none`: one device does all the work.
 class SinglePath final : public ParallelPath {
  public:
   explicit SinglePath(const PathInputs& inputs) : ParallelPath(inputs) { take_tokens(); }
@@ -193,10 +193,10 @@ BlockShare block_share(const RunConfig& config, int rank) {
   return block;
 }
 
-// A block that sees only a part of the assignments gives those that it does not get (dropped, or sent
-// elsewhere) to one more expert, which nobody holds.
-// Dropping depends on the order of all tokens, so it happens before; the capacity in rows is that of the
-// whole problem.
+// A block that sees only a part of the assignments has one more expert, which no device holds. It stands for
+// the assignments that the block does not get (dropped, or sent elsewhere). Which assignments are dropped
+// depends on the order of all tokens, so that is decided before; the capacity in rows belongs to the whole
+// problem.
 BlockSpec block_spec(const RunConfig& config, int rank) {
   BlockSpec spec{config.shape, config.block, block_share(config, rank), config.threads_per_device};
   if (!config.block.capacity.is_plain()) spec.options.capacity = {};

@@ -1,7 +1,6 @@
-// ParallelPath is one device's part of a way to spread the block over devices. A new path is a class and one
-// line of make_path(). `none` is in path.cc, each other path has a file.
-// A path has no clock and no files: who measures passes a StageListener. It takes memory only when it is
-// made.
+// ParallelPath is one device's part of a path, a way to spread the block over devices. A new path is a class
+// and one line of make_path(). `none` is in path.cc; each other path has a file. A path has no clock and
+// reads no files: a caller that measures passes a StageListener. It takes memory only when it is made.
 //
 //     std::unique_ptr<ParallelPath> path = make_path(inputs);   // one for each device
 //     path->prepare(group);                                     // all devices, once
@@ -28,19 +27,19 @@
 
 namespace moehill {
 
-// PathInputs is what the run lends to a device's path. The memory exists before the clock starts. It is the
-// same for all devices, unless `own_results` is set.
+// PathInputs has the memory that the caller lends to a device's path, and the config. The memory exists
+// before the clock starts. It is the same for all devices of a process, unless `own_results` is set.
 struct PathInputs {
-  RunConfig config{};  // shape.tokens is the most that a step has, cut evenly
+  RunConfig config{};  // shape.tokens is the most tokens of a step
   int rank = 0;
   bool own_results = false;  // y, dx, dp and the gradients belong to this device only
-  // [P + 1] Where each device's tokens begin in this step; empty: they are cut evenly.
+  // [P + 1] Where each device's tokens begin in this step; empty: the tokens are cut evenly.
   std::span<const int64_t> token_offsets{};
-  // These cover all tokens. A path that shards tokens reads only the rows of its own tokens; the other
-  // devices send what it needs of theirs.
+  // The members below cover all tokens. A path that shards tokens reads only the rows of its own tokens; the
+  // other devices send the rows of theirs that it needs.
   const Routing* routing = nullptr;
   MatView x, y, dx;       // [T, H]; y and dx are the results
-  MatView dy{};           // [T, H] the gradient of y, over dy_scale; without data, y itself is used
+  MatView dy{};           // [T, H] the gradient of y is dy_scale times this; without data, dy_scale times y
   LatentRows latent{};    // [T, H'] work space, if experts have another width
   ExpertWeights weights;  // of all experts; the gradients are results
   float* dp = nullptr;    // [T k], a result
@@ -54,16 +53,16 @@ inline const MatView& read_dy(const PathInputs& inputs) {
 // Sets all parts of a gradient to zero.
 void clear(const MlpWeights& gradient);
 
-// Returns the tokens whose results a device has after a step of the most tokens.
+// Returns the tokens whose results a device has after a step of config.shape.tokens tokens.
 Range result_tokens(const RunConfig& config, int rank);
 
-// See the top of the file for the order of the calls.
+// The top of this header has the order of the calls.
 class ParallelPath {
  public:
   explicit ParallelPath(const PathInputs& inputs);
   virtual ~ParallelPath() = default;
-  // Binds the path to other tokens and to other memory for them and their results, from the next plan on.
-  // There may be fewer tokens than before. Weights stay what they were. It allocates nothing.
+  // Binds the path to other tokens, and to other memory for them and their results. There may be at most as
+  // many tokens as the config has. The weights stay the same. It allocates nothing.
   void bind(const PathInputs& inputs);
 
   // SPMD: every device calls these on its own object with its own group. dy_scale is 2 / (T H), since the
@@ -77,61 +76,61 @@ class ParallelPath {
   virtual void forward(Group& group, StageListener* listener) = 0;
   virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;
 
-  // Overwrites what a step leaves in its work space and the next one has to make again, so that a step that
-  // reads old values shows. See Block::spoil_work_space().
+  // Overwrites the values in the work space that every step has to make again, so that a step that reads old
+  // values shows. See Block::spoil_work_space().
   virtual void spoil_work_space(const MemoryVisitor& spoil);
   // Visits this device's copy of the results that every device ends with, tensor by tensor and in the same
   // order on all devices. The copy of the first device is the run's own. It visits nothing if each device has
   // a part of the results.
   virtual void visit_replicas(const MemoryVisitor&) {}
 
-  // Counts what was sent since the last call, or since the step began, as this kind of move.
+  // Counts the bytes that this device has sent since the last call, or since the step began, as this kind of
+  // move.
   void count_sent(Group& group, Move move);
   virtual const Block& routed_block() const { return block_; }
   virtual double executed_flops() const { return block_.executed_flops(); }
   const std::array<uint64_t, kNumMoves>& sent_bytes() const { return sent_bytes_; }  // of the last step
-  // This device's results: [T, H], or the rows of its own tokens.
+  // These two return this device's results: [T, H], or the rows of its own tokens.
   const MatView& y() const { return y_; }
   const MatView& dx() const { return dx_; }
 
  protected:
-  // Takes over what an inner path has counted in this step so far. What follows is counted here.
+  // Takes over the counts that an inner path has made in this step so far. From now on this path counts.
   void take_counts(Group& group, const ParallelPath& part) {
     sent_bytes_ = part.sent_bytes_;
     counted_bytes_ = group.traffic().sent_bytes;
   }
   // Overridden by a path that has an inner path.
   virtual void begin_step_of_part(Group&) {}
-  // Derives from the inputs what a step needs. Called after construction and in bind().
+  // Derives the state of a step from the inputs. It is called after construction and in bind().
   virtual void take_tokens() = 0;
   Range own_tokens() const {
     return {token_offsets_[idx(inputs_.rank)], token_offsets_[idx(inputs_.rank) + 1]};
   }
   int64_t num_tokens() const { return token_offsets_.back(); }
   int64_t num_assignments() const { return num_tokens() * inputs_.config.shape.topk; }
-  // The whole block for the tokens of x_, without any exchange; dp has one element for each of their
-  // assignments.
+  // These two compute the whole block for the tokens of x_, without any exchange. dp has one element for each
+  // of their assignments.
   void forward_alone(ThreadTeam& team, StageListener* listener);
   void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
-  // At the end of backward: sums the gradients of experts that other devices have copies of.
+  // Sums the gradients of experts of which other devices have copies. Call it at the end of backward.
   void sum_copies(Group& group);
-  // Computes what a token's own device adds to its rows: the rows of the shared expert and of zero experts.
-  // Writes to pass.out [shared tokens, H].
+  // These two compute the rows that a token's own device adds to its result: the rows of the shared expert
+  // and of zero experts. They write to pass.out [shared tokens, H].
   void forward_own(const BlockPass& pass);
   void backward_own(const BlockPass& pass);
   bool adds_own() const { return inputs_.config.shape.shared_dim > 0 || zero_.has_value(); }
   bool has_own() const { return adds_own() && block_.spec().share.shared_tokens.size() > 0; }
   // Makes dp for choices of zero experts, [k] for each row of x_ among the tokens of the shared expert. Call
-  // it after all others of the step are made.
+  // it after all other dp of the step are made.
   void make_zero_dp(ThreadTeam& team, float dy_scale, float* dp);
   // Lets zero experts see the routing; called when a step is planned.
   void take_zero_experts(ThreadTeam& team);
-  // Returns the routing of all tokens with the capacity applied, if the block's plan does not do that by
-  // itself.
+  // Returns the routing of all tokens. It applies the capacity, unless the block's plan does that by itself.
   const Routing& limited(const Routing& routing);
   // Sets the rows of `sums` outside of `kept` to zero and returns `sums`.
   static MatView only_rows(ThreadTeam& team, const MatView& sums, Range kept);
-  // Passes from x_ to y_, and to dx_.
+  // These two return passes from x_ to y_, and from dy_ to dx_.
   BlockPass forward_pass(ThreadTeam& team, StageListener* listener) const {
     return {.team = team, .weights = weights_, .listener = listener, .x = x_, .out = y_};
   }
@@ -162,15 +161,15 @@ class ParallelPath {
   uint64_t counted_bytes_ = 0;
 };
 
-// SharedGradient sums the shared expert's weight gradients if every device has a part of them, that of its
-// own tokens. The sum stays sharded: each device ends with the range of elements that it would update, in the
-// gradients of the run. If these belong to the device, its part lies there too, and the sum replaces a range
-// of it.
+// SharedGradient sums the shared expert's weight gradients if every device makes a part of them, from its own
+// tokens. The sum stays sharded: each device ends with one range of its elements, in the gradients of the
+// run. If these gradients belong to the device alone (own_results), its part lies there too, and the sum
+// replaces a range of the part.
 class SharedGradient {
  public:
   explicit SharedGradient(const PathInputs& inputs);
   const MlpWeights& part() const { return part_; }
-  // `is_written` tells whether this step wrote the part; a device without tokens did not, and its part is
+  // `is_written`: this step wrote the part. A device without tokens did not write it, and its part is
   // cleared.
   void reduce(Group& group, bool is_written);
   void spoil_work_space(const MemoryVisitor& spoil) const { part_.visit(spoil); }
@@ -181,8 +180,8 @@ class SharedGradient {
   std::vector<int64_t> offsets_;  // [P + 1]
 };
 
-// Overwrites a device's copy of the others' routing: gate values become NaN, and expert ids those of another,
-// still valid routing.
+// Overwrites a device's copy of the others' routing: gate values become NaN, and expert ids become other
+// valid ids.
 inline void spoil_routing(Routing& routing, const MemoryVisitor& spoil) {
   for (size_t i = 0; i < routing.expert.size(); ++i)
     routing.expert[i] = static_cast<int32_t>(i % static_cast<size_t>(routing.topk));

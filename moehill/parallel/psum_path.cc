@@ -1,11 +1,11 @@
-// The paths `compact_psum` and `dense_masked`: tokens are replicated, experts sharded, and the results summed
-// by one all-reduce forward and one backward, as in the reference implementation.
-// The two differ only in the plan (PlanScope). A compact plan has the rows of a device's own experts. A
-// masked plan has all rows; those of other devices' experts are computed with the gate value 0.
+// This file has the paths `compact_psum` and `dense_masked`: tokens are replicated, experts are sharded, and
+// one all-reduce forward and one backward sum the results, as in the reference implementation. The two differ
+// only in the plan (PlanScope). A compact plan has the rows of a device's own experts. A masked plan has all
+// rows, and computes the rows of other devices' experts with the gate value 0.
 //
 // The shared expert has two placements. `sliced` gives each device a slice of the tokens and lets the same
 // all-reduce carry the result; its weight gradients then need a sum over devices of their own. `replicated`
-// is the reference's way: every device computes all of it.
+// is the way of the reference: every device computes the shared expert for all tokens.
 #include <optional>
 
 #include "moehill/kernels/rows.h"
@@ -50,8 +50,8 @@ class PsumPath final : public ParallelPath {
     pass.out = partial_;
     std::fill(dp_.begin(), dp_.end(), 0.0f);
     block_.backward_routed(pass);
-    // Zero experts of sliced tokens are computed once each. Replicated ones are on every device, and only the
-    // first may count them.
+    // With sliced tokens each zero expert's choice is computed on one device. With replicated tokens every
+    // device computes it, and only the first may count it.
     if (sliced_ || group.rank() == 0) make_zero_dp(group.team(), dy_scale, dp_.data());
     enter(listener, Stage::reduce_grad);
     reduce(group, has_own() && !sliced_, dx_);
@@ -79,7 +79,8 @@ class PsumPath final : public ParallelPath {
   }
 
  private:
-  // Every device ends with all results. Those of rank 0 are the run's own, the others need memory for theirs.
+  // Every device ends with all results. Rank 0 writes the run's own tensors; the others need memory for
+  // theirs.
   bool keeps_own_results() const { return inputs_.rank > 0 && !inputs_.own_results; }
   void make_own_results(const MoeShape& shape) {
     own_y_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
@@ -104,13 +105,13 @@ class PsumPath final : public ParallelPath {
     const Range tokens = block_.spec().share.shared_tokens;
     return sliced_ ? partial_.slice_rows(tokens.begin, tokens.end) : out;
   }
-  // Returns what the routed experts' sums are added to.
+  // Returns the rows to which the routed experts' sums are added.
   MatView base(ThreadTeam& team) const {
     if (!sliced_ || !adds_own()) return {};
     return only_rows(team, partial_, block_.spec().share.shared_tokens);
   }
 
-  // out = the sum over devices of the partial sums, plus what `out` holds if `add` is set.
+  // Sets out to the sum over devices of the partial sums. With `add` it adds the sum to `out`.
   void reduce(Group& group, bool add, const MatView& out) {
     const MatView& partial = partial_;
     const MatView& sum = add ? partial : out;

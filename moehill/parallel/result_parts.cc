@@ -43,7 +43,7 @@ class Parts {
     }
   }
 
-  // Adds a tensor whose elements are shared out to the devices.
+  // Adds a tensor of whose elements each device has a share.
   void add_elements(const char* tensor, const WeightView& gradient) {
     const int64_t n = gradient.data == nullptr ? 0 : gradient.group_elements();
     if (n > 0)
@@ -58,7 +58,7 @@ class Parts {
   Range root(Range all) const { return rank_ == 0 ? all : Range{0, 0}; }
   static int64_t element_bytes(const WeightView& w) { return static_cast<int64_t>(dtype_bytes(w.dtype)); }
   using Named = std::pair<const char*, const WeightView*>;
-  // `names` are those of W1 and W3 in one matrix, of W1, of W3 and of W2.
+  // `names` are the names of W1 and W3 in one matrix, of W1, of W3 and of W2.
   static std::vector<Named> named(const MlpWeights& w, std::array<const char*, 4> names) {
     return {{w.gate_up() ? names[0] : names[1], &w.up[0]},
             {names[2], &w.up[1]},

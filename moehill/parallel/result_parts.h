@@ -1,5 +1,5 @@
-// Result parts tell which bytes of a step's results each device leaves in the tensors of the run. The check
-// and the dump collect results by them, so they need to know no path.
+// This header says which bytes of a step's results each device leaves in the tensors of the run (ResultPart).
+// The check and the dump collect results by these parts, so they need not know the paths.
 //
 //     for (const ResultPart& part : result_parts(config, results, rank))
 //       send(part.whole + part.bytes.begin, part.bytes.size());   // this rank's bytes of part.tensor
@@ -27,11 +27,11 @@ struct ResultPart {
   const char* tensor = "";  // y, dx, dw13 or dw1 and dw3, dw2, ds13 or ds1 and ds3, ds2, dp, dlogits, dwg,
                             // dlatent_down, dlatent_up, dlatent_norm
   char* whole = nullptr;    // where the tensor starts
-  Range bytes;              // of the tensor
+  Range bytes;              // range of the tensor's bytes
 };
 
-// Returns as many parts, in the same order, for every rank. The parts of all ranks cover every tensor and do
-// not overlap. Tensors that are not shared out (results that every device has) belong to device 0. A rank
+// Returns the parts of a rank, for every rank the same number in the same order. The parts of all ranks cover
+// every tensor and do not overlap. A tensor of which every device has a copy belongs to device 0. A rank
 // without a device has empty parts.
 std::vector<ResultPart> result_parts(const RunConfig& config, const ResultTensors& results, int rank);
 

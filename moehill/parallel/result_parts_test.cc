@@ -35,7 +35,7 @@ int64_t total_bytes(const Tensors& t) {
 
 void expect_cover(const RunConfig& config) {
   const Tensors t(config);
-  std::map<char*, int64_t> covered;  // end of what is covered of each tensor so far
+  std::map<char*, int64_t> covered;  // end of the covered part of each tensor so far
   int64_t total = 0;
   for (int rank = 0; rank < config.num_devices + 2; ++rank) {
     for (const ResultPart& part : result_parts(config, t.results, rank)) {

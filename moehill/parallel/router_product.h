@@ -1,5 +1,5 @@
 // RouterProduct is a device's part of the product that makes the router's logits, in f32 whatever the type of
-// x is. Routing by these logits is routing/router.h.
+// x is. It does not route; routing/router.h does.
 //
 //   z [n, L] = x [n, H] W_g [H, L];   from dz: dW_g = x^T dz and dx += dz W_g^T
 //
@@ -17,7 +17,7 @@
 
 namespace moehill {
 
-// RouterProductSizes are the largest sizes of a step; memory is taken for them.
+// RouterProductSizes are the largest sizes of a step. RouterProduct takes memory for them.
 struct RouterProductSizes {
   int64_t tokens = 0;  // at most
   int64_t hidden = 0;
@@ -30,8 +30,8 @@ class RouterProduct {
   explicit RouterProduct(const RouterProductSizes& sizes);
 
   // Both allocate nothing. z and dz [n, L] are rows of f32 without gaps. w and dw [H, L] are stacks of one
-  // matrix (router_stack()). A row of z is bit by bit the same whichever rows are computed with it, and for
-  // teams of any size.
+  // matrix (router_stack()). A row of z has the same bits whichever rows are computed with it, and for teams
+  // of any size.
   void forward(ThreadTeam& team, const MatView& x, const WeightView& w, float* z);
   void backward(ThreadTeam& team, const MatView& x, const WeightView& w, const float* dz,
                 const WeightView& dw, const MatView& dx);

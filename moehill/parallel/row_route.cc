@@ -24,8 +24,8 @@ OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, 
   if (capacity_.policy == CapacityPolicy::none) return;
   const MoeShape& shape = config.shape;
   capacity_rows_ = capacity_rows(capacity_, shape.assignments(), shape.experts);
-  // With sources of its own (a capacity for each device's tokens) a device decides alone. By gate value, or
-  // with next choices, it has to know the choices of all devices.
+  // If each device is a source with a capacity of its own, a device decides alone. If the capacity goes by
+  // gate value or has next choices, a device has to know the choices of all devices.
   const bool is_own_source = capacity_.sources > 1;
   MOEHILL_CHECK(!is_own_source || capacity_.sources == config.num_devices, "{} sources on {} devices",
                 capacity_.sources, config.num_devices);
@@ -45,7 +45,8 @@ OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, 
     }
     return;
   }
-  // In the order of positions it suffices to know how many assignments of each pool the devices before have.
+  // If the capacity goes by position, a device only has to know how many assignments of each pool the devices
+  // before it have.
   const int pools = capacity_.num_pools(shape.experts);
   kept_.resize(static_cast<size_t>(size_));
   count_.resize(static_cast<size_t>(pools));
@@ -120,8 +121,8 @@ int64_t RaggedRoute::max_received(const RunConfig& config, int rank) {
   if (capacity.policy == CapacityPolicy::none) return shape.tokens;
   const Range own = share(shape.experts, rank, config.num_devices);
   if (own.size() == 0) return 0;
-  // A pool of experts keeps a number of rows together, so the pools that the device has a part of count
-  // whole.
+  // The capacity keeps a number of rows for a whole pool of experts, so a pool counts whole even if the
+  // device has only a part of it.
   const int64_t rows = capacity_rows(capacity, shape.assignments(), shape.experts);
   int64_t kept = 0;
   for (int64_t pool = own.begin / capacity.pool; pool * capacity.pool < own.end; ++pool)
@@ -181,7 +182,7 @@ void RaggedRoute::bind(const Routing& routing, Range own, int64_t num_tokens) {
 
 void RaggedRoute::spoil(const MemoryVisitor& visit) {
   for (std::vector<int32_t>* of : {&sent_token_, &row_at_device_, &received_token_}) visit_vector(*of, visit);
-  // Expert ids are those of somebody, since a plan refuses others.
+  // The ids are ids of existing experts, since a plan refuses others.
   for (std::vector<Choice>* choices : {&sent_choice_, &received_choice_})
     std::fill(choices->begin(), choices->end(), Choice{0, std::numeric_limits<float>::quiet_NaN()});
   for (std::vector<int64_t>* numbers : {&counts_, &places_}) std::fill(numbers->begin(), numbers->end(), 0);
@@ -197,8 +198,8 @@ void RaggedRoute::make(Group& group) {
   if (sends_tokens_) exchange_tokens(group);
 }
 
-// Two passes: the first counts the rows for each device, since rows are ordered by device. The second gives
-// each its place.
+// Rows are ordered by device. So a first pass counts the rows for each device, and a second pass gives each
+// row its place.
 void RaggedRoute::place_rows() {
   std::fill(row_at_device_.begin(), row_at_device_.end(), -1);
   std::fill(count_.begin(), count_.end(), 0);
@@ -242,7 +243,8 @@ void RaggedRoute::exchange_places(Group& group) {
   group.exchange_counts(receive_offsets_.data(), places_.data());
 }
 
-// A sender numbers tokens among its own. The receiver adds where that device's tokens begin.
+// A sender counts tokens from its own first token. The receiver adds the number at which that device's tokens
+// begin.
 void RaggedRoute::exchange_tokens(Group& group) {
   group.all_to_all(sent_token_.data(), send_offsets_, received_token_.data(), receive_offsets_,
                    sizeof(int32_t));
@@ -256,7 +258,7 @@ void RaggedRoute::exchange_tokens(Group& group) {
 void RaggedRoute::exchange_choices(Group& group) {
   group.all_to_all(sent_choice_.data(), send_offsets_, received_choice_.data(), receive_offsets_,
                    sizeof(Choice) * idx(topk_));
-  // Rows after the last received one belong to nobody, so that the plan has the same size in each step.
+  // Rows after the last received row have no expert, so that the plan has the same size in each step.
   const int64_t num_choices = num_received() * topk_;
   group.team().parallel_for(static_cast<int64_t>(received_.expert.size()), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

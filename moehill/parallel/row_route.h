@@ -1,13 +1,12 @@
-// Routes of rows on the paths that send tokens to their experts: the assignments of a device's tokens
-// (OwnAssignments), the rows that it therefore sends and receives (RaggedRoute), and the order in which they
-// travel if devices take their experts in waves (RouteWaves).
-// They hold numbers only: rows of x are moved by a RowExchange. With two levels of the network see
-// parallel/hierarchical_route.h.
+// This header has the routes of rows on the paths that send tokens to their experts: the assignments of a
+// device's tokens (OwnAssignments), the rows that the device therefore sends and receives (RaggedRoute), and
+// the order in which they travel if devices take their experts in waves (RouteWaves). Routes hold numbers
+// only; a RowExchange moves the rows of x. parallel/hierarchical_route.h has a route in two levels.
 //
 //     RaggedRoute route(config, routing, rank);
 //     route.bind(routing, token_offsets);
 //     route.make(group);          // in each step; collective
-//     route.received();           // [T, k] what this device's block plans from
+//     route.received();           // [T, k] the routing that this device's block plans from
 #pragma once
 
 #include <cstdint>
@@ -22,19 +21,21 @@
 
 namespace moehill {
 
-// OwnAssignments is a view of the routing: assignment i belongs to token tokens.begin + i / k.
+// OwnAssignments are the assignments of a device's own tokens in a routing. Assignment i belongs to token
+// tokens.begin + i / k.
 class OwnAssignments {
  public:
   OwnAssignments(const RunConfig& config, const Routing& routing, Range tokens);
   // Takes another routing, with as many tokens or fewer.
   void bind(const Routing& routing, Range tokens);
 
-  // Decides which assignments the capacity keeps. Collective if the capacity counts across devices.
-  // In the order of positions, a device has to know how many assignments of each pool the devices before it
-  // have; it sends one count for each pool. By gate value, or with spilling, it has to know all choices; it
-  // sends 8 bytes for each assignment and 4 for each spare. With sources of its own it sends nothing.
+  // Decides which assignments the capacity keeps. Collective if the capacity counts across devices. If the
+  // capacity keeps assignments by position, a device has to know how many assignments of each pool the
+  // devices before it have, so it sends one count for each pool. If the capacity keeps them by gate value, or
+  // spills, a device has to know all choices, so it sends 8 bytes for each assignment and 4 for each spare.
+  // If each device is a source of its own (routing/capacity.h), it sends nothing.
   void drop(Group& group);
-  // Overwrites what drop() makes: nothing is kept, and nobody has assignments.
+  // Overwrites the result of drop(): no assignment is kept.
   void spoil();
 
   int64_t size() const { return size_; }
@@ -51,15 +52,15 @@ class OwnAssignments {
 
   const Routing* routing_;
   int64_t begin_, size_;
-  const Routing* decided_;  // with the capacity applied if a limiter decides; otherwise routing_
+  const Routing* decided_;  // the routing after the capacity, if a limiter decides; otherwise routing_
   int64_t decided_begin_;
   Capacity capacity_;
-  // The expert that nobody has, in a routing that has passed through a RaggedRoute: choices of other devices'
-  // experts.
+  // A RaggedRoute gives this expert id, E, to choices of other devices' experts. No device has it.
   int32_t nobody_;
   int64_t capacity_rows_ = 0;
   std::vector<char> kept_;  // empty: all are kept
-  // [pools] Counts of the own tokens, which then run on; [P, pools] those of all devices.
+  // count_ [pools] has the counts of the own tokens, which then run on; counts_ [P, pools] has the counts of
+  // all devices.
   std::vector<int32_t> count_, counts_;
   std::vector<int64_t> offsets_;  // [P + 1] of what each device sends
   std::optional<CapacityLimiter> limiter_;
@@ -67,26 +68,26 @@ class OwnAssignments {
   std::vector<int64_t> choice_offsets_, spare_offsets_;  // [P + 1] in all_
 };
 
-// RouteEnds says between whom the rows of a route go, and how many there can be.
+// RouteEnds says between which devices the rows of a route go, and how many there can be.
 struct RouteEnds {
-  int num_devices = 1, rank = 0;   // the devices that exchange them
+  int num_devices = 1, rank = 0;   // the devices that exchange rows
   std::vector<int32_t> device_of;  // [E] where rows for an expert go
   Range own_tokens;
   int64_t max_sent = 0, max_received = 0;
-  bool sends_tokens = false;  // receivers are told which tokens the rows are
+  bool sends_tokens = false;  // the route sends token numbers with the rows
 };
-// Returns the ends of rows that go from each device to those of the experts.
+// Returns the ends of rows that go from each token's device to the devices of its experts.
 RouteEnds ends_at_experts(const RunConfig& config, int rank);
 
-// RaggedRoute says which rows go where. It is made once in each step from the router's decision.
-// A token is sent once to every device that holds a kept expert of its own, with the gate values for these
-// experts. That includes its own device, which costs a copy and no message. Sent rows are ordered by device,
-// then by token. So received rows are in the order of all tokens.
+// RaggedRoute says which rows go where. It is made once in each step from the router's decision. A token's
+// row goes once to every device that has one of the token's kept experts, with the gate values for these
+// experts. If this is the token's own device, the row costs a copy and no message. Sent rows are ordered by
+// device, then by token. So received rows are in the order of all tokens.
 class RaggedRoute {
  public:
-  // Choice is one of a row's k experts; expert E stands for nobody.
+  // Choice is one of a row's k experts. The id E means no expert here.
   struct Choice {
-    int32_t expert;  // E: nobody's
+    int32_t expert;  // E: none
     float weight;
   };
 
@@ -96,15 +97,15 @@ class RaggedRoute {
   // Call it before the first make(), and for another routing. token_offsets [P + 1] says where each device's
   // tokens begin; together there are at most as many as the config has.
   void bind(const Routing& routing, std::span<const int64_t> token_offsets);
-  // Binds a route that does not send token numbers: `own` are the own tokens among the routing's,
-  // `num_tokens` the most that all devices have together.
+  // Binds a route that does not send token numbers. `own` are the own tokens in the routing, and `num_tokens`
+  // is the most tokens that all devices have together.
   void bind(const Routing& routing, Range own, int64_t num_tokens);
 
   // Makes the route of a step. Collective. It exchanges counts (a number for each device), expert ids and
   // gate values (8 k bytes for each row).
   void make(Group& group);
 
-  // Overwrites what make() makes, as ParallelPath::spoil_work_space() describes.
+  // Overwrites the result of make(), as ParallelPath::spoil_work_space() describes.
   void spoil(const MemoryVisitor& visit);
 
   int64_t max_sent() const { return std::ssize(sent_token_); }
@@ -116,25 +117,28 @@ class RaggedRoute {
   const int32_t* sent_token() const { return sent_token_.data(); }            // [sent] the own token of a row
   const Choice* sent_choices() const { return sent_choice_.data(); }          // [sent, k]
   const Choice* received_choices() const { return received_choice_.data(); }  // [received, k]
-  // [n, P] The sent row of an own token for a device, or -1. Combine sums over these.
+  // Returns [n, P]: the sent row of an own token for a device, or -1. Combine sums over these rows.
   const int32_t* row_at_device() const { return row_at_device_.data(); }
-  // [T, k] The choices of the received rows, followed by rows of nobody. The device's block plans from it;
-  // received row r is its token r.
+  // Returns the choices of the received rows [T, k], followed by rows without an expert. The device's block
+  // plans from it; received row r is its token r.
   const Routing& received() const { return received_; }
-  // [received] The token of a received row, numbered over all devices. Only for `fused`.
+  // Returns [received]: the token of a received row, numbered over all devices. Only for `fused`.
   const int32_t* received_token() const { return received_token_.data(); }
-  // Returns where the own rows begin among those that `device` receives. Only valid after exchange_places().
+  // Returns where the own rows begin among the rows that `device` receives. Valid only after
+  // exchange_places().
   int64_t place_at(int device) const { return places_[static_cast<size_t>(device)]; }
-  // Tells each device where its rows begin at the others. It is needed to read other devices' rows in place.
+  // Tells each device where its rows begin at the others. A path that reads other devices' rows in place
+  // needs it.
   void exchange_places(Group& group);
   int device_of(int expert) const { return device_of_[static_cast<size_t>(expert)]; }
   const OwnAssignments& own() const { return own_; }
-  // Brings one value for each choice of received rows back to the own assignments, which get 0 if nothing was
-  // sent: received [received, k], own [n, k]. `returned` is work space [sent, k]. Collective.
+  // Brings one value for each choice of a received row back to the device of its assignment: from received
+  // [received, k] to own [n, k]. An assignment for which no row was sent gets 0. `returned` is work space
+  // [sent, k]. Collective.
   void return_values(Group& group, const float* received, std::vector<float>& returned, float* own) const;
 
-  // The most rows that a device can send or receive, which is the size of its buffers. It receives a token at
-  // most once, and with a capacity no more rows than its experts may keep.
+  // These return the most rows that a device can send or receive, the size of its buffers. A device receives
+  // a token at most once, and with a capacity no more rows than its experts may keep.
   static int64_t max_sent(const RunConfig& config, int rank);
   static int64_t max_received(const RunConfig& config, int rank);
 
@@ -151,7 +155,7 @@ class RaggedRoute {
   bool sends_tokens_;
   OwnAssignments own_;
   std::vector<int32_t> device_of_;  // [E]
-  // [P] The rows for each device, the rows from each, and where the own rows begin there.
+  // [P] The number of rows for each device, the number of rows from each, and where the own rows begin there.
   std::vector<int64_t> count_, counts_, places_;
   std::vector<int64_t> send_offsets_, receive_offsets_;
   std::vector<int32_t> sent_token_, row_at_device_, received_token_;
@@ -159,40 +163,41 @@ class RaggedRoute {
   Routing received_;
 };
 
-// Returns how many waves devices cut their experts into if rows go to other nodes. It is chosen by the bytes
-// that one device is expected to send another, so that each part is worth a message. All devices get the same
-// number.
+// Returns into how many waves devices cut their experts if rows go to other nodes. The number depends on the
+// bytes that a device is expected to send to another, so that each part is worth a message. All devices get
+// the same number.
 int default_waves(const RunConfig& config);
 
-// RouteWaves is the order in which rows travel if the experts of a device are computed in waves. While the
-// first wave is multiplied, the rows of the next are on their way.
-// Experts are cut evenly by number, and so by bytes of weights; a wave may be empty. A row travels with the
-// first wave that needs it, and its sum returns after the last wave that adds to it. Both ends know that from
-// the row's expert ids, so nothing is sent for it.
+// RouteWaves is the order in which rows travel if a device computes its experts in waves. While it multiplies
+// one wave, the rows of the next are on their way. The cut gives each wave the same number of experts, and so
+// the same bytes of weights; a wave may be empty. A row travels with the first wave that needs it, and its
+// sum returns after the last wave that adds to it. Both ends derive the order from the row's expert ids, so
+// no message is needed for it.
 //
-// All orders are by device, then by wave, then as in the route. The offsets of the route hold for them.
+// Each order sorts by device, then by wave, then by the order of the route. So the offsets of the route stay
+// valid.
 class RouteWaves {
  public:
   RouteWaves(const RunConfig& config, const RaggedRoute& route, int rank, int num_waves);
 
   void make();  // after the route of the step was made
-  // Overwrites what make() makes: nothing travels, and rows belong to nobody.
+  // Overwrites the result of make(): no row travels, and rows have no token.
   void spoil(const MemoryVisitor& visit);
 
   int num_waves() const { return num_waves_; }
   std::span<const int64_t> experts() const { return experts_; }  // [waves + 1] cuts of this device's experts
-  // [sent] The own token of a row, in the order of sending.
+  // Returns [sent]: the own token of a row, in the order of sending.
   const int32_t* sent_token() const { return is_one() ? route_.sent_token() : sent_token_.data(); }
-  // [received] The row in which a token of the route arrives; null: in its order.
+  // Returns [received]: the row in which a token of the route arrives; null: token t arrives in row t.
   const int32_t* received_row() const { return is_one() ? nullptr : received_.place.data(); }
-  // [received] The token of the route whose sum goes back in this row; null: in its order.
+  // Returns [received]: the token of the route whose sum goes back in this row; null: row t has token t.
   const int32_t* answer_token() const { return is_one() ? nullptr : answer_token_.data(); }
-  // [n, P] The row in which the sum of an own token comes back from a device, or -1.
+  // Returns [n, P]: the row in which the sum of an own token comes back from a device, or -1.
   const int32_t* answered_row() const { return is_one() ? route_.row_at_device() : answered_row_.data(); }
-  // [waves][P - 1] The rows of other devices' sums that are complete after a wave.
+  // Returns [waves][P - 1]: the rows of other devices' sums that are complete after a wave.
   std::span<const Range> answers() const { return answers_; }
 
-  // [P][waves + 1], as in RoundTrip.
+  // These four return [P][waves + 1], the cuts of a RoundTrip (mesh/group.h).
   std::span<const int64_t> sent_cuts() const { return sent_.cuts; }
   std::span<const int64_t> received_cuts() const { return received_.cuts; }
   std::span<const int64_t> answer_cuts() const { return answer_.cuts; }
@@ -207,14 +212,14 @@ class RouteWaves {
   template <typename WaveOf>
   void sort(Order& order, const std::vector<int64_t>& offsets, const WaveOf& wave_of);
   void list_answers();
-  // Return the first and the last wave that needs a row with these k choices.
+  // These return the first and the last wave that needs a row with these k choices.
   int first_wave(const RaggedRoute::Choice* choices) const;
   int last_wave(const RaggedRoute::Choice* choices) const;
 
   const RaggedRoute& route_;
   int num_waves_, num_devices_, rank_, topk_;
   std::vector<int64_t> experts_;
-  std::vector<int> wave_of_;  // [E + 1] the wave of an expert at its device; -1 for nobody's
+  std::vector<int> wave_of_;  // [E + 1] the wave of an expert at its device; -1 for the id E
   Order sent_, received_, answer_, answered_;
   std::vector<int32_t> sent_token_, answer_token_, answered_row_;
   std::vector<Range> answers_;

@@ -1,9 +1,9 @@
-// The paths `ring_ag_rs`, `ragged_a2a`, `fused` and `hierarchical`: tokens and experts are sharded. Forward
-// brings rows of x to the devices of their experts and partial sums back to the devices of the tokens.
-// Backward does the same with rows of dy and of dx. The paths differ only in their RowExchange.
+// This file has the paths `ring_ag_rs`, `ragged_a2a`, `fused` and `hierarchical`, which shard tokens and
+// experts. Forward brings rows of x to the devices of their experts and partial sums back to the devices of
+// the tokens. Backward does the same with rows of dy and of dx. The paths differ only in their RowExchange.
 // While rows are on their way the shared expert works on the device's own tokens. So do the routed experts if
-// the transfer allows it (RowTransfer::split). Partial sums of dx travel while the weight gradients are
-// computed.
+// the transfer allows it (RowTransfer::split). Partial sums of dx travel while the device computes the weight
+// gradients.
 #include <memory>
 #include <optional>
 
@@ -16,9 +16,10 @@
 namespace moehill {
 namespace {
 
-// The exchange of `ring_ag_rs`: x and y of all tokens are gathered on all devices, and f32 partial sums of
-// all tokens are reduced and scattered. That is (P-1) T/P rows of H for each device and direction, whatever
-// the routing. If devices share an address space nothing is gathered, and rows are read where they are.
+// GatherExchange is the exchange of `ring_ag_rs`: it gathers x and y of all tokens on all devices, and a
+// reduce-scatter adds f32 partial sums of all tokens. That moves (P-1) T/P rows of H for each device and
+// direction, whatever the routing. If devices share an address space, it gathers nothing, and experts read
+// rows where they are.
 class GatherExchange final : public RowExchange {
  public:
   GatherExchange(const PathInputs& inputs, Group& group)
@@ -74,8 +75,8 @@ class GatherExchange final : public RowExchange {
 
   void start_x(Group& group) override { start(group, inputs_.x, x_.view); }
   void start_y(Group& group) override { start(group, read_dy(inputs_), y_.view); }
-  // Peers read rows here without a copy. That is safe: the barrier lies after all rows are written, and
-  // before any is written again the devices meet in other collectives.
+  // Peers read rows here without a copy. That is safe: all rows are written before the barrier, and before
+  // any row is written again the devices meet in other collectives.
   void land(Group& group, int) override {
     if (!in_place_) return group.finish();
     group.barrier();
@@ -117,16 +118,15 @@ class GatherExchange final : public RowExchange {
   Range own_, others_[2];
   std::vector<int64_t> value_offsets_, choice_offsets_,
       spare_offsets_;  // [P + 1]: tokens times H, k and spares
-  // [P + 1] Of the own rows, which each device reads once.
+  // [P + 1] Offsets of the own rows, which each device reads once.
   std::vector<int64_t> copy_offsets_;
   ExchangeRows x_, y_;    // [T, H]; empty if rows are read in place
   ExchangeRows partial_;  // [T, H] f32
 };
 
-// RoutedExchange is what `ragged_a2a` and `fused` share. A token's row goes once to every device that holds
-// one of its experts. That device sums the rows of its experts before it returns one row, and the token's
-// device adds what comes back in the order of devices. It moves as many rows as the routing needs and no
-// more.
+// RoutedExchange is the common part of `ragged_a2a` and `fused`. A token's row goes once to every device that
+// holds one of its experts. That device sums the rows of its experts and returns one row, and the token's
+// device adds the returned rows in the order of devices. So only the rows that the routing needs move.
 class RoutedExchange : public RowExchange {
  public:
   explicit RoutedExchange(const PathInputs& inputs)
@@ -163,12 +163,12 @@ class RoutedExchange : public RowExchange {
   std::vector<float> returned_dp_;  // [rows sent, k]
 };
 
-// The exchange of `fused` if devices share an address space. Experts read x and y in their owners' memory,
-// and owners read the partial sums in the experts' memory. Rows that are read in place cannot have another
-// type on the way; with --wire they are sent (MessageExchange).
-// Two barriers in each pass keep this safe. After the one of land(), y is complete on all devices and nobody
-// reads the partial sums of the pass before. After the one of finish(), the partial sums are complete and
-// nobody reads y.
+// DirectExchange is the exchange of `fused` if devices share an address space. Experts read x and y in the
+// memory of the tokens' devices, and these devices read the partial sums in the memory of the experts'
+// devices. Rows that are read in place cannot have another type on the way; with --wire they are sent
+// (MessageExchange). Two barriers in each pass keep this safe. After the barrier of land(), y is complete on
+// all devices and no device reads the partial sums of the last pass. After the barrier of finish(), the
+// partial sums are complete and no device reads y.
 class DirectExchange final : public RoutedExchange {
  public:
   DirectExchange(const PathInputs& inputs, std::shared_ptr<void> memory)
@@ -180,7 +180,7 @@ class DirectExchange final : public RoutedExchange {
     partial_row_.resize(static_cast<size_t>(max_own * inputs.config.num_devices));
   }
 
-  // Returns where the partial sums of a device begin among those of all devices.
+  // Returns where the partial sums of a device begin among the partial sums of all devices.
   static int64_t partial_begin(const RunConfig& config, int device) {
     int64_t begin = 0;
     for (int d = 0; d < device; ++d) begin += RaggedRoute::max_received(config, d);
@@ -217,8 +217,8 @@ class DirectExchange final : public RoutedExchange {
     const int devices = inputs_.config.num_devices;
     const int64_t num_own = route_.own().size() / inputs_.config.shape.topk;
     for (int d = 0; d < devices; ++d) {
-      // A row is known by its place among those sent to device d. Shifted by where they begin there, it is a
-      // row of the common memory.
+      // The route numbers a row among the rows sent to device d. This shift, to where these rows begin at d,
+      // makes the number a row of the common memory.
       const int64_t shift = partial_begin(inputs_.config, d) + route_.place_at(d) -
                             route_.send_offsets()[static_cast<size_t>(d)];
       for (int64_t t = 0; t < num_own; ++t) {
@@ -234,9 +234,9 @@ class DirectExchange final : public RoutedExchange {
   std::vector<int32_t> partial_row_;  // [n, P] the row of an own token's partial sum from a device, or -1
 };
 
-// MessageExchange sends rows in round trips: they are packed once on the sender, moved by one copy or
-// message, and so back. With `fused` the own rows are there from the start, and rows to other nodes travel in
-// waves of experts.
+// MessageExchange sends rows in round trips: the sender packs them, one copy or message moves them, and sums
+// come back in the same way. With `fused` the own rows are there from the start, and rows to other nodes
+// travel in waves of experts.
 class MessageExchange final : public RoutedExchange {
  public:
   MessageExchange(const PathInputs& inputs, const BlockSpec& spec, Group& group)
@@ -343,15 +343,15 @@ class MessageExchange final : public RoutedExchange {
   const size_t rank_;
   RouteWaves waves_;
   WireBuffers wire_;
-  MatView coming_{};              // x_ or y_, whichever rows are on their way
-  int num_landed_ = 0;            // waves that were awaited in this pass
+  MatView coming_{};              // x_ or y_: the rows that are on their way
+  int num_landed_ = 0;            // number of waves that were awaited in this pass
   ExchangeRows sent_, returned_;  // [rows sent, H]
   ExchangeRows x_, y_;            // [rows received, H]; y of backward
   ExchangeRows partial_;          // [rows received, H] this device's part of y, then of dx
 };
 
-// Chooses the exchange of a path. `fused` reads rows in place if that is possible: devices share memory, no
-// waves were asked for, and rows keep their type.
+// Chooses the exchange of a path. `fused` reads rows in place if devices share memory, the config asks for no
+// waves, and rows keep their type.
 std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const BlockSpec& spec, Group& group) {
   const RunConfig& config = inputs.config;
   if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
@@ -394,8 +394,8 @@ class ShardedPath final : public ParallelPath {
     Transfer transfer(*this, group, listener, false);
     BlockPass shared = forward_pass(team, listener);
     shared.out = transfer.shared_out();
-    // If the routed experts can begin with the rows that are here, the shared expert waits until the end and
-    // covers the way back. Otherwise it covers the way there.
+    // If the routed experts can begin with the rows that are here, the shared expert works at the end, while
+    // sums travel back. Otherwise it works at the start, while rows travel to their experts.
     const bool shared_last = transfer.split && !sums_shared();
     if (has_own() && !shared_last) forward_own(shared);
     if (block_.spec().packs_rows()) {
@@ -422,7 +422,7 @@ class ShardedPath final : public ParallelPath {
     exchange_->return_dp(group, partial_dp_.data(), dp);
     make_zero_dp(group.team(), dy_scale, dp);
     count_sent(group, Move::metadata);
-    // From here on weights: gradients of copies and of the shared expert.
+    // From here on gradients of weights travel: of copies of experts, and of the shared expert.
     sum_copies(group);
     if (shared_gradient_) shared_gradient_->reduce(group, has_shared());
     count_sent(group, Move::gradients);
@@ -441,8 +441,8 @@ class ShardedPath final : public ParallelPath {
     if (exchange_ != nullptr) exchange_->take_tokens();
   }
 
-  // Transfer is the rows of one pass on their way, from the start to finish(). The block calls it wave by
-  // wave, and it counts time and bytes for the path.
+  // Transfer brings the rows of one pass on their way, from the start to finish(). The block calls it wave by
+  // wave, and it reports stages and counts bytes for the path.
   struct Transfer final : RowTransfer {
     Transfer(ShardedPath& path_of_device, Group& its_group, StageListener* its_listener, bool is_backward)
         : path(path_of_device),

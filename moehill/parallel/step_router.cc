@@ -36,7 +36,7 @@ StepRouter::StepRouter(const Router& router, const float* logits, const Routing&
       logits_(logits),
       made_(makes_logits ? static_cast<size_t>(expected.num_tokens * expected.num_logits()) : 0),
       routing_(expected) {
-  // The plan builder refuses this expert, so a token that no step has routed is seen.
+  // The plan builder refuses this expert id, so a token that no step has routed shows.
   std::fill(routing_.expert.begin(), routing_.expert.end(), kNoExpert - 1);
   std::fill(routing_.weight.begin(), routing_.weight.end(), 0.0f);
 }

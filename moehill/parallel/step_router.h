@@ -1,10 +1,10 @@
 // StepRouter makes the router a part of the step: each device routes its own tokens while the clock runs.
-// Without it the routing is made before (routing/route_tokens.h).
+// Without a StepRouter the routing is made before the clock starts (routing/route_tokens.h).
 //
 //     refuse_route_in_step(config);                                // InputError if the path cannot
 //     StepRouter step_router(router, logits, expected, false);
 //     step_router.route(own_tokens, team);                         // in each step, on each device
-//     step_router.routing();                                       // what the paths read
+//     step_router.routing();                                       // the routing that the paths read
 #pragma once
 
 #include <vector>
@@ -14,18 +14,17 @@
 
 namespace moehill {
 
-// Throws InputError if the config routes in the step and cannot: on a path whose devices all need the routing
-// of every token, or with a plan that is made before the clock starts.
+// Throws InputError if the config asks for a router in the step and cannot have it: on a path whose devices
+// all need the routing of every token, or with a plan that is made before the clock starts.
 void refuse_route_in_step(const RunConfig& config);
 
 // StepRouter holds the routing that the devices' paths read. Before a device's first step none of its tokens
 // is routed.
 class StepRouter {
  public:
-  // `logits` are [T, L], of which those of the own tokens are read. They and the router have to live as long
-  // as this object. `expected` is the routing that they give, which the check made before the clock started;
-  // only its sizes are used.
-  // If `makes_logits` is set, each step makes the logits, in own_logits().
+  // `logits` are [T, L]; a device reads the rows of its own tokens. They and the router have to live as long
+  // as this object. `expected` is the routing that they give, which was made before the clock started; only
+  // its sizes are used. If `makes_logits` is set, each step makes the logits, in own_logits().
   StepRouter(const Router& router, const float* logits, const Routing& expected, bool makes_logits);
 
   // Routes these tokens on the device that calls; others may route theirs at the same time. It allocates

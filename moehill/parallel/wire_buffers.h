@@ -1,6 +1,6 @@
-// WireBuffers hold the rows of an exchange that go to and come from other nodes, in the type that the
-// config's wire has (for example fp8 with a scale). Rows inside of a node keep their type. The encoding
-// itself is in kernels/wire_rows.h.
+// WireBuffers hold the rows of an exchange that go to and come from other nodes, in the form of the config's
+// wire (for example fp8 with a scale). Rows inside a node keep their type. WireBuffers send nothing, and
+// kernels/wire_rows.h encodes and decodes.
 //
 //     wire.pack(team, {x, sent_token}, send_offsets, sent);   // near rows to `sent`, far ones encoded
 //     group.start_round_trip({..., .far = wire.far()});
@@ -18,23 +18,23 @@
 
 namespace moehill {
 
-// Returns [T, k] with 1 for assignments to experts on other nodes than their tokens. `placed` names places of
-// the config. Returns nothing if the wire is native.
+// Returns [T, k]: 1 for an assignment to an expert on another node than the token's. The expert ids of
+// `placed` are places of the config. Returns an empty vector if the wire is native.
 std::vector<uint8_t> far_assignments(const RunConfig& config, const Routing& placed, const Nodes& nodes);
 
-// One object for each device and direction of rows.
+// A device's exchange has one WireBuffers, for the rows of x and later for the rows of dy.
 class WireBuffers {
  public:
   // `group` has all devices. max_sent and max_received are the most rows of a step.
   WireBuffers(const RunConfig& config, const Group& group, int64_t max_sent, int64_t max_received);
 
-  // Gathers the rows for each device [rows sent]. Rows for the own node go to `sent`, the others to the
-  // memory of far(). If the wire is native all rows go to `sent`.
+  // Gathers the rows for each device [rows sent]. It writes rows for the own node to `sent`, and encodes rows
+  // for other nodes into the memory of far(). If the wire is native, it writes all rows to `sent`.
   void pack(ThreadTeam& team, const RowSource& source, std::span<const int64_t> send_offsets,
             const MatView& sent);
   FarRows far() const;
   // Decodes the rows that have arrived from other nodes and writes them to the same rows of `received`.
-  // rows_of(r) are those of rank r.
+  // rows_of(r) is the range of rows from rank r.
   template <typename RowsOf>
   void unpack(ThreadTeam& team, const RowsOf& rows_of, const MatView& received) {
     if (row_bytes_ == 0) return;

@@ -32,7 +32,7 @@ WorkProblem work_problem(const RunConfig& config) {
   problem.router_grad = block.router_grad;
   problem.wire = config.wire;
   problem.packs_rows = block.backend == Backend::ragged_dot;
-  // The number of waves decides how much of the way the model may hide.
+  // The number of waves decides how much of the exchange the model may hide.
   if (problem.spread == Spread::fused)
     problem.num_waves = config.num_waves > 0 ? config.num_waves : default_waves(config);
   problem.shared_replicated =

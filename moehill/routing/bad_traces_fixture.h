@@ -1,4 +1,6 @@
-// Bad traces for tests: texts that read_trace() must refuse, whatever command reads them.
+// This header has bad traces for tests: texts that read_trace() must refuse, whatever command reads them.
+//
+//   for (const std::string& text : bad_traces()) EXPECT_THROW(read(text), InputError);
 #pragma once
 
 #include <fmt/format.h>

@@ -1,6 +1,5 @@
 // Implements balance_loss.h. The losses and gradients in double (balance_loss(), balance_gradient()) are the
-// reference; add_balance_gradient() is the version of a step, which allocates nothing. A test compares the
-// two.
+// reference. add_balance_gradient() is for a step and allocates nothing. A test compares the two.
 #include "moehill/routing/balance_loss.h"
 
 #include <fmt/format.h>
@@ -16,7 +15,7 @@
 namespace moehill {
 namespace {
 
-// The softmax s of a token's logits, and ln of its sum of exponentials.
+// LossScores are the softmax s of a token's logits, and ln of the sum of exponentials.
 struct LossScores {
   std::vector<double> s;
   double log_sum = 0;
@@ -41,7 +40,7 @@ std::vector<int64_t> choices_of(const Routing& routing, Range tokens) {
   return count;
 }
 
-// The windows of one loss: each has `length` tokens, and each token counts coefficient / T.
+// Windows are the windows of one loss: each has `length` tokens, and each token counts coefficient / T.
 struct Windows {
   double coefficient;
   int64_t length;
@@ -77,7 +76,7 @@ double balance_loss(const BalanceLoss& loss, const float* logits, const Routing&
   double sum = 0;
   for (const Windows& windows : windows_of(loss, routing.num_tokens)) {
     const double factor = factor_of(routing, windows.length);
-    // Only the windows that overlap with `tokens` are counted; the counts are those of the whole window.
+    // Only windows that overlap with `tokens` are counted, and the counts are over the whole window.
     for (int64_t first = 0; first < routing.num_tokens; first += windows.length) {
       const Range own = overlap(tokens, {first, first + windows.length});
       if (own.size() == 0) continue;
@@ -168,14 +167,15 @@ void count_choices(const BalanceLoss& loss, const Routing& routing, Range tokens
 
 namespace {
 
-// One window's part of a token's gradient: s_e (slope_e - mean), where slope_e = factor * n_e.
+// WindowSlopes are one window's part of a token's gradient: s_e (slope_e - mean), where slope_e = factor *
+// n_e.
 struct WindowSlopes {
   const float* count;
   double factor, mean = 0;
 };
 
-// Adds the gradient of one token. It computes the scores again where they are needed, because a step has no
-// memory to keep them for all tokens.
+// Adds the gradient of one token. It computes the scores anew where they are needed, because a step has no
+// memory for the scores of all tokens.
 void add_token_gradient(const BalanceGradient& gradient, int64_t token) {
   const auto& [loss, all_logits, routing, counts, dlogits] = gradient;
   const int experts = routing.num_experts;

@@ -1,6 +1,5 @@
-// Implements capacity_limiter.h. apply_capacity() sorts all assignments and decides one after the other, so
-// that it is easily seen to be right. CapacityLimiter counts first and sorts only where more assignments come
-// than fit.
+// Implements capacity_limiter.h. apply_capacity() sorts all assignments and decides one after the other,
+// which is easy to verify. CapacityLimiter counts first and sorts only where more assignments come than fit.
 #include "moehill/routing/capacity_limiter.h"
 
 #include <algorithm>
@@ -27,7 +26,7 @@ bool chooses(const Routing& routing, int64_t token, int32_t expert) {
   return std::find(first, first + routing.topk, expert) != first + routing.topk;
 }
 
-// The decisions of apply_capacity() for the tokens of one source.
+// Makes the decisions of apply_capacity() for the tokens of one source.
 void apply_to_source(const Routing& routing, const Capacity& capacity, int64_t rows, Range tokens,
                      Routing& limited) {
   std::vector<int64_t> order(idx(tokens.size() * routing.topk)), overflow;

@@ -1,6 +1,6 @@
-// Applies a capacity to a routing: which assignments are kept, and where the others go. The rule is in
-// capacity.h. CapacityLimiter is what a step uses; apply_capacity() is the plain version with which it is
-// compared.
+// This header applies a capacity to a routing: it decides which assignments are kept, and where the others
+// go. The rule is in capacity.h. A step uses CapacityLimiter; apply_capacity() is the plain version with
+// which tests and the check compare it.
 //
 //   CapacityLimiter limiter(capacity, num_tokens, num_experts, topk);                   // once
 //   const Routing& limited = limiter.apply(routing, {0, num_tokens}, expert_rows);      // in each step
@@ -13,15 +13,16 @@
 
 namespace moehill {
 
-// Returns the routing with kNoExpert for each dropped assignment and the next choice for each that spills,
-// which keeps its gate value. It sorts, and decides one assignment after the other.
+// Returns the routing with kNoExpert for each dropped assignment, and with its next choice for each
+// assignment that spills, whose gate value stays. It sorts, and decides one assignment after the other.
 Routing apply_capacity(const Routing& routing, const Capacity& capacity);
 
-// Returns [T * k]: 1 for an assignment that is computed, 0 for one that is dropped or goes to nobody.
+// Returns [T * k]: 1 for an assignment that is computed, 0 for an assignment that is dropped or has no
+// expert.
 std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity);
 
-// Limits a routing in a step: it counts first, and sorts only what may overflow. It allocates nothing after
-// construction.
+// CapacityLimiter limits a routing in a step: it counts first, and sorts only the assignments that may
+// overflow. It allocates nothing after construction.
 class CapacityLimiter {
  public:
   CapacityLimiter(const Capacity& capacity, int64_t num_tokens, int num_experts, int topk);
@@ -30,7 +31,7 @@ class CapacityLimiter {
   // tokens. expert_rows is C of each source. The reference stays valid until the next call.
   const Routing& apply(const Routing& routing, Range tokens, int64_t expert_rows);
   const Routing& routing() const { return limited_; }
-  // Drops everything and sets gate values to NaN, so that a step that forgets apply() is noticed.
+  // Drops all assignments and sets gate values to NaN, so that a step that forgets apply() shows.
   void spoil();
 
  private:

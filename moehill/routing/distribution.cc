@@ -1,5 +1,5 @@
-// Makes router logits of each distribution (distribution.h has the formulas): random numbers first, then a
-// large addition for the experts that the distribution wants chosen.
+// This file makes router logits of each distribution (distribution.h has the formulas): random numbers first,
+// then a large addition for the experts that the distribution favours.
 #include "moehill/routing/distribution.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace moehill {
 namespace {
 
 constexpr float kRunLogit = 6;
-// Larger than the widest gap between two normals, since random_normal() is within 5.77.
+// This is larger than the widest gap between two normals, since random_normal() is within 5.77.
 constexpr float kChosenLogit = 12;
 
 // Returns a geometric number on 1, 2, ... with mean 1 / p, by inversion of u in (0, 1).
@@ -123,7 +123,7 @@ void LogitStream::deal(bool* chosen) {
   for (int j = 0; j < topk_; ++j) {
     if (deck_next_ == deck_.size()) shuffle_deck();
     size_t card = deck_next_;
-    // It ends: the cards of this deck that the token has already lie before deck_next_.
+    // The loop ends, because the cards of this deck that the token has already lie before deck_next_.
     while (chosen[deck_[card]]) ++card;
     std::rotate(deck_.begin() + static_cast<int64_t>(deck_next_), deck_.begin() + static_cast<int64_t>(card),
                 deck_.begin() + static_cast<int64_t>(card) + 1);
@@ -150,7 +150,7 @@ void LogitStream::choose(float* logits) {
   }
 }
 
-// Only runs and balanced depend on the tokens before; the others need nothing but the token's number.
+// Only runs and balanced depend on earlier tokens; the other distributions need only the token's number.
 void LogitStream::skip(int64_t num_tokens) {
   const auto chosen = std::make_unique<bool[]>(static_cast<size_t>(num_experts_));
   for (int64_t i = 0; i < num_tokens; ++i, ++token_) {

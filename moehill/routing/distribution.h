@@ -1,6 +1,7 @@
-// Distributions of router logits: made-up logits with a known skew, for benchmarks without a model. `random`
-// and `runs` are those of the reference logbook. distribution_options.h has their parameters and text form;
-// router.h makes choices of the logits. There are no logits of a trace (trace.h).
+// This header makes router logits with a known skew, for benchmarks without a model. `random` and `runs` are
+// the distributions of the reference logbook. distribution_options.h has the parameters of the distributions
+// and their text form. It does not route; router.h makes choices from the logits. A trace (trace.h) has
+// choices and no logits.
 //
 //   const std::vector<float> logits = make_logits(options, num_tokens, num_experts, topk, seed);   // [T, E]
 #pragma once
@@ -12,21 +13,21 @@
 
 namespace moehill {
 
-// Returns the hot experts: the first ones of expert_order(), or those of device 0. Empty for other
-// distributions.
+// Returns the hot experts: the first ones of expert_order(), or the experts of device 0. Empty for
+// distributions without hot experts.
 std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_experts, uint32_t seed);
 
-// Makes logits block by block, so that routings can be made whose logits would not fit into memory. They
-// depend only on (seed, options). All distributions but traces are possible. Below, N is the normal and U the
-// uniform random number of index i = t E + e.
+// LogitStream makes logits block by block, for routings whose logits would not fit into memory. They depend
+// only on (seed, options). It takes all distributions except traces. Below, N is the normal and U the uniform
+// random number of index i = t E + e.
 //
 // - random: N.
 // - runs: stretches of tokens that prefer one expert by +6; the other logits are run_noise_scale N. The
-//   expert of a run is drawn from those with the fewest tokens so far. It is not the expert of the run
-//   before, unless that is the only candidate.
+// expert of a run is drawn from the experts with the fewest tokens so far. It is not the expert of the last
+// run, unless that is the only candidate.
 // - zipf: -s ln(rank + 1) - ln(-ln U). So the first choice is the expert of that rank with a probability
 //   proportional to (rank + 1)^-s, and the k choices are draws without replacement (the Gumbel trick).
-//   dirichlet and drift are the same with log_popularity().
+//   dirichlet and drift have log_popularity() in place of -s ln(rank + 1).
 // - k_hot and W1 to W7: N, and + 12 on the favoured experts of a favoured token (workloads.h), so that its
 //   choices are drawn from these. W0: + 12 on the experts (t k + j) mod E.
 // - hot_*, balanced: k experts of each token are chosen beforehand. Their logits are N + 12, the others N
@@ -41,7 +42,7 @@ class LogitStream {
   // Throws the InputError of refuse_impossible().
   LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed);
 
-  // Moves on by so many tokens without making their logits.
+  // Skips this many tokens without making their logits.
   void skip(int64_t num_tokens);
   // Makes the logits of the next tokens, [num_tokens, E].
   void next(int64_t num_tokens, std::vector<float>& logits);

@@ -1,5 +1,6 @@
-// The distribution of router logits as a value: its kind and parameters, its text form as on the command
-// line, and the refusal of what cannot be. distribution.h makes logits from it, and says what each kind is.
+// DistributionOptions is the distribution of router logits as a value: its kind and parameters, and its text
+// form on the command line. This header also refuses what no routing can have. distribution.h makes logits
+// from it, and says what each kind is.
 //
 //   const DistributionOptions zipf = parse_distributions("zipf:1.2").front();
 //   to_string(zipf);   // "zipf:1.2"
@@ -15,7 +16,7 @@
 
 namespace moehill {
 
-// The kinds of distribution.
+// Distribution is the kind of a distribution.
 enum class Distribution {
   random,
   runs,
@@ -30,7 +31,7 @@ enum class Distribution {
   trace,     // a recorded routing, for which there are no logits
 };
 
-// A distribution with its parameters. A comment says for which kinds a parameter is.
+// DistributionOptions is a distribution with its parameters. A comment says for which kinds a parameter is.
 struct DistributionOptions {
   Distribution kind = Distribution::random;
   double run_alpha =
@@ -54,7 +55,7 @@ struct DistributionOptions {
   static void fields(Self& self, Visit&& visit);
 };
 
-// Returns the text as the command line has it: "random", "zipf:1.2", "hot-experts:4,0.5", "W6:3".
+// Returns the text for the command line: "random", "zipf:1.2", "hot-experts:4,0.5", "W6:3".
 std::string to_string(const DistributionOptions& options);
 
 // All forms that --distribution takes.
@@ -67,19 +68,20 @@ inline constexpr const char* kDistributionForms =
 std::vector<DistributionOptions> parse_distributions(const std::string& text);
 
 // Throws InputError for a parameter out of its range, and for a property that no routing of E experts and k
-// choices can have: hot experts that a token would have to choose twice, or a balance over devices that do
-// not divide E.
+// choices can have: hot experts that a token would have to choose twice, or a balance over a number of
+// devices that does not divide E.
 void refuse_impossible(const DistributionOptions& options, int num_experts, int topk);
 
-// True for W4, where some tokens are left out (workloads.h). A router cannot leave out tokens, so for W4 it
-// does not run in the step and the logits get no gradient.
+// Returns true for W4, which leaves out some tokens (workloads.h). A router cannot leave out tokens, so with
+// W4 it does not run in the step, and the logits get no gradient.
 bool is_ragged(const DistributionOptions& options);
 
-// Returns the part of a router's rule that has an effect. A trace brings choices and gate values with it, so
-// only one thing is left: whether gate values multiply the input or the output of an expert. Other
+// Returns the part of a router's rule that has an effect. A trace has its own choices and gate values, so
+// only one part of the rule is left: whether gate values multiply the input or the output of an expert. Other
 // distributions use the whole rule.
 RouterRule used_router(const RouterRule& rule, const DistributionOptions& options);
-// Returns the router's name in messages and records: the rule, or for a trace "trace" and what is left of it.
+// Returns the router's name in messages and records: the rule, or for a trace "trace" and the part of the
+// rule that is left.
 std::string router_text(const RouterRule& rule, const DistributionOptions& options);
 // Reads such a name. Throws InputError.
 RouterRule parse_router_text(const std::string& text);

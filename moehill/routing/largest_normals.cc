@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-constexpr int kLanes = 8;  // so many blocks at once, so that compilers use vectors
+constexpr int kLanes = 8;  // this many blocks at once, so that compilers use vectors
 
 // Makes the two words of blocks [first, first + kLanes), as threefry() of base/rng.h does.
 void fill_words(uint32_t seed, Stream stream, uint64_t first, uint32_t* radius, uint32_t* angle) {
@@ -39,7 +39,7 @@ void fill_words(uint32_t seed, Stream stream, uint64_t first, uint32_t* radius, 
   std::copy_n(x1, kLanes, angle);
 }
 
-// Returns the t which a normal number exceeds with this probability (0 to 1/2), by bisection.
+// Returns the threshold that a normal number exceeds with this probability (0 to 1/2), by bisection.
 double normal_quantile(double probability) {
   double low = 0, high = 8;
   for (int i = 0; i < 60; ++i) {
@@ -51,7 +51,7 @@ double normal_quantile(double probability) {
 
 }  // namespace
 
-// A few more values than needed are expected above it. So a row seldom has too few.
+// The expected number of values above it is a little more than `count`, so a row seldom has too few.
 double LargestNormals::usual_least(int num, int count) {
   const double expected = count + 3 * std::sqrt(count);
   return normal_quantile(std::min(0.5, expected / num));

@@ -1,6 +1,6 @@
-// The largest of many standard normal numbers, without computing those that are surely smaller. Choosing
-// top-k of millions of tokens is several times faster with it, because most logits need no logarithm and no
-// cosine.
+// LargestNormals finds the largest of many standard normal numbers without computing the numbers that are
+// surely smaller. It makes top-k of millions of tokens several times faster, because most logits need no
+// logarithm and no cosine.
 //
 //   LargestNormals largest(num_experts, topk);
 //   largest.fill(seed, Stream::kLogits, first_index, row);   // row [num_experts]
@@ -14,13 +14,14 @@
 
 namespace moehill {
 
-// Fills rows with random_normal(). The `count` largest of a row have their values; smaller ones may be minus
-// infinity. Equal values keep their order. A value that is left out is below these by more than the margin.
+// LargestNormals fills rows with random_normal(). The `count` largest numbers of a row have their values;
+// smaller ones may be minus infinity. Equal values keep their order. A number that is replaced by minus
+// infinity is below the `count` largest by more than the margin.
 class LargestNormals {
  public:
   // The margin is 0, or less than usual_least().
   LargestNormals(int num, int count, double margin = 0);
-  // Returns what the `count` largest of a row are usually above; it is not negative.
+  // Returns a number, not negative, above which the `count` largest of a row usually are.
   static double usual_least(int num, int count);
   int num() const { return num_; }
   // Fills row[i] with random_normal(seed, stream, first + i).

@@ -1,5 +1,5 @@
-// Makes, reads, checks and applies placements (placement.h). Packing is greedy, largest load first, which is
-// the usual heuristic for this problem (longest processing time first).
+// This file makes, reads, checks and applies placements (placement.h). Packing is greedy, largest load first,
+// which is the usual heuristic for this problem (longest processing time first).
 #include "moehill/routing/placement.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@
 namespace moehill {
 namespace {
 
-// An expert (or a group of experts) with its load. A bin is a device or a node.
+// Item is an expert (or a group of experts) with its load. A bin is a device or a node.
 struct Item {
   int32_t id;
   double load;
@@ -50,7 +50,7 @@ void put_by_exchange(const Item& item, Bin& with_room, std::vector<Bin>& bins) {
 }
 
 // Packs items into bins that hold `room` items each. Items go by falling load, each to the bin with the least
-// load among those that have room and do not have the same id.
+// load among the bins that have room and do not have this id yet.
 std::vector<Bin> pack(std::vector<Item> items, const std::vector<int64_t>& room) {
   std::stable_sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.load > b.load; });
   std::vector<Bin> bins(room.size());

@@ -1,9 +1,10 @@
-// Placement: which device has which experts, and which experts have copies. A placement balances the load of
+// A Placement says which device has which experts, and which experts have copies. It balances the load of
 // devices when some experts are busier than others. It is made before a run from expected loads; nothing
 // moves in a step.
 //
-// Each device holds a contiguous share of places (base/partition.h), so a placement is a list of the experts
-// in the order of the places. A routing under a placement is the same routing with places instead of experts.
+// A place is a slot for one expert's weights. Each device has a contiguous share of the places
+// (base/partition.h), so a placement is a list of the experts in the order of the places. A routing under a
+// placement has places instead of experts.
 //
 //   const Placement placement = greedy_placement(expert_load(routing), num_devices, num_copies);
 //   const Routing placed = place(routing, placement);   // its expert ids are places
@@ -22,11 +23,11 @@ struct Placement {
   int num_places() const { return static_cast<int>(expert.size()); }
 };
 
-// Returns the placement that has expert e at place e, which is what holds if no placement was made.
+// Returns the placement that has expert e at place e, which is the default.
 Placement contiguous_placement(int num_experts);
 
 // Makes a placement from `load`, the expected assignments of each expert. First it gives out num_copies more
-// places, one after the other, to the expert whose copies have the most load each and which is not on every
+// places, one after the other, each to the expert whose copies have the most load and which is not on every
 // device yet. Then all copies, by falling load, go to the device with the least load that has a free place
 // and does not have the expert.
 Placement greedy_placement(const std::vector<int64_t>& load, int num_devices, int num_copies = 0);
@@ -50,11 +51,10 @@ int num_copies(const Placement& placement);  // the number of places that are no
 // go from one to the other.
 std::vector<int64_t> copies_by_device(const Placement& placement, int num_devices);
 
-// Throws InputError, with `what` as its subject, if the placement is not one of so many experts on so many
-// devices: an id is out of range, an expert is nowhere or twice on a device, or there are fewer places than
-// experts.
+// Throws InputError, with `what` as its subject, if the placement does not fit num_experts and num_devices:
+// an id is out of range, an expert is nowhere or twice on a device, or there are fewer places than experts.
 void require_placement(const std::string& what, const Placement& placement, int num_experts, int num_devices);
-// The rule by which a placement is made; docs/metrics.md explains them.
+// PlacementRule is the rule by which a placement is made; docs/metrics.md explains the rules.
 struct PlacementRule {
   enum Kind { file, greedy, hierarchical } kind = file;
   std::string path;
@@ -71,8 +71,8 @@ Placement make_placement(const PlacementRule& rule, const std::vector<int64_t>& 
 Placement read_placement(const std::string& path);
 void write_placement(const std::string& path, const Placement& placement);
 
-// Returns [devices]: how many experts each device has under `to` and not under `from`, so that it receives
-// their weights.
+// Returns [devices]: how many experts each device has under `to` and not under `from`. It would receive their
+// weights.
 std::vector<int64_t> received_experts(const Placement& from, const Placement& to, int num_devices);
 
 }  // namespace moehill

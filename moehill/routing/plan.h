@@ -1,8 +1,8 @@
-// Routing plan: in which row each assignment is computed, and how the results come back to their tokens. It
-// holds integers only: no weights and no communication.
+// A RoutingPlan says in which row a device computes each assignment, and how the results come back to their
+// tokens. It holds integers only: no weights and no communication.
 //
-// A plan is a value. PlanBuilder makes it once in a step; forward, combine and backward read it. Every array
-// is sized before the clock starts, so that building a plan allocates nothing.
+// A plan is a value. PlanBuilder makes it once in a step; forward, combine and backward read it. All arrays
+// get their sizes before the clock starts, so that building a plan allocates nothing.
 //
 //   PlanBuilder builder({.num_tokens = T, .num_experts = E, .topk = k, .expert_end = E, .num_threads = 2});
 //   RoutingPlan plan = builder.make_plan();   // once
@@ -20,18 +20,19 @@
 
 namespace moehill {
 
-// The expert id of an assignment that goes to nobody. It has no row and adds nothing to its token.
+// This is the expert id of an assignment without an expert. Such an assignment has no row and adds nothing to
+// its token.
 inline constexpr int32_t kNoExpert = -1;
 
-// The router's decision: the j-th choice of token t is expert[t * topk + j], with gate value weight[t * topk
-// + j].
+// Routing is the router's decision: the j-th choice of token t is expert[t * topk + j], with gate value
+// weight[t * topk + j].
 struct Routing {
   int64_t num_tokens = 0;
   int num_experts = 0;
   int topk = 0;
   std::vector<int32_t> expert;  // [T, k], distinct within a token, or kNoExpert
   std::vector<float> weight;    // [T, k]
-  // [T, spares] the token's next choices, the best first; empty if nobody asked for them.
+  // [T, spares] the token's next choices, the best first; empty if the capacity needs none.
   std::vector<int32_t> spare{};
   // [T, k] the zero expert that is chosen, counted from 0, or -1. A zero expert has no row: where one is
   // chosen, expert[] is kNoExpert, and its gate value multiplies the token itself. Empty if the model has no
@@ -45,8 +46,8 @@ struct Routing {
   int32_t logit_of(size_t a) const { return zero.empty() || zero[a] < 0 ? expert[a] : num_experts + zero[a]; }
 };
 
-// The way in which rows are brought into order. All give the same groups; expert_score_sort orders rows
-// within a group by gate value, the others by assignment.
+// PackStrategy is the way in which a builder sorts rows. All give the same groups. expert_score_sort orders
+// rows within a group by gate value; the others order them by assignment.
 enum class PackStrategy {
   argsort,            // stable sort of assignment numbers by expert
   tuple_sort,         // sort of (expert, assignment) pairs
@@ -57,13 +58,13 @@ constexpr auto words(PackStrategy) {
   return std::array{"argsort", "tuple_sort", "expert_score_sort", "counting_sort"};
 }
 
-// Says what a plan holds of the experts that do not belong to the device.
+// PlanScope says which rows a plan has of experts that do not belong to the device.
 enum class PlanScope {
   local,   // only the rows of experts [expert_begin, expert_end)
-  masked,  // all kept assignments; those of other experts follow as one more group at the end
+  masked,  // all kept assignments; the rows of other experts follow as one more group
 };
 
-// The plan of one device. Padding rows are those that CapacityPolicy::pad adds.
+// RoutingPlan is the plan of one device. Padding rows are rows that CapacityPolicy::pad adds.
 struct RoutingPlan {
   int64_t num_tokens = 0;
   int num_experts = 0;  // of the whole block
@@ -81,7 +82,7 @@ struct RoutingPlan {
   int64_t num_rows() const { return group_offset.empty() ? 0 : group_offset.back(); }
 };
 
-// The sizes and options of the plans that a builder makes.
+// PlanSpec has the sizes and options of the plans that a builder makes.
 struct PlanSpec {
   int64_t num_tokens = 0;  // the most tokens of a plan
   int num_experts = 1, topk = 1;
@@ -89,17 +90,17 @@ struct PlanSpec {
   PackStrategy strategy = PackStrategy::counting_sort;
   Capacity capacity{};
   PlanScope scope = PlanScope::local;
-  // Number of shares into which the tokens are cut, best the size of the team that builds. Plans do not
+  // Number of shares into which the builder cuts the tokens. The size of the team is best. Plans do not
   // depend on it.
   int num_threads = 1;
 };
 
-// Plans of at most so many assignments are made by the calling thread alone; waking the team would take
+// The calling thread alone makes plans of at most this many assignments, since waking the team would take
 // longer.
 inline constexpr int64_t kFewAssignments = 512;
 
-// Makes plans of one shape, one after the other, and owns the work space for it. Not for several threads at
-// once.
+// PlanBuilder makes plans of one shape, one after the other, and owns the work space for them. Only one
+// thread may use it at a time.
 //
 // Every strategy first counts the assignments for each (share of the tokens, expert). This gives the group
 // offsets and the rank of each assignment within its expert, and so which ones are dropped. counting_sort
@@ -121,8 +122,8 @@ class PlanBuilder {
   size_t workspace_bytes() const;
 
  private:
-  // Where the assignments of one share of the tokens begin: among the kept assignments of the held experts,
-  // and among those of the other experts.
+  // Part says where the assignments of one share of the tokens begin: among the kept assignments of the held
+  // experts, and among the kept assignments of the other experts.
   struct Part {
     int64_t kept_begin = 0, other_begin = 0;
   };
@@ -144,7 +145,7 @@ class PlanBuilder {
   void place_keys(ThreadTeam& team, RoutingPlan& plan) const;
   void mark_padding(ThreadTeam& team, RoutingPlan& plan) const;
 
-  PlanSpec spec_;  // its num_tokens are those of the plan that is being built
+  PlanSpec spec_;  // its num_tokens is the number of tokens of the plan that is being built
   int64_t max_tokens_;
   int64_t capacity_rows_ = 0, max_rows_ = 0;
   int64_t rank_stride_ = 0;  // int32 of a part in ranks_: E, rounded up to whole cache lines
@@ -162,8 +163,9 @@ class PlanBuilder {
 // Returns FNV-1a over every array and count of the plan: equal plans have equal hashes.
 uint64_t plan_hash(const RoutingPlan& plan);
 
-// Returns "" for a sound plan, or the first broken property in words. Tests and --check full use it. Without
-// `capacity`, the dropped assignments must be those of some capacity; with it, those of this one.
+// Returns "" for a sound plan, or the first broken property in words. Tests and --check full use it. With
+// `capacity`, the plan must drop exactly the assignments that this capacity drops; without it, the
+// assignments that some capacity would drop.
 std::string plan_defect(const RoutingPlan& plan, const Routing& routing, const Capacity* capacity = nullptr);
 
 }  // namespace moehill

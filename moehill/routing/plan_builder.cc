@@ -1,4 +1,5 @@
-// Builds plans from the router's decision by one of four pack strategies. build() has the order of the steps.
+// This file builds plans from the router's decision by one of four pack strategies. build() has the order of
+// the steps.
 #include <algorithm>
 #include <compare>
 #include <limits>
@@ -44,7 +45,8 @@ PlanBuilder::PlanBuilder(const PlanSpec& spec) : spec_(spec), max_tokens_(spec.n
                 spec.num_tokens, spec.topk);
   const int64_t num_assignments = spec.num_tokens * spec.topk;
   capacity_rows_ = capacity_rows(spec.capacity, num_assignments, spec.num_experts);
-  // The largest numbers of kept assignments, of the held experts and of the others: they size all arrays.
+  // These are the largest numbers of kept assignments, of the held experts and of the others. They size all
+  // arrays.
   const int64_t max_keys = std::min(num_assignments, num_held() * capacity_rows_);
   const int64_t max_others = std::min(num_assignments, (spec.num_experts - num_held()) * capacity_rows_);
   if (spec.capacity.policy == CapacityPolicy::pad) {
@@ -95,7 +97,8 @@ void PlanBuilder::build(const Routing& routing, ThreadTeam& team, RoutingPlan& p
       plan.assignment_row.size());
   MOEHILL_CHECK(plan.expert_begin == spec_.expert_begin && plan.expert_end == spec_.expert_end,
                 "the plan is not one of this builder's");
-  // Count, then prefix sums; after these two, each assignment's row follows from its expert and rank.
+  // The builder first counts, then makes prefix sums. After that each assignment's row follows from its
+  // expert and rank.
   count(routing, team);
   lay_out(plan);
   if (spec_.strategy == PackStrategy::counting_sort) {

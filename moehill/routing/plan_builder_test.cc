@@ -207,8 +207,8 @@ struct Shape {
 
 class PlanProperty : public testing::TestWithParam<Shape> {};
 
-// Returns the plan by its plain definition: an expert's kept assignments in order, padding, then those of the
-// other experts.
+// Returns the plan by its plain definition: an expert's kept assignments in order, padding, then the
+// assignments of the other experts.
 RoutingPlan plain_plan(const Routing& routing, int begin, int end, Capacity capacity, PlanScope scope) {
   const auto num_assignments = static_cast<int64_t>(routing.expert.size());
   const int64_t limit = capacity_rows(capacity, num_assignments, routing.num_experts);

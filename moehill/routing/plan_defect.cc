@@ -1,5 +1,5 @@
-// plan_defect(): finds what is wrong with a plan. It uses only the plan and the routing, and none of the
-// builder's code, so that an error of the builder cannot hide itself.
+// plan_defect() finds the faults of a plan. It uses only the plan and the routing, and none of the builder's
+// code, so that an error of the builder cannot hide itself.
 #include <algorithm>
 
 #include "moehill/base/error.h"
@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// The checks, in order. Each assumes that those before it found nothing.
+// PlanCheck has the checks, in order. Each assumes that the checks before it found nothing.
 class PlanCheck {
  public:
   PlanCheck(const RoutingPlan& plan, const Routing& routing, const Capacity* capacity)
@@ -62,7 +62,7 @@ class PlanCheck {
     return "";
   }
 
-  // Together with assignments(), it shows that rows (without padding) and assignments that have a row
+  // Together with assignments(), this check shows that rows (without padding) and assignments that have a row
   // correspond one to one.
   std::string rows() const {
     int64_t last_other = -1;

@@ -23,9 +23,10 @@ void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vec
                 rows.begin() + (own.end - block.begin) * cols);
 }
 
-// Returns what makes the logits of each group that can decide, since nobody looks at the others; nothing
-// where all may count. A group is chosen by its best one or two keys, and each of the chosen ones has its
-// share of the topk, so that these are among so many of every group.
+// Returns a maker of the logits that can decide, which are the largest of each group of experts; nothing if
+// any logit may count. A group ranks by its best one or two keys, so these must be made. Besides, each group
+// makes so many that the kept groups together have at least topk; a logit that is left out is below all of
+// them.
 std::optional<LargestNormals> deciding_logits(const RouteRequest& r) {
   const RouterRule& rule = r.router.rule;
   const bool looks_at_all =
@@ -62,8 +63,8 @@ void route_blocks(const RouteRequest& r, Range tokens, std::optional<LargestNorm
     } else {
       stream.next(block.size(), rows);
     }
-    // route() counts rows from token 0, so the pointer is moved back by the tokens before this block. Nobody
-    // reads those.
+    // route() counts rows from token 0, so the pointer moves back by the tokens before this block, which are
+    // never read.
     const auto* logits = reinterpret_cast<const float*>(
         reinterpret_cast<uintptr_t>(rows.data()) - sizeof(float) * static_cast<uintptr_t>(t * r.num_logits));
     route(r.router, logits, block, alone, routing);

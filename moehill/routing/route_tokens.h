@@ -1,5 +1,5 @@
-// The router's decision for many tokens, without having all their logits in memory. For a batch that fits,
-// make_logits() and route_all() are simpler and give the same.
+// This header routes many tokens without having all their logits in memory. For a batch that fits,
+// make_logits() and route_all() are simpler and give the same routing.
 //
 //   const Routing routing = route_tokens({.distribution = options, .router = router, .num_tokens = T,
 //                                         .num_logits = E, .topk = k, .seed = seed}, team);
@@ -12,7 +12,8 @@
 
 namespace moehill {
 
-// The request of both functions. It refers to the distribution and the router and does not own them.
+// RouteRequest has the arguments of both functions. It refers to the distribution and the router and does not
+// own them.
 struct RouteRequest {
   const DistributionOptions& distribution;  // route_stream() takes no trace
   const Router& router;
@@ -21,18 +22,19 @@ struct RouteRequest {
   uint32_t seed = 0;
   Range kept{};  // the tokens whose logits are kept
 };
-// The routing, and the logits of the tokens that were asked for; L is num_logits.
+// RoutedTokens is the routing, and the logits of the tokens `kept`; L is num_logits.
 struct RoutedTokens {
   Routing routing;
   std::vector<float> logits;  // [kept, L]
 };
-// Returns the routing that route_all() makes of make_logits() with the same arguments. Throws InputError as
-// they do.
+// Returns the routing that route_all() makes from make_logits() with the same arguments. Throws InputError as
+// these functions do.
 RoutedTokens route_stream(const RouteRequest& request);
 
 // Returns the routing of route_stream(), without the tokens that the distribution leaves out (W4). For a
-// trace it returns that of read_trace(); num_logits is then the number of experts. The team shares the
-// tokens. It gives no spares and keeps no logits. Throws InputError as these functions do.
+// trace it returns the routing of read_trace(); num_logits is then the number of experts. The team shares the
+// work. The function gives no spares and keeps no logits. Throws InputError as route_stream() and
+// read_trace() do.
 Routing route_tokens(const RouteRequest& request, ThreadTeam& team);
 
 }  // namespace moehill

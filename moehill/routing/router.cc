@@ -16,7 +16,8 @@ namespace {
 constexpr double kBiasDeviation = 0.02;  // in units of a score at logit 0
 constexpr double kScaleDeviation = 0.1;
 
-// The score of a logit. With F = float it makes gate values; with F = double, their gradient.
+// Scores makes the score of a logit. With F = float it is for gate values; with F = double, for their
+// gradient.
 template <typename F>
 struct Scores {
   RouterScore kind;
@@ -52,9 +53,9 @@ Scores<F> scores_of(RouterScore kind, const float* logits, int num) {
   return scores;
 }
 
-// The softmax of one choice of sparsemixer. It is over the experts that were not chosen before and whose
-// logits are not far below `largest`, the best of these. Whether a logit is near enough is decided in f32 for
-// both F. An expert with the logit -inf never takes part, even if there is no other.
+// This is the softmax of one choice of sparsemixer. It is over the experts that were not chosen before and
+// whose logits are not far below `largest`, the best logit among them. A comparison in f32 decides for both F
+// which logits are near enough. An expert with the logit -inf never takes part, even if there is no other.
 template <typename F>
 struct MixerSoftmax {
   float largest = -std::numeric_limits<float>::infinity();
@@ -103,8 +104,8 @@ void refuse_bad_logits(RouterScore kind, int64_t token, const float* logits, int
     throw bad_logit(logits[largest], token, largest);
 }
 
-// The keys by which a token's experts are chosen: scores plus bias, or simply the logits, whose order is the
-// same.
+// Keys are the numbers by which a token's experts are chosen: scores plus bias, or simply the logits, which
+// have the same order as the scores.
 struct Keys {
   const Router& router;
   const float* logits;
@@ -118,8 +119,8 @@ struct Keys {
   }
 };
 
-// The best candidates so far. Candidates must come in rising order of their ids, so that of equal keys the
-// lower id wins. It uses insertion, because few are kept out of many.
+// Best has the best candidates so far. Candidates must come in rising order of their ids, so that of equal
+// keys the lower id wins. It inserts each candidate, because it keeps few out of many.
 struct Best {
   int32_t* id;
   float* key;
@@ -237,8 +238,8 @@ void token_backward(const Router& router, const float* logits, std::span<const i
   }
 }
 
-// The gradient of the softmax over the chosen. It needs only the gate values p_j = c_j q_j, where q is the
-// softmax: dlogit_j = p_j dp_j - q_j sum_i p_i dp_i.
+// Computes the gradient of the softmax over the chosen. It needs only the gate values p_j = c_j q_j, where q
+// is the softmax: dlogit_j = p_j dp_j - q_j sum_i p_i dp_i.
 void token_backward_of_chosen(const Router& router, std::span<const int32_t> chosen, const float* weight,
                               const float* dp, std::span<float> dlogits) {
   double sum = 0;
@@ -251,8 +252,8 @@ void token_backward_of_chosen(const Router& router, std::span<const int32_t> cho
   }
 }
 
-// The gradient of sparsemixer: dlogit_e = sum_j dp_j p_j ([e = choice j] - q_je), where q_j is the softmax of
-// choice j, and p_j the value of q_j at that choice.
+// Computes the gradient of sparsemixer: dlogit_e = sum_j dp_j p_j ([e = choice j] - q_je), where q_j is the
+// softmax of choice j, and p_j the value of q_j at that choice.
 void token_backward_of_mixer(const Router& router, std::span<const float> logits,
                              std::span<const int32_t> chosen, const float* dp, std::span<float> dlogits) {
   MixerSoftmax<double> of_choice[kMostChoices];
@@ -279,8 +280,8 @@ std::vector<float> normals(size_t num, uint32_t seed, Stream stream, double mean
   return values;
 }
 
-// Makes a hash table. The experts of each id are drawn without replacement: draw j is the u-th of those that
-// are left.
+// Makes a hash table. The experts of each id are drawn without replacement: draw j is the u-th of the experts
+// that are left.
 std::vector<int32_t> hash_table(const RouterRule& rule, int num_experts, int topk, uint32_t seed) {
   std::vector<int32_t> table(static_cast<size_t>(rule.hash_ids * topk)), taken;
   for (int64_t id = 0; id < rule.hash_ids; ++id) {
@@ -357,7 +358,7 @@ double logit_margin(const Router& router, double logit) {
 
 namespace {
 
-// Separates the zero experts among the choices of a token; their numbers follow those of the experts.
+// Separates the zero experts among the choices of a token. Their numbers follow the numbers of the experts.
 void part_zero_experts(size_t first, Routing& routing) {
   if (routing.zero.empty()) return;
   for (size_t a = first; a < first + static_cast<size_t>(routing.topk); ++a) {

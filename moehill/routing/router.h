@@ -1,5 +1,6 @@
-// Router: from logits to choices and gate values by a rule (router_rule.h), and the gradient of the logits.
-// The logits themselves come from a distribution (distribution.h) or from a product with x in the step.
+// Router makes choices and gate values from logits by a rule (router_rule.h), and the gradient of the logits.
+// It does not make the logits, which come from a distribution (distribution.h) or from a product with x in
+// the step.
 //
 // Each token is routed by itself and in f32, so its routing is the same on every device and for any number of
 // threads.
@@ -16,8 +17,8 @@
 
 namespace moehill {
 
-// A rule with the tables that it needs. L = num_logits() is the number of experts plus that of the zero
-// experts, whose logits follow.
+// Router is a rule with the tables that it needs. L = num_logits() is the number of experts plus the number
+// of zero experts, whose logits come last.
 struct Router {
   RouterRule rule{};
   std::vector<float> bias;             // [L] bias of the selection, if the rule has one; otherwise empty
@@ -27,9 +28,9 @@ struct Router {
 };
 
 // Makes the tables from a seed. A bias is normal; its deviation is 0.02 times the score at logit 0, which for
-// the softmax is 1 / L. So it changes some choices but leaves the load nearly as the logits make it. A scale
-// is 1 + 0.1 times a normal number. The id of a token and the distinct experts of an id are uniform.
-// Throws InputError as refuse_impossible() does.
+// the softmax is 1 / L. So it changes some choices but hardly changes the load. A scale is 1 + 0.1 times a
+// normal number. The id of a token and the distinct experts of an id are uniform. Throws InputError as
+// refuse_impossible() does.
 Router make_router(const RouterRule& rule, int64_t num_tokens, int num_experts, int topk, uint32_t seed);
 
 // Makes the choices and gate values of one token from its L logits. Throws InputError that names token and
@@ -38,24 +39,27 @@ Router make_router(const RouterRule& rule, int64_t num_tokens, int num_experts, 
 void route_token(const Router& router, int64_t token, std::span<const float> logits,
                  std::span<int32_t> chosen, float* weight);
 
-// Returns how much less than `logit` another expert's logit must be so that its key, by which experts are
-// chosen, is surely smaller, whichever two experts these are; infinity where no logit is small enough. The
-// rule has scores of single logits (no softmax over all of them, no sparsemixer).
+// Returns a margin: if another expert's logit is below `logit` by more than it, that expert's key is surely
+// smaller, whichever two experts these are. The key is the number by which experts are chosen. Returns
+// infinity if no margin is enough. It is for rules whose scores depend on one logit each, not for the softmax
+// over all logits or sparsemixer.
 double logit_margin(const Router& router, double logit);
 
-// Routes the rows of `tokens` of logits [T, L] likewise; `routing` has its sizes, with num_logits() = L.
+// Routes the rows of `tokens` of logits [T, L] in the same way. `routing` has its sizes already, with
+// num_logits() = L.
 void route(const Router& router, const float* logits, Range tokens, ThreadTeam& team, Routing& routing);
 
-// Routes all tokens of logits [T, L] on one thread, with num_spares next choices each. The last logits are
-// those of the zero experts. Throws InputError as route_token() does.
+// Routes all tokens of logits [T, L] on one thread, with num_spares next choices each. The logits of the zero
+// experts come last. Throws InputError as route_token() does.
 Routing route_all(const Router& router, const std::vector<float>& logits, int64_t num_tokens, int num_logits,
                   int topk, int num_spares = 0);
 
-// Computes the gate values of choices that `routing` already has, from the logits [T, L] of all its tokens.
+// Computes the gate values of the choices that `routing` already has, from the logits [T, L] of all its
+// tokens.
 void weigh_choices(const Router& router, const float* logits, ThreadTeam& team, Routing& routing);
 
-// The operands of route_backward(): the gradient dlogits [T, L] from dp [T, k], that of the gate values.
-// `logits` may be null with chosen_softmax, for which the gate values suffice.
+// RouterGradient has the operands of route_backward(), which makes dlogits [T, L] from dp [T, k], the
+// gradient of the gate values. `logits` may be null with chosen_softmax, for which the gate values suffice.
 struct RouterGradient {
   const float* logits;
   const Routing& routing;

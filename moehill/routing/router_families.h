@@ -1,11 +1,12 @@
-// The routers of known models, for tests and checks: one rule for each, in the text form of --router.
+// This header has the routers of known models, for tests and checks: one rule for each, in the text form of
+// --router.
 #pragma once
 
 #include <string>
 
 namespace moehill {
 
-// The models that have this rule, and the rule.
+// RouterFamily is a rule, and the models that have it.
 struct RouterFamily {
   const char* models;
   const char* rule;

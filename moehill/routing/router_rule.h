@@ -1,5 +1,5 @@
-// RouterRule: how a model's router makes choices and gate values of its logits. It is a value with a text
-// form; router.h applies it, and router_families.h has the rules of known models.
+// RouterRule says how a model's router makes choices and gate values from its logits. It is a value with a
+// text form; router.h applies it, and router_families.h has the rules of known models.
 //
 //   const RouterRule deepseek_v3 = parse_router_rule("sigmoid,bias,groups:8/4,normalized,factor:2.5");
 #pragma once
@@ -15,15 +15,17 @@ inline constexpr int kMostGroups = 256, kMostChoices = 1024;
 
 // The score of a logit z. `chosen_softmax` is the softmax over only the experts that a token has chosen, so
 // other experts have no score. sqrt_softplus is sqrt(ln(1 + e^z)). `sparsemixer` (Phi-3.5-MoE) has no score
-// of an expert by itself, but one for each choice, as explained below.
+// for each expert, but one for each choice, see RouterRule.
 enum class RouterScore { chosen_softmax, softmax, sigmoid, sqrt_softplus, sparsemixer };
 constexpr auto words(RouterScore) {
   return std::array{"chosen-softmax", "softmax", "sigmoid", "sqrt-softplus", "sparsemixer"};
 }
 
-// Let s be the scores of a token's E experts and b the bias of the selection, all in f32.
+// RouterRule is the rule of a router. Let s be the scores of a token's E experts and b the bias of the
+// selection, all in f32.
 //
-//   key    = s + b if there is a bias or there are groups; otherwise the logit, whose order is that of s
+//   key    = s + b if there is a bias or there are groups; otherwise the logit, which orders experts as s
+//            does
 //   choice = the k largest keys; of equal keys the lower id wins. With groups, only experts of the
 //            `kept_groups` best groups can be chosen; a group is ranked by the sum of its best two keys, or
 //            by its best key. With a hash table, the choices are the experts that the table has for the
@@ -34,9 +36,9 @@ constexpr auto words(RouterScore) {
 //
 // With sparsemixer, p_j is the softmax, at choice j, over the experts that were not chosen before it and
 // whose logit z has (m - z) / max(|z|, m) <= 2 jitter, where m is the largest logit of those not chosen
-// before. Gradients flow through these logits; which experts take part has no gradient. This is the model in
-// inference. In training the model draws a choice among them at random, which devices that repeat the rule
-// could not do alike.
+// before. Gradients flow through these logits; which experts take part has no gradient. The model does this
+// in inference. In training it draws a choice among these experts at random; devices that repeat the rule
+// could not draw the same one.
 struct RouterRule {
   RouterScore score = RouterScore::chosen_softmax;
   bool bias = false;                // there is a bias of the selection
@@ -66,7 +68,7 @@ RouterRule parse_router_rule(const std::string& text);
 // Throws InputError if the rule cannot choose topk of these experts.
 void refuse_impossible(const RouterRule& rule, int num_experts, int topk);
 
-// Returns the number of logits of a token: its experts, and the zero experts behind them.
+// Returns the number of logits of a token: one for each expert, and then one for each zero expert.
 inline int num_logits(const RouterRule& rule, int num_experts) { return num_experts + rule.zero_experts; }
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// A distribution promises properties of a routing, such as a share of hot experts. This judges whether a
+// A distribution promises properties of a routing, such as a share of hot experts. This file judges whether a
 // routing keeps the promise, with ranges that a sound routing misses once in 10^9 cases.
 #include "moehill/routing/skew.h"
 
@@ -31,8 +31,8 @@ Moments log_rank_moments(int num, double exponent) {
   return {mean, std::max(0.0, second / sum - mean * mean)};
 }
 
-// Returns the exponent in [-20, 20] for which the mean of ln(rank) is this one, which is the estimate of
-// maximum likelihood. It is found by bisection, since the mean falls as the exponent rises.
+// Returns the estimate of maximum likelihood: the exponent in [-20, 20] for which the mean of ln(rank) is
+// this one. It bisects, since the mean falls as the exponent rises.
 double fitted_exponent(int num, double mean_log_rank) {
   double lo = -kLargestExponent, hi = kLargestExponent;
   for (int i = 0; i < 60; ++i) {

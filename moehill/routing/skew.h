@@ -1,5 +1,5 @@
-// Skew: what a distribution promises about a routing, and whether a routing keeps it. Runs check this before
-// they measure, so that a result never claims a skew that was not there.
+// This header says what a distribution promises about a routing, and whether a routing keeps the promise.
+// Runs check this before they measure, so that a result never claims a skew that was not there.
 //
 //   require_properties(options, routing, seed);   // throws InputError for a promise that is not kept
 #pragma once
@@ -12,8 +12,8 @@
 
 namespace moehill {
 
-// One figure of a routing: the value that was asked for, the value achieved, and the range that counts as
-// met.
+// SkewProperty is one figure of a routing: the value asked for, the value achieved, and the range that counts
+// as met.
 struct SkewProperty {
   std::string name;
   double asked = 0, achieved = 0, lo = 0, hi = 0;

@@ -1,5 +1,5 @@
-// Figures that describe a routing: run lengths of the first choice, load over the experts, balance over the
-// devices. docs/metrics.md defines them. They describe; skew.h judges.
+// This header has figures that describe a routing: run lengths of the first choice, load over the experts,
+// balance over the devices. docs/metrics.md defines them. They describe only; skew.h judges.
 //
 //   const std::vector<int64_t> load = expert_load(routing);             // [E]
 //   max_over_mean(device_load(load, num_devices));                      // 1 if perfectly balanced
@@ -13,7 +13,7 @@
 
 namespace moehill {
 
-// Runs of equal first choices along the tokens.
+// RunStatistics describes runs of equal first choices along the tokens.
 struct RunStatistics {
   int64_t num = 0;
   double mean = 0, p95 = 0;  // p95 by nearest rank
@@ -26,7 +26,8 @@ struct RunStatistics {
 };
 RunStatistics run_statistics(const Routing& routing);
 
-// The load of experts (assignments before capacity). std is that of a population; cv = std / mean.
+// LoadStatistics describes the load of experts (assignments before capacity). std is the deviation of a
+// population; cv = std / mean.
 struct LoadStatistics {
   int64_t min = 0, max = 0;
   double std = 0, cv = 0;
@@ -38,7 +39,7 @@ struct LoadStatistics {
 };
 // Returns [E]: the number of assignments of each expert.
 std::vector<int64_t> expert_load(const Routing& routing);
-// Assignments without an expert; those of zero experts count too.
+// Returns the number of assignments without an expert; choices of zero experts count too.
 int64_t num_unassigned(const Routing& routing);
 int64_t num_zero_choices(const Routing& routing);  // assignments of zero experts
 LoadStatistics load_statistics(const std::vector<int64_t>& load);

@@ -1,4 +1,4 @@
-// Routings for tests: odd shapes, skewed loads, and gate values that are not sorted by token.
+// This header has routings for tests: odd shapes, skewed loads, and gate values that are not sorted by token.
 #pragma once
 
 #include <algorithm>
@@ -41,7 +41,7 @@ inline Routing random_routing(int64_t num_tokens, int num_experts, int topk, dou
 }
 
 // A trace of 45 tokens with their top 3 of 12 experts. The third choice of every token, the first of every
-// third and the second of every fifth token go to nobody.
+// third and the second of every fifth token have no expert.
 inline constexpr int64_t kNobodys = 45 + 15 + 9;
 inline std::string trace_with_nobodys() {
   std::string ids;

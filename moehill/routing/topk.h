@@ -1,5 +1,7 @@
-// The router of the benchmark contract: the topk largest logits, and the softmax over the chosen ones. Rules
-// of real models are in router_rule.h.
+// This header has the default router: the topk largest logits, and the softmax over the chosen ones. Rules of
+// real models are in router_rule.h.
+//
+//   const Routing routing = route_topk(logits, num_tokens, num_experts, topk);   // logits [T, E]
 #pragma once
 
 #include <vector>
@@ -10,8 +12,8 @@
 namespace moehill {
 
 // Returns the topk largest logits of each row of [T, E], the best first; of equal logits the lower expert id
-// wins. Gate values are the softmax over the chosen, in f32. Throws InputError for a NaN (it names token and
-// expert) and for a topk outside [1, E].
+// wins. Gate values are the softmax over the chosen logits, in f32. Throws InputError for a NaN (it names
+// token and expert) and for a topk outside [1, E].
 Routing route_topk(const std::vector<float>& logits, int64_t num_tokens, int num_experts, int topk);
 
 // Returns a routing that has these sizes but no decisions yet, for route() to fill.

@@ -1,5 +1,5 @@
-// Reads and writes traces (trace.h); this file has what both kinds of file share, and recognises files that
-// are no traces but often taken for one.
+// This file reads and writes traces (trace.h). It has the code for both kinds of file, and recognises files
+// that people take for traces.
 #include "moehill/routing/trace.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace moehill {
 namespace {
 
-// Files that people have, by their first bytes, with the command that converts them.
+// ForeignKind is a kind of file that people have: its first bytes, and the command that converts it.
 struct ForeignKind {
   std::string start, name, remedy;
 };

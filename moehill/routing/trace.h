@@ -1,9 +1,9 @@
-// Traces: the choices of experts that a model or a run of moehill recorded, to be replayed. A trace has no
-// logits; distribution.h makes those up.
+// This header reads and writes traces: the choices of experts that a model or a run of moehill recorded, for
+// a replay. A trace has no logits.
 //
 // A trace has the choices of its tokens in the order of their global ids. So it can be replayed on any number
-// of devices, however many there were when it was recorded. Two kinds of file are told apart by their
-// contents:
+// of devices, however many there were when it was recorded. There are two kinds of file, which the reader
+// tells apart by their contents:
 //
 // - JSON lines, as Megatron-LM writes them (core/transformer/moe/router_trace.py): one line for each (step,
 //   layer, rank), with `step`, `layer`, `rank`, `num_tokens`, `topk` and `top_indices` [num_tokens][topk].
@@ -13,8 +13,8 @@
 // - .npy: integers [T, k], or [T, L, k], of which `layer` selects one layer. Gate values are in a second
 //   file, floats of the same shape.
 //
-// An expert id of -1 is an assignment that goes to nobody (kNoExpert). Without gate values, each of a token's
-// n experts gets 1 / n.
+// The expert id -1 is an assignment without an expert (kNoExpert). Without gate values, each of a token's n
+// experts gets 1 / n.
 //
 //   write_trace("step.jsonl", routing);
 //   const Routing again = read_trace(parse_trace_selection("step.jsonl"), num_tokens, num_experts, topk);

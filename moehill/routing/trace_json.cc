@@ -19,13 +19,13 @@ constexpr int64_t kMaxLine = int64_t{64} << 20;
 const char* const kJsonRemedy =
     "record it by Megatron-LM's --moe-routing-trace-path or by moehill bench --save-routing";
 
-// The tokens of one rank in the selected step and layer.
+// Part has the tokens of one rank in the selected step and layer.
 struct Part {
   std::vector<int64_t> ids;
   std::vector<float> gates;  // empty: no gate values were recorded
 };
 
-// Collects the parts of all ranks and then puts them together in the order of the ranks.
+// JsonTrace collects the parts of all ranks and then joins them in the order of the ranks.
 class JsonTrace {
  public:
   explicit JsonTrace(const TraceRequest& request) : request_(request) {}

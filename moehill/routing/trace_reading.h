@@ -1,5 +1,5 @@
-// The parts of reading a trace: one function for each kind of file, and what they share. Only for trace*.cc;
-// others call read_trace() (trace.h).
+// This header has the parts of reading a trace: one function for each kind of file, and the common parts. It
+// is only for trace*.cc; others call read_trace() (trace.h).
 #pragma once
 
 #include <string>
@@ -11,14 +11,14 @@ namespace moehill {
 
 inline constexpr const char* kTraceOption = "--distribution trace";
 
-// A request for a trace; the sizes are those of the block's shape.
+// TraceRequest is a request for a trace; the sizes are those of the block's shape.
 struct TraceRequest {
   const TraceSelection& selection;
   int64_t num_tokens;
   int num_experts, topk;
 };
 
-// Takes tokens one after the other and checks their expert ids and gate values.
+// TraceTokens takes tokens one after the other and checks their expert ids and gate values.
 class TraceTokens {
  public:
   explicit TraceTokens(const TraceRequest& request);

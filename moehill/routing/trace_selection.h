@@ -1,4 +1,4 @@
-// TraceSelection: which part of a file of recorded routing is replayed. Its text is
+// TraceSelection says which part of a file of recorded routing is replayed. Its text is
 // "FILE,layer=3,step=0,gates=FILE".
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace moehill {
 
-// The file and the part. It does not open the file.
+// TraceSelection names the file and the part. It does not open the file.
 struct TraceSelection {
   std::string file;
   std::optional<int64_t> layer, step;  // not needed if the file has only one

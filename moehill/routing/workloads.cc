@@ -55,7 +55,7 @@ void favour(std::vector<char>& favoured, int64_t begin, int64_t width) {
     favoured[static_cast<size_t>(i % static_cast<int64_t>(favoured.size()))] = 1;
 }
 
-// The workloads are those of benchmarks/moe/token_imbalance in Megatron-LM's pull request 7488.
+// The workloads are from benchmarks/moe/token_imbalance in Megatron-LM's pull request 7488.
 std::vector<char> favoured_of_workload(const DistributionOptions& options, int num_experts, int topk) {
   if (options.workload == 0 || options.workload == 4) return {};
   std::vector<char> favoured(static_cast<size_t>(num_experts));

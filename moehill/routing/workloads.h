@@ -1,5 +1,5 @@
-// Workloads: which experts are popular, and to which of them the choices of a token are confined.
-// distribution.h makes logits by these functions.
+// This header says which experts are popular in a workload, and from which of them a token may choose. It
+// makes no logits; distribution.h does, by these functions.
 //
 //   expert_order(num_experts, seed).front();   // the most popular expert of zipf
 #pragma once
@@ -30,11 +30,12 @@ std::vector<double> log_popularity(const DistributionOptions& options, int num_e
 // from all, and for other distributions.
 std::vector<char> favoured_experts(const DistributionOptions& options, int num_experts, int topk,
                                    uint32_t seed);
-// True if the token is one of those that choose from the favoured experts.
+// Returns true if the token chooses from the favoured experts.
 bool is_favoured(const DistributionOptions& options, int64_t token);
 
-// W4: gives the assignments of some tokens to nobody. Of the first t of T tokens, floor(t^2 / 2T) are kept:
-// none at first, all at the end, half of them in total. So device d of P has (2 d + 1) / P of the mean load.
+// For W4, takes the experts away from the assignments of some tokens. Of the first t of T tokens, floor(t^2 /
+// 2T) are kept: none at first, all at the end, half of them in total. So device d of P has (2 d + 1) / P of
+// the mean load.
 void leave_out_tokens(const DistributionOptions& options, Routing& routing);
 // Returns how many of the first `first` of num_tokens tokens W4 keeps.
 int64_t tokens_there(int64_t first, int64_t num_tokens);

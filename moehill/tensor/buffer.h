@@ -1,6 +1,6 @@
-// Buffer: an aligned block of memory whose pages nobody has touched yet. A page lies on the memory node of
-// the thread that writes it first, so the team that will use a buffer should fill it. Matrices (matrix.h) and
-// weight stacks (weight_stack.h) own one each.
+// Buffer is an aligned block of memory whose pages no thread has touched yet. A page lies on the memory node
+// of the thread that writes it first, so the team that will use a buffer should fill it. Matrices (matrix.h)
+// and weight stacks (weight_stack.h) own one each.
 //
 //   Buffer rows(num_rows * row_bytes);   // zeros; takes memory only when written
 #pragma once
@@ -10,8 +10,8 @@
 
 namespace moehill {
 
-// Owns `bytes` of zeros. They are aligned to 4 KiB; from 2 MiB on they are aligned to 2 MiB and marked for
-// huge pages. Throws std::bad_alloc if the system refuses.
+// Buffer owns `bytes` of zeros. They are aligned to 4 KiB; from 2 MiB on they are aligned to 2 MiB and marked
+// for huge pages. The constructor throws std::bad_alloc if the system refuses.
 class Buffer {
  public:
   Buffer() = default;

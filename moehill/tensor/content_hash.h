@@ -1,5 +1,7 @@
-// A hash of the bytes in memory, computed about as fast as memory can be read. The results of two steps are
-// compared by it: equal hashes mean equal bits.
+// This header hashes the bytes in memory, about as fast as memory can be read. The harness compares the
+// results of two steps by it: equal hashes mean equal bits.
+//
+//   const uint64_t hash = content_hash(team, y.data, bytes);
 #pragma once
 
 #include <cstddef>

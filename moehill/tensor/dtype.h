@@ -1,5 +1,5 @@
-// Storage types: f32 and bf16 (the upper 16 bits of an f32). They are forms of storage only: arithmetic is
-// always in f32, and a result that is stored as bf16 is rounded to nearest, ties to even.
+// This header has the storage types: f32 and bf16 (the upper 16 bits of an f32). They are forms of storage
+// only: arithmetic is always in f32, and a result that is stored as bf16 is rounded to nearest, ties to even.
 //
 //   const bf16 stored = to_bf16(0.1f);
 //   const float value = to_f32(stored);   // 0.10009766

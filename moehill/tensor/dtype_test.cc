@@ -82,7 +82,7 @@ TEST(DType, NamesAndSizes) {
   EXPECT_EQ(from_f32<bf16>(0.1f).bits, to_bf16(0.1f).bits);
 }
 
-// The first number is that of DeepEP: 7168 values and 56 scales.
+// The first number is the one of DeepEP: 7168 values and 56 scales.
 TEST(Wire, BytesOfARow) {
   EXPECT_EQ(wire_row_bytes(Wire::fp8_scales, 7168, DType::bf16), 7392);
   EXPECT_EQ(wire_row_bytes(Wire::fp8_scales, 129, DType::f32), 129 + 2 * 4);

@@ -1,5 +1,5 @@
-// Matrices: a view of a row-major matrix in memory (MatView), and an owner of such memory (Matrix). There is
-// no arithmetic here: products are in kernels/grouped_gemm.h, row operations in kernels/rows.h.
+// This header has a view of a row-major matrix in memory (MatView), and an owner of such memory (Matrix).
+// There is no arithmetic here: products are in kernels/grouped_gemm.h, row operations in kernels/rows.h.
 //
 //   Matrix x(num_tokens, hidden, DType::bf16);   // zeros
 //   x.view().set(t, h, 0.5f);
@@ -14,8 +14,8 @@
 
 namespace moehill {
 
-// A view [rows, cols] that does not own its memory. Row r starts at element r * stride. Copies share the
-// memory, and a const view still allows writing.
+// MatView is a view [rows, cols] that does not own its memory. Row r starts at element r * stride. Copies
+// share the memory, and a const view still allows writing.
 struct MatView {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -28,8 +28,8 @@ struct MatView {
   T* row(int64_t r) const {
     return static_cast<T*>(data) + r * stride;
   }
-  // Returns or sets one element, converted from or to f32. For tests and small loops: it looks at dtype each
-  // time.
+  // These two return and set one element, converted from and to f32. They are for tests and small loops,
+  // because they look at dtype each time.
   float at(int64_t r, int64_t c) const {
     return dtype == DType::f32 ? row<float>(r)[c] : to_f32(row<bf16>(r)[c]);
   }
@@ -50,8 +50,8 @@ struct MatView {
   }
 };
 
-// Owns a matrix. Each row begins at a multiple of 64 bytes, so rows may be padded. tight() makes one without
-// gaps, for matrices that move between devices as one block of bytes.
+// Matrix owns a matrix, of zeros at first. Each row begins at a multiple of 64 bytes, so rows may be padded.
+// tight() makes a matrix without gaps, for matrices that move between devices as one block of bytes.
 class Matrix {
  public:
   Matrix() = default;

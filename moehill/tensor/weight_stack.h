@@ -1,12 +1,12 @@
-// WeightStack: G matrices [K, N] in one of two layouts, and the logical matrices inside such a stack.
+// WeightStack is G matrices [K, N] in one of two layouts. This header also has the logical matrices inside
+// such a stack (LogicalWeights). It multiplies nothing; kernels/grouped_gemm.h does.
 //
 // `row_major` is the layout that CBLAS reads. `panels` is the layout that the grouped GEMM of this library
-// reads and writes; weights stay in it for good and are not repacked in a step. Panel p holds columns [16 p,
-// 16 p + 16) of all K rows, row after row, so that a kernel reads a panel from one end to the other. N is
-// padded to whole panels with zero columns. In a panel of bf16, rows k and k + 1 (k even) of a column lie
-// side by side: a dot instruction multiplies such a pair of 32 bits at once, and a CPU without dot
-// instructions makes two f32 values of it with a shift and a mask. K is padded to whole pairs with a zero
-// row.
+// reads and writes. Weights stay in it, and no step repacks them. Panel p holds columns [16 p, 16 p + 16) of
+// all K rows, row after row, so that a kernel reads a panel from one end to the other. N is padded to whole
+// panels with zero columns. In a panel of bf16, rows k and k + 1 (k even) of a column lie side by side: a dot
+// instruction multiplies such a pair of 32 bits at once, and on other CPUs a shift and a mask make two f32
+// values of the pair. K is padded to whole pairs with a zero row.
 //
 // A gate-up stack holds W1 and W3 in one matrix: 8 gate columns, 8 up columns, 8 gate columns and so on. So
 // one panel has both factors of 8 results of SwiGLU. Columns past M are zero.
@@ -34,10 +34,10 @@ inline int64_t gate_up_columns(int64_t mlp_dim) { return 2 * round_up(mlp_dim, k
 inline int64_t gate_column(int64_t m) { return m / kGateUpWidth * 2 * kGateUpWidth + m % kGateUpWidth; }
 inline int64_t up_column(int64_t m) { return gate_column(m) + kGateUpWidth; }
 
-// Returns the number of rows that a panel of K rows is stored with.
+// Returns the number of rows with which a panel of K rows is stored.
 inline int64_t stored_panel_rows(int64_t k, DType dtype) { return dtype == DType::f32 ? k : round_up(k, 2); }
 
-// A view of a stack that does not own its memory. Copies share it.
+// WeightView is a view of a stack. It does not own the memory, and copies share it.
 struct WeightView {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -95,7 +95,7 @@ inline float* vector_of(const WeightView& stack, int64_t group) {
   return static_cast<float*>(stack.data) + group * stack.n;
 }
 
-// Owns the memory of a stack. It starts as zeros.
+// WeightStack owns the memory of a stack, which starts as zeros.
 class WeightStack {
  public:
   WeightStack() = default;
@@ -111,13 +111,14 @@ class WeightStack {
   Buffer buffer_;
 };
 
-// One logical matrix for each group of a stack: all its columns, or only the gate or the up columns of a
-// gate-up stack. Tests, checks and files speak of logical matrices, so that they need not know the layout.
+// LogicalWeights are one logical matrix for each group of a stack: all its columns, or only the gate or the
+// up columns of a gate-up stack. Tests, checks and files use logical matrices, so that they need not know the
+// layout.
 struct LogicalWeights {
   enum class Part { all, gate, up };
   WeightView stack;
   Part part = Part::all;
-  int64_t num_columns = 0;  // logical: M for a gate or up part
+  int64_t num_columns = 0;  // of the logical matrix: M for a gate or up part
   // [groups] the position of each group in the stack; null: groups are in order.
   const int32_t* place_of = nullptr;
 

@@ -1,5 +1,7 @@
-// Wire: the form in which a row of a token travels between nodes. Fewer bytes make the exchange faster and
-// the result less exact.
+// Wire is the form in which a row of a token travels between nodes. Fewer bytes make the exchange faster and
+// the result less exact. kernels/wire_rows.h encodes rows.
+//
+//   wire_row_bytes(Wire::fp8_scales, 2048, DType::bf16);   // 2112 in place of 4096
 #pragma once
 
 #include <cstdint>

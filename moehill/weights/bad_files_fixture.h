@@ -1,5 +1,7 @@
-// Bad files for tests: each breaks one rule of a header, of shards and their index, or of the tensors that a
-// block needs, and says which words its error must contain.
+// This header has bad files for tests. Each breaks one rule of a header, of shards and their index, or of the
+// tensors that a block needs, and says which words its error must contain.
+//
+//   for (const BadFile& bad : all_bad_files()) expect_refusal(bad.write(folder), bad.said);
 #pragma once
 
 #include <functional>
@@ -12,7 +14,7 @@ namespace moehill::testing_models {
 
 namespace fs = std::filesystem;
 
-// Writes its files into an empty folder and returns what --weights must name.
+// BadFile writes its files into an empty folder and returns the path for --weights.
 struct BadFile {
   std::string name;
   std::function<fs::path(const fs::path& folder)> write;
@@ -225,7 +227,7 @@ inline BadFile model_file(const std::string& name, const std::function<void(Tens
           said};
 }
 
-// Valid files of models that a block of the shape kBadShape cannot use.
+// Returns valid files of models that a block of the shape kBadShape cannot use.
 inline std::vector<BadFile> bad_models() {
   const std::string e = "model.layers.0.mlp.experts.";
   const auto erase = [](const std::string& name) { return [=](Tensors& t) { t.erase(name); }; };

@@ -38,9 +38,9 @@ std::string file_in(const std::string& folder) {
                     found.empty() ? "name the folder of a downloaded model" : "name one of the files");
 }
 
-// A name in an index must be that of a file beside the index. Otherwise a downloaded index could make the
-// program read any file. The file itself may be a link to anywhere; that is the user's choice, and the cache
-// of Hugging Face consists of links.
+// A name in an index must name a file beside the index. Otherwise a downloaded index could make the program
+// read any file. The file itself may be a link to anywhere: that is the user's choice, and the cache of
+// Hugging Face consists of links.
 void refuse_other_places(const std::string& what, const std::string& name) {
   if (!name.empty() && name.find('/') == std::string::npos && name != "." && name != "..") return;
   throw input_error(what, "shard " + quoted(name), "a file beside the index, without a folder", kIndexRemedy);

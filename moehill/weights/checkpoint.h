@@ -1,5 +1,5 @@
-// Checkpoint: the tensors of a model by name, in one .safetensors file or in several shards with an index. It
-// maps files and checks them, and converts nothing: matrix_reader.h finds out what a tensor means.
+// Checkpoint has the tensors of a model by name, in one .safetensors file or in several shards with an index.
+// It maps files and checks them, and converts nothing; matrix_reader.h finds out what a tensor means.
 //
 //   Checkpoint checkpoint("models/qwen");   // a folder, a file or an index
 //   const StoredTensor& gate = checkpoint.tensor("model.layers.0.mlp.gate.weight");

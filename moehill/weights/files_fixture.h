@@ -1,4 +1,4 @@
-// Expectations that several tests of bad files share.
+// This header has the expectations that several tests of bad files share.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Implements fill.h. Decoding, checking for finite values, rounding and transposing are done tile by tile, so
-// that each value is read from memory once and written once.
+// Implements fill.h. It decodes, checks for finite values, rounds and transposes tile by tile, so that each
+// value is read from memory once and written once.
 #include "moehill/weights/fill.h"
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 namespace moehill {
 namespace {
 
-// Outputs n are rows of a file but columns of a stack, so every matrix has to be transposed. This is done a
-// tile at a time; the rows of a tile are outputs, and a tile stays in the first cache.
+// Outputs n are rows of a file but columns of a stack, so every matrix has to be transposed, a tile at a
+// time. The rows of a tile are outputs, and a tile stays in L1.
 constexpr int64_t kTileElements = 4096;
 constexpr int64_t kStrip = 16;            // outputs in a tile
 constexpr int64_t kLongStrip = 64;        // the same if outputs lie side by side in the file already

@@ -1,5 +1,5 @@
-// Fills weight stacks from the matrices of a file: decodes, rounds to the stack's type and transposes into
-// its layout. layer_weights.h decides which matrix goes where.
+// This header fills weight stacks from the matrices of a file: it decodes, rounds to the stack's type and
+// transposes into its layout. layer_weights.h decides which matrix goes where.
 //
 //   const float rounding = fill_weights(team, {{{&mlp.gate, targets.w1, expert}}});
 #pragma once
@@ -12,8 +12,8 @@
 
 namespace moehill {
 
-// One matrix to fill: logical matrix `group` of target, [K, N] with K inputs and N outputs. The source must
-// have the same numbers of inputs and outputs.
+// FillTask is one matrix to fill: logical matrix `group` of target, [K, N] with K inputs and N outputs. The
+// source must have the same numbers of inputs and outputs.
 struct FillTask {
   const SourceMatrix* source = nullptr;
   LogicalWeights target;

@@ -1,4 +1,5 @@
-// Names of a layer's tensors: what stands before them, and which experts there are.
+// This header finds the names of a layer's tensors: their prefix, and which experts there are. It reads no
+// values.
 //
 //   const LayerNames names = find_layer(checkpoint, std::nullopt);   // the first layer with experts
 //   names.of_block("experts.0.up_proj.weight");   // "model.layers.3.mlp.experts.0.up_proj.weight"
@@ -13,7 +14,7 @@
 
 namespace moehill {
 
-// A layer and what its names begin with.
+// LayerNames is a layer and the prefixes of its names.
 struct LayerNames {
   int64_t layer = 0;
   std::string prefix;  // "model.layers.3."

@@ -160,7 +160,7 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
 void LayerWeights::read_latent(MatrixReader& reader, const LayerShape& shape) {
   if (shape.latent == 0) return;
   const Dimension hidden{shape.hidden, "--hidden"}, latent{shape.latent, "--expert-form latent"};
-  // Nemotron calls these products fc1 and fc2, others say what they are.
+  // Nemotron calls these products fc1 and fc2; other families name them by their purpose.
   const bool fc =
       reader.has(names_.of_block("fc1_latent_proj")) || reader.has(names_.of_block("fc2_latent_proj"));
   latent_down_ =
@@ -216,7 +216,7 @@ void LayerWeights::fill_latent(ThreadTeam& team, const LatentTargets& targets) {
   figures_.seconds += seconds() - begin;
 }
 
-// Hashes what it reads, and fills from it while it is still in the caches.
+// Hashes the bytes that it reads, and fills the stacks from them while they are still in the caches.
 uint64_t LayerWeights::load(ThreadTeam& team, const MlpSource& mlp, const LayerTargets& targets,
                             int64_t group) {
   const double begin = seconds();

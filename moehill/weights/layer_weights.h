@@ -1,6 +1,6 @@
-// The experts, the shared expert and the router of one layer in a checkpoint, and the way into the stacks of
-// a run. It knows the names that model families use (layer_names.h, matrix_reader.h); it does not know
-// devices: each device asks for its own experts.
+// LayerWeights reads the experts, the shared expert and the router of one layer of a checkpoint into the
+// stacks of a run. It knows the names that model families use (layer_names.h, matrix_reader.h). It does not
+// know devices: each device asks for its own experts.
 //
 //   LayerWeights layer("models/qwen", std::nullopt, {.hidden = 2048, .mlp_dim = 768, .experts = 128});
 //   layer.fill_experts(team, {0, 64}, targets);   // the first half of the experts
@@ -19,14 +19,14 @@
 
 namespace moehill {
 
-// The sizes and parts that a block asks for.
+// LayerShape has the sizes and parts that a block asks for.
 struct LayerShape {
   int64_t hidden = 0, mlp_dim = 0;
   int experts = 0;
   int64_t shared_dim = 0;  // width of the shared expert; 0: none
   MlpForm form{};          // the form of the routed experts; the shared expert never has biases
   bool shared_gate = false;
-  int zero_experts = 0;  // the router has rows for them behind those of the experts
+  int zero_experts = 0;  // the router has rows for them behind the rows of the experts
   // Vectors of the router, read if the checkpoint has them.
   bool selection_bias = false, expert_scale = false;
   int64_t latent = 0;  // width of the rows that routed experts see; 0: hidden
@@ -34,43 +34,44 @@ struct LayerShape {
   int64_t expert_hidden() const { return latent > 0 ? latent : hidden; }
 };
 
-// The stacks to fill: W1 and W3 [groups][H, M], W2 [groups][M, H], and vectors: biases of W1 and W3
-// [groups][1, M], biases of W2 [groups][1, H], and the gate of a shared expert [1][1, H]. Parts that the
-// experts do not have stay empty.
+// LayerTargets are the stacks to fill: W1 and W3 [groups][H, M], W2 [groups][M, H], and vectors: biases of W1
+// and W3 [groups][1, M], biases of W2 [groups][1, H], and the gate of a shared expert [1][1, H]. Parts that
+// the experts do not have stay empty.
 struct LayerTargets {
   LogicalWeights w1, w3, w2;
   LogicalWeights b1{}, b3{}, b2{}, row_gate{};
 };
 
-// The products around experts of another width H': W_down [1][H, H'], W_up transposed [1][H, H'], and the
-// norm [1][1, H'].
+// LatentTargets are the matrices around experts of another width H': W_down [1][H, H'], W_up transposed
+// [1][H, H'], and the norm [1][1, H'].
 struct LatentTargets {
   LogicalWeights down, up, norm;
 };
 
-// The vectors of a layer's router. A vector is empty if the checkpoint does not have it. L counts experts and
-// zero experts.
+// RouterVectors are the vectors of a layer's router. A vector is empty if the checkpoint does not have it. L
+// counts experts and zero experts.
 struct RouterVectors {
   std::vector<float> selection_bias;  // [L]
   std::vector<float> expert_scale;    // [E]
 };
 
-// The cost of loading so far.
+// LoadFigures is the cost of loading so far.
 struct LoadFigures {
   double bytes = 0;  // bytes read from the files
   double seconds = 0;
   double rounding = 0;  // the largest error of rounding to the stacks' type, as a share of the value
 };
 
-// One layer of a checkpoint. An object is for one thread; the team it is given shares the work.
+// LayerWeights is one layer of a checkpoint. Only one thread may use an object at a time; the team that it
+// passes shares the work.
 class LayerWeights {
  public:
   // Opens the files and finds every tensor, but reads no values yet. Without `layer` it takes the first layer
   // with experts. Throws InputError if something is missing or has another size.
   LayerWeights(const std::string& path, std::optional<int64_t> layer, const LayerShape& shape);
 
-  // Fill one group of the targets for each expert of the range, the group of the shared expert, or the
-  // products around the experts. They throw InputError for values that are not finite.
+  // These functions fill one group of the targets for each expert of the range, the group of the shared
+  // expert, or the matrices around the experts. They throw InputError for values that are not finite.
   void fill_experts(ThreadTeam& team, Range experts, const LayerTargets& targets);
   void fill_shared(ThreadTeam& team, const LayerTargets& targets);
   void fill_latent(ThreadTeam& team, const LatentTargets& targets);
@@ -84,15 +85,15 @@ class LayerWeights {
   const std::vector<std::string>& unused() const { return unused_; }
   // Returns the router's weights [L, H], or nothing if the checkpoint does not have them.
   std::optional<std::vector<float>> router() const;
-  // A bias that is added to logits, which is not supported.
+  // Returns true if the router adds a bias to its logits, which is not supported.
   bool router_has_bias() const { return router_has_bias_; }
   const RouterVectors& router_vectors() const { return router_vectors_; }
   // Returns a hash of the stored bytes of all experts, the shared expert and the products around them. It
   // does not depend on how the model is split into files. All parts must have been filled, here or by other
   // processes (see take()).
   uint64_t hash() const;
-  // [E + 1] hashes of the experts and the shared expert that this process has filled; 0 for the others.
-  // take() adds those that other processes have filled.
+  // Returns [E + 1]: the hashes of the experts and the shared expert that this process has filled; 0 for the
+  // others. take() adds the hashes from other processes.
   const std::vector<uint64_t>& hashes() const { return hashes_; }
   void take(const std::vector<uint64_t>& hashes);
   const LoadFigures& figures() const { return figures_; }

@@ -20,8 +20,8 @@
 namespace moehill {
 namespace {
 
-// The mapped files, for the handler of SIGBUS. A signal handler must neither lock nor allocate, so it is a
-// plain array of atomics.
+// The handler of SIGBUS reads the mapped files from here. A signal handler must neither lock nor allocate, so
+// this is a plain array of atomics.
 struct Mapping {
   std::atomic<const std::byte*> begin{nullptr};
   std::atomic<size_t> size{0};
@@ -40,8 +40,8 @@ bool is_mapped(const void* address) {
   });
 }
 
-// A bus error at another address is none of ours: the former action is restored, and the instruction is tried
-// again under it.
+// A bus error at another address does not belong to a mapped file: the handler restores the former action,
+// and the instruction is tried again.
 void end_on_bus_error(int, siginfo_t* info, void*) {
   if (!is_mapped(info->si_addr)) {
     sigaction(SIGBUS, &action_before, nullptr);
@@ -83,7 +83,7 @@ void unwatch(std::span<const std::byte> bytes) {
   throw input_error("--weights " + path, got, "a regular file that can be read", "name a .safetensors file");
 }
 
-// A file descriptor that is closed at the end of the scope.
+// Descriptor is a file descriptor that is closed at the end of the scope.
 class Descriptor {
  public:
   // O_NONBLOCK: opening a pipe without a writer must not make the process wait.

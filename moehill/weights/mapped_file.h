@@ -1,4 +1,4 @@
-// MappedFile: a file that is mapped into memory for reading. Models of many gigabytes are read without being
+// MappedFile is a file that is mapped into memory for reading, so that a model of many gigabytes need not be
 // copied first.
 //
 //   const MappedFile file("model.safetensors");
@@ -11,10 +11,10 @@
 
 namespace moehill {
 
-// Throws InputError for something that is not a regular file, cannot be read, or is empty. The mapping itself
-// takes no memory; the pages that are read do. If somebody truncates the file while it is mapped, reading the
-// lost pages raises SIGBUS. While at least one file is mapped, that ends the process with exit status 2 and a
-// message.
+// The constructor throws InputError for a path that is no regular file, cannot be read, or is empty. The
+// mapping itself takes no memory; the pages that are read do. If somebody truncates the file while it is
+// mapped, reading the lost pages raises SIGBUS. While at least one file is mapped, that signal ends the
+// process with exit status 2 and a message.
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path);
@@ -30,8 +30,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-// prefetch_pages() tells the system which part of a mapped file will be read next, release_pages() which part
-// will not be read again soon.
+// prefetch_pages() tells the system which part of a mapped file will be read next. release_pages() tells it
+// which part will not be read again soon.
 void prefetch_pages(std::span<const std::byte> bytes);
 void release_pages(std::span<const std::byte> bytes);
 

@@ -36,7 +36,7 @@ std::optional<Scales::Type> scale_type_of(const std::string& dtype, Encoding enc
   return std::nullopt;
 }
 
-// The rows and columns of a block of values that share a scale.
+// BlockForm is the rows and columns of a block of values that share a scale.
 struct BlockForm {
   int64_t rows, columns;
 };
@@ -109,7 +109,7 @@ bool MatrixReader::has(const std::string& base) const {
                      [&](const std::string& name) { return checkpoint_.has(name); });
 }
 
-// Reads a tensor under whichever name it has. The name tells the packing.
+// Reads a tensor under any of its possible names. The name tells how it is packed.
 MatrixReader::Stored MatrixReader::stored(const std::string& base) {
   if (checkpoint_.has(base + ".weight_packed")) return packed(base);
   if (checkpoint_.has(base + "_blocks")) return gpt_oss_blocks(base);
@@ -334,7 +334,7 @@ std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension e
     matrix.stored_columns = stack->shape[2];
     matrix.rows.count = stack->shape[1];
     matrix.columns.count = stack->shape[2];
-    // Four-bit values share a byte and a scale along a row, so a row must be that of an output, in whole
+    // Four-bit values share a byte and a scale along a row, so a row must belong to one output and have whole
     // groups.
     if (is_four_bit(matrix.encoding) && (inputs_first || matrix.stored_columns % kGroup != 0))
       refuse(matrix.name, "four bits in " + shape_text(stack->shape),

@@ -1,5 +1,5 @@
-// Reads matrices of a checkpoint by the names of Hugging Face models. It finds out how a matrix is encoded
-// and checks its shape against the block's. Values are decoded later (source_matrix.h).
+// MatrixReader finds matrices of a checkpoint by the names of Hugging Face models. It finds out how a matrix
+// is encoded, and checks its shape against the block's. It decodes no values; source_matrix.h does.
 //
 //   MatrixReader reader(checkpoint);
 //   const SourceMatrix gate = reader.matrix("model.layers.3.mlp.gate", {128, "--experts"}, {2048,
@@ -16,8 +16,8 @@
 
 namespace moehill {
 
-// A dimension that the block asks for, the option that sets it (for messages), and how often a tensor has it
-// side by side.
+// Dimension is a dimension that the block asks for, the option that sets it (for messages), and how often a
+// tensor has it side by side.
 struct Dimension {
   int64_t size = 0;
   const char* option = "";
@@ -25,25 +25,25 @@ struct Dimension {
   int64_t stored() const { return size * times; }
 };
 
-// The matrices of an expert as they are in a file: gate [M, H], up [M, H] and down [H, M], and biases [1, M],
-// [1, M] and [1, H]. An expert without a gate has its only up matrix [M, H] as `gate`. A part that is missing
-// has no bytes.
+// MlpSource has the matrices of an expert as they are in a file: gate [M, H], up [M, H] and down [H, M], and
+// biases [1, M], [1, M] and [1, H]. An expert without a gate has its only up matrix [M, H] as `gate`. A part
+// that is missing has no bytes.
 struct MlpSource {
   SourceMatrix gate, up, down;
   SourceMatrix gate_bias{}, up_bias{}, down_bias{};
 };
 
-// The parts that the experts of a block have.
+// MlpForm says which parts the experts of a block have.
 struct MlpForm {
   bool gated = true, biases = false;
 };
 
-// The names of two tensors that hold all experts.
+// StackNames are the names of two tensors that hold all experts.
 struct StackNames {
   std::string gate_up, down;
 };
 
-// Reads matrices. Every function throws InputError if a tensor is missing, or has another shape or an unknown
+// Every function of MatrixReader throws InputError if a tensor is missing, or has another shape or an unknown
 // type.
 class MatrixReader {
  public:
@@ -72,7 +72,7 @@ class MatrixReader {
   const std::set<std::string>& used() const { return used_; }  // the names of all tensors that were read
 
  private:
-  // A tensor with its scales. For a stack, bytes and scales are those of all experts.
+  // Stored is a tensor with its scales. For a stack it has the bytes and scales of all experts.
   struct Stored {
     SourceMatrix matrix;
     std::vector<int64_t> shape;  // in values: [rows, columns] or [E, rows, columns]

@@ -1,5 +1,8 @@
-// Tiny models as .safetensors, for tests: every encoding, and the names of every family. The values that they
-// stand for are computed here in double, by other means than the reader's.
+// This header makes tiny models as .safetensors, for tests, in every encoding and with the names of every
+// family. It computes in double the values that they stand for, by other means than the reader.
+//
+//   const Model model = make_model(Family::gpt_oss, {.hidden = 64, .mlp_dim = 32}, Encoding::mxfp4);
+//   write_shards(folder, model.tensors, 2);   // model.values has the expected values
 #pragma once
 
 #include <cmath>
@@ -69,7 +72,7 @@ inline void write_shards(const std::filesystem::path& folder, const Tensors& ten
   write_file(folder / "model.safetensors.index.json", index.dump());
 }
 
-// A matrix [rows, columns] of random codes, with the values that they stand for.
+// EncodedMatrix is a matrix [rows, columns] of random codes, with the values that they stand for.
 struct EncodedMatrix {
   TensorBytes codes, scales;
   std::vector<double> values;
@@ -198,7 +201,7 @@ class Encoder {
   std::mt19937 random_;
 };
 
-// The ways in which families name and lay out their tensors.
+// Family lists the ways in which model families name and lay out their tensors.
 enum class Family {
   qwen,         // mlp.experts.E.gate_proj.weight, a shared expert with a gate
   mixtral,      // block_sparse_moe.experts.E.w1.weight
@@ -218,8 +221,9 @@ struct ModelShape {
   int64_t shared_dim = 0;
 };
 
-// A model and its values. values [outputs][inputs] has each matrix: gate, up and down of each expert, then
-// those of the shared expert. Vectors are found by the ends of their names; "_bias" has those of all experts.
+// Model is a model and its values. `values` has each matrix as [outputs][inputs]: gate, up and down of each
+// expert, then of the shared expert. Vectors are found by the ends of their names; "_bias" has the biases of
+// all experts.
 struct Model {
   Tensors tensors;
   int64_t layer = 0;

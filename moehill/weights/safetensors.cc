@@ -33,7 +33,7 @@ std::optional<uint64_t> bits_of(const std::string& dtype) {
   return found == bits.end() ? std::nullopt : std::optional(found->second);
 }
 
-// One tensor of a header. Each function checks its part and throws InputError.
+// Entry is one tensor of a header. Each function checks its part and throws InputError.
 class Entry {
  public:
   Entry(const std::string& path, const std::string& name, const json& value)
@@ -65,8 +65,8 @@ class Entry {
     return {numbers.begin(), numbers.end()};
   }
 
-  // Returns begin and end of the tensor, counted behind the header. Both lie within the file and in order,
-  // and the length is that of type and shape.
+  // Returns begin and end of the tensor, counted behind the header. It throws unless both lie within the file
+  // and in order, and the length follows from type and shape.
   std::pair<uint64_t, uint64_t> range(const StoredTensor& tensor, uint64_t num_bytes) const {
     const std::vector<uint64_t> ends = numbers_of("data_offsets");
     if (ends.size() != 2) refuse(fmt::format("{} data_offsets", ends.size()), "two, begin and end");
@@ -136,7 +136,7 @@ void refuse_other_metadata(const std::string& path, const json& metadata) {
                       kRemedy);
 }
 
-// A tensor's range, for checking that ranges fill the file.
+// Placed is a tensor's range, for the check that ranges fill the file.
 struct Placed {
   uint64_t begin, end;
   const std::string* name;

@@ -1,5 +1,5 @@
-// Decodes the encodings of source_matrix.h. Loops are plain, so that the compiler makes vectors of them;
-// tables replace arithmetic where a code has at most eight bits.
+// This file decodes the encodings of source_matrix.h. Loops are plain, so that the compiler makes vectors of
+// them; tables replace arithmetic where a code has at most eight bits.
 #include "moehill/weights/source_matrix.h"
 
 #include <algorithm>
@@ -24,8 +24,8 @@ T read(const std::byte* at) {
 
 float from_bf16_bits(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-// Moves the fields of an f16 to those of an f32. The exponents have different biases; multiplying by 2^112
-// corrects that, and is right for subnormal values too.
+// Moves the fields of an f16 to the fields of an f32. The exponents have different biases; multiplying by
+// 2^112 corrects that, and is right for subnormal values too.
 float from_f16_bits(uint16_t bits) {
   const uint32_t sign = (bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
   const uint32_t infinity = magnitude >= 0x7c00u ? 0x7f800000u : 0u;
@@ -40,7 +40,7 @@ float from_f8_bits(uint8_t bits) {
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(value) | nan);
 }
 
-// The value of each byte. Looking it up is faster than computing it.
+// Returns the value of each byte. Looking it up is faster than computing it.
 std::array<float, 256> f8_values() {
   std::array<float, 256> values;
   for (size_t byte = 0; byte < values.size(); ++byte) values[byte] = from_f8_bits(static_cast<uint8_t>(byte));

@@ -1,5 +1,5 @@
-// SourceMatrix: a matrix as it is stored in a file: how values are encoded, which of the stored rows and
-// columns belong to it, and the scales of a quantised one. It does not own the bytes.
+// SourceMatrix is a matrix as it is stored in a file: how its values are encoded, which of the stored rows
+// and columns belong to it, and the scales if it is quantised. It does not own the bytes.
 //
 //   std::vector<float> row(2048);
 //   decode_row(matrix, 0, 0, 2048, row.data());
@@ -14,20 +14,20 @@
 
 namespace moehill {
 
-// The encodings. f8_e4m3: 4 bits of exponent, 3 of mantissa, no infinity. mxfp4: 1 sign bit, 2 of exponent, 1
-// of mantissa; two values in a byte, the lower half first; 32 values of a row share a power of two (OCP
-// Microscaling Formats 1.0). int4: the value is code - 8, in the same order; 32 values of a row share a
-// scale.
+// Encoding is the encoding of values. f8_e4m3: 4 bits of exponent, 3 of mantissa, no infinity. mxfp4: 1 sign
+// bit, 2 of exponent, 1 of mantissa; two values in a byte, the lower half first; 32 values of a row share a
+// power of two (OCP Microscaling Formats 1.0). int4: the value is code - 8, in the same order; 32 values of a
+// row share a scale.
 enum class Encoding { f32, bf16, f16, f8_e4m3, mxfp4, int4 };
 constexpr auto words(Encoding) { return std::array{"f32", "bf16", "f16", "fp8_e4m3", "mxfp4", "int4"}; }
 
-// Every step-th row or column, from `first` on.
+// Slice is every step-th row or column, from `first` on.
 struct Slice {
   int64_t first = 0, step = 1, count = 0;
   int64_t at(int64_t i) const { return first + i * step; }
 };
 
-// The scales of a quantised matrix.
+// Scales are the scales of a quantised matrix.
 struct Scales {
   enum class Type { none, f32, bf16, e8m0 };  // e8m0: 2^(v - 127), 255 is NaN
   Type type = Type::none;
@@ -36,13 +36,13 @@ struct Scales {
   int64_t block_rows = 1, block_columns = 1;  // the block of stored values that share one
 };
 
-// A matrix in a file.
+// SourceMatrix is a matrix in a file.
 struct SourceMatrix {
   std::string name{};  // the tensor's name, for errors
   Encoding encoding = Encoding::f32;
   std::span<const std::byte> bytes;  // all of the stored matrix
   int64_t stored_columns = 0;
-  Slice rows{}, columns{};  // columns of mxfp4 and int4 must be all stored ones
+  Slice rows{}, columns{};  // columns of mxfp4 and int4 must be all stored columns
   Scales scales{};
   bool inputs_first =
       false;  // true: rows are the inputs of the product and columns its outputs; false: the other way round
@@ -58,7 +58,7 @@ int64_t row_bytes(Encoding encoding, int64_t columns);
 // scales in f32, are rounded once, by at most 2^-24 of the value.
 void decode_row(const SourceMatrix& source, int64_t row, int64_t begin, int64_t count, float* out);
 
-// Copies the bits of these values; the encoding must be bf16.
+// Copies the bits of values as decode_row() would; the encoding must be bf16.
 void copy_bf16_row(const SourceMatrix& source, int64_t row, int64_t begin, int64_t count, uint16_t* out);
 
 }  // namespace moehill

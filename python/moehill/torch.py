@@ -128,7 +128,7 @@ class _Layer:
             self.max_tokens = max(x.shape[0], 2 * self.max_tokens if same and x.shape[0] > self.max_tokens else 1,
                                   self.max_tokens if same else 1)
             self.training = training or (same and self.training)
-            self.block = self.loaded = self.key = None  # before the next one is made
+            self.block = self.loaded = self.key = None  # freed before the next block is made
             self.block = Block(self.context, hidden=hidden, mlp_dim=width, experts=experts, topk=topk, shared_dim=shared,
                                max_tokens=self.max_tokens, dtype=_DTYPES[x.dtype], training=self.training,
                                biases="down_bias" in weights, shared_gate="shared_gate" in weights,
@@ -172,7 +172,7 @@ class _Layer:
     def weight_gradients(self, weights, form, dtype):
         gradients = {name: self.memory.empty_like(t) for name, t in weights.items()}
         self.transfer("store", gradients, form, dtype)
-        self.loaded = None  # an optimizer may now change the weights through .data, which the version does not show
+        self.loaded = None  # an optimizer may now change the weights through .data, and the version would not show it
         return gradients
 
 
@@ -209,7 +209,7 @@ class _Function(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         gradients = {}
         with layer.lock:
-            if layer.step != ctx.step:  # another forward came between, so what this one kept is made again
+            if layer.step != ctx.step:  # another forward came between, so the rows that this forward kept are made again
                 layer.forward(x, ids, gates, named, form, True)
             dx, d_gates = layer.backward(x, dy.to(x.dtype).contiguous(), gates)
             if any(wanted[7:]):
@@ -329,7 +329,7 @@ def _form_of(module):
     if flag("has_gate", True) is False:
         _refuse("the experts", "has_gate = False", "True", "leave this layer as it is")
     clamped = [name for name in ("alpha", "limit", "swiglu_limit") if hasattr(module, name)]
-    if clamped == ["alpha", "limit"]:  # gpt-oss; before it had flags its weights lay in this way too
+    if clamped == ["alpha", "limit"]:  # gpt-oss; older versions have no flags but the same layout
         return Form("swiglu_oai", alpha=float(module.alpha), limit=float(module.limit), transposed=flag("is_transposed", True),
                     interleaved=not flag("is_concatenated", False))
     if len(clamped) > 1 or clamped == ["alpha"]:
@@ -338,7 +338,7 @@ def _form_of(module):
     limit = float(getattr(module, clamped[0]) or 0) if clamped else 0.0
     if not flag("is_concatenated", True):
         _refuse("the experts", "is_concatenated = False", "True, or the alpha and limit of gpt-oss", "leave this layer as it is")
-    probe = torch.linspace(-9, 9, 64)  # compares what the function computes, because its name may be anything
+    probe = torch.linspace(-9, 9, 64)  # compares values of the function, because its name may be anything
     act_fn = getattr(module, "act_fn", _ACTIVATIONS["silu"])
     for name, function in _ACTIVATIONS.items():
         if torch.allclose(act_fn(probe), function(probe), atol=1e-6):

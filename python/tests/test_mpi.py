@@ -40,13 +40,13 @@ for comm in (world, world.Split(0, -world.rank)):  # the second in the other ord
         got = block.backward(x[own], dy[own])
         for ours, expected in zip((*got, *block.expert_gradients()), (dx[own], d_gates[own], d_gate_up[mine], d_down[mine])):
             np.testing.assert_allclose(ours, expected, atol=2e-5)
-    # An error of one process is heard by all, and nobody waits.
+    # All processes hear of an error of one process, and none waits.
     try:
         block.plan(ids[own] + (comm.rank == 0) * 9, gates[own])
         assert False, "bad ids were taken"
     except moehill.Error as error:
         assert error.status == (1 if comm.rank == 0 else 5), error
-    # So is one that Python finds before the library does.
+    # They also hear of an error that Python finds before the library does.
     errs = comm.rank == 0
     block.plan(ids[own], gates[own])
     block.forward(x[own])

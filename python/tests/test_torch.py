@@ -100,7 +100,7 @@ class OperatorTest(unittest.TestCase):
                 turned.mul_(factor)
             expect(turned, down)
         module = mt.Experts(gate_up, down)
-        for seed in range(3):  # another parameter, perhaps where the one before lay
+        for seed in range(3):  # another parameter, perhaps at the address of the last one
             module.down_proj = nn.Parameter(torch.randn(down.shape, generator=torch.Generator().manual_seed(seed)))
             torch.testing.assert_close(module(x, ids, gates), loop(x, ids, gates, gate_up, module.down_proj), atol=1e-4, rtol=1e-4)
         module.down_proj.data.zero_()
@@ -396,7 +396,7 @@ class FormTest(unittest.TestCase):
         self.assertEqual(layer.form, form)
         self.assertEqual(len(layer.state_dict()), 4)
         torch.testing.assert_close(layer(x, ids, gates), stub(x, ids, gates), atol=1e-5, rtol=1e-5)
-        stub.is_concatenated = True  # which it is not
+        stub.is_concatenated = True  # but its weights are not concatenated
         with self.assertRaisesRegex(moehill.Error, "something else"):
             mt.Experts.replacing(stub)
         stub = Stub()
@@ -491,7 +491,7 @@ class RouterTest(unittest.TestCase):
             return ids, p / (p.sum(-1, keepdim=True) + 1e-20) * 2.5
         router = mt.Router(12, 3, score="sigmoid", bias=self.bias, groups=4, kept_groups=2, normalized=True, factor=2.5)
         self.expect_same(router, reference)
-        self.bias.neg_()  # which the router shares
+        self.bias.neg_()  # the router shares this memory
         self.expect_same(router, reference)
         self.expect_same(copy.deepcopy(router), reference)
 

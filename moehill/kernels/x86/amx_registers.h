@@ -1,20 +1,22 @@
-// The instructions of AMX, for amx_tile-inl.h. They are written as assembly for two reasons. The compiler's
-// intrinsics take the number of a register as text, so it cannot be a template argument. And gcc 12's
-// intrinsic for the configuration guarantees only the first eight bytes in memory.
+// This header has the instructions of AMX, for amx_tile-inl.h. They are written as assembly for two reasons.
+// The compiler's intrinsics take the number of a register as text, so it cannot be a template argument. And
+// gcc 12's intrinsic for the configuration tells the compiler of only the first eight bytes that it reads, so
+// the others might not be in memory yet.
 #pragma once
 
 #include <cstdint>
 
 namespace moehill {
 
-// The operand of LDTILECFG: the number of rows of each tile, and the bytes of a row.
+// TileConfig is the operand of LDTILECFG: the number of rows of each tile, and the bytes of a row.
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t row_bytes[16] = {};
   uint8_t rows[16] = {};
 };
 
-// The operations that amx_tile-inl.h asks for. Tiles 0 to 3 are sums, 4 and 5 are of A, 6 and 7 are of B.
+// TileOps has the operations that amx_tile-inl.h asks for. Tiles 0 to 3 are sums, 4 and 5 are tiles of A, 6
+// and 7 are tiles of B.
 struct TileOps {
   // Configures the tiles for products of `steps` steps of depth, at most 16.
   static void begin(int steps) {

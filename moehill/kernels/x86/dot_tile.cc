@@ -1,5 +1,5 @@
-// The dot tile by AVX512_BF16. After the target pragma the compiler may use AVX-512 anywhere, so only code
-// that runs after the CPU has been asked stands there.
+// This file has the dot tile by AVX512_BF16. After the target pragma the compiler may use AVX-512 anywhere,
+// so only code that runs on a CPU with AVX512_BF16 stands there.
 #include "moehill/kernels/dot_tile.h"
 
 #include <immintrin.h>
@@ -16,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// The operations that dot_tile-inl.h asks for, by intrinsics.
+// Avx512Ops are the operations that dot_tile-inl.h asks for, by intrinsics.
 struct Avx512Ops {
   using Sums = __m512;
   using Words = __m512i;

@@ -1,4 +1,4 @@
-// The stand-in for CPUs whose stores cannot pass by the caches: a plain copy.
+// This is a plain copy, for CPUs whose stores cannot bypass the caches.
 #include "moehill/machine/past_caches.h"
 
 #include <cstring>

@@ -33,8 +33,8 @@ uint64_t hash_of(const Call& call) {
 
 int64_t count_at(std::span<const int64_t> offsets, size_t i) { return offsets[i + 1] - offsets[i]; }
 
-// The sender and the receiver of rows make the same number of their count, so that the two cancel in the sum
-// over all ranks.
+// The sender and the receiver of rows make the same number from the same count, so that the two cancel in the
+// sum over all ranks.
 uint64_t counted(int part, int64_t from, int64_t to, int64_t count) {
   return count == 0 ? 0 : mixed({part, from, to, count});
 }
@@ -90,8 +90,7 @@ CallAgreement::CallAgreement(MPI_Comm comm, std::vector<int> leaders, int own, M
 
 bool CallAgreement::agree(CallDigest own) {
   for (const AgreementStep& step : steps_) {
-    // A node past the largest power of two receives only once, and what it receives is the result of all,
-    // with its own part in it.
+    // A node past the largest power of two receives only once: the result of all nodes, its own included.
     if (step.send_to >= 0) send(own, step.send_to);
     if (step.receive_from < 0) continue;
     const CallDigest told = receive(step.receive_from);

@@ -1,6 +1,6 @@
-// CallAgreement: finds out whether all ranks of several nodes are at the same call. Nodes exchange a few
-// bytes in as many steps as the number of nodes has binary digits, however many ranks there are. It only says
-// yes or no; CallHeaders (messages.h) then finds out who differs.
+// CallAgreement finds out whether all ranks of several nodes are at the same call. Nodes exchange a few bytes
+// in as many steps as the number of nodes has binary digits, however many ranks there are. The answer is only
+// yes or no; after a no, CallHeaders (messages.h) finds out which rank differs.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@
 
 namespace moehill {
 
-// A digest of the calls of some ranks. The calls go together if lowest and highest hash are equal. The counts
-// agree if `difference` is 0 over all ranks, modulo 2^64: sending adds what expecting subtracts.
+// CallDigest is a digest of the calls of some ranks. The calls go together if the lowest and the highest hash
+// are equal. The counts agree if `difference`, summed over all ranks modulo 2^64, is 0: a sender adds a
+// number for its count, and the receiver subtracts the number for the count that it expects.
 struct CallDigest {
   uint64_t lowest = UINT64_MAX, highest = 0, difference = 0;
   void add(const CallDigest& other);
@@ -21,13 +22,13 @@ struct CallDigest {
 };
 
 CallDigest digest_of(const Call& call);
-// Includes the parts of a round trip, which have to fit too.
+// This digest includes the parts of a round trip, which have to fit too.
 CallDigest digest_of(const Call& call, const RoundTrip& trip);
 // Returns the tag for the rows of a call with this digest. Rows of calls that do not go together have
-// different tags, so that they are not taken for each other.
+// different tags, so that no rank receives rows of another call.
 int tag_of(const CallDigest& digest);
 
-// The exchange of digests. Only the leaders of the nodes (one rank of each) have one.
+// CallAgreement exchanges the digests. Only the leaders of the nodes (one rank of each node) have one.
 class CallAgreement {
  public:
   // leaders: one rank of each node, in the same order on all; own: the position of this rank among them. sent

@@ -1,5 +1,5 @@
-// The mesh on a communicator of a program that has started MPI itself and will finalize it: for the library's
-// users.
+// CallersMesh is the mesh on a communicator of a program that has started MPI itself and will finalize it. It
+// is for the library's users.
 #include <cstring>
 
 #include "moehill/base/error.h"
@@ -48,8 +48,8 @@ class CallersMesh final : public Mesh {
       : comm_(std::make_unique<Communicator>(std::move(comm))),
         mesh_(std::make_unique<MpiMesh>(comm_->get(), options)) {}
 
-  // If MPI is finalized already, communicators and windows must not be freed any more, so they are left
-  // alone.
+  // If MPI is finalized already, communicators and windows must not be freed any more, so the destructor
+  // leaves them.
   ~CallersMesh() override {
     int finalized = 0;
     if (MPI_Finalized(&finalized) == MPI_SUCCESS && finalized == 0) return;

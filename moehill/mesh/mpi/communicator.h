@@ -1,5 +1,5 @@
-// MPI as this room uses it: check_mpi(), through which every call goes, and Communicator, a set of processes
-// with a context of its own. No other room includes <mpi.h>.
+// This header is the library's way to MPI: check_mpi(), through which every call goes, and Communicator,
+// which owns an MPI_Comm. Only moehill/mesh includes <mpi.h>.
 //
 //   check_mpi("MPI_Barrier", MPI_Barrier(comm.get()));
 #pragma once
@@ -12,19 +12,20 @@
 
 namespace moehill {
 
-// A call of MPI has failed.
+// MpiError says that a call of MPI has failed.
 class MpiError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 // Throws MpiError, with the call, this process's rank in the job and MPI's own text, unless the code is
-// MPI_SUCCESS. It works because the communicators and windows of this room return codes (MPI_ERRORS_RETURN).
+// MPI_SUCCESS. The communicators and windows of moehill/mesh return codes (MPI_ERRORS_RETURN), so that a
+// failed call comes here.
 void check_mpi(const char* call, int code);
 
-// Owns an MPI_Comm. All of its processes make and destroy it together. If it is destroyed while an exception
-// unwinds, it is not freed, because freeing would wait for the other processes. Error handlers are inherited
-// from the communicator that it is made of.
+// Communicator owns an MPI_Comm. All of its processes make and destroy it together. If it is destroyed while
+// an exception unwinds, it does not free the MPI_Comm, because that would wait for the other processes. It
+// inherits the error handler of the communicator from which it is made.
 class Communicator {
  public:
   // Returns a copy of `comm`.
@@ -41,8 +42,9 @@ class Communicator {
   MPI_Comm get() const { return comm_; }
   int rank() const;
   int size() const;
-  // Keeps it from being freed. After a failure, messages are on their way that nobody will receive; a later
-  // communicator could get the same context and receive them. All of its processes must call this.
+  // Keeps the MPI_Comm from being freed. After a failure, messages are on their way that no rank will
+  // receive, and a later communicator could get the same context and receive them. All of its processes must
+  // call this.
   void keep() { kept_ = true; }
 
  private:
@@ -51,8 +53,8 @@ class Communicator {
   bool kept_ = false;
 };
 
-// Returns the nodes of the ranks of `comm`; `node` has those that share memory with this one. Collective over
-// `comm`.
+// Returns the nodes of the ranks of `comm`. `node` has the ranks that share memory with this one. Collective
+// over `comm`.
 Nodes nodes_of(MPI_Comm comm, MPI_Comm node);
 
 }  // namespace moehill

@@ -30,8 +30,8 @@ NodeLeaders::NodeLeaders(const Communicator& comm, int first) {
   own = place(first);
 }
 
-// A leader never holds more numbers than all pairs of ranks of two nodes have, once for each node; so much
-// memory is reserved.
+// A leader never holds more numbers than there are pairs of ranks of two nodes, once for each node, and
+// reserves memory for that many.
 CountExchange::CountExchange(MPI_Comm comm, NodeLeaders nodes, MessageCount& sent)
     : comm_(comm), nodes_(std::move(nodes)), sent_(sent) {
   std::vector<size_t> num_ranks(nodes_.leaders.size(), 0);

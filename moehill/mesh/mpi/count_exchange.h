@@ -1,6 +1,6 @@
-// CountExchange: carries numbers that ranks have for ranks of other nodes. Leaders send them from node to
-// node in as many steps as the number of nodes has binary digits (mesh/message_counts.h), instead of one
-// message for each pair of ranks.
+// CountExchange carries numbers that ranks have for ranks of other nodes. The leaders of the nodes send them
+// from node to node in as many steps as the number of nodes has binary digits (mesh/message_counts.h),
+// instead of one message for each pair of ranks.
 //
 //   counts.add({from, to, 12});          // for each pair whose ranks are on this node and on another
 //   for (const CarriedCount& c : counts.carry()) use(c);
@@ -14,9 +14,9 @@
 
 namespace moehill {
 
-// The leaders of all nodes: one rank of each.
+// NodeLeaders are the leaders of all nodes, one rank of each node.
 struct NodeLeaders {
-  // Asks all ranks for the first rank of their node; `first` is that of this rank.
+  // Asks all ranks for the first rank of their node; `first` is the first rank of this node. Collective.
   NodeLeaders(const Communicator& comm, int first);
 
   std::vector<int> leaders;  // one rank of each node, in the same order on all ranks
@@ -24,7 +24,7 @@ struct NodeLeaders {
   std::vector<int> node_of;  // [ranks] the position of their node's leader
 };
 
-// The leader of a node has one of these.
+// Only the leader of a node has a CountExchange.
 class CountExchange {
  public:
   // sent counts the messages.
@@ -35,7 +35,7 @@ class CountExchange {
     if (count.count != 0) held_.push_back(count);
   }
   // Returns the numbers for ranks of this node; valid until the next call. All leaders call it together,
-  // after they have agreed on the call, because each message that one of them sends must be expected.
+  // after they have agreed on the call, because another leader must expect each message.
   std::span<const CarriedCount> carry();
 
  private:

@@ -1,6 +1,6 @@
-// Shared memory of a node. SharedWindow is memory to which each process contributes a part and which all of
-// them reach. ExchangeWindows is the exchange memory of one rank and its peers on the node; it finds out
-// where in it an address lies.
+// This header has the shared memory of a node. SharedWindow is memory to which each process of the node
+// contributes a part, and which all of them reach. ExchangeWindows has the exchange memory of one rank and of
+// its peers on the node, and finds out where in it an address lies.
 #pragma once
 
 #include <memory>
@@ -11,8 +11,9 @@
 
 namespace moehill {
 
-// Made and destroyed by all processes of the node together (but left alone while an exception unwinds).
-// Processes see each other's stores as C++'s atomics say; nothing has to be flushed.
+// All processes of the node make and destroy a SharedWindow together. While an exception unwinds, its
+// destructor frees nothing. Processes see each other's stores by the rules of C++ atomics; nothing has to be
+// flushed.
 class SharedWindow {
  public:
   // Contributes `bytes`, aligned to `alignment` in this process; other processes may contribute other sizes.
@@ -21,7 +22,8 @@ class SharedWindow {
   SharedWindow(const SharedWindow&) = delete;
   SharedWindow& operator=(const SharedWindow&) = delete;
 
-  // The part of process `local_rank` of the node at its address in this process, and its length.
+  // These two return the part of process `local_rank` of the node, at its address in this process, and its
+  // length.
   char* part(int local_rank) const { return parts_[static_cast<size_t>(local_rank)].begin; }
   size_t bytes(int local_rank) const { return parts_[static_cast<size_t>(local_rank)].bytes; }
 
@@ -36,23 +38,23 @@ class SharedWindow {
   std::vector<Part> parts_;  // by rank in the node
 };
 
-// All exchange memory of one rank. Its peers make and free theirs in the same order.
+// ExchangeWindows owns all exchange memory of one rank. The peers make and free theirs in the same order.
 class ExchangeWindows {
  public:
   explicit ExchangeWindows(MPI_Comm node);
-  // All of its memory must have been released before, because the windows go with it (an invariant, except
-  // while an exception unwinds).
+  // The callers of make() must have released their memory before, because the windows are freed here. It is
+  // an error of the program if they have not, except while an exception unwinds.
   ~ExchangeWindows();
 
   // Returns `bytes` for this rank, not zeroed yet. Collective over the node. Windows whose memory has been
   // released on all ranks are freed first.
   std::shared_ptr<void> make(size_t bytes);
 
-  // Returns the place of this memory. It is nowhere (not reachable()) unless all `bytes` lie in memory that
+  // Returns the place of this memory. The place is not reachable() unless all `bytes` lie in memory that
   // make() gave to this rank.
   Place locate(const void* memory, size_t bytes) const;
   // Returns the address in this process of a place in the memory of rank `local_rank`; null for a place that
-  // is nowhere.
+  // is not reachable().
   char* address(int local_rank, Place place) const;
 
  private:

@@ -1,5 +1,5 @@
-// LibraryGroup: the collectives of a Group by the MPI library's own calls. The mesh's own collectives are
-// compared with it; no path uses it.
+// LibraryGroup is a Group whose collectives are the MPI library's own calls. `moehill mesh` measures the
+// mesh's collectives beside it; no path uses it.
 #pragma once
 
 #include <vector>
@@ -9,8 +9,8 @@
 
 namespace moehill {
 
-// Sums are only in f32, in the library's own order. Bytes and elements must be below 2^31. Other calls throw
-// CollectiveError. It counts no traffic.
+// LibraryGroup sums in f32 only, in the MPI library's own order. Bytes and elements must be below 2^31. Other
+// calls throw CollectiveError. It counts no traffic.
 class LibraryGroup final : public Group {
  public:
   // Collective over `comm`. `team` must outlive the group; it has nothing to do here.

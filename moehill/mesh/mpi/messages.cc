@@ -44,8 +44,9 @@ constexpr const char* kDisagreement = "the end of a call that the ranks disagree
 // With two parts under way, one can wait for the receiver's go-ahead while the other moves.
 constexpr int kFirstLimit = 2;
 
-// Returns the seconds that this rank and `other`, which does the same, take for some exchanges of rows. They
-// are done in a row, because the go-ahead for a message may have to wait behind the message before it.
+// Returns the seconds that this rank and `other`, which calls it too, take for several exchanges of rows. The
+// exchanges follow one another at once, because the go-ahead for a message may have to wait behind the
+// message before it.
 double seconds_of_exchanges(MPI_Comm comm, int other, size_t piece_bytes) {
   constexpr int kExchanges = 4;
   constexpr size_t kBytes = 512 << 10;
@@ -68,7 +69,7 @@ double seconds_of_exchanges(MPI_Comm comm, int other, size_t piece_bytes) {
 
 size_t quickest_piece_bytes(MPI_Comm comm, const std::vector<int>& others) {
   constexpr int kRounds = 3;
-  // Short pieces cost an extra copy if the library would otherwise make none. Whole messages may lose by
+  // Short pieces cost an extra copy if the library would otherwise make none. Whole messages may lose time by
   // waiting, which a short trial does not always show. So whole messages must be clearly faster to be chosen.
   constexpr double kMuchFaster = 0.8;
   constexpr size_t kSizes[] = {kLargestPieceBytes, kEagerPieceBytes};
@@ -95,7 +96,7 @@ void Messages::send(const void* from, size_t bytes, int to) {
   skip_sent();
 }
 
-// Only looks. MPI_Test would take the status and the error, which finish() still needs.
+// It only looks at the request. MPI_Test would take the status and the error, which finish() still needs.
 bool Messages::is_done(size_t request) {
   int done = 0;
   return MPI_Request_get_status(requests_[request], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done != 0;
@@ -140,7 +141,7 @@ void Messages::send_all(const char* collective) {
   }
 }
 
-// Does what MPI_Wait does, but not for ever.
+// Does the same as MPI_Wait, but with the wait limit.
 int Messages::wait(const char* collective, size_t request, MPI_Status* status) {
   Patience patience(collective);
   for (;;) {
@@ -226,7 +227,8 @@ CallHeaders::CallHeaders(MPI_Comm comm, std::vector<int> others, int num_ranks)
       requests_(2 * others_.size(), MPI_REQUEST_NULL),
       calls_(others_.size() + 1) {}
 
-// Tells no counts of an all_to_all, since they may differ between ranks; its messages show whether they fit.
+// The header has no counts of an all_to_all, since they may differ between ranks; the messages show whether
+// they fit.
 void CallHeaders::write(const Call& call) {
   const bool tells_offsets = !counts_may_differ(call.kind);
   const size_t num_offsets = tells_offsets ? call.offsets.size() : 0;
@@ -294,8 +296,8 @@ bool CallHeaders::agrees(int rank) const {
   return find_disagreement(pair, 0).empty();
 }
 
-// After a failure elsewhere nothing may be written to this memory any more, so all pending messages are given
-// up.
+// After a failure elsewhere no message may write to this memory any more, so this gives up all pending
+// messages.
 void CallHeaders::drop() {
   for (size_t i = 0; i < requests_.size(); ++i) abandon_request(requests_[i], i < others_.size());
 }

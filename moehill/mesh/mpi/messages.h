@@ -1,6 +1,6 @@
-// Messages between ranks of different nodes. Messages sends and receives many byte strings of any length at
-// once. CallHeaders finds out which ranks are at which calls when these do not go together. TripMessages
-// moves the parts of a round trip.
+// This header has the messages between ranks of different nodes. Messages sends and receives many byte
+// strings of any length at once. TripMessages moves the parts of a round trip. CallHeaders finds out which
+// ranks are at which calls, after a disagreement. Ranks of one node do not use messages.
 //
 //   messages.receive(to, bytes, rank);
 //   messages.send(from, bytes, rank);
@@ -23,8 +23,8 @@ inline constexpr int kHeaderTag = 0;
 inline constexpr int kFirstRowsTag = 1;     // for messages that belong to no announced call
 inline constexpr int kNumRowsTags = 32766;  // MPI guarantees at least 32767 tags
 
-// Gives up a message that the other side will never match. Errors are ignored, because this happens only
-// after an error.
+// Gives up a message that the other side will never match. It ignores errors, because the caller is about to
+// report an earlier one.
 inline void abandon_request(MPI_Request& request, bool is_receive) {
   if (request == MPI_REQUEST_NULL) return;
   if (!is_receive) {
@@ -35,33 +35,32 @@ inline void abandon_request(MPI_Request& request, bool is_receive) {
   (void)MPI_Wait(&request, MPI_STATUS_IGNORE);
 }
 
-// The largest piece that the library sends at once without asking the receiver first ("eagerly"). All
-// libraries at hand do so over TCP up to 64 KiB including their own headers. Longer messages wait for a
-// go-ahead, which over TCP may have to wait behind data that goes the same way. In the worst case only one
-// direction of a link is then used at a time.
+// The largest piece that the library sends at once without asking the receiver first ("eagerly"). Over TCP,
+// Open MPI and MPICH do so up to 64 KiB including their own headers. A longer message waits for a go-ahead
+// from the receiver, which over TCP may have to wait behind data that goes the same way. In the worst case
+// only one direction of a link is then used at a time.
 inline constexpr size_t kEagerPieceBytes = 60 << 10;
 inline constexpr size_t kLargestPieceBytes = size_t{1} << 30;  // MPI counts in int
 
-// Returns the size of the pieces into which messages between nodes are cut: that of the two sizes above with
-// which rank 0 and a rank of another node exchange rows faster. Collective over `comm`. `others` are the
-// ranks of other nodes; if there are none, nothing is tried. It takes less than a second on a link of 1
-// Gbit/s.
+// Returns the size of the pieces into which messages between nodes are cut. Rank 0 and a rank of another node
+// try the two sizes above, and the faster one is taken. Collective over `comm`. `others` are the ranks of
+// other nodes; if there are none, nothing is tried. The trial takes less than a second on a link of 1 Gbit/s.
 size_t quickest_piece_bytes(MPI_Comm comm, const std::vector<int>& others);
 
-// Many messages at once. Messages between two ranks arrive in the order in which they were sent, and are
-// matched to receives in that order. An empty message is sent too: it tells the receiver that there is
-// nothing.
+// Messages has many messages in flight at once. Messages between two ranks arrive in the order in which they
+// were sent, and match the receives in that order. An empty message is sent too: it tells the receiver that
+// there is nothing.
 class Messages {
  public:
   // Messages are cut into pieces of at most `piece_bytes`, which must fit an int. All receives are posted at
-  // once, but only a few sends to each rank, because the library may copy what it sends. sent counts the
-  // pieces.
+  // once, but only a few sends to each rank, because the library may copy the data that it sends. sent counts
+  // the pieces.
   Messages(MPI_Comm comm, size_t piece_bytes, MessageCount* sent = nullptr)
       : comm_(comm), piece_bytes_(piece_bytes), sent_(sent) {}
 
-  // Both start a message and return; the memory must not change until finish(). They allocate nothing once a
-  // step of the same size has been made. A second message to a rank must not be sent before all of the first
-  // one has been posted: see all_sent().
+  // Both start a message and return; the memory must not change until finish(). After the first step of a
+  // size, they allocate nothing. Do not send a second message to a rank before the first one has been posted
+  // completely, see all_sent().
   void send(const void* from, size_t bytes, int to);
   void receive(void* to, size_t bytes, int from);
   // Sends what can be sent now. Call it again and again while anything is in flight.
@@ -71,12 +70,12 @@ class Messages {
 
   // True if finish() would return at once.
   bool are_done();
-  size_t num_done() const { return num_done_; }  // at least so many pieces have arrived or been sent
-  // Waits for all messages. Throws CollectiveError that names `collective` if a rank sent another number of
+  size_t num_done() const { return num_done_; }  // at least this many pieces have arrived or been sent
+  // Waits for all messages. Throws a CollectiveError that names `collective` if a rank sent another number of
   // bytes than was expected; the received memory is then undefined.
   void finish(const char* collective);
-  // Waits only for messages of ranks for which agrees(rank) is true, and gives up the others, which would
-  // never be matched.
+  // Waits only for messages of ranks for which agrees(rank) is true, and gives up the other messages, which
+  // would never match.
   void abandon(const std::function<bool(int)>& agrees);
   // Gives up all messages.
   void abandon() {
@@ -91,7 +90,7 @@ class Messages {
     bool is_receive;
     size_t bytes;
   };
-  // A message that is being sent: what is left of it, and its pieces under way.
+  // Outgoing is a message that is being sent: the rest of it, and its pieces under way.
   struct Outgoing {
     const char* next;
     size_t bytes;
@@ -112,8 +111,8 @@ class Messages {
   size_t piece_bytes_;
   MessageCount* sent_;
   std::vector<Outgoing> outgoing_;
-  size_t num_sent_ = 0;  // so many messages at the front are completely posted
-  size_t num_done_ = 0;  // so many requests at the front are known to be complete
+  size_t num_sent_ = 0;  // this many messages at the front are completely posted
+  size_t num_done_ = 0;  // this many requests at the front are known to be complete
   int tag_ = kFirstRowsTag;
   std::vector<MPI_Request> requests_;
   std::vector<Expected> expected_;  // [requests]
@@ -121,8 +120,8 @@ class Messages {
   std::vector<int> codes_;
 };
 
-// Tells which rank is at which call, for the error message, after CallAgreement has found that not all are at
-// the same. It needs one message for each pair of ranks on different nodes.
+// CallHeaders finds out which rank is at which call, for the error message, after CallAgreement has found
+// that the calls differ. It needs one message for each pair of ranks on different nodes.
 class CallHeaders {
  public:
   // `others` are the ranks of other nodes.
@@ -133,10 +132,10 @@ class CallHeaders {
 
   // Tells all others about the call; its offsets are copied.
   void post(const Call& call);
-  // Waits for what the others tell. Throws CollectiveError if a call differs from the one posted. In that
-  // case every rank whose check() returns throws too.
+  // Waits for the calls of the others. Throws CollectiveError if one of them differs from the posted call.
+  // Then check() throws on every rank.
   void check();
-  // True if the call of `rank`, one of the others, was the same as the one posted. Ask after check().
+  // Returns true if `rank`, one of the others, was at the posted call. Ask after check().
   bool agrees(int rank) const;
 
  private:
@@ -154,14 +153,15 @@ class CallHeaders {
   std::vector<Call> calls_;            // [1 + others]
 };
 
-// Moves the parts of a round trip to and from other nodes.
+// TripMessages moves the parts of a round trip to and from other nodes.
 //
-// All receives are posted at the start. Sends are not: MPI shares a link among all messages under way, so if
-// all parts were sent at once, none would be complete before the last. Only a few parts are under way at a
-// time, in their order, rows before answers. Nothing is sent for an empty part.
+// It posts all receives at the start, but only a few sends at a time. MPI shares a link among all messages
+// under way, so if all parts were sent at once, none would be complete before the last. Parts are sent in
+// their order, rows before answers. Nothing is sent for an empty part.
 class TripMessages {
  public:
-  // `others` are the ranks of other nodes, in the order in which they are sent to. sent counts the pieces.
+  // `others` are the ranks of other nodes, in the order in which this rank sends to them. sent counts the
+  // pieces.
   TripMessages(MPI_Comm comm, size_t piece_bytes, std::vector<int> others, MessageCount* sent)
       : comm_(comm), piece_bytes_(piece_bytes), sent_(sent), others_(std::move(others)) {}
 

@@ -159,7 +159,8 @@ TEST_F(MpiDisagreements, MessagesOfAnotherSize) {
         receives.push_back(10 * r);
         sends.push_back(own * r);
       }
-      receives[static_cast<size_t>(group.rank()) + 1] += own - 10;  // what a rank sends to itself agrees
+      receives[static_cast<size_t>(group.rank()) + 1] +=
+          own - 10;  // the rows that a rank sends to itself agree
       for (size_t r = static_cast<size_t>(group.rank()) + 2; r < receives.size(); ++r)
         receives[r] += own - 10;
       std::vector<float> input(200, 1.0f), output(200);

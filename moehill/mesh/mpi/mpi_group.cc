@@ -29,7 +29,7 @@ size_t up_to_line(size_t bytes) {
   return (bytes + line - 1) / line * line;
 }
 
-// The bytes of the elements between offsets[r] and offsets[r + 1] of an array.
+// Rows are the bytes of the elements between offsets[r] and offsets[r + 1] of an array.
 struct Rows {
   char* begin;
   size_t bytes;
@@ -56,7 +56,7 @@ Rows received(const Started& call, int from) {
   return rows_at(call.output, call.receive_offsets, from, call.element_bytes);
 }
 
-// These are rows to and from ranks of other nodes, in the form in which they travel.
+// These return rows to and from ranks of other nodes, in the form in which they travel.
 Rows sent_far(const Started& call, int from, int to) {
   if (call.far.row_bytes == 0) return sent(call, from, to);
   return rows_at(call.far.sent, call.send_offsets, to, call.far.row_bytes);
@@ -153,8 +153,8 @@ void MpiGroup::report_wait_across(double begin, double came) const {
     report_wait({.begin = begin, .end = seconds(), .came = came, .node = node_rank_, .across = true});
 }
 
-// Agrees with the other nodes that all are at the same call. If not, all ranks are told, so each can wait
-// until the others of its node have finished with its memory.
+// Agrees with the other nodes that all are at the same call. After a disagreement all ranks learn of it, so
+// that each can wait until the others of its node have finished with its memory.
 void MpiGroup::agree() {
   if (std::exchange(is_agreed_, true)) return;
   const double start = seconds();
@@ -168,7 +168,7 @@ void MpiGroup::agree() {
   }
 }
 
-// The first rank of a node speaks for the node; the others wait for what it hears.
+// The first rank of a node speaks for the node; the others wait for its answer.
 bool MpiGroup::other_nodes_agree() {
   if (local_rank_ != 0) return rendezvous_->await_told();
   CallDigest node;
@@ -186,8 +186,8 @@ void MpiGroup::tell_difference() {
   tell_counts();
 }
 
-// Rows between this rank and ranks of other nodes that are at the same call are still sent and received: the
-// others may be waiting for them, and the caller's memory must not be freed before.
+// This rank still sends and receives rows to and from ranks of other nodes that are at the same call: those
+// ranks may be waiting for them, and the caller must not free its memory before.
 void MpiGroup::abandon_messages() {
   comm_.keep();
   messages_->abandon([this](int rank) { return fits_[static_cast<size_t>(rank)] && headers_->agrees(rank); });
@@ -207,7 +207,7 @@ void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
     if (num_local_ == size_) throw;
     try {
       if (!std::exchange(is_agreed_, true) && !other_nodes_agree()) tell_difference();
-    } catch (const CollectiveError&) {  // the disagreement within the node is the one that is told
+    } catch (const CollectiveError&) {  // the disagreement within the node is thrown instead
     }
     abandon_messages();
     throw;
@@ -255,14 +255,14 @@ void MpiGroup::end_program() {
   gather_at({.kind = CallKind::finished});
 }
 
-// Returns memory for slices that come by messages. It grows in the first step of a size and is then kept. If
-// no message comes, its pages are never touched.
+// Returns memory for slices that come by messages. It grows in the first step of a size and then stays. If no
+// message comes, its pages are never touched.
 char* MpiGroup::scratch(size_t bytes) {
   if (bytes > scratch_.bytes()) scratch_ = Buffer(bytes);
   return static_cast<char*>(scratch_.data());
 }
 
-// Posts the messages between this rank and the ranks of its node (`local`, after the meeting) or those of
+// Posts the messages between this rank and the ranks of its node (`local`, after the meeting) or the ranks of
 // other nodes, and notes where their elements will be.
 void MpiGroup::post_slices(const Slices& slices, bool local) {
   const Range own = bytes_of(slices.offsets, rank_, slices.element_bytes);
@@ -299,8 +299,8 @@ void MpiGroup::collect_slices(const char* collective, const Slices& slices) {
   messages_->finish(collective);
 }
 
-// Sends this rank's slice of `output` to the ranks to which it could not be written in place, and receives
-// theirs.
+// Sends this rank's slice of `output` to the ranks whose memory it could not write in place, and receives
+// their slices.
 void MpiGroup::spread_slices(const char* collective, void* output, std::span<const int64_t> offsets,
                              size_t element_bytes) {
   const Range own = bytes_of(offsets, rank_, element_bytes);
@@ -378,7 +378,8 @@ void MpiGroup::reduce_slices(const Started& call) {
   count_reduce_scatter(traffic_, size_, own, offsets.back(), call.element_bytes);
 }
 
-// The rest moves rows as they are (all_gather and all_to_all in split phase) and makes the memory for them.
+// The functions from here on move rows as they are (all_gather and all_to_all in split phase) and make the
+// memory for them.
 
 Traffic MpiGroup::traffic() const {
   Traffic traffic = traffic_;
@@ -485,7 +486,7 @@ Call MpiGroup::call_of_trip() const {
           .receive_offsets = trip().receive_offsets};
 }
 
-// With one part, nobody works while rows come. Answers that are sent early would only be in the way, because
+// With one part, no rank works while rows come. Answers that are sent early would only delay rows, because
 // the go-ahead for one side's rows would wait behind the other side's rows.
 bool MpiGroup::travels_in_parts(const RoundTrip& trip) const {
   return num_local_ < size_ && trip.num_parts > 1;
@@ -503,8 +504,8 @@ void MpiGroup::start_round_trip(const RoundTrip& trip) {
 
 bool MpiGroup::has_landed(int part) { return travels_in_parts(trip()) && trip_messages_->has_landed(part); }
 
-// The ranks of this node move all their rows when the first part is wanted. Moving them in parts would only
-// save waiting for each other.
+// The ranks of this node move all their rows when the first part is awaited. Moving them in parts would hide
+// nothing but the waits for each other.
 void MpiGroup::await(int part) {
   if (!travels_in_parts(trip())) return Group::await(part);
   if (trip_agreed_ && has_landed(part)) return trip_messages_->await(part);

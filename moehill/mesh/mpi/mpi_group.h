@@ -1,11 +1,14 @@
-// MpiGroup: one rank's handle on the MPI mesh. It reaches peers on its node through shared memory and all
-// others by messages.
+// MpiGroup is one rank's handle on the MPI mesh. It reaches peers on its node through shared memory, and
+// ranks of other nodes by messages.
 //
-// A peer's buffer is used in place if the peer is on this node and the buffer lies in exchange memory;
-// otherwise its rows come as a message. Both sides know whether a message is sent from what the ranks of a
-// node publish when they meet, so nobody waits for a message that does not come. Between nodes, each pair of
-// ranks that has rows exchanges a message. Before anybody waits for rows, the nodes agree that both sides
-// expect the same counts (CallAgreement).
+// A rank uses a peer's buffer in place if the peer is on this node and the buffer lies in exchange memory;
+// otherwise the rows come as a message. When the ranks of a node meet, they publish where their buffers are.
+// So both sides know whether a message is needed, and no rank waits for a message that does not come. Between
+// nodes, each pair of ranks that has rows exchanges a message. Before a rank waits for such rows, the nodes
+// agree that both sides expect the same counts (CallAgreement).
+//
+//   MpiGroup group(comm, node, team, /*piece_bytes=*/0);   // collective; MpiMesh makes one
+//   group.all_gather(rows, offsets, row_bytes, all_rows);
 #pragma once
 
 #include <memory>
@@ -23,9 +26,9 @@
 
 namespace moehill {
 
-// Unlike on the threads mesh, a failure is final. After an exception the group cannot be used any more, and
-// the job has to be ended by Session::fail(), because other ranks may be waiting for this one. The exception
-// is a CollectiveError before anything was sent, when all ranks of one node disagree.
+// Unlike on the threads mesh, a failure is final: after it the group cannot be used any more, and the caller
+// has to end the job by Session::fail(), because other ranks may be waiting for this one. The one exception
+// is a CollectiveError in a job whose ranks are all on one node: it is thrown before anything is sent.
 class MpiGroup final : public Group {
  public:
   // Collective over `comm`, as is the destructor. `node` has the ranks that share memory with this one, in
@@ -60,26 +63,27 @@ class MpiGroup final : public Group {
                    size_t element_bytes) override;
   Traffic traffic() const override;
 
-  // Says that this rank's program ends here. If a peer of the node is at another call, that is a
-  // disagreement.
+  // Tells the peers of the node that this rank's program ends here. A peer that is at another call then
+  // throws CollectiveError, and so does this rank.
   void end_program();
 
  private:
   bool is_local(int rank) const { return nodes().of(rank) == nodes().of(rank_); }
   // Returns the rank within the node, or -1 for ranks of other nodes.
   int local_of(int rank) const { return is_local(rank) ? nodes().place(rank) : -1; }
-  // Return the memory that a rank of this node published at the meeting, at its address in this process.
+  // These two return the memory that a rank of this node published at the meeting, at its address in this
+  // process.
   char* input_of(int rank) const;
   char* output_of(int rank) const;
   bool input_by_message(int rank, size_t bytes) const;
   bool output_by_message(int rank, size_t bytes) const;
-  // Returns the i-th rank after this one. Each rank begins with another peer, which spreads the pairs over
-  // time.
+  // Returns the i-th rank after this one. Each rank begins with another peer, so that not all ranks send to
+  // the same peer at once.
   int other(int i) const { return (rank_ + i) % size_; }
 
   // A call begins with announce(), which returns the tag of its rows. Then come meet(), which waits for the
-  // node, and agree(), which waits for the other nodes. Rows within the node are moved between the two, so
-  // that they need not wait for other nodes.
+  // node, and agree(), which waits for the other nodes. Rows within the node move between the two, so that
+  // they need not wait for other nodes.
   int announce(const Call& call);
   int announce(const Call& call, const CallDigest& digest);
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
@@ -92,8 +96,8 @@ class MpiGroup final : public Group {
   void abandon_messages();
   void report_wait_across(double begin, double came) const;
   void gather_at(const Call& call);
-  // An input cut into one slice for each rank by `offsets`: peers send their elements of this rank's slice
-  // and get this rank's elements of theirs.
+  // Slices are an input that `offsets` cut into one slice for each rank. A rank sends each peer the peer's
+  // slice of its own input.
   struct Slices {
     const char* input;
     std::span<const int64_t> offsets;

@@ -1,6 +1,6 @@
-// MpiGroup's exchange of counts. The ranks of a node show each other their numbers, and the first rank
-// carries those for other nodes. The file also finds out which pair is at fault if the counts of a call do
-// not fit.
+// This file has MpiGroup's exchange of counts. The ranks of a node show each other their numbers, and the
+// first rank carries the numbers for other nodes. The file also finds out which pair is at fault if the
+// counts of a call do not fit.
 #include <algorithm>
 
 #include "moehill/mesh/errors.h"
@@ -9,7 +9,8 @@
 namespace moehill {
 namespace {
 
-// The rows that a rank sends to another one, and the rows that it expects from it.
+// PairCounts has the number of rows that a rank sends to another rank, and the number that it expects from
+// it.
 struct PairCounts {
   int64_t sent, expected;
 };
@@ -20,8 +21,8 @@ int64_t* MpiGroup::carried_counts(int local_rank) const {
   return reinterpret_cast<int64_t*>(counts_window_->part(0)) + int64_t{local_rank} * size_;
 }
 
-// The ranks of the node have shown their numbers at the meeting, in the form of offsets. They read what has
-// come after they have been told that the nodes agree.
+// The ranks of the node have shown their numbers at the meeting, in the form of offsets. They read the
+// carried numbers after they have learnt that the nodes agree.
 void MpiGroup::carry_counts() {
   for (const Call& call : rendezvous_->calls()) {
     for (int to = 0; to < size_; ++to) {

@@ -1,5 +1,5 @@
-// The MPI mesh: one device in each process; collectives by shared memory within a node and by messages
-// between nodes. MpiSession makes it, or make_mesh_of() for a program that has started MPI itself.
+// MpiMesh is the MPI mesh, with one device in each process. Collectives use shared memory within a node and
+// messages between nodes. MpiSession makes it, or make_mesh_of() for a program that has started MPI itself.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@ namespace moehill {
 // Returns the lists of all processes of a node, by rank in the node. Collective over them.
 std::vector<std::vector<int>> gather_lists(MPI_Comm node, const std::vector<int>& own);
 
-// The mesh. It has a team of threads and a group.
+// MpiMesh owns the team of threads and the group of this process's device.
 class MpiMesh final : public Mesh {
  public:
   // Collective over `comm`, as is the destructor. The mesh must be destroyed before MPI is finalized.

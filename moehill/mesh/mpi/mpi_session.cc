@@ -1,5 +1,5 @@
-// Implements mpi_session.h. Waits of a session sleep instead of spinning, and answer other ranks that ask who
-// is still there (the roll call).
+// Implements mpi_session.h. Waits of a session sleep instead of spinning. While they wait, they answer ranks
+// that ask who is still there (the roll call).
 #include "moehill/mesh/mpi/mpi_session.h"
 
 #include <chrono>
@@ -27,8 +27,8 @@ constexpr int kClockTag = 77;                 // used for no other message of th
 constexpr int kAskTag = 78, kAnswerTag = 79;  // for the roll call
 constexpr double kRollCallSeconds = 5;
 constexpr double kAbortSeconds = 10;
-// Returns the CPUs that the launcher meant for this process. If mpirun bound it unasked, these are all CPUs
-// that mpirun itself may use.
+// Returns the CPUs that the launcher meant for this process. If mpirun bound the process without a request of
+// the user, these are all CPUs that mpirun itself may use.
 std::vector<int> cpus_by_launcher() {
   std::vector<int> cpus = allowed_cpus();
   if (!is_bound_unasked()) return cpus;
@@ -72,7 +72,7 @@ void MpiSession::place_on_node(const Communicator& node) {
     all.insert(all.end(), cpus.begin(), cpus.end());
   allow_cpus(all);
   fair_threads_ = moehill::fair_threads(node_cpus_);
-  // Each node may allow another number of threads; the job takes the least.
+  // Nodes may allow different numbers of threads; the job takes the least.
   check_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &fair_threads_, 1, MPI_INT, MPI_MIN, comm_->get()));
 }
 
@@ -96,8 +96,7 @@ std::vector<std::string> MpiSession::all_hosts() const {
   return hosts;
 }
 
-// The library's own waits spin, even if a rank has nothing else to do than wait for hours. This one sleeps
-// between looks.
+// The MPI library's own waits spin, even if a rank waits for hours. This wait sleeps between looks.
 void MpiSession::wait_asleep(const char* call, MPI_Request request, Naps naps) {
   Patience patience(call);
   for (;; naps.take()) {
@@ -122,8 +121,9 @@ void MpiSession::answer_roll_call() {
   }
 }
 
-// A collective of the library does not tell who has not come. So this rank asks all others, and those that
-// wait in a collective too answer. Nothing is received afterwards, because the job ends here.
+// A collective of the MPI library does not tell which ranks are missing. So this rank asks all others, and
+// the ranks that wait in a collective too answer. It receives nothing else afterwards, because the job ends
+// here.
 std::string MpiSession::missing_at_roll_call() {
   std::vector<MPI_Request> answers(static_cast<size_t>(size_), MPI_REQUEST_NULL);
   for (int r = 0; r < size_; ++r) {
@@ -189,7 +189,7 @@ std::unique_ptr<Group> MpiSession::make_library_group(ThreadTeam& team) {
 }
 
 std::string MpiSession::broadcast(const std::string& text) {
-  // The length goes first, by a broadcast that sleeps. Texts may be longer than an MPI count, so they go as
+  // The length goes first, by a broadcast that sleeps. A text may be longer than an MPI count, so it goes as
   // messages.
   uint64_t bytes = text.size();
   MPI_Request request = MPI_REQUEST_NULL;
@@ -268,8 +268,8 @@ ClockReading MpiSession::read_clock_of(int rank) {
     check_mpi("MPI_Recv",
               MPI_Recv(&reading.own, 1, MPI_DOUBLE, rank, kClockTag, comm_->get(), MPI_STATUS_IGNORE));
     const double back = seconds();
-    // The other clock was read somewhere between sending and receiving, so the middle is right up to half of
-    // the time between.
+    // The other rank read its clock at some moment between sending and receiving, so the middle is right up
+    // to half of the time between.
     reading.offset = (sent + back) / 2 - reading.own;
     reading.uncertainty = (back - sent) / 2;
     if (reading.uncertainty < best.uncertainty) best = reading;

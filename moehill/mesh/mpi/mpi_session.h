@@ -1,4 +1,4 @@
-// MpiSession: the Session (mesh/session.h) of a process that was started together with others by MPI.
+// MpiSession is the Session (mesh/session.h) of a process that an MPI launcher started together with others.
 #pragma once
 
 #include <optional>

@@ -18,8 +18,8 @@ namespace moehill {
 namespace {
 
 constexpr size_t kLine = 64;
-// A rank that has spun in vain yields its core so many times to other threads, which may have no core of
-// their own; then it sleeps. A wait of that length is measured in milliseconds anyway.
+// A rank that has spun in vain yields its core this many times to other threads, which may have no core of
+// their own; then it sleeps. Such a wait takes milliseconds anyway.
 constexpr int kYields = 1000;
 constexpr auto kSleep = std::chrono::microseconds(50);
 
@@ -27,15 +27,15 @@ static_assert(std::atomic<uint32_t>::is_always_lock_free, "a lock would be one p
 
 }  // namespace
 
-// A barrier: the last rank to arrive opens the next generation. `told` is twice the number of times that
-// something was told, plus 1 if what was told was true.
+// Header has a barrier: the last rank to arrive opens the next generation. `told` is twice the number of
+// calls to tell(), plus 1 if the last one told true.
 struct NodeRendezvous::Header {
   alignas(kLine) std::atomic<uint32_t> generation{0};
   alignas(kLine) std::atomic<uint32_t> num_arrived{0};
   alignas(kLine) std::atomic<uint32_t> told{0};
 };
 
-// The number of meetings and partings to which a rank has come.
+// Presence is the number of meetings and partings to which a rank has come.
 struct NodeRendezvous::Presence {
   alignas(kLine) std::atomic<uint32_t> count{0};
 };
@@ -104,8 +104,8 @@ void NodeRendezvous::read(Slot& slot, size_t local_rank) {
   outputs_[local_rank] = slot.output;
 }
 
-// Two sets of slots are used in turn. A rank that writes a set at the meeting after next has been waited for
-// at the next meeting, so nobody reads that set any more.
+// Meetings use two sets of slots in turn. Before a rank writes a set at the meeting after next, all ranks
+// have come to the next meeting, so no rank reads that set any more.
 NodeRendezvous::Meeting NodeRendezvous::meet(const Call& call, Place input, Place output) {
   const uint32_t set = header_.generation.load(std::memory_order_acquire) % 2;
   publish(slot(set, local_rank_), call, input, output);
@@ -155,7 +155,8 @@ bool NodeRendezvous::await_told() {
   return told % 2 != 0;
 }
 
-// Spins first; after that it helps messages on, gives its core to others, and at last sleeps between looks.
+// Spins first. After that it makes MPI drive messages on, gives its core to others, and at last sleeps
+// between looks.
 template <typename Condition>
 void NodeRendezvous::wait_until(const Condition& is_over, const std::function<std::string()>& missing) {
   for (int i = 0; i < num_spins_; ++i) {

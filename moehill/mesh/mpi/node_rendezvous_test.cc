@@ -65,8 +65,8 @@ TEST_F(NodeRendezvousTest, EachSeesWhatAllPublished) {
   EXPECT_EQ(num_wrong, 0);
 }
 
-// Meetings without parting may follow each other: a rank that is ahead does not overwrite what others still
-// read.
+// Meetings without parting may follow each other: a rank that is ahead does not overwrite calls that others
+// still read.
 TEST_F(NodeRendezvousTest, MeetingsHoldEveryRank) {
   std::atomic<int> num_arrived{0}, num_early{0}, num_wrong{0};
   run([&](NodeRendezvous& rendezvous, int l) {

@@ -1,4 +1,5 @@
-// A build without MPI: everything that would need MPI throws InputError that says what to install.
+// This file is for a build without MPI: every function that would need MPI throws InputError that says what
+// to install.
 #include "moehill/mesh/session.h"
 
 #include "moehill/base/error.h"

@@ -1,12 +1,12 @@
-// SoloGroup: the group of a single device. Every collective is at most a copy, and nothing travels. With it,
-// code for several devices needs no special case for one.
+// SoloGroup is the group of a single device. Every collective is at most a copy, and nothing travels. With
+// it, code for several devices needs no special case for one.
 #pragma once
 
 #include "moehill/mesh/group.h"
 
 namespace moehill {
 
-// The group of one device.
+// SoloGroup needs no mesh: a test or a command makes it over any team.
 class SoloGroup final : public Group {
  public:
   // `team` must outlive the group.

@@ -42,7 +42,8 @@ std::span<const Call> Rendezvous::meet(int rank, const Call& call) {
   const std::span<const Call> calls(calls_.data() + set, num_ranks_);
   const std::string disagreement = find_disagreement(calls, static_cast<size_t>(rank));
   if (disagreement.empty()) return calls;
-  // The offsets of a rank that throws must not be freed while others still read them.
+  // All ranks wait here, because the offsets of a rank that throws must not be freed while others still read
+  // them.
   wait_for_all(generation + 2);
   throw CollectiveError(disagreement);
 }

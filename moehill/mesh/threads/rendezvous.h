@@ -1,8 +1,9 @@
-// Rendezvous: where the devices of the threads mesh meet, show each other their arguments, and part again.
+// Rendezvous is the place where the devices of the threads mesh meet, show each other their arguments, and
+// part again. It moves no rows.
 //
 //   const std::span<const Call> calls = rendezvous.meet(rank, call);
 //   copy_from_peers(calls);
-//   rendezvous.part();   // nobody touches this device's memory any more
+//   rendezvous.part();   // no peer touches this device's memory any more
 #pragma once
 
 #include <atomic>
@@ -16,9 +17,9 @@
 
 namespace moehill {
 
-// A collective is meet(), work on the peers' memory, and part(). Nobody's memory is touched before meet() has
-// returned on all ranks or after part() has. So a rank that fails outside of a collective can free its
-// memory.
+// A collective is meet(), work on the peers' memory, and part(). Ranks touch each other's memory only after
+// meet() and before part() has returned on all ranks. So a rank that fails outside of a collective can free
+// its memory.
 class Rendezvous {
  public:
   // A wait spins `num_spins` times before it sleeps.
@@ -35,8 +36,8 @@ class Rendezvous {
   // Reports a disagreement that only this rank can see, between meet() and part().
   void report(std::string disagreement);
 
-  // fail() makes every rank that waits now or later throw PeerFailed, until reset(). For reset(), all ranks
-  // must be outside.
+  // fail() makes every rank that waits now or later throw PeerFailed, until reset(). When reset() is called,
+  // no rank may be in a collective.
   void fail();
   void reset();
 
@@ -46,10 +47,11 @@ class Rendezvous {
 
   const uint32_t num_ranks_;
   const int num_spins_;
-  // Two sets are used in turn, so that a rank that is ahead does not overwrite what others still read.
+  // Meetings use two sets of calls in turn, so that a rank that is ahead does not overwrite calls that others
+  // still read.
   std::vector<Call> calls_;
   // A barrier whose sense is a counter: twice the number of completed waits, plus 1 after fail(). Both are in
-  // one word, so that a wait that has completed counts as completed on every rank, whatever fails afterwards.
+  // one word, so that all ranks agree whether a wait was complete before a failure.
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> num_arrived_{0};
   std::atomic<bool> disagrees_{false};

@@ -30,7 +30,7 @@ Traffic ThreadGroup::traffic() const {
   return all;
 }
 
-// Shows this rank's arguments to the others and waits for theirs. The time is counted as waiting.
+// Shows this rank's arguments to the others and waits for theirs. The time counts as waiting.
 std::span<const Call> ThreadGroup::meet(const Call& call) {
   const double start = seconds();
   const std::span<const Call> calls = rendezvous_.meet(rank_, call);
@@ -45,7 +45,8 @@ void ThreadGroup::barrier() {
   meet({.kind = CallKind::barrier});
 }
 
-// The memory needs no meeting. It is there so that programs that run here also run on other meshes.
+// Making the memory needs no meeting, but this function has one, so that a program that runs here also runs
+// on other meshes.
 std::shared_ptr<void> ThreadGroup::exchange_memory(size_t bytes) {
   require_idle("exchange_memory");
   meet({.kind = CallKind::exchange_memory});
@@ -63,7 +64,7 @@ std::shared_ptr<void> ThreadGroup::common_memory(size_t bytes) {
   return memory;
 }
 
-// Rows that are read in place count like those of the all_to_all that they replace.
+// Rows that are read in place count like the rows of the all_to_all that they replace.
 void ThreadGroup::count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                               size_t element_bytes) {
   check_offsets("count_reads", send_offsets, size_);

@@ -1,4 +1,4 @@
-// ThreadGroup: one device's handle on the threads mesh. Its collectives read and write the peers' memory
+// ThreadGroup is one device's handle on the threads mesh. Its collectives read and write the peers' memory
 // directly.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace moehill {
 
-// The group of one device.
+// ThreadMesh makes and owns the groups, one for each device.
 class ThreadGroup final : public Group {
  public:
   // `rendezvous` and `team` must outlive the group.
@@ -44,13 +44,13 @@ class ThreadGroup final : public Group {
   const int size_;
   Rendezvous& rendezvous_;
   ThreadTeam& team_;
-  // [size] what the peers published in the running collective. These are members so that a collective
-  // allocates nothing.
+  // [size] the memory that the peers published in the running collective. These are members so that a
+  // collective allocates nothing.
   std::vector<const void*> inputs_;
   std::vector<void*> outputs_;
   Traffic traffic_;
   ThreadGroup* node_ = nullptr;
-  int number_of_node_ = 0;  // if this is the group of a node
+  int number_of_node_ = 0;  // the number of the node, if this is the group of a node
 };
 
 }  // namespace moehill

@@ -64,7 +64,7 @@ struct ThreadMesh::State {
     for (const auto& node : on_nodes) node->reset();
   }
 
-  // The first failure is recorded before any other device hears of it, so the exception that is thrown again
+  // The first failure is recorded before any other device learns of it, so the exception that is thrown again
   // is the cause.
   void lead(int device, const std::function<void(Group&)>& device_main) {
     Group& group = *groups[static_cast<size_t>(device)];

@@ -1,5 +1,5 @@
-// The threads mesh: P devices in this process, each a team of N pinned threads. Collectives go through shared
-// memory.
+// ThreadMesh is the threads mesh: P devices in this process, each a team of N threads. Collectives read and
+// write the memory of the process.
 //
 //   ThreadMesh mesh(2, 4, detect_topology().core_cpus);   // 2 devices with 4 threads each, on 8 cores
 //   mesh.run([](Group& group) { group.barrier(); });
@@ -12,7 +12,7 @@
 
 namespace moehill {
 
-// The mesh. It owns its threads and groups.
+// ThreadMesh owns its threads and groups.
 class ThreadMesh final : public Mesh {
  public:
   // cpus: one logical CPU for each thread, device by device (machine/topology.h); empty: threads are not
@@ -28,7 +28,7 @@ class ThreadMesh final : public Mesh {
   ThreadTeam& team(int device) override;
 
   // The calling thread leads device 0. An exception on one device makes the collectives of the others throw
-  // too, so that nobody waits for ever; the first exception is thrown again here, and the mesh can be used
+  // too, so that no device waits for ever; the first exception is thrown again here, and the mesh can be used
   // again. Allocates nothing.
   void run(const std::function<void(Group&)>& device_main) override;
 

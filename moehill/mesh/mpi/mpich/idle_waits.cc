@@ -1,5 +1,6 @@
-// MPICH's waits that give their core away. They poll without end, and MPICH has no option for another way: of
-// three ranks on two cores one spins for its whole time slice while the rank that it waits for has no core.
+// This file makes MPICH's waits give their core away. They poll without end, and MPICH has no option to
+// change that: of three ranks on two cores one spins for its whole time slice, while the rank that it waits
+// for has no core.
 //
 // Each poll of MPICH over UCX is a call of this function, which the program defines before UCX does. MPICH
 // over another transport never calls it.
