@@ -49,29 +49,49 @@ std::string text_of(const StoredJson& options, const char* name) {
   return options.contains(name) && !options[name].is_null() ? value_text(options[name]) : "";
 }
 
-StoredJson spread_change(const std::string& mode, const std::string& path, int64_t devices, int64_t threads) {
-  const auto number = [&](int64_t value) { return mode == "none" ? StoredJson(nullptr) : StoredJson(value); };
-  return {{"parallel_mode", mode},
-          {"ep_path", path.empty() ? StoredJson(nullptr) : StoredJson(path)},
-          {"devices", number(devices)},
-          {"threads_per_device", number(threads)}};
+// DeviceSplit is the devices and the threads of each.
+struct DeviceSplit {
+  int64_t devices = 1, threads = 1;
+};
+
+// Returns the split that was asked for, completed as bench does it, or else every even split of the cores.
+std::vector<DeviceSplit> device_splits(const StoredJson& base, int64_t cores) {
+  const auto asked = [&](const char* name) -> int64_t {
+    const std::string text = text_of(base, name);
+    return text.empty() ? 0 : parse_integer(name, text, 1, 1024);
+  };
+  const int64_t devices = asked("devices"), threads = asked("threads_per_device");
+  if (devices > 0) return {{devices, threads > 0 ? threads : std::max<int64_t>(1, cores / devices)}};
+  if (threads > 0) return {{std::max<int64_t>(1, cores / threads), threads}};
+  std::vector<DeviceSplit> splits;
+  for (int64_t p = 1; p <= cores; ++p)
+    if (cores % p == 0) splits.push_back({p, cores / p});
+  return splits;
 }
 
-// Returns one device, and every even split of the cores over devices, replicated (dp) and sharded by each
-// path.
+// Returns the change to a spread; `split` is null for one device. An option that was asked for stays.
+StoredJson spread_change(const StoredJson& base, const std::string& mode, const std::string& path,
+                         const DeviceSplit* split) {
+  const auto asked_or = [&](const char* name, int64_t DeviceSplit::*chosen) {
+    if (base.contains(name)) return base[name];
+    return split != nullptr ? StoredJson(split->*chosen) : StoredJson(nullptr);
+  };
+  return {{"parallel_mode", mode},
+          {"ep_path", path.empty() ? StoredJson(nullptr) : StoredJson(path)},
+          {"devices", asked_or("devices", &DeviceSplit::devices)},
+          {"threads_per_device", asked_or("threads_per_device", &DeviceSplit::threads)}};
+}
+
+// Returns one device, and every split of the cores over several, replicated (dp) and sharded by each path.
 std::vector<StoredJson> spreads(const StoredJson& base, const ClimbSpace& space) {
   if (base.contains("parallel_mode") || base.contains("ep_path")) return {};
-  std::vector<StoredJson> changes = {spread_change("none", "", 0, 0)};
-  const std::string wanted_devices = text_of(base, "devices"),
-                    wanted_threads = text_of(base, "threads_per_device");
-  for (int devices = 2; devices <= space.cores; ++devices) {
-    const int threads = space.cores / devices;
-    const bool even = threads * devices == space.cores;
-    if (wanted_devices.empty() ? !even : wanted_devices != std::to_string(devices)) continue;
-    if (!wanted_threads.empty() && wanted_threads != std::to_string(threads)) continue;
-    changes.push_back(spread_change("dp", "", devices, threads));
+  // With one device, bench takes the threads of all devices that were asked for, or else all cores.
+  std::vector<StoredJson> changes = {spread_change(base, "none", "", nullptr)};
+  for (const DeviceSplit& split : device_splits(base, space.cores)) {
+    if (split.devices < 2) continue;
+    changes.push_back(spread_change(base, "dp", "", &split));
     for (const Spread path : all_values<Spread>())
-      if (is_ep(path)) changes.push_back(spread_change("ep", name_of(path), devices, threads));
+      if (is_ep(path)) changes.push_back(spread_change(base, "ep", name_of(path), &split));
   }
   return changes;
 }
@@ -142,6 +162,14 @@ std::string place_on(ClimbAxis axis, const StoredJson& resolved) {
   };
   return fmt::format("{}{}{} {}", text_of(resolved, "parallel_mode"), path.empty() ? "" : " ", path,
                      layout_words(number("devices"), number("threads_per_device")));
+}
+
+std::string other_routing(const StoredJson& resolved, const StoredJson& arm) {
+  const std::string before = text_of(resolved, "distribution_devices"),
+                    after = text_of(arm, "distribution_devices");
+  if (before == after) return "";
+  return fmt::format("{} over {} devices is another routing than over {}", text_of(arm, "distribution"),
+                     after, before);
 }
 
 StoredJson moved_options(const StoredJson& options) {

@@ -51,6 +51,10 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
 // Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 
+// Says why an arm is routed otherwise than the configuration that it is compared with; empty if it is not.
+// Some distributions depend on the devices, so another layout is another problem.
+std::string other_routing(const StoredJson& resolved, const StoredJson& arm);
+
 // Returns the options of a configuration that climbs move.
 StoredJson moved_options(const StoredJson& options);
 
