@@ -2,8 +2,10 @@
 #include "moehill/climb/moves.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
@@ -18,20 +20,11 @@ namespace {
 constexpr const char* kMoved[] = {
     "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
     "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
+// Options that a climb does not move, but that decide how what it moves can run.
+constexpr const char* kLimits[] = {"none_threads", "nodes", "placement"};
 // Options that say where a problem comes from and how often it is measured. They do not define it.
-constexpr const char* kNoProblem[] = {"preset",
-                                      "mesh",
-                                      "iters",
-                                      "warmup",
-                                      "min_time",
-                                      "ci_target",
-                                      "seed",
-                                      "check",
-                                      "stage_timing",
-                                      "placement",
-                                      "distribution_devices",
-                                      "queue_mode",
-                                      "expert_by_expert"};
+constexpr const char* kNoProblem[] = {"preset",    "mesh", "iters", "warmup",       "min_time",
+                                      "ci_target", "seed", "check", "stage_timing", "placement"};
 
 template <size_t N>
 bool is_one_of(const char* const (&names)[N], const std::string& name) {
@@ -172,20 +165,26 @@ std::string other_routing(const StoredJson& resolved, const StoredJson& arm) {
                      after, before);
 }
 
-StoredJson moved_options(const StoredJson& options) {
+StoredJson moved_options(const StoredJson& options, const StoredJson& given) {
   StoredJson moved = StoredJson::object();
   for (const auto& [name, value] : options.items())
-    if (is_one_of(kMoved, name)) moved[name] = value;
+    if (is_one_of(kMoved, name) && !given.contains(name)) moved[name] = value;
   return moved;
 }
 
-std::string problem_key(const StoredJson& resolved) {
-  std::string key;
+std::string problem_key(const StoredJson& resolved, const StoredJson& given) {
+  std::map<std::string, std::string> held;  // in one order, whatever that of the command line
+  for (const auto& [name, value] : given.items())
+    if (is_one_of(kMoved, name) || is_one_of(kLimits, name)) held[name] = value_text(value);
+  std::string key = held.empty() ? "" : "given";
+  for (const auto& [name, text] : held) key += fmt::format(" {}={}", name, text);
+  if (!held.empty()) key += ": ";
+  std::vector<std::string> problem;
   for (const auto& [name, value] : resolved.items()) {
     if (value.is_null() || is_one_of(kMoved, name) || is_one_of(kNoProblem, name)) continue;
-    key += fmt::format("{}{}={}", key.empty() ? "" : " ", name, value_text(value));
+    problem.push_back(fmt::format("{}={}", name, value_text(value)));
   }
-  return key;
+  return key + fmt::format("{}", fmt::join(problem, " "));
 }
 
 }  // namespace moehill

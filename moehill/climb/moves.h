@@ -55,11 +55,12 @@ std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 // Some distributions depend on the devices, so another layout is another problem.
 std::string other_routing(const StoredJson& resolved, const StoredJson& arm);
 
-// Returns the options of a configuration that climbs move.
-StoredJson moved_options(const StoredJson& options);
+// Returns the options of a configuration that climbs move, without those that are `given` anyway.
+StoredJson moved_options(const StoredJson& options, const StoredJson& given);
 
-// Returns the resolved options that say what is computed, and not how, as a text. Results with the same key
-// can be compared.
-std::string problem_key(const StoredJson& resolved);
+// Returns the `given` options that make the space of a climb smaller, then the resolved ones that say what is
+// computed, and not how, as a text: "given impl=fast: tokens=64 hidden=32". Results with the same key can be
+// compared, and climbs with the same key search among the same configurations.
+std::string problem_key(const StoredJson& resolved, const StoredJson& given);
 
 }  // namespace moehill

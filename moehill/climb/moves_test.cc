@@ -1,4 +1,5 @@
-// Tests of the moves of a climb: they keep what was asked for, arms of another routing are left out.
+// Tests of the moves of a climb: they keep what was asked for, arms of another routing are left out, and the
+// key of a problem names what held the climb back.
 #include "moehill/climb/moves.h"
 
 #include <gtest/gtest.h>
@@ -96,6 +97,16 @@ TEST(Moves, ArmsOfAnotherRoutingAreLeftOut) {
   ASSERT_EQ(spread->left_out.size(), kSeveral) << "2 devices x 2 threads";
   EXPECT_NE(spread->left_out[0].find("2 devices is another routing than over 4"), std::string::npos)
       << spread->left_out[0];
+}
+
+TEST(Moves, TheKeyOfAProblemNamesWhatHoldsAClimbBack) {
+  const StoredJson resolved = {{"tokens", 64}, {"impl", "fast"}, {"queue_mode", "prequeue"}, {"seed", 1}};
+  EXPECT_EQ(problem_key(resolved, StoredJson::object()), "tokens=64 queue_mode=prequeue");
+  EXPECT_EQ(problem_key(resolved, {{"tokens", "64"}, {"iters", "3"}}), "tokens=64 queue_mode=prequeue");
+  const std::string given = "given devices=2 impl=fast none_threads=1: tokens=64 queue_mode=prequeue";
+  EXPECT_EQ(problem_key(resolved, {{"none_threads", "1"}, {"impl", "fast"}, {"devices", "2"}}), given);
+  EXPECT_EQ(problem_key(resolved, {{"devices", 2}, {"impl", "fast"}, {"none_threads", 1}}), given)
+      << "as an experiment file has them";
 }
 
 }  // namespace
