@@ -86,16 +86,21 @@ struct Prepared {
 // `note` receives a line that names these options.
 std::vector<std::string> with_climbed(std::vector<std::string> args, const BenchOptions& options,
                                       const Environment& environment, std::string& note) {
+  if (options.tokens_auto)
+    throw usage_error("--tokens auto cannot be used with --climbed, which looks the problem up by its tokens",
+                      "give a number");
   const std::vector<Point> points = expand_points(options, environment.topology.num_cores);
   if (points.size() > 1)
     throw input_error("--climbed", fmt::format("{} points", points.size()), "one", "name single values");
-  const std::string key = problem_key(json_of(recorded_config(options, points[0])));
+  const std::string key =
+      problem_key(json_of(recorded_config(options, points[0])), given_bench_options(args));
   const ClimbedEntry entry = require_climbed(default_climbed_file(environment), key, environment);
   const std::vector<std::string> found = arguments_of(entry.options);
   args.erase(std::find(args.begin(), args.end(), "--climbed"));
   args.insert(args.end(), found.begin(), found.end());
   note = fmt::format("climbed: {}, found on {} to be {:.3f} times as fast as what that climb began with\n",
-                     fmt::join(found, " "), entry.time_utc, entry.gain);
+                     found.empty() ? "no other options" : fmt::format("{}", fmt::join(found, " ")),
+                     entry.time_utc, entry.gain);
   return args;
 }
 

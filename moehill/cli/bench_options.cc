@@ -389,4 +389,15 @@ std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& 
   return options;
 }
 
+StoredJson given_bench_options(const std::vector<std::string>& args) {
+  BenchOptions bench;
+  OptionSet::Pairs lists;
+  OptionSet set = bench_option_set(bench, &lists);
+  set.parse(args);
+  StoredJson given = StoredJson::object();
+  for (const auto& [name, value] : set.given_options())
+    given[name] = value ? StoredJson(*value) : StoredJson(true);
+  return given;
+}
+
 }  // namespace moehill

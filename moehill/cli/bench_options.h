@@ -13,6 +13,7 @@
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/presets.h"
 #include "moehill/measure/bench_options.h"
+#include "moehill/store/results.h"
 
 namespace moehill {
 
@@ -46,6 +47,9 @@ void declare_timeout(OptionSet& set, double* timeout_s);
 // Parses, applies the preset, and throws InputError for contradictions and for flags without effect. Returns
 // nothing if help was printed.
 std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& args);
+
+// Returns the options that were given, as an experiment file writes them; a flag is `true`.
+StoredJson given_bench_options(const std::vector<std::string>& args);
 
 // Throws InputError for --layer without --weights and without --config.
 void refuse_layer_alone(const BenchOptions& options);

@@ -58,19 +58,7 @@ OptionSet climb_option_set(ClimbCommand& o) {
   return set;
 }
 
-// Returns the options of bench as an experiment file writes them; a flag is `true`.
-StoredJson bench_base(const std::vector<std::string>& arguments) {
-  BenchOptions bench;
-  OptionSet::Pairs lists;
-  OptionSet set = bench_option_set(bench, &lists);
-  set.parse(arguments);
-  StoredJson base = StoredJson::object();
-  for (const auto& [name, value] : set.given_options())
-    base[name] = value ? StoredJson(*value) : StoredJson(true);
-  return base;
-}
-
-// Throws InputError for options that the search sets itself, or whose output nobody would see.
+// Throws InputError for options that the search sets itself or whose output no one would see.
 void refuse_useless(const StoredJson& base) {
   for (const char* name :
        {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "mesh", "timeout", "table", "ablate",
@@ -97,7 +85,7 @@ std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
       take_others(args, {"--budget", "--worth", "--memory", "--db", "--dry-run"});
   if (!set.parse(args)) return std::nullopt;
   if (!o.file.empty()) o.climb.base = read_experiment(o.file, sweep_option_names).fixed;
-  o.climb.base.update(bench_base(of_bench));
+  o.climb.base.update(given_bench_options(of_bench));
   refuse_useless(o.climb.base);
   // A race has many short runs; these defaults keep one of them short.
   if (!o.climb.base.contains("iters")) o.climb.base["iters"] = 3;
@@ -121,14 +109,18 @@ std::vector<std::string> block_sets(const StoredJson& options, const Topology& t
   return sets;
 }
 
-// Keeps the winner for `bench --climbed`, in this user's file for this CPU model.
-void keep_winner(const ClimbOutcome& outcome, const Environment& environment) {
+// Keeps the winner for `bench --climbed`, in this user's file for this CPU model, and says whether it did.
+void keep_winner(const ClimbOutcome& outcome, const ClimbOptions& options, const Environment& environment) {
   const std::string path = default_climbed_file(environment);
-  if (path.empty()) return;
-  keep_climbed(path, problem_key(outcome.winner.resolved.options),
-               {moved_options(outcome.winner.options), outcome.total ? outcome.total->ratio : 1,
-                environment.topology.cpu_model, environment.kernels_id, utc_now()});
-  show(fmt::format("kept in {}: moehill bench --climbed takes it for this problem\n", path));
+  std::string why_not = path.empty() ? "there is no home folder; name a file by MOEHILL_CLIMBED"
+                                     : why_not_to_keep(outcome, options);
+  // The first configuration names the problem, since bench looks it up before it knows the winner.
+  if (why_not.empty())
+    why_not = keep_climbed(path, problem_key(outcome.first.resolved.options, options.base),
+                           climbed_entry(outcome, options, environment));
+  show(why_not.empty()
+           ? fmt::format("kept in {}: moehill bench --climbed takes it, with the options given here\n", path)
+           : fmt::format("not kept for moehill bench --climbed: {}\n", why_not));
 }
 
 }  // namespace
@@ -163,7 +155,7 @@ int climb_command(const std::vector<std::string>& args) {
     return kExitInterrupted;
   }
   if (outcome.end == ClimbEnd::check_failed) return kExitCheckFailed;
-  keep_winner(outcome, environment);
+  keep_winner(outcome, o->climb, environment);
   return kExitDone;
 }
 

@@ -27,25 +27,33 @@ TEST_F(ClimbCommand, ADryRunListsTheArmsAndRunsNothing) {
 }
 
 // Only one axis is open, so that the climb ends soon; all other options are given.
-TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesIt) {
+TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesItWithTheOptionsThatWereGiven) {
   const std::string environment = "MOEHILL_CLIMBED=" + folder_ + "/climbed.json";
-  const std::string bench = "bench --iters 2 " + shape_ + "--climbed";
-  EXPECT_EQ(run_program(place_.path(), bench, environment).status, 2) << "nobody has climbed it";
   const std::string given =
-      "--impl fast --parallel-mode none --remat-mode none --blocks bt=288 --routing-pack-strategy "
-      "counting_sort";
-  const Outcome climbed =
-      run_program(place_.path(), "climb " + shape_ + given + " --budget 15s --worth 50%", environment);
+      "--parallel-mode none --remat-mode none --blocks bt=288 --routing-pack-strategy counting_sort ";
+  const std::string bench = "bench --iters 2 " + shape_ + "--climbed ";
+  EXPECT_EQ(run_program(place_.path(), bench + given + "--impl fast", environment).status, 2)
+      << "nobody has climbed it";
+  const Outcome climbed = run_program(
+      place_.path(), "climb " + shape_ + given + "--impl fast --budget 60s --worth 50%", environment);
   EXPECT_EQ(climbed.status, 0) << climbed.err;
-  EXPECT_NE(climbed.out.find("winner: moehill bench"), std::string::npos) << climbed.out;
-  const Outcome taken = run_program(place_.path(), bench, environment);
+  for (const char* part : {"winner: moehill bench", "kept in "})
+    EXPECT_NE(climbed.out.find(part), std::string::npos) << part << "\n" << climbed.out;
+  const Outcome taken = run_program(place_.path(), bench + "--impl fast " + given, environment);
   EXPECT_EQ(taken.status, 0) << taken.err;
   EXPECT_NE(taken.out.find("climbed: "), std::string::npos) << taken.out;
-  EXPECT_NE(taken.out.find("fast"), std::string::npos) << taken.out;
-  EXPECT_EQ(run_program(place_.path(), bench + " --impl scatter", environment).status, 2)
-      << "it is the climb's to choose";
+  for (const std::string& others : {given + "--impl scatter", std::string()})
+    EXPECT_EQ(run_program(place_.path(), bench + others, environment).status, 2)
+        << "a climb with these may find another winner: " << others;
   EXPECT_NE(run_program(place_.path(), "logbook").out.find("moehill climb"), std::string::npos)
       << "each move is an entry";
+}
+
+TEST_F(ClimbCommand, BenchNeedsItsTokensToLookUpTheWinner) {
+  const Outcome outcome = run_program(place_.path(), "bench --tokens auto --climbed");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_NE(outcome.err.find("--tokens auto cannot be used with --climbed"), std::string::npos)
+      << outcome.err;
 }
 
 }  // namespace

@@ -135,7 +135,7 @@ std::optional<MoveArm> Climber::arm_of(ClimbAxis axis, const StoredJson& options
 }
 
 // Plans the move along an axis: all arms next to the best configuration so far, without those that are equal
-// to it, that do not fit, or that the model calls hopeless.
+// to it, that have another routing, that do not fit, or that the model calls hopeless.
 ClimbMove Climber::plan_move(ClimbAxis axis) const {
   ClimbMove move;
   move.axis = axis;
@@ -152,6 +152,11 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
       return other.resolved.options == arm->resolved.options;
     };
     if (std::any_of(move.arms.begin(), move.arms.end(), is_same)) continue;
+    const std::string other = other_routing(best.resolved.options, arm->resolved.options);
+    if (!other.empty()) {
+      move.left_out.push_back(fmt::format("{}: not run, {}", arm->label, other));
+      continue;
+    }
     if (options_.memory_bytes && arm->resolved.bytes.value_or(0) > *options_.memory_bytes) {
       move.left_out.push_back(
           fmt::format("{}: not run, predicted to take {}", arm->label, gib(*arm->resolved.bytes)));

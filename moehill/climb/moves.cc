@@ -3,8 +3,10 @@
 #include "moehill/climb/moves.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
@@ -19,20 +21,11 @@ namespace {
 constexpr const char* kMoved[] = {
     "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
     "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
-// These options say where a problem comes from and how often it is measured. They do not define it.
-constexpr const char* kNoProblem[] = {"preset",
-                                      "mesh",
-                                      "iters",
-                                      "warmup",
-                                      "min_time",
-                                      "ci_target",
-                                      "seed",
-                                      "check",
-                                      "stage_timing",
-                                      "placement",
-                                      "distribution_devices",
-                                      "queue_mode",
-                                      "expert_by_expert"};
+// Options that a climb does not move, but that decide how what it moves can run.
+constexpr const char* kLimits[] = {"none_threads", "nodes", "placement"};
+// Options that say where a problem comes from and how often it is measured. They do not define it.
+constexpr const char* kNoProblem[] = {"preset",    "mesh", "iters", "warmup",       "min_time",
+                                      "ci_target", "seed", "check", "stage_timing", "placement"};
 
 template <size_t N>
 bool is_one_of(const char* const (&names)[N], const std::string& name) {
@@ -50,29 +43,49 @@ std::string text_of(const StoredJson& options, const char* name) {
   return options.contains(name) && !options[name].is_null() ? value_text(options[name]) : "";
 }
 
-StoredJson spread_change(const std::string& mode, const std::string& path, int64_t devices, int64_t threads) {
-  const auto number = [&](int64_t value) { return mode == "none" ? StoredJson(nullptr) : StoredJson(value); };
-  return {{"parallel_mode", mode},
-          {"ep_path", path.empty() ? StoredJson(nullptr) : StoredJson(path)},
-          {"devices", number(devices)},
-          {"threads_per_device", number(threads)}};
+// DeviceSplit is the devices and the threads of each.
+struct DeviceSplit {
+  int64_t devices = 1, threads = 1;
+};
+
+// Returns the split that was asked for, completed as bench does it, or else every even split of the cores.
+std::vector<DeviceSplit> device_splits(const StoredJson& base, int64_t cores) {
+  const auto asked = [&](const char* name) -> int64_t {
+    const std::string text = text_of(base, name);
+    return text.empty() ? 0 : parse_integer(name, text, 1, 1024);
+  };
+  const int64_t devices = asked("devices"), threads = asked("threads_per_device");
+  if (devices > 0) return {{devices, threads > 0 ? threads : std::max<int64_t>(1, cores / devices)}};
+  if (threads > 0) return {{std::max<int64_t>(1, cores / threads), threads}};
+  std::vector<DeviceSplit> splits;
+  for (int64_t p = 1; p <= cores; ++p)
+    if (cores % p == 0) splits.push_back({p, cores / p});
+  return splits;
 }
 
-// Returns one device, and every even split of the cores over devices: with replicated experts (dp), and with
-// sharded experts by each path.
+// Returns the change to a spread; `split` is null for one device. An option that was asked for stays.
+StoredJson spread_change(const StoredJson& base, const std::string& mode, const std::string& path,
+                         const DeviceSplit* split) {
+  const auto asked_or = [&](const char* name, int64_t DeviceSplit::*chosen) {
+    if (base.contains(name)) return base[name];
+    return split != nullptr ? StoredJson(split->*chosen) : StoredJson(nullptr);
+  };
+  return {{"parallel_mode", mode},
+          {"ep_path", path.empty() ? StoredJson(nullptr) : StoredJson(path)},
+          {"devices", asked_or("devices", &DeviceSplit::devices)},
+          {"threads_per_device", asked_or("threads_per_device", &DeviceSplit::threads)}};
+}
+
+// Returns one device, and every split of the cores over several, replicated (dp) and sharded by each path.
 std::vector<StoredJson> spreads(const StoredJson& base, const ClimbSpace& space) {
   if (base.contains("parallel_mode") || base.contains("ep_path")) return {};
-  std::vector<StoredJson> changes = {spread_change("none", "", 0, 0)};
-  const std::string wanted_devices = text_of(base, "devices"),
-                    wanted_threads = text_of(base, "threads_per_device");
-  for (int devices = 2; devices <= space.cores; ++devices) {
-    const int threads = space.cores / devices;
-    const bool even = threads * devices == space.cores;
-    if (wanted_devices.empty() ? !even : wanted_devices != std::to_string(devices)) continue;
-    if (!wanted_threads.empty() && wanted_threads != std::to_string(threads)) continue;
-    changes.push_back(spread_change("dp", "", devices, threads));
+  // With one device, bench takes the threads of all devices that were asked for, or else all cores.
+  std::vector<StoredJson> changes = {spread_change(base, "none", "", nullptr)};
+  for (const DeviceSplit& split : device_splits(base, space.cores)) {
+    if (split.devices < 2) continue;
+    changes.push_back(spread_change(base, "dp", "", &split));
     for (const Spread path : all_values<Spread>())
-      if (is_ep(path)) changes.push_back(spread_change("ep", name_of(path), devices, threads));
+      if (is_ep(path)) changes.push_back(spread_change(base, "ep", name_of(path), &split));
   }
   return changes;
 }
@@ -145,20 +158,34 @@ std::string place_on(ClimbAxis axis, const StoredJson& resolved) {
                      layout_words(number("devices"), number("threads_per_device")));
 }
 
-StoredJson moved_options(const StoredJson& options) {
+std::string other_routing(const StoredJson& resolved, const StoredJson& arm) {
+  const std::string before = text_of(resolved, "distribution_devices"),
+                    after = text_of(arm, "distribution_devices");
+  if (before == after) return "";
+  return fmt::format("{} over {} devices is another routing than over {}", text_of(arm, "distribution"),
+                     after, before);
+}
+
+StoredJson moved_options(const StoredJson& options, const StoredJson& given) {
   StoredJson moved = StoredJson::object();
   for (const auto& [name, value] : options.items())
-    if (is_one_of(kMoved, name)) moved[name] = value;
+    if (is_one_of(kMoved, name) && !given.contains(name)) moved[name] = value;
   return moved;
 }
 
-std::string problem_key(const StoredJson& resolved) {
-  std::string key;
+std::string problem_key(const StoredJson& resolved, const StoredJson& given) {
+  std::map<std::string, std::string> held;  // in one order, whatever that of the command line
+  for (const auto& [name, value] : given.items())
+    if (is_one_of(kMoved, name) || is_one_of(kLimits, name)) held[name] = value_text(value);
+  std::string key = held.empty() ? "" : "given";
+  for (const auto& [name, text] : held) key += fmt::format(" {}={}", name, text);
+  if (!held.empty()) key += ": ";
+  std::vector<std::string> problem;
   for (const auto& [name, value] : resolved.items()) {
     if (value.is_null() || is_one_of(kMoved, name) || is_one_of(kNoProblem, name)) continue;
-    key += fmt::format("{}{}={}", key.empty() ? "" : " ", name, value_text(value));
+    problem.push_back(fmt::format("{}={}", name, value_text(value)));
   }
-  return key;
+  return key + fmt::format("{}", fmt::join(problem, " "));
 }
 
 }  // namespace moehill

@@ -51,11 +51,16 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
 // Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 
-// Returns the part of `options` that climbs move.
-StoredJson moved_options(const StoredJson& options);
+// Says why an arm is routed otherwise than the configuration that it is compared with; empty if it is not.
+// Some distributions depend on the devices, so another layout is another problem.
+std::string other_routing(const StoredJson& resolved, const StoredJson& arm);
 
-// Returns as a text the resolved options that say what is computed, but not how. Results with the same key
-// can be compared.
-std::string problem_key(const StoredJson& resolved);
+// Returns the options of a configuration that climbs move, without those that are `given` anyway.
+StoredJson moved_options(const StoredJson& options, const StoredJson& given);
+
+// Returns the `given` options that make the space of a climb smaller, then the resolved ones that say what is
+// computed, and not how, as a text: "given impl=fast: tokens=64 hidden=32". Results with the same key can be
+// compared, and climbs with the same key search among the same configurations.
+std::string problem_key(const StoredJson& resolved, const StoredJson& given);
 
 }  // namespace moehill
