@@ -19,7 +19,8 @@ void choose_colour(Colour colour);
 // Returns the text with its verdicts in colour: good ones green, bad ones red, open ones yellow.
 std::string painted(const std::string& text);
 
-// Writes text for eyes in place of the line of progress, painted where the stream takes colours.
+// Writes text for eyes in place of the line of progress, painted where the stream takes colours. Control
+// characters other than ends of lines are shown as '?', because text from files may have some.
 void show(const std::string& text, std::FILE* stream = stdout);
 
 // Shows a line of progress in place of the one before, cut to the terminal's width; "" clears it. Does
