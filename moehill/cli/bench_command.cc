@@ -91,6 +91,7 @@ std::vector<std::string> with_climbed(std::vector<std::string> args, const Bench
     throw input_error("--climbed", fmt::format("{} points", points.size()), "one", "name single values");
   const std::string key = problem_key(json_of(recorded_config(options, points[0])));
   const ClimbedEntry entry = require_climbed(default_climbed_file(environment), key, environment);
+  require_moved(entry.options, default_climbed_file(environment));
   const std::vector<std::string> found = arguments_of(entry.options);
   args.erase(std::find(args.begin(), args.end(), "--climbed"));
   args.insert(args.end(), found.begin(), found.end());

@@ -1,5 +1,6 @@
 // Tests of `moehill climb`: what it refuses, what it lists, and that bench uses what it kept.
 #include "moehill/cli/command_fixture.h"
+#include "moehill/store/results.h"
 
 namespace moehill {
 namespace {
@@ -44,6 +45,13 @@ TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesIt) {
   EXPECT_NE(taken.out.find("fast"), std::string::npos) << taken.out;
   EXPECT_EQ(run_program(place_.path(), bench + " --impl scatter", environment).status, 2)
       << "it is the climb's to choose";
+  StoredJson table = StoredJson::parse(read("climbed.json"));
+  for (StoredJson& entry : table["entries"]) entry["options"]["json"] = "written";
+  write("climbed.json", table.dump());
+  const Outcome hostile = run_program(place_.path(), bench, environment);
+  EXPECT_EQ(hostile.status, 2);
+  EXPECT_NE(hostile.err.find("the option 'json'"), std::string::npos) << hostile.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/written"));
   EXPECT_NE(run_program(place_.path(), "logbook").out.find("moehill climb"), std::string::npos)
       << "each move is an entry";
 }
