@@ -116,7 +116,7 @@ std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job&
   if (!options->tokens_auto)
     with_ablations(expand_points(*options, environment.topology.num_cores), options->ablations);
   open_weights(*options);
-  if (job.is_root()) require_writable_outputs(*options);
+  if (job.is_root()) require_writable_outputs(*options, environment);
   return Prepared{*options, environment, climbed};
 }
 
