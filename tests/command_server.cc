@@ -3,8 +3,8 @@
 //   command_server
 // A request on standard input is a line with the numbers of variables and of arguments, then these,
 // NAME=value and words, each with a zero byte behind it. The answer is a line with the exit status, the
-// milliseconds of CPU time and the number of bytes on standard error, then these bytes. The status is 128 + n
-// for signal n, which is SIGALRM after two minutes.
+// milliseconds of CPU time and the numbers of bytes on standard output and on standard error, then these
+// bytes. The status is 128 + n for signal n, which is SIGALRM after two minutes.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -30,10 +30,10 @@ std::string read_word() {
 }
 
 void run_child(const std::vector<std::string>& variables, const std::vector<std::string>& arguments,
-               int errors) {
+               int output, int errors) {
   const int nothing = open("/dev/null", O_RDWR);
   dup2(nothing, STDIN_FILENO);
-  dup2(nothing, STDOUT_FILENO);
+  dup2(output, STDOUT_FILENO);
   dup2(errors, STDERR_FILENO);
   close(nothing);
   clearenv();
@@ -51,9 +51,10 @@ void run_child(const std::vector<std::string>& variables, const std::vector<std:
 
 long milliseconds(const timeval& time) { return 1000 * time.tv_sec + time.tv_usec / 1000; }
 
-std::string contents_of(int file) {
+std::string taken_contents(int file) {
   std::string text(static_cast<size_t>(lseek(file, 0, SEEK_END)), '\0');
   if (pread(file, text.data(), text.size(), 0) != std::ssize(text)) text = "unreadable";
+  close(file);
   return text;
 }
 
@@ -66,16 +67,16 @@ int main() {
     std::vector<std::string> variables(num_variables), arguments(num_arguments);
     for (std::string& word : variables) word = read_word();
     for (std::string& word : arguments) word = read_word();
-    const int errors = memfd_create("errors", MFD_CLOEXEC);
+    const int output = memfd_create("output", MFD_CLOEXEC), errors = memfd_create("errors", MFD_CLOEXEC);
     const pid_t child = fork();
-    if (child == 0) run_child(variables, arguments, errors);
+    if (child == 0) run_child(variables, arguments, output, errors);
     int status = 0;
     rusage used{};
     if (child < 0 || wait4(child, &status, 0, &used) != child) return 1;
-    const std::string said = contents_of(errors);
-    close(errors);
-    std::printf("%d %ld %zu\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-                milliseconds(used.ru_utime) + milliseconds(used.ru_stime), said.size());
+    const std::string shown = taken_contents(output), said = taken_contents(errors);
+    std::printf("%d %ld %zu %zu\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+                milliseconds(used.ru_utime) + milliseconds(used.ru_stime), shown.size(), said.size());
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
     std::fwrite(said.data(), 1, said.size(), stdout);
     std::fflush(stdout);
   }

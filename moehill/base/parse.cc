@@ -11,6 +11,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/suggest.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -29,11 +30,7 @@ int suffix_shift(char suffix) {
 }  // namespace
 
 std::string quoted(const std::string& text, size_t most) {
-  std::string shown = text.substr(0, most);
-  for (char& c : shown) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return "'" + shown + (text.size() > most ? "...'" : "'");
+  return "'" + printable(text.substr(0, most)) + (text.size() > most ? "...'" : "'");
 }
 
 int64_t parse_integer(const std::string& option, const std::string& text, int64_t lo, int64_t hi) {

@@ -70,10 +70,23 @@ std::string instruction_words(const std::string& target) {
 
 std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
 
-std::string printable(std::string text) {
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  std::replace_if(text.begin(), text.end(), is_control, '?');
-  return text;
+std::string printable(const std::string& text, char instead, std::string_view kept) {
+  constexpr char kLead = '\xc2';  // begins U+0080 to U+009F in UTF-8, whose second byte is 0x80 to 0x9f
+  std::string shown;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool follows_lead = !shown.empty() && shown.back() == kLead;
+    // Behind other bytes from 0x80 on, such a byte continues a character of another kind.
+    const bool begins = shown.empty() || static_cast<unsigned char>(shown.back()) < 0x80;
+    if (byte >= 0x80 && byte < 0xa0 && (follows_lead || begins)) {
+      if (follows_lead) shown.pop_back();
+      shown += instead;
+    } else {
+      const bool is_control = byte < 0x20 || byte == 0x7f;
+      shown += is_control && kept.find(c) == std::string_view::npos ? instead : c;
+    }
+  }
+  return shown;
 }
 
 }  // namespace moehill

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace moehill {
@@ -17,9 +18,10 @@ namespace moehill {
 std::string format_table(const std::vector<std::string>& header,
                          const std::vector<std::vector<std::string>>& rows);
 
-// Returns the text with each control character replaced by '?'. Text from files needs it, because a terminal
-// would obey such characters.
-std::string printable(std::string text);
+// Returns the text with each control character replaced by `instead`, except for those in `kept`. Text from
+// files needs it, because a terminal would obey such characters. Those from U+0080 to U+009F are among them,
+// since xterm takes U+009B for the ESC [ that begins a command.
+std::string printable(const std::string& text, char instead = '?', std::string_view kept = "");
 
 // Returns the text as one word of a shell, in single quotes if it needs them.
 std::string shell_word(const std::string& text);

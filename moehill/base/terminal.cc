@@ -175,8 +175,10 @@ std::string painted(const std::string& text) {
 }
 
 void show(const std::string& text, std::FILE* stream) {
+  // Names and words in the text may come from files; the only commands for the terminal are its colours.
+  const std::string calm = printable(text, '?', "\n");
   const auto write = [&] {
-    std::fputs((takes_colours(fileno(stream)) ? painted(text) : text).c_str(), stream);
+    std::fputs((takes_colours(fileno(stream)) ? painted(calm) : calm).c_str(), stream);
     std::fflush(stream);
   };
   if (text.empty()) return;

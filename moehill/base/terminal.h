@@ -22,7 +22,8 @@ void choose_colour(Colour colour);
 // Returns the text with its verdicts in colour: good ones green, bad ones red, open ones yellow.
 std::string painted(const std::string& text);
 
-// Writes text in place of the line of progress, in colours if the stream takes them.
+// Writes text in place of the line of progress, in colours if the stream takes them. Control characters other
+// than line ends are shown as '?', because text from files may contain some.
 void show(const std::string& text, std::FILE* stream = stdout);
 
 // Shows a line of progress in place of the last one, cut to the terminal's width; "" clears it. Does nothing

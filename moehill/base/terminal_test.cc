@@ -3,10 +3,44 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+
+#include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
+
+// A title of the window by ESC ], a bell, and U+009B, which xterm takes for ESC [.
+constexpr const char* kHostileText = "passed\x1b]0;x\x07\t\r\xc2\x9b\x7f\n";
+
+// Shows the text on a stream of its own and returns what arrived there.
+std::string arrived(const std::string& text) {
+  std::FILE* const file = std::tmpfile();
+  show(text, file);
+  std::rewind(file);
+  std::string bytes(200, '\0');
+  bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file));
+  std::fclose(file);
+  return bytes;
+}
+
+TEST(Terminal, NothingThatIsShownIsObeyedButItsOwnColours) {
+  EXPECT_EQ(arrived(kHostileText), "passed?]0;x?????\n");
+  EXPECT_EQ(arrived("50 \xc2\xb5s, \xe2\x80\x93 \xf0\x9f\x98\x80\n"),
+            "50 \xc2\xb5s, \xe2\x80\x93 \xf0\x9f\x98\x80\n");
+  choose_colour(Colour::always);
+  EXPECT_EQ(arrived(kHostileText), "\033[32mpassed\033[0m?]0;x?????\n");
+  choose_colour(Colour::automatic);
+}
+
+TEST(Table, PrintableTextHasNoControlCharacters) {
+  EXPECT_EQ(printable(kHostileText), "passed?]0;x??????");
+  EXPECT_EQ(printable("a\xc2\x80\xc2\x9f\xc2\xa0z"), "a??\xc2\xa0z");
+  EXPECT_EQ(printable("\x9bK \xc4\x9b"), "?K \xc4\x9b") << "a byte that continues nothing";
+  EXPECT_EQ(printable("a\n\x1b", ' ', "\n"), "a\n ");
+  EXPECT_EQ(quoted("a\x1b\xc2\x9bKz"), "'a??Kz'");
+}
 
 TEST(Terminal, PaintsVerdictsAndNothingElse) {
   EXPECT_EQ(painted("check passed"), "check \033[32mpassed\033[0m");

@@ -95,6 +95,7 @@ std::vector<std::string> with_climbed(std::vector<std::string> args, const Bench
   const std::string key =
       problem_key(json_of(recorded_config(options, points[0])), given_bench_options(args));
   const ClimbedEntry entry = require_climbed(default_climbed_file(environment), key, environment);
+  require_moved(entry.options, default_climbed_file(environment));
   const std::vector<std::string> found = arguments_of(entry.options);
   args.erase(std::find(args.begin(), args.end(), "--climbed"));
   args.insert(args.end(), found.begin(), found.end());
@@ -120,7 +121,7 @@ std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job&
   if (!options->tokens_auto)
     with_ablations(expand_points(*options, environment.topology.num_cores), options->ablations);
   open_weights(*options);
-  if (job.is_root()) require_writable_outputs(*options);
+  if (job.is_root()) require_writable_outputs(*options, environment);
   return Prepared{*options, environment, climbed};
 }
 

@@ -99,6 +99,28 @@ TEST(Binary, NoFileIsTheOutputOfTwoOptions) {
   }
 }
 
+TEST(Binary, NoOutputIsAFileThatIsReadUnasked) {
+  for (const auto& [environment, arguments] :
+       std::vector<std::pair<std::string, std::string>>{{"MOEHILL_DB=x", "report -o x"},
+                                                        {"MOEHILL_DB=report.html", "report"},
+                                                        {"", "report --db report.html"},
+                                                        {"", "report --published report.html"},
+                                                        {"", "report -o moehill.sqlite"},
+                                                        {"MOEHILL_PROBE=x", "predict --json ./x"},
+                                                        {"MOEHILL_PROBE=x", "bench --json x"},
+                                                        {"MOEHILL_TUNED=x", "bench --export-csv x"},
+                                                        {"MOEHILL_CLIMBED=x", "bench --save-routing x"},
+                                                        {"MOEHILL_SCORE=x", "bench --json x"}}) {
+    const fs::path folder = fresh_folder();
+    for (const char* name : {"x", "report.html", "moehill.sqlite"}) std::ofstream(folder / name) << "kept";
+    const Outcome outcome = run_program(folder, arguments, environment);
+    EXPECT_EQ(outcome.status, 2) << arguments;
+    EXPECT_NE(outcome.err.find("which are one"), std::string::npos) << arguments << "\n" << outcome.err;
+    for (const char* name : {"x", "report.html", "moehill.sqlite"})
+      EXPECT_EQ(contents(folder / name), "kept") << arguments;
+  }
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which take terabytes of address space
 TEST(Binary, ALimitOfAddressSpaceEndsInWordsAndNotInWaiting) {
   const std::string limit = "ulimit -v 300000 && exec timeout 30";

@@ -11,16 +11,35 @@
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
+#include "moehill/climb/climbed_table.h"
 #include "moehill/measure/make_record.h"
 #include "moehill/measure/measure.h"
 #include "moehill/measure/terminal_report.h"
 #include "moehill/measure/timeline.h"
+#include "moehill/predict/pick_score.h"
+#include "moehill/probe/probe_file.h"
 #include "moehill/report/exports.h"
 #include "moehill/routing/trace.h"
 #include "moehill/tune/tuned_table.h"
 
 namespace moehill {
 namespace {
+
+void refuse_kept_files(const BenchOptions& options, const Environment& environment) {
+  std::vector<NamedPath> paths = {{"the table of blocks", default_tuned_file(environment)},
+                                  {"the table of climbs", default_climbed_file(environment)},
+                                  {"the probe", default_probe_file()},
+                                  {"the scores", default_score_file()},
+                                  {"--json", options.json, true},
+                                  {"--export-csv", options.export_csv, true},
+                                  {"--export-json", options.export_json, true},
+                                  {"--export-markdown", options.export_markdown, true}};
+  if (!options.save_routing.empty()) {
+    for (const std::string& file : routing_files(options.save_routing))
+      paths.push_back({"--save-routing", file, true});
+  }
+  require_distinct_outputs(paths);
+}
 
 void write_traces(const BenchOptions& options, const CommandResult& command) {
   if (options.trace_dir.empty()) return;
@@ -62,7 +81,8 @@ void say(const BenchOptions& options, const Job& job, const std::string& text) {
   show(text, table_stream(options.json));
 }
 
-void require_writable_outputs(const BenchOptions& options) {
+void require_writable_outputs(const BenchOptions& options, const Environment& environment) {
+  refuse_kept_files(options, environment);
   require_writable_json(options.json);
   for (const auto& [name, file] :
        {std::pair("--export-csv", options.export_csv), std::pair("--export-json", options.export_json),

@@ -25,8 +25,9 @@ void say(const BenchOptions& options, const Job& job, const std::string& text);
 // machine. Throws InputError if the options contradict the job.
 Environment adopt_environment(BenchOptions& options, const Job& job);
 
-// Throws InputError if --json, --save-routing, --dump or --trace-dir cannot be written.
-void require_writable_outputs(const BenchOptions& options);
+// Throws InputError if --json, --save-routing, --dump or --trace-dir cannot be written, or if an output is a
+// file that a run reads or adds to unasked: the tables of blocks and of climbs, the probe, the scores.
+void require_writable_outputs(const BenchOptions& options, const Environment& environment);
 
 // Refuses points that do not fit into memory, describes them (with `note`), then checks and times them. Every
 // process of the job calls it; only the root's result is complete.

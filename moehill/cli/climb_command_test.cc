@@ -1,5 +1,6 @@
 // Tests of `moehill climb`: what it refuses, what it lists, and that bench uses the winner that it kept.
 #include "moehill/cli/command_fixture.h"
+#include "moehill/store/results.h"
 
 namespace moehill {
 namespace {
@@ -45,6 +46,13 @@ TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesItWithTheOptionsThatWereGiven) 
   for (const std::string& others : {given + "--impl scatter", std::string()})
     EXPECT_EQ(run_program(place_.path(), bench + others, environment).status, 2)
         << "a climb with these may find another winner: " << others;
+  StoredJson table = StoredJson::parse(read("climbed.json"));
+  for (StoredJson& entry : table["entries"]) entry["options"]["json"] = "written";
+  write("climbed.json", table.dump());
+  const Outcome hostile = run_program(place_.path(), bench + "--impl fast " + given, environment);
+  EXPECT_EQ(hostile.status, 2);
+  EXPECT_NE(hostile.err.find("the option 'json'"), std::string::npos) << hostile.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/written"));
   EXPECT_NE(run_program(place_.path(), "logbook").out.find("moehill climb"), std::string::npos)
       << "each move is an entry";
 }

@@ -168,7 +168,7 @@ void print_error(const std::string& message) {
 // Prints the message and returns the status. In a job it ends all processes, since the others may wait for
 // this one.
 int fail(int status, const std::string& message, const Job& job) {
-  if (job.num_processes() > 1) job.session()->fail(message, status);
+  if (job.num_processes() > 1) job.session()->fail(printable(message, '?', "\n"), status);
   print_error(message);
   return status;
 }

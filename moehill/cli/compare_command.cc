@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/cli/bench_options.h"
@@ -56,9 +57,9 @@ OptionSet compare_option_set(CompareOptions& o) {
            "how much slower B may be, for example 3%; default: what the noise floor is");
   set.flag("--not-interleaved", &o.not_interleaved,
            "--baseline: hold B to results that were measured at another time all the same");
-  set.text("--builds", &o.builds, "BINARY",
-           "run this build and that one in turn, each in a process of its own: the exit status is 4 where "
-           "this one is slower");
+  set.input("--builds", &o.builds, "BINARY",
+            "run this build and that one in turn, each in a process of its own: the exit status is 4 where "
+            "this one is slower");
   set.output("--json", &o.json, "FILE", "one comparison a line; - is standard output, without the table");
   set.output("--junit", &o.junit, "FILE",
              "the comparison as JUnit XML, where a regression is a failure (--tolerance)");
@@ -119,6 +120,7 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
                       "A B, or B --baseline A", "name two, before the options");
   }
   refuse_source_as_output(o.sources, "--json", o.json);
+  refuse_source_as_output(o.sources, "--junit", o.junit);
   return o;
 }
 
@@ -188,8 +190,7 @@ void refuse_outputs(const std::string& option, const std::vector<std::string>& a
 
 // Returns the absolute path of the program. Runs are started without a shell, so nothing searches $PATH.
 std::string require_program(const std::string& path) {
-  if (std::filesystem::is_regular_file(path) && access(path.c_str(), X_OK) == 0)
-    return std::filesystem::absolute(path).string();
+  if (is_plain_file(path) && access(path.c_str(), X_OK) == 0) return std::filesystem::absolute(path).string();
   throw input_error("--builds", quoted(path), "the path of a program that may be run",
                     "build it, or name its path");
 }

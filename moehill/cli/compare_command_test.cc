@@ -54,6 +54,11 @@ TEST_F(CompareCommand, JunitHasACaseAPairAndARegressionFails) {
   EXPECT_EQ(run("before.jsonl after.jsonl --junit c.xml --tolerance 6%"), 0) << read("err");
   EXPECT_NE(read("c.xml").find("failures=\"0\""), std::string::npos) << read("c.xml");
   EXPECT_EQ(run("before.jsonl after.jsonl --junit none/c.xml"), 2);
+  const std::string before = read("before.jsonl");
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --not-interleaved --junit ./before.jsonl"), 2);
+  EXPECT_EQ(run("before.jsonl after.jsonl --junit after.jsonl"), 2);
+  EXPECT_NE(read("err").find("--junit, results: got"), std::string::npos) << read("err");
+  EXPECT_EQ(read("before.jsonl"), before);
 }
 
 TEST_F(CompareCommand, ResultsOfAnotherTimeGateNothingUnlessToldTo) {
@@ -83,10 +88,11 @@ TEST_F(CompareCommand, TwoBuildsRunInTurnAndASlowerOneIsStatusFour) {
   EXPECT_EQ(run("--builds ./other --json -" + options), 2);
   EXPECT_NE(read("err").find("--tokens: 64 in the other build, 32 in this one"), std::string::npos)
       << read("err");
-  for (const char* arguments :
-       {"--builds ./missing", "--builds ./faster --topk many", "--builds ./faster --dump d",
-        "--builds ./faster --baseline a.jsonl", "a.jsonl b.jsonl --not-interleaved"})
-    EXPECT_EQ(run(arguments), 2) << arguments;
+  std::filesystem::create_symlink("loop", folder_ + "/loop");
+  for (const char* arguments : {"--builds ./missing", "--builds ./loop", "--builds ./faster --topk many",
+                                "--builds ./faster --dump d", "--builds ./faster --json faster",
+                                "--builds ./faster --baseline a.jsonl", "a.jsonl b.jsonl --not-interleaved"})
+    EXPECT_EQ(run(arguments), 2) << arguments << "\n" << read("err");
 }
 
 // A gate that cannot tell must not pass: ten times slower but with only two processes, or results without a

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/quiet/environment.h"
@@ -65,7 +66,8 @@ int logbook_command(const std::vector<std::string>& args) {
     throw usage_error("--published cannot be used with note", "leave it out");
   if (is_note) return add_note(options, args[1], args[2]);
   Store store = Store::open_existing(database_path(options.database));
-  const std::string text = render_logbook(store, read_published(options.published));
+  // Whatever a database has in it, the book is often read on a terminal.
+  const std::string text = printable(render_logbook(store, read_published(options.published)), '?', "\n");
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
     throw std::runtime_error("cannot write the logbook to standard output");
   return kExitDone;

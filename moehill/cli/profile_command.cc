@@ -30,7 +30,7 @@ std::optional<ProfilePoints> prepare_profile(const std::vector<std::string>& arg
   prepared.options = *options;  // adopt_environment() has put the job's layout into it
   open_weights(prepared.options.bench);
   prepared.points = expand_profile_points(*options, prepared.environment.topology.num_cores);
-  if (job.is_root()) require_writable_outputs(options->bench);
+  if (job.is_root()) require_writable_outputs(options->bench, prepared.environment);
   return prepared;
 }
 

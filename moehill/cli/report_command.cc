@@ -80,7 +80,11 @@ int report_command(const std::vector<std::string>& args) {
                       "use --format html, csv, markdown or verdicts, or leave it out");
   }
   if (options.output.empty()) options.output = options.format == Format::html ? "report.html" : "-";
-  Store store = Store::open_existing(database_path(options.database));
+  // Only now it is known which files the options stand for that were left out.
+  const std::string database = database_path(options.database);
+  require_distinct_outputs(
+      {{"--db", database}, {"--published", options.published}, {"--output", options.output, true}});
+  Store store = Store::open_existing(database);
   if (options.output != "-") require_writable_file("--output", options.output);
   const std::string text = render(options, store);
   if (options.output != "-") {

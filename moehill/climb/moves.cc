@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 
+#include "moehill/base/error.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 #include "moehill/block/options.h"
@@ -96,6 +97,15 @@ bool by_psum(const StoredJson& resolved) {
 }
 
 }  // namespace
+
+void require_moved(const StoredJson& options, const std::string& path) {
+  for (const auto& [name, value] : options.items()) {
+    if (!is_one_of(kMoved, name))
+      throw input_error("--climbed", fmt::format("the option {} in {}", quoted(name), quoted(path, 200)),
+                        fmt::format("those that a climb moves: {}", fmt::join(kMoved, ", ")),
+                        "remove the file and climb again, or name another by MOEHILL_CLIMBED");
+  }
+}
 
 StoredJson changed(StoredJson options, const StoredJson& change) {
   for (const auto& [name, value] : change.items()) {

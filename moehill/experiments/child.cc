@@ -62,12 +62,17 @@ struct Pipe {
   File read_end, write_end;
 };
 
+// Returns the signals that ask to stop. SIGHUP says that the terminal or the connection is gone. Signals that
+// are ignored are left out: nohup ignores SIGHUP and a shell SIGINT of what it runs in the background, but
+// Linux keeps a blocked signal even if it is ignored, so that the file would become readable.
 sigset_t stop_signals() {
   sigset_t set;
   sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGHUP);  // the terminal or the connection is gone
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action = {};
+    sigaction(number, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) sigaddset(&set, number);
+  }
   return set;
 }
 
@@ -141,20 +146,18 @@ pid_t start(const std::vector<std::string>& arguments, int output, int error) {
 
 }  // namespace
 
-StopSignals::StopSignals() {
-  const sigset_t set = stop_signals();
-  sigprocmask(SIG_BLOCK, &set, nullptr);
-  file_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+StopSignals::StopSignals() : signals_(stop_signals()) {
+  sigprocmask(SIG_BLOCK, &signals_, nullptr);
+  file_ = signalfd(-1, &signals_, SFD_CLOEXEC | SFD_NONBLOCK);
   if (file_ < 0) fail("signalfd");
 }
 
 StopSignals::~StopSignals() {
-  const sigset_t set = stop_signals();
   signalfd_siginfo taken;
   while (read(file_, &taken, sizeof taken) > 0) {
   }
   close(file_);
-  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  sigprocmask(SIG_UNBLOCK, &signals_, nullptr);
 }
 
 bool StopSignals::wait(double seconds) {

@@ -6,6 +6,7 @@
 //     if (result.end == ChildEnd::exited && result.status == 0) use(result.output);
 #pragma once
 
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,8 @@ struct ChildResult {
 };
 
 // StopSignals turns SIGINT, SIGTERM and SIGHUP into a file that becomes readable, for as long as the object
-// lives. The caller can wait for this file and for something else at the same time.
+// lives. The caller can wait for this file and for something else at the same time. A signal that is ignored
+// when the object is made, for example because of nohup, stays ignored.
 class StopSignals {
  public:
   StopSignals();
@@ -37,6 +39,7 @@ class StopSignals {
   bool wait(double seconds);
 
  private:
+  const sigset_t signals_;
   int file_;
   bool stopped_ = false;
 };

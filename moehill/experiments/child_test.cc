@@ -17,6 +17,10 @@ ChildResult shell(const std::string& script, double limit = 60) {
   return run_child({"sh", "-c", script}, limit, -1);
 }
 
+// Makes the default action of a signal hold: tests may be started where it is ignored, for example by a
+// script in the background.
+void stop_ignoring(int number) { std::signal(number, SIG_DFL); }
+
 TEST(Child, BringsOutputStatusAndTail) {
   const ChildResult result = shell("echo out; echo err >&2; exit 3");
   EXPECT_EQ(result.end, ChildEnd::exited);
@@ -60,6 +64,7 @@ TEST(Child, TheRestOfTheGroupEndsWithIt) {
 }
 
 TEST(Child, StopsWhenAsked) {
+  stop_ignoring(SIGINT);
   StopSignals stop;
   EXPECT_FALSE(stop.wait(0));
   kill(getpid(), SIGINT);
@@ -67,6 +72,21 @@ TEST(Child, StopsWhenAsked) {
   EXPECT_EQ(result.end, ChildEnd::stopped);
   EXPECT_TRUE(stop.wait(0));
   EXPECT_TRUE(stop.wait(0));
+}
+
+// Nohup ignores SIGHUP, and a shell ignores SIGINT of what a script runs in the background.
+TEST(Child, ASignalThatIsIgnoredStopsNothing) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    for (const int each : {SIGINT, SIGTERM, SIGHUP}) stop_ignoring(each);
+    std::signal(number, SIG_IGN);
+    StopSignals stop;
+    kill(getpid(), number);
+    EXPECT_FALSE(stop.wait(0)) << number;
+    EXPECT_EQ(run_child({"true"}, 60, stop.file()).end, ChildEnd::exited) << number;
+    kill(getpid(), number == SIGHUP ? SIGINT : SIGHUP);
+    EXPECT_TRUE(stop.wait(0)) << "the others still stop";
+  }
+  for (const int each : {SIGINT, SIGTERM, SIGHUP}) stop_ignoring(each);
 }
 
 TEST(Child, AProgramThatIsNotThereIsAFailure) {

@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <string_view>
 
+#include "moehill/base/table.h"
 #include "moehill/report/markdown.h"
 
 namespace moehill {
@@ -21,6 +23,15 @@ void put_interval(const std::optional<Interval>& interval, std::string* ends, st
   ends[0] = number(interval->lo);
   ends[1] = number(interval->hi);
   *coverage = number(interval->coverage);
+}
+
+// True for a cell that a spreadsheet would calculate. A number that is less than zero is none.
+bool is_formula(std::string_view cell) {
+  if (cell.empty() || std::string_view("=@+-").find(cell[0]) == std::string_view::npos) return false;
+  const char* const end = cell.data() + cell.size();
+  double value = 0;
+  const auto [stop, error] = std::from_chars(cell.data(), end, value);
+  return error != std::errc() || stop != end || !std::isfinite(value);
 }
 
 std::string csv_line(const ExperimentView& view, const ResultRow& row) {
@@ -73,9 +84,8 @@ std::vector<std::string> markdown_cells(const ExperimentView& view, const Result
 }  // namespace
 
 std::string csv_cell(std::string text) {
-  const auto is_control = [](unsigned char c) { return (c < 0x20 && c != '\n') || c == 0x7f; };
-  std::replace_if(text.begin(), text.end(), is_control, ' ');
-  if (!text.empty() && std::string_view("=@+").find(text[0]) != std::string_view::npos) {
+  text = printable(text, ' ', "\n");
+  if (is_formula(text)) {
     std::string calm(1, '\'');
     calm += text;
     text = calm;

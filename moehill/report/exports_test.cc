@@ -60,6 +60,11 @@ TEST_F(Exports, CsvHasNothingThatATerminalObeysOrASpreadsheetCalculates) {
   const std::string csv = export_csv(all);
   EXPECT_NE(csv.find("\r\n'=1+1 [31m <img>,"), std::string::npos) << csv;
   EXPECT_EQ(csv.find('\x1b'), std::string::npos);
+  for (const char* formula : {"=1", "+1", "@a", "-a", "-2+3+cmd|' /C calc'!A0", "-", "-inf"})
+    EXPECT_EQ(csv_cell(formula), fmt::format("'{}", formula));
+  for (const char* plain : {"-1", "-1.5e-05", "a-b", "1-2", "", "a\xc3\xa9"})
+    EXPECT_EQ(csv_cell(plain), plain);
+  EXPECT_EQ(csv_cell("a\xc2\x9bKz"), "a Kz") << "xterm takes U+009B for ESC [";
 }
 
 TEST_F(Exports, JsonLinesAreTheRecords) {
@@ -164,6 +169,9 @@ TEST(Markdown, EscapesAndSpans) {
   EXPECT_EQ(markdown_text("<b>*a*\n[x](y) | `c`"), "&lt;b&gt;\\*a\\* \\[x\\](y) \\| \\`c\\`");
   EXPECT_EQ(markdown_code("a`b|c"), "`` a`b\\|c ``");
   EXPECT_EQ(markdown_code("plain"), "`plain`");
+  EXPECT_EQ(markdown_text("a\x7f\xc2\x9bKz"), "a  Kz");
+  EXPECT_EQ(markdown_code("a\xc2\x9bKz"), "`a Kz`");
+  EXPECT_EQ(xml_text("a\x1b\x7f\xc2\x9bK\tz\n\xc3\xa9"), "a???K\tz&#10;\xc3\xa9");
 }
 
 TEST(Published, MatchesBySizesModeAndChoices) {

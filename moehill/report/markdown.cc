@@ -7,17 +7,14 @@
 
 #include <algorithm>
 
+#include "moehill/base/table.h"
 #include "moehill/store/results.h"
 
 namespace moehill {
 namespace {
 
-// Puts a text on one line, because control characters would end the line or the cell.
-std::string one_line(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
-  return text;
-}
+// Puts a text on one line. Control characters would end the line or the cell, or be obeyed by a terminal.
+std::string one_line(const std::string& text) { return printable(text, ' '); }
 
 size_t longest_run_of_backticks(const std::string& text) {
   size_t longest = 0, run = 0;
@@ -51,8 +48,7 @@ std::string xml_text(const std::string& text) {
   std::string escaped;
   // The way through JSON makes valid UTF-8 of any bytes.
   const std::string utf8 = StoredJson::parse(json_text(StoredJson(text))).get<std::string>();
-  for (const char c : utf8) {
-    const bool control = static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
+  for (const char c : printable(utf8, '?', "\t\n\r")) {
     switch (c) {
       case '<':
         escaped += "&lt;";
@@ -73,7 +69,7 @@ std::string xml_text(const std::string& text) {
         escaped += "&#10;";
         break;
       default:
-        escaped += control ? '?' : c;
+        escaped += c;
     }
   }
   return escaped;

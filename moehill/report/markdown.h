@@ -16,8 +16,8 @@ std::string markdown_text(const std::string& text);
 // Returns a code span that shows `text` as it is, on one line. It may stand in a table.
 std::string markdown_code(const std::string& text);
 
-// Returns text for elements and attributes of XML, as valid UTF-8. A control character that XML 1.0 does not
-// have becomes "?".
+// Returns text for elements and attributes of XML, as valid UTF-8. A control character other than tabs and
+// ends of lines becomes "?": XML 1.0 has few of them, and a terminal would obey the others.
 std::string xml_text(const std::string& text);
 
 // Cells have to be Markdown already. The first `left` columns are aligned to the left, the others to the
