@@ -33,7 +33,7 @@ struct ComparedResult {
   std::vector<ComparedProcess> processes;  // those with a figure and a passed check
   // For a record without a figure: "its check is off". Empty: all have one.
   std::string why_missing;
-  // What the records with a figure say of machine and build: by the name in `env`, each value that occurs.
+  // Machine and build of the records with a figure: by the name in `env`, each value that occurs.
   std::map<std::string, std::set<std::string>> environment = {};
 };
 

@@ -29,7 +29,7 @@ TEST(SweepSummary, HasRatiosVerdictsExpectationsAndTheShareOfDisturbedResults) {
   EXPECT_SAYS(text, "0 of 24 results (0 %) were disturbed by other work\n");
 }
 
-// As if a second host had filled every round, with points that the first had not begun.
+// A second host has filled every round with the points that the first had not begun.
 TEST(SweepSummary, PointsThatTwoHostsSharedAreNotComparedAndItSaysSo) {
   TemporaryFolder folder;
   Store store = Store::open_or_create(folder.file("a.sqlite"));
