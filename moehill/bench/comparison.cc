@@ -69,17 +69,30 @@ std::vector<ProcessCost> as_processes(const Series& series) {
   return processes;
 }
 
+// Returns the host of a sample; "" if it is not known.
+std::string host_of(const Series& series, size_t i) { return i < series.hosts.size() ? series.hosts[i] : ""; }
+
+bool of_two_hosts(const std::string& a, const std::string& b) { return !a.empty() && !b.empty() && a != b; }
+
 }  // namespace
 
 Ratio compare_speed(const Series& a, const Series& b, uint32_t seed) {
   MOEHILL_CHECK(!a.costs.empty() && !b.costs.empty(), "comparison of no samples");
   std::vector<double> common_a, common_b;
+  bool left_out = false;
   for (size_t i = 0; i < a.rounds.size(); ++i) {
     const auto same = std::find(b.rounds.begin(), b.rounds.end(), a.rounds[i]);
     if (same == b.rounds.end()) continue;
+    const size_t j = static_cast<size_t>(same - b.rounds.begin());
+    if (of_two_hosts(host_of(a, i), host_of(b, j))) {
+      left_out = true;
+      continue;
+    }
     common_a.push_back(a.costs[i]);
-    common_b.push_back(b.costs[static_cast<size_t>(same - b.rounds.begin())]);
+    common_b.push_back(b.costs[j]);
   }
+  // The hosts' difference would be taken for that of the two things, in a comparison of processes too.
+  if (common_a.empty() && left_out) return {1, 0, {}, true};
   // Without a common round nothing was interleaved: a drift of the machine may lie between the two series.
   if (common_a.empty()) return compare_processes(as_processes(a), as_processes(b));
   return speed_ratio(common_a, common_b, seed);

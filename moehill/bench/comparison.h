@@ -23,10 +23,15 @@ namespace moehill {
 struct Series {
   std::vector<int64_t> rounds;  // ascending
   std::vector<double> costs;    // by `rounds`
+  // The host of each sample, by `rounds`; "" or no entry: not known.
+  std::vector<std::string> hosts = {};
 };
 
 // Says how much faster `b` is than `a`, by speed_ratio() over the rounds that both have. Two series without a
 // common round are compared as processes are (compare_processes()). Each series needs at least one sample.
+// A round whose two samples are of different hosts is left out: a sweep that went on elsewhere, or that two
+// hosts share, filled it at two times, and no two hosts are equally fast. If no other round is in common,
+// the ratio has no round at all.
 Ratio compare_speed(const Series& a, const Series& b, uint32_t seed);
 
 // ProcessCost is what one process found: the median of its samples, and when it began (Unix time in seconds;

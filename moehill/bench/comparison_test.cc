@@ -112,6 +112,22 @@ TEST(Comparison, RoundsInCommonWithNobodyAreComparedAsProcesses) {
   EXPECT_EQ(verdict_words(ratio, std::nullopt), "cannot tell: 2 processes, at least 5 needed");
 }
 
+// A round that one host began and another ended is no round: the ratio would be that of the hosts.
+TEST(Comparison, ARoundOfTwoHostsIsNoPair) {
+  const Series a{{0, 1, 2, 3}, {1, 1, 1, 1}, {"one", "one", "two", ""}};
+  const Series b{{0, 1, 2, 3}, {1, 5, 1, 1}, {"one", "two", "two", "two"}};
+  const Ratio ratio = compare_speed(a, b, 0);
+  EXPECT_TRUE(ratio.paired);
+  EXPECT_EQ(ratio.n, 3);
+  EXPECT_EQ(ratio.ratio, 1);
+  const Series elsewhere{{0, 1, 2, 3, 4, 5}, {5, 5, 5, 5, 5, 5}, {"two", "two", "two", "two", "two", "two"}};
+  const Series here{elsewhere.rounds, {1, 1, 1, 1, 1, 1}, {"one", "one", "one", "one", "one", "one"}};
+  const Ratio none = compare_speed(here, elsewhere, 0);
+  EXPECT_EQ(none.n, 0);
+  EXPECT_FALSE(none.interval.has_value());
+  EXPECT_EQ(verdict_words(none, 0.01), "cannot tell: 0 rounds, at least 3 needed");
+}
+
 TEST(Comparison, NoiseFloorShrinksWithRoundsAndIsReproducible) {
   Machine machine(5);
   Series a, b;

@@ -15,6 +15,7 @@
 #include "moehill/base/terminal.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/machine/topology.h"
 #include "moehill/predict/pick_score.h"
 
 namespace moehill {
@@ -53,15 +54,10 @@ OptionSet advise_option_set(AdviseOptions& o) {
 }
 
 // Returns a sentence on how far the model was from measured times, so that the reader can weigh the advice.
-std::string error_of_model(const PredictOptions& point) {
+std::string error_on(const PredictOptions& point) {
   if (point.hardware != "probe")
     return "How far the model is off on this hardware is not known: nothing has been measured there.";
-  const Score score = score_of(read_scores(default_score_file()));
-  if (score.num_runs == 0)
-    return "How far the model is off here is not known: no run has been predicted and measured yet.";
-  return fmt::format(
-      "In {} runs here the model was off by {:.0f} % in the median, by {:.0f} % in one of ten.",
-      score.num_runs, 100 * score.median_error, 100 * score.p90_error);
+  return error_of_model(read_scores(default_score_file()), detect_topology().cpu_model);
 }
 
 }  // namespace
@@ -70,6 +66,7 @@ int advise_command(const std::vector<std::string>& args) {
   AdviseOptions o;
   OptionSet set = advise_option_set(o);
   if (!set.parse(args)) return kExitDone;
+  refuse_unused(set, o.point);
   apply_model(set, o.point.bench);
   const ChosenHardware chosen = choose_hardware(o.point);
   AdviceQuestion& question = o.question;
@@ -88,8 +85,7 @@ int advise_command(const std::vector<std::string>& args) {
   question.shape_options = fmt::format("{}", fmt::join(shape, " "));
   const std::string note = chosen.note.empty() ? "" : chosen.note + "\n";
   show(fmt::format(
-      "{}{}",
-      advice_text(advise(question, chosen.hardware), question, chosen.hardware, error_of_model(o.point)),
+      "{}{}", advice_text(advise(question, chosen.hardware), question, chosen.hardware, error_on(o.point)),
       note));
   return kExitDone;
 }

@@ -20,6 +20,7 @@
 #include "moehill/climb/climb_report.h"
 #include "moehill/climb/climbed_table.h"
 #include "moehill/experiments/matrix.h"
+#include "moehill/experiments/other_results.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/quiet/environment.h"
 #include "moehill/store/store.h"
@@ -146,6 +147,7 @@ int climb_command(const std::vector<std::string>& args) {
   }
   Store store = Store::open_or_create(database_path(o->database));
   warn_if_busy(environment.topology.num_cores);
+  tell(other_results_note(store, experiments_by(store, o->climb.command), host));
   tell(estimate_words(o->climb.budget_s, "at most, by --budget"));
   const ClimbOutcome outcome = climber.run(store, show_run);
   show_progress("");

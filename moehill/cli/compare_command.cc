@@ -56,7 +56,7 @@ OptionSet compare_option_set(CompareOptions& o) {
   set.text("--tolerance", &o.tolerance, "PERCENT",
            "how much slower B may be, for example 3%; default: what the noise floor is");
   set.flag("--not-interleaved", &o.not_interleaved,
-           "--baseline: hold B to results that were measured at another time all the same");
+           "--baseline: hold B to results of another time all the same, on the same machine");
   set.input("--builds", &o.builds, "BINARY",
             "run this build and that one in turn, each in a process of its own: the exit status is 4 where "
             "this one is slower");
@@ -150,6 +150,21 @@ void refuse_undecided(const CompareOptions& o, const Matching& matching,
   }
   throw input_error(gate ? "--baseline" : "compare", fmt::format("{}", fmt::join(open, "; ")),
                     "pairs that can be judged", remedy_of(matching));
+}
+
+// Throws InputError if the runs of a pair are of several machines. --not-interleaved does not allow that: it
+// is for another time, and a faster machine would hide a regression for as long as it is there.
+void refuse_other_machines(const Matching& matching) {
+  for (const MatchedPair& pair : matching.pairs) {
+    if (pair.of_several_machines())
+      throw input_error("--baseline",
+                        fmt::format("{}, whose runs and those of A are not of one machine ({})", pair.label_b,
+                                    fmt::join(matching.unlike, "; ")),
+                        "results of one CPU model, number of cores and host, since a faster machine hides a "
+                        "regression",
+                        "measure both on one machine, by moehill compare --builds OTHER_BINARY or into files "
+                        "of their own");
+  }
 }
 
 // Throws InputError if a pair was not measured in turn, since a machine is not equally fast at every hour.
@@ -246,6 +261,7 @@ int compare_command(const std::vector<std::string>& args) {
                       "points whose options agree but for those that tell the two sets apart",
                       "name single points as DATABASE:EXPERIMENT/POINT");
   }
+  if (!o->baseline.empty()) refuse_other_machines(matching);
   if (!o->baseline.empty() && !o->not_interleaved) refuse_other_times(matching);
   std::vector<std::string> lost;
   if (!o->baseline.empty()) lost = regressions(matching, tolerance);

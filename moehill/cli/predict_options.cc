@@ -34,11 +34,19 @@ void declare_nodes(OptionSet& set, int64_t* nodes) {
              [nodes](const std::string& text) { *nodes = parse_integer("--nodes", text, 1, 4096); });
 }
 
+void refuse_unused(const OptionSet& set, const PredictOptions& options) {
+  if (options.bench.distributions.size() > 1)
+    throw input_error("--distribution", "several", "one", "look at them one by one");
+  if (set.given("--probe") && options.hardware != "probe")
+    throw usage_error(fmt::format("--probe needs --hardware probe, whose file it is, and not {}",
+                                  moehill::quoted(options.hardware)),
+                      "leave one of the two out");
+}
+
 void resolve_point(const OptionSet& set, PredictOptions& options) {
   BenchOptions& o = options.bench;
   apply_model(set, o);
-  if (o.distributions.size() > 1)
-    throw input_error("--distribution", "several", "one", "look at them one by one");
+  refuse_unused(set, options);
   const bool has_wire = o.wire != Wire::native;
   if (!set.given("--parallel-mode") && (set.given("--ep-path") || has_wire)) o.modes = {ParallelMode::ep};
   if ((o.ep_path || has_wire) && std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) == o.modes.end())
@@ -46,10 +54,6 @@ void resolve_point(const OptionSet& set, PredictOptions& options) {
                       "add --parallel-mode ep or leave it out");
   if (options.nodes > 0 && set.given("--devices"))
     throw usage_error("--nodes cannot be used with --devices", "leave one of the two out");
-  if (set.given("--probe") && options.hardware != "probe")
-    throw usage_error(fmt::format("--probe needs --hardware probe, whose file it is, and not {}",
-                                  moehill::quoted(options.hardware)),
-                      "leave one of the two out");
 }
 
 ChosenHardware choose_hardware(const PredictOptions& options) {

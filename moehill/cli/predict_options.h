@@ -32,6 +32,10 @@ void declare_point(OptionSet& set, PredictOptions& options);
 void declare_hardware(OptionSet& set, std::string* hardware);
 void declare_nodes(OptionSet& set, int64_t* nodes);
 
+// Throws InputError for what would have no effect: distributions behind the first, and a probe's file beside
+// other hardware. resolve_point() calls it.
+void refuse_unused(const OptionSet& set, const PredictOptions& options);
+
 // Applies the preset, and the mode `ep` if --ep-path was given without a mode. Throws InputError for several
 // distributions and for options of declare_point() that have no effect.
 void resolve_point(const OptionSet& set, PredictOptions& options);

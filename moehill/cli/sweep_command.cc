@@ -20,6 +20,7 @@
 #include "moehill/cli/output.h"
 #include "moehill/cli/sweep_host.h"
 #include "moehill/experiments/driver.h"
+#include "moehill/experiments/other_results.h"
 #include "moehill/experiments/sizing.h"
 #include "moehill/report/sweep_summary.h"
 #include "moehill/store/store.h"
@@ -152,6 +153,7 @@ int sweep_command(const std::vector<std::string>& args) {
   }
   Store store = Store::open_or_create(database_path(options->database));
   warn_if_busy(environment.topology.num_cores);
+  tell(other_results_note(store, experiments_named(store, plan.experiment.name), host));
   tell(estimate_words(plan.predicted_seconds(),
                       fmt::format("{} points x {} rounds", plan.points.size(), plan.experiment.rounds)));
   DriverOptions driver;

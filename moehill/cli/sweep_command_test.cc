@@ -58,6 +58,40 @@ TEST_F(SweepCommand, FromTheFileToTheRowsAndNotTwice) {
   EXPECT_NE(read("out").find("0 runs now"), std::string::npos) << read("out");
 }
 
+// The rebuilt program has the same name of its build, as after an edit without a new configuration: only its
+// content is another one.
+TEST_F(SweepCommand, ARebuiltProgramMeasuresAnewAndSaysSo) {
+  write("r.toml", R"(title = "one point"
+[fixed]
+tokens = 32
+hidden = 32
+mlp_dim = 32
+experts = 4
+topk = 1
+shared_expert_dim = 0
+iters = 2
+[measure]
+rounds = 1
+)");
+  const std::string rebuilt = folder_ + "/rebuilt";
+  std::filesystem::copy_file(MOEHILL_BINARY, rebuilt);
+  std::ofstream(rebuilt, std::ios::binary | std::ios::app) << "edited";
+  const auto runs_rebuilt = [&] {
+    return std::system(("cd " + folder_ + " && ./rebuilt sweep r.toml >out 2>err </dev/null").c_str());
+  };
+  ASSERT_EQ(run("r.toml"), 0) << read("err");
+  EXPECT_EQ(read("err").find("of another build"), std::string::npos) << read("err");
+  ASSERT_EQ(runs_rebuilt(), 0) << read("err");
+  EXPECT_NE(read("err").find("1 result in the database is of another build"), std::string::npos)
+      << read("err");
+  EXPECT_EQ(read("out").find(" 0 runs now"), std::string::npos) << read("out");
+  ASSERT_EQ(runs_rebuilt(), 0) << read("err");
+  EXPECT_EQ(read("err").find("of another build"), std::string::npos) << read("err");
+  EXPECT_NE(read("out").find(" 0 runs now"), std::string::npos) << read("out");
+  ASSERT_EQ(run("r.toml"), 0) << read("err");
+  EXPECT_NE(read("out").find(" 0 runs now"), std::string::npos) << "the first build's result is kept";
+}
+
 TEST_F(SweepCommand, PathsOfProfileAreRowsOfTheirPoint) {
   write("p.toml", R"(title = "paths"
 expect = ["ratio(path = fused_ep, path = staged_dp) >= 0.01"]

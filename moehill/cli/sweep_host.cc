@@ -128,7 +128,7 @@ SweepHost make_sweep_host(const Environment& environment, const RunPredictor& pr
     return resolve_command(command, launched, arguments, num_cores, *own);
   };
   host.program = "/proc/self/exe";
-  host.build = environment.build + ", " + environment.compiler + ", " + environment.flags;
+  host.build = build_identity(environment) + ", " + environment.compiler + ", " + environment.flags;
   host.machine =
       environment.topology.cpu_model + ", " + std::to_string(num_cores) + " cores, " + environment.kernel;
   host.provenance = json_of(recorded_environment(environment));

@@ -118,6 +118,9 @@ BuildsComparison compare_builds(const std::string& other, const std::vector<std:
     comparison.matching.pairs.push_back(compare_samples(
         record_label(records[i]),
         {turns.seconds_of(0, i), turns.seconds_of(3, i), turns.seconds_of(1, i), turns.seconds_of(2, i)}));
+  if (comparison.other != comparison.own) {
+    for (MatchedPair& pair : comparison.matching.pairs) pair.unlike = {"build"};
+  }
   return comparison;
 }
 

@@ -52,7 +52,7 @@ Json layout_json(const MeshOptions& o, const MeshResult& result, const Environme
 }
 
 Json environment_json(const Environment& e) {
-  return {{"build", e.build},
+  return {{"build", build_identity(e)},
           {"compiler", e.compiler},
           {"cpu", e.topology.cpu_model},
           {"kernel", e.kernel},

@@ -214,7 +214,7 @@ RecordedConfig recorded_config(const BenchOptions& o, const Point& point) {
 
 RecordedEnvironment recorded_environment(const Environment& e) {
   const Topology& t = e.topology;
-  return {.build = e.build,
+  return {.build = build_identity(e),
           .compiler = e.compiler,
           .flags = e.flags,
           .cpu = t.cpu_model,

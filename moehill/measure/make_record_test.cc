@@ -130,6 +130,13 @@ TEST(Record, GoldenKeys) {
   EXPECT_EQ(record["seq"], 1);
 }
 
+// Two builds of an edited tree have one name.
+TEST(Record, TheBuildIsNamedWithTheProgramsContent) {
+  Environment environment;
+  environment.build = "0.0.0 Release abc-dirty";
+  EXPECT_EQ(recorded_environment(environment).build, "0.0.0 Release abc-dirty, program " + program_hash());
+}
+
 TEST(Record, FiguresFollowTheFormulas) {
   const auto record = record_json({}, made_up_command(), 1);
   const double flops = 3 * (6.0 * 1000 * 2 * 100 * 50 + 6.0 * 1000 * 100 * 30);

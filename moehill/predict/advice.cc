@@ -54,13 +54,20 @@ AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& 
   return line;
 }
 
-// Returns the numbers of devices that may share the experts: all devices, and halves of that down to two.
-std::vector<int> group_sizes(int devices, int experts) {
+// Returns the numbers of devices that may share the experts: all nodes and halves of them, then a node's
+// devices and halves of them down to two. So a group has whole nodes or lies in one node; a group that
+// straddles nodes would be predicted at the cost of the links in a node.
+std::vector<int> group_sizes(int nodes, int per_node, int experts) {
   std::vector<int> sizes;
-  for (int size = devices; size >= 2; size /= 2) {
-    if (size <= experts && devices % size == 0) sizes.push_back(size);
+  for (int n = nodes; n > 1; n /= 2) {
+    sizes.push_back(n * per_node);
+    if (n % 2 != 0) break;
+  }
+  for (int size = per_node; size > 1; size /= 2) {
+    sizes.push_back(size);
     if (size % 2 != 0) break;
   }
+  std::erase_if(sizes, [&](int size) { return size > experts; });
   return sizes;
 }
 
@@ -246,7 +253,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
   else if (!has_dp)
     add(Spread::none, 1, h.units_per_device, total);
   if (has_dp) add(Spread::dp, total, h.units_per_device, 1);
-  for (const int size : group_sizes(total, q.shape.experts))
+  for (const int size : group_sizes(q.nodes, per_node, q.shape.experts))
     add(default_path(q.shape), size, h.units_per_device, total / size);
   std::stable_sort(advice.lines.begin(), advice.lines.end(), [](const AdviceLine& a, const AdviceLine& b) {
     return a.fits != b.fits ? a.fits : a.tokens_per_s > b.tokens_per_s;

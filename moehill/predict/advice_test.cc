@@ -38,6 +38,18 @@ TEST(Advice, OneProcessNeverSpansNodesAndAllDevicesAreUsed) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
+// Three nodes of eight: six or three devices would lie on two nodes, but the model takes them for one.
+TEST(Advice, NoGroupStraddlesNodes) {
+  int in_a_node = 0, over_all = 0;
+  for (const AdviceLine& line : advise(question(3), load_hardware("epyc-cluster")).lines) {
+    EXPECT_TRUE(line.devices % 8 == 0 || 8 % line.devices == 0) << line.devices;
+    in_a_node += is_ep(line.spread) && line.groups == 3 && line.devices == 8 ? 1 : 0;
+    over_all += is_ep(line.spread) && line.groups == 1 && line.devices == 24 ? 1 : 0;
+  }
+  EXPECT_GT(in_a_node, 0);
+  EXPECT_GT(over_all, 0);
+}
+
 // However the devices are grouped, the gradients of all experts have to leave each node, once for each group
 // that lies within it. dp is the case in which a group has one device.
 TEST(Advice, GradientsBetweenGroupsAreThoseOfAllExperts) {

@@ -199,6 +199,16 @@ Score score_of(const std::vector<ScoredRun>& runs) {
   return score;
 }
 
+std::string error_of_model(std::vector<ScoredRun> runs, const std::string& cpu) {
+  std::erase_if(runs, [&](const ScoredRun& run) { return run.cpu != cpu; });
+  if (runs.empty())
+    return "How far the model is off here is not known: no run has been predicted and measured yet.";
+  const Score score = score_of(runs);
+  return fmt::format(
+      "In {} runs here the model was off by {:.0f} % in the median, by {:.0f} % in one of ten.",
+      score.num_runs, 100 * score.median_error, 100 * score.p90_error);
+}
+
 std::string score_report(const std::vector<ScoredRun>& runs) {
   if (runs.empty()) return "no run of expert parallelism has been predicted and measured yet\n";
   const Score s = score_of(runs);

@@ -46,6 +46,9 @@ struct Score {
 };
 // Scores problems. If a problem has several runs on a path, their median counts.
 Score score_of(const std::vector<ScoredRun>& runs);
+// Returns a sentence on how far the model was off on this CPU, so that a reader can weigh its advice. A home
+// folder may be shared, so that the file also has runs of other CPUs; they do not count.
+std::string error_of_model(std::vector<ScoredRun> runs, const std::string& cpu);
 std::string score_report(const std::vector<ScoredRun>& runs);
 
 }  // namespace moehill

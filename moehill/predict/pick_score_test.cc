@@ -57,6 +57,14 @@ TEST(PickScore, JudgesWhereAllPathsWereMeasured) {
   EXPECT_NEAR(score.p90_error, 0.5, 1e-12);
 }
 
+TEST(PickScore, TheErrorHereIsThatOfThisCpu) {
+  std::vector<ScoredRun> runs = {run_of("a", "fused", true, 1.1, 1), run_of("a", "fused", true, 9, 1)};
+  runs[1].cpu = "another CPU";
+  EXPECT_EQ(error_of_model(runs, "a CPU"),
+            "In 1 runs here the model was off by 10 % in the median, by 10 % in one of ten.");
+  EXPECT_NE(error_of_model(runs, "a third CPU").find("not known"), std::string::npos);
+}
+
 TEST(PickScore, TheMedianOfAPathCounts) {
   // fused is the slower one in one of three runs.
   const std::vector<ScoredRun> runs = {run_of("a", "fused", true, 1, 1.0), run_of("a", "fused", true, 1, 1.3),

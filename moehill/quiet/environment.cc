@@ -1,13 +1,19 @@
 #include "moehill/quiet/environment.h"
 
+#include <fmt/format.h>
 #include <sys/utsname.h>
 
 #include <chrono>
 #include <ctime>
+#include <fstream>
 #include <random>
+#include <vector>
 
+#include "moehill/base/hash.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/machine/clock.h"
+#include "moehill/machine/thread_team.h"
+#include "moehill/tensor/content_hash.h"
 
 namespace moehill {
 
@@ -29,6 +35,30 @@ Environment detect_environment() {
 }
 
 std::string build_name() { return MOEHILL_BUILD; }
+
+std::string file_hash(const std::string& path) {
+  // One piece is in memory at a time, so that the process's own figures of its memory stay what they are.
+  constexpr size_t kPiece = size_t{1} << 20;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return "unknown";
+  std::vector<char> piece(kPiece);
+  ThreadTeam alone(1);
+  uint64_t hash = kFnvStart;
+  while (file) {
+    file.read(piece.data(), static_cast<std::streamsize>(kPiece));
+    hash = fnv1a(hash, content_hash(alone, piece.data(), static_cast<size_t>(file.gcount())));
+  }
+  return file.bad() ? "unknown" : fmt::format("{:016x}", hash);
+}
+
+const std::string& program_hash() {
+  static const std::string hash = file_hash("/proc/self/exe");
+  return hash;
+}
+
+std::string build_identity(const Environment& environment) {
+  return environment.build + ", program " + program_hash();
+}
 
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);

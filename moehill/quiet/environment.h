@@ -29,7 +29,15 @@ struct Environment {
 
 Environment detect_environment();
 
-std::string build_name();  // version, build type and revision
+std::string build_name();  // version, build type and revision, as of the configuration of the build
+
+// Returns the XXH3 of the file, piece by piece, as 16 hexadecimal digits; "unknown" if it cannot be read.
+std::string file_hash(const std::string& path);
+// Returns the hash of the running program's file, in which the whole library is. It is computed once.
+const std::string& program_hash();
+// Returns "0.2.0 Release 1234abc-dirty, program 0123456789abcdef". The name alone would be the same for two
+// builds of an edited tree, so results are told apart by the hash.
+std::string build_identity(const Environment& environment);
 
 // Returns the time as "2026-02-09T13:40:00Z".
 std::string utc_now();

@@ -15,6 +15,7 @@
 #include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
+#include "moehill/base/table.h"
 #include "moehill/record/record.h"
 #include "moehill/report/markdown.h"
 #include "moehill/store/expectation.h"
@@ -59,6 +60,43 @@ std::string why_no_figure(const StoredJson& record) {
                                                  : fmt::format("its check is {}", name_of(*check));
 }
 
+// These members of a record's env say on which machine and by which build it was measured.
+constexpr const char* kEnvironment[] = {"cpu", "cores", "host", "kernel", "build"};
+constexpr const char* kMachine[] = {"cpu", "cores", "host"};
+
+// Adds the environment of a record to that of a result. What a record does not say is not known, and is like
+// anything.
+void add_environment(ComparedResult& result, const StoredJson& record) {
+  for (const char* name : kEnvironment) {
+    const StoredJson value = at_or_null(record, std::string("/env/") + name);
+    if (!value.is_null()) result.environment[name].insert(printable(value_text(value)));
+  }
+}
+
+// Returns the names of the environment that have several values in these two results together.
+std::vector<std::string> unlike_names(const ComparedResult& a, const ComparedResult& b) {
+  std::vector<std::string> names;
+  for (const char* name : kEnvironment) {
+    std::set<std::string> values;
+    for (const ComparedResult* result : {&a, &b}) {
+      const auto found = result->environment.find(name);
+      if (found != result->environment.end()) values.insert(found->second.begin(), found->second.end());
+    }
+    if (values.size() > 1) names.push_back(name);
+  }
+  return names;
+}
+
+// Returns the values of a name in all results of a set.
+std::string environment_text(const ResultSet& set, const std::string& name) {
+  std::set<std::string> values;
+  for (const ComparedResult& result : set.results) {
+    const auto found = result.environment.find(name);
+    if (found != result.environment.end()) values.insert(found->second.begin(), found->second.end());
+  }
+  return values.empty() ? "none" : fmt::format("{}", fmt::join(values, " and "));
+}
+
 // Adds what `record` says to the process that measured it.
 void add_process(ComparedResult& result, const std::string& id, int64_t round, const StoredJson& record) {
   const std::vector<double> costs = costs_of(record);
@@ -66,11 +104,13 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
     result.why_missing = why_no_figure(record);
     return;
   }
+  add_environment(result, record);
   const auto same = [&](const ComparedProcess& process) { return process.id == id; };
   auto process = std::find_if(result.processes.begin(), result.processes.end(), same);
   if (process == result.processes.end()) {
     const auto measured_by = part_of<std::optional<RecordedProcess>>(record, "process");
-    result.processes.push_back({id, measured_by ? Figure(measured_by->started_s) : Figure(), round, {}});
+    result.processes.push_back(
+        {id, measured_by ? Figure(measured_by->started_s) : Figure(), round, measuring_host(record), {}});
     process = result.processes.end() - 1;
   }
   process->samples.insert(process->samples.end(), costs.begin(), costs.end());
@@ -209,6 +249,7 @@ Series by_round(const ComparedResult& result) {
   for (const ComparedProcess& process : result.processes) {
     series.rounds.push_back(process.round);
     series.costs.push_back(median_cost(process));
+    series.hosts.push_back(process.host);
   }
   return series;
 }
@@ -272,7 +313,23 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
   // figures.
   pair.verdict = pair.ratio.paired ? verdict_of(a.record, b.record, pair.ratio, pair.floor)
                                    : judge(pair.ratio, pair.floor);
+  pair.unlike = unlike_names(a, b);
   return pair;
+}
+
+// Says for each name in which a pair is unlike what the two sets have.
+std::vector<std::string> unlike_lines(const ResultSet& a, const ResultSet& b,
+                                      const std::vector<MatchedPair>& pairs) {
+  std::vector<std::string> lines;
+  for (const char* name : kEnvironment) {
+    const auto is_unlike = [&](const MatchedPair& pair) {
+      return std::find(pair.unlike.begin(), pair.unlike.end(), name) != pair.unlike.end();
+    };
+    if (std::any_of(pairs.begin(), pairs.end(), is_unlike))
+      lines.push_back(
+          fmt::format("{}: A has {}; B has {}", name, environment_text(a, name), environment_text(b, name)));
+  }
+  return lines;
 }
 
 bool is_cannot_tell(const MatchedPair& pair) { return pair.verdict == Verdict::cannot_tell; }
@@ -382,7 +439,14 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
   for (size_t i = 0; i < used.size(); ++i) {
     if (!used[i]) matching.only_b.push_back(b.results[i].label);
   }
+  matching.unlike = unlike_lines(a, b, matching.pairs);
   return matching;
+}
+
+bool MatchedPair::of_several_machines() const {
+  return !ratio.paired && std::any_of(std::begin(kMachine), std::end(kMachine), [&](const char* name) {
+    return std::find(unlike.begin(), unlike.end(), name) != unlike.end();
+  });
 }
 
 StoredJson pair_json(const MatchedPair& pair) {
@@ -399,7 +463,8 @@ StoredJson pair_json(const MatchedPair& pair) {
           {"n", pair.ratio.n},
           {"paired", pair.ratio.paired},
           {"noise_floor", pair.floor ? StoredJson(*pair.floor) : StoredJson(nullptr)},
-          {"verdict", name_of(pair.verdict)}};
+          {"verdict", name_of(pair.verdict)},
+          {"unlike", pair.unlike}};
 }
 
 std::string pair_lines(const Matching& matching) {
@@ -434,6 +499,8 @@ std::string matching_table(const Matching& matching) {
   text += matching.differing.empty()
               ? std::string("no option tells A and B apart\n")
               : fmt::format("A and B differ in {}\n", fmt::join(matching.differing, ", "));
+  for (const std::string& line : matching.unlike)
+    text += fmt::format("A and B are not of one machine and build: {}\n", line);
   text += pair_lines(matching);
   for (const MissingFigure& missing : matching.missing) text += missing_text(missing) + "\n";
   for (const std::string& label : matching.only_a) text += fmt::format("only in A: {}\n", label);
@@ -483,7 +550,7 @@ std::string pair_properties(const MatchedPair& pair) {
   const StoredJson json = pair_json(pair);
   std::string properties;
   for (const auto& [name, value] : json.items()) {
-    if (!value.is_null())
+    if (!value.empty())
       properties += fmt::format("<property name=\"{}\" value=\"{}\"/>", name,
                                 xml_text(value.is_string() ? value.get<std::string>() : json_text(value)));
   }

@@ -6,7 +6,9 @@
 //     const bool slower = !regressions(matching, 0.03).empty();
 #pragma once
 
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,7 @@ struct ComparedProcess {
   std::string id;
   std::optional<double> started_s;  // Unix time
   int64_t round = 0;                // in a sweep
+  std::string host;                 // "": not known
   std::vector<double> samples;
 };
 
@@ -30,6 +33,8 @@ struct ComparedResult {
   std::vector<ComparedProcess> processes;  // those with a figure and a passed check
   // For a record without a figure: "its check is off". Empty: all have one.
   std::string why_missing;
+  // Machine and build of the records with a figure: by the name in `env`, each value that occurs.
+  std::map<std::string, std::set<std::string>> environment = {};
 };
 
 // ResultSet is one side of a comparison.
@@ -62,6 +67,12 @@ struct MatchedPair {
   Ratio ratio;  // of b over a
   std::optional<double> floor;
   Verdict verdict = Verdict::cannot_tell;
+  // Names of `env`, such as "cpu" and "build", that have more than one value in the runs of the two sides.
+  std::vector<std::string> unlike = {};
+
+  // True if the runs are of more than one machine, that is of another CPU, number of cores, or host. Pairs
+  // that were measured in turn were so on one machine, although another one may have measured other rounds.
+  bool of_several_machines() const;
 };
 // MissingFigure is a pair in which the first set has no figure, or a record of the second set has none.
 struct MissingFigure {
@@ -74,6 +85,8 @@ struct Matching {
   std::vector<MatchedPair> pairs;
   std::vector<MissingFigure> missing;
   std::vector<std::string> only_a, only_b;  // labels without a partner
+  // For each name in MatchedPair::unlike, with the values of each side: "cpu: A has X; B has Y".
+  std::vector<std::string> unlike = {};
 };
 
 // Pairs the results. An option that has one value in all of `a` and another in all of `b` tells the sets

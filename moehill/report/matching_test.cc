@@ -140,6 +140,39 @@ TEST_F(MatchingTest, WhatStandsOnBothSidesCountsForNeither) {
   EXPECT_EQ(matching.pairs[0].ratio.n, 0);
 }
 
+TEST_F(MatchingTest, MachinesAndBuildsThatDifferAreSaid) {
+  std::vector<StoredJson> before, after;
+  for (int i = 0; i < 6; ++i) {
+    before.push_back(record("a" + std::to_string(i), i, 1 + 0.001 * i));
+    after.push_back(record("b" + std::to_string(i), i, 1 + 0.001 * i));
+  }
+  const std::string a = write("a", before);
+  const Matching same = match(a, write("b", after));
+  EXPECT_TRUE(same.unlike.empty() && same.pairs[0].unlike.empty());
+  EXPECT_FALSE(same.pairs[0].of_several_machines());
+  EXPECT_EQ(pair_json(same.pairs[0])["unlike"], StoredJson::array());
+
+  after[2]["env"]["build"] = "b2";
+  const Matching rebuilt = match(a, write("b", after));
+  EXPECT_EQ(rebuilt.pairs[0].unlike, std::vector<std::string>{"build"});
+  EXPECT_EQ(rebuilt.unlike, std::vector<std::string>{"build: A has b; B has b and b2"});
+  EXPECT_FALSE(rebuilt.pairs[0].of_several_machines()) << "builds are what a gate compares";
+  EXPECT_NE(matching_table(rebuilt).find("not of one machine and build: build"), std::string::npos);
+
+  for (const char* name : {"cpu", "cores", "host"}) {
+    std::vector<StoredJson> moved = after, known = before;
+    for (StoredJson& json : known) json["env"]["host"] = "one";
+    moved[2]["env"] = known[2]["env"];
+    moved[2]["env"][name] = 7;
+    const Matching matching = match(write("a", known), write("b", moved));
+    EXPECT_EQ(matching.pairs[0].unlike, std::vector<std::string>{name});
+    EXPECT_TRUE(matching.pairs[0].of_several_machines()) << name;
+    MatchedPair in_turn = matching.pairs[0];
+    in_turn.ratio.paired = true;
+    EXPECT_FALSE(in_turn.of_several_machines()) << "each round was on one machine";
+  }
+}
+
 // Bench measures none and ep in the same processes, even if each record is in a file of its own.
 TEST_F(MatchingTest, WhatTheSameProcessesMeasuredIsPaired) {
   std::vector<StoredJson> none, ep;

@@ -29,6 +29,7 @@ Measured measure_path(const std::vector<StoredRecord>& records, ProfilePath path
     const Figure tflops = tflops_of(record.json);
     if (!seconds || !tflops || *tflops <= 0) continue;
     measured.rounds.push_back(record.round);
+    measured.hosts.push_back(measuring_host(record.json));
     measured.seconds.push_back(*seconds);
     measured.tflops.push_back(*tflops);
     if (peak.fraction) measured.peak_shares.push_back(*peak.fraction);
@@ -50,6 +51,10 @@ int64_t num_agreeing(const StoredJson& a, const StoredJson& b) {
 StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
   const StoredJson::json_pointer where(pointer);
   return json.contains(where) ? json.at(where) : StoredJson(nullptr);
+}
+
+std::string measuring_host(const StoredJson& record) {
+  return part_of<Words>(part_of<StoredJson>(record, "env"), "host").value_or("");
 }
 
 std::vector<Measured> measure(std::vector<StoredRecord> records) {

@@ -22,10 +22,14 @@ struct Measured {
   StoredJson first;  // the record of the first round: config, layout, stages, balance
   std::vector<int64_t> rounds;
   std::vector<double> seconds, tflops, tokens_per_s;  // by `rounds`
+  std::vector<std::string> hosts;                     // by `rounds`; "": not known
   std::vector<double> peak_shares;                    // of the rounds that have one
   int64_t disturbed = 0;                              // rounds that other work disturbed
   std::optional<double> peak_tflops, read_gbps;       // medians over the rounds
 };
+
+// Returns the name of the host that a record was measured on; "" if it is not known.
+std::string measuring_host(const StoredJson& record);
 
 // Measures each path, in the order in which records first name it. Records of steps that left stages out do
 // not count.

@@ -19,5 +19,16 @@ TEST(Measured, StepsThatLeftStagesOutAreNoResults) {
   EXPECT_TRUE(measure({arm}).empty());
 }
 
+TEST(Measured, TheHostOfEachRoundIsKnown) {
+  StoredRecord first{.round = 0, .json = block_record("none", 2, 1.0)}, second = first, third = first;
+  first.json["env"]["host"] = "one";
+  second.round = 1;
+  second.json["env"]["host"] = "two";
+  third.round = 2;
+  const std::vector<Measured> measured = measure({first, second, third});
+  ASSERT_EQ(measured.size(), 1u);
+  EXPECT_EQ(measured[0].hosts, (std::vector<std::string>{"one", "two", ""}));
+}
+
 }  // namespace
 }  // namespace moehill

@@ -61,7 +61,8 @@ inline StoredExperiment replayed_experiment() {
 struct Planted {
   double ep = 1.3, noise = 0.001;  // time of ep over that of none; how far rounds differ
   bool last_fails = true;
-  int64_t rounds = 0;  // rounds that are measured; 0: all
+  int64_t rounds = 0;        // rounds that are measured; 0: all
+  std::string ep_host = "";  // if there is one: that of ep's records, and "one" is that of the others
 };
 
 inline void fill_replayed(Store& store, const StoredExperiment& experiment, Planted planted = {}) {
@@ -93,6 +94,8 @@ inline void fill_replayed(Store& store, const StoredExperiment& experiment, Plan
         const double seconds = (mode == "ep" ? planted.ep : 1.0) *
                                (1 + planted.noise * static_cast<double>((round + 3 * i) % 4));
         result.records = {block_record(mode, points[i].axes["topk"], seconds)};
+        if (!planted.ep_host.empty())
+          result.records[0]["env"]["host"] = mode == "ep" ? planted.ep_host : "one";
       }
       const ClaimAnswer answer = journal.claim(points[i].id, round, 60);
       if (answer.state == ClaimState::claimed) journal.finish(answer.claim, result);

@@ -82,7 +82,13 @@ void compare_rows(ExperimentView& view) {
     row.baseline = baseline_row(view, row);
     if (!row.baseline) continue;
     const Measured& base = *view.rows[*row.baseline].measured;
-    row.against = compare_speed(series_of(base), series_of(*row.measured), 0);
+    const Ratio ratio = compare_speed(series_of(base), series_of(*row.measured), 0);
+    // The two have no round on one host.
+    if (ratio.n == 0) {
+      row.baseline.reset();
+      continue;
+    }
+    row.against = ratio;
     row.verdict = verdict_of(base.first, row.measured->first, *row.against, view.floor);
   }
 }
@@ -134,7 +140,7 @@ std::vector<ExperimentView> load_views(Store& store, const std::vector<Published
 }
 
 Series series_of(const Measured& measured) {
-  Series series{measured.rounds, {}};
+  Series series{measured.rounds, {}, measured.hosts};
   for (const double tflops : measured.tflops) series.costs.push_back(1 / tflops);
   return series;
 }

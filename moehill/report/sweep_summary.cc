@@ -2,8 +2,10 @@
 #include "moehill/report/sweep_summary.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
@@ -42,6 +44,20 @@ std::string disturbed_line(const ExperimentView& view) {
                      disturbed == 0 ? "" : "; a quiet machine decides more");
 }
 
+// Returns a line where several hosts measured, since not every round counts then.
+std::string hosts_line(const ExperimentView& view) {
+  std::set<std::string> hosts;
+  for (const ResultRow& row : view.rows) {
+    if (row.measured) hosts.insert(row.measured->hosts.begin(), row.measured->hosts.end());
+  }
+  hosts.erase("");
+  if (hosts.size() < 2) return "";
+  return printable(fmt::format(
+             "measured on {} hosts ({}): a comparison takes only rounds that had both sides on one host",
+             hosts.size(), fmt::join(hosts, ", "))) +
+         "\n";
+}
+
 int64_t count_points(const ExperimentView& view, bool (*belongs)(RunState)) {
   return std::count_if(view.points.begin(), view.points.end(),
                        [&](const StoredPoint& point) { return point.is_current && belongs(point.state); });
@@ -59,7 +75,7 @@ std::string sweep_summary(const ExperimentView& view) {
   return text +
          format_table({"point", "state", "rounds", "ms (median of medians)", "GF/s", "against the baseline"},
                       rows) +
-         disturbed_line(view);
+         disturbed_line(view) + hosts_line(view);
 }
 
 std::string list_experiments(const std::vector<ExperimentView>& views) {

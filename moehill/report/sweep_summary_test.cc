@@ -29,6 +29,21 @@ TEST(SweepSummary, HasRatiosVerdictsExpectationsAndTheShareOfDisturbedResults) {
   EXPECT_SAYS(text, "0 of 24 results (0 %) were disturbed by other work\n");
 }
 
+// A second host has filled every round with the points that the first had not begun.
+TEST(SweepSummary, PointsThatTwoHostsSharedAreNotComparedAndItSaysSo) {
+  TemporaryFolder folder;
+  Store store = Store::open_or_create(folder.file("a.sqlite"));
+  const StoredExperiment experiment = replayed_experiment();
+  fill_replayed(store, experiment, {.ep_host = "two"});
+  const std::vector<ExperimentView> views = load_views(store, {});
+  for (const ResultRow& row : views[0].rows)
+    EXPECT_FALSE(row.against.has_value() || row.baseline.has_value());
+  const std::string text = sweep_summary(views[0]);
+  EXPECT_SAYS(text, "measured on 2 hosts (one, two)");
+  EXPECT_SAYS(text, "topk = 2`: no pair of points with results");
+  EXPECT_EQ(text.find("-23."), std::string::npos) << text;
+}
+
 TEST(SweepSummary, ListsTheExperimentsOfADatabase) {
   const std::string text = list_experiments(views_of(replayed_experiment()));
   EXPECT_SAYS(text, "ep_vs_none");
