@@ -21,7 +21,10 @@ size_t skip_text(std::string_view text, size_t begin) {
     if (text[i] == '\\' && first == '"') {
       ++i;
     } else if (text.substr(i, end.size()) == end) {
-      return i + end.size();
+      size_t after = i + end.size();
+      // A long string may end in one or two quotes of its own, which stand before the three that close it.
+      for (int own = 0; is_long && own < 2 && after < text.size() && text[after] == first; ++own) ++after;
+      return after;
     } else if (text[i] == '\n' && !is_long) {
       return i;  // not valid TOML; the parser will say so
     }

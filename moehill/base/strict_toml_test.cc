@@ -16,7 +16,10 @@ std::string repeat(const std::string& text, int times) {
 TEST(StrictToml, RefusesWhatIsNestedDeep) {
   for (const std::string& text : {"a = " + repeat("[", 65), repeat("[", 30000), "a = " + repeat("{a = ", 65),
                                   "[" + repeat("a.", 65) + "b]", repeat("a.", 65) + "b = 1",
-                                  repeat("\"a\".", 65) + "b = 1", "\n\na = '''\n'''\nb = " + repeat("[", 65)})
+                                  repeat("\"a\".", 65) + "b = 1", "\n\na = '''\n'''\nb = " + repeat("[", 65),
+                                  "a = [\"\"\"x\"\"\"\", {" + repeat("a.", 65) + "a = 1}, \"y\"]",
+                                  "a = ['''x'''', {" + repeat("a.", 65) + "a = 1}, 'y']",
+                                  "a = ['''x''''', {" + repeat("a.", 65) + "a = 1}, 'y']"})
     EXPECT_THROW(refuse_deep_toml(text, "x.toml"), InputError) << text.substr(0, 40);
   try {
     refuse_deep_toml("a = '''\n\n'''\nb = " + repeat("[", 65), "x.toml");
@@ -31,7 +34,8 @@ TEST(StrictToml, TakesEverythingElse) {
   for (const std::string& text :
        {std::string(), "a = " + repeat("[", 64), "a = \"" + repeat("[", 100) + "\"",
         "a = '" + repeat("[", 100) + "'", "a = \"\\\"" + repeat("[", 100) + "\"",
-        "a = \"\"\"" + repeat("[\n", 100) + "\"\"\"", "# " + repeat("[", 100) + "\na = 1",
+        "a = \"\"\"" + repeat("[\n", 100) + "\"\"\"", "a = ['''x'''', '" + repeat("[", 100) + "']",
+        "a = ['''x''''', '" + repeat("[", 100) + "']", "# " + repeat("[", 100) + "\na = 1",
         "a = [" + repeat("1.5, ", 100) + "2.5]", repeat("[a.b]\nc.d = 1.5\n", 100),
         std::string("a = \"not ended"), std::string("a = '''not ended")})
     EXPECT_NO_THROW(refuse_deep_toml(text, "x.toml")) << text.substr(0, 40);

@@ -17,6 +17,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/strict_json.h"
 #include "moehill/base/table.h"
 #include "moehill/base/terminal.h"
 #include "moehill/base/words.h"
@@ -197,6 +198,14 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
                 job);
   } catch (const Interrupted& error) {
     return fail(kExitSignal + error.signal, error.what(), job);
+  } catch (const nlohmann::json::exception& error) {
+    // Readers check what they use. If one has missed something, the file is still what is wrong.
+    return fail(
+        kExitBadInput,
+        input_error("a file or database that the command reads", moehill::quoted(words_of(error), 120),
+                    "JSON as moehill writes it", "write it again, or take the copy of a backup")
+            .what(),
+        job);
   } catch (const std::bad_alloc&) {
     return fail(kExitRunFailed, memory_refusal(), job);
   } catch (const std::exception& error) {

@@ -64,7 +64,7 @@ class Reader {
     for (const std::string& name : kDriversOptions) std::erase(options_, name);
     if (const toml::table* measure = toml_.subtable(root, "measure")) {
       toml_.allow_keys(*measure, "[measure]", {"rounds", "timeout_s", "retries", "interleave"});
-      toml_.read(*measure, "rounds", &file_.rounds, 1, 10000);
+      toml_.read(*measure, "rounds", &file_.rounds, 1, kMostRounds);
       toml_.read(*measure, "retries", &file_.retries, 0, 100);
       toml_.read(*measure, "timeout_s", &file_.timeout_s, 0.001, kLongestTimeout);
       toml_.read(*measure, "interleave", &file_.interleave);

@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
+#include "moehill/experiments/sizing.h"
+#include "moehill/store/journal.h"
 
 namespace moehill {
 namespace {
@@ -96,6 +99,35 @@ TEST(SweepPlan, DurationsRoundTrip) {
   EXPECT_EQ(duration_text(7260), "2h01m");
   EXPECT_EQ(duration_text(60), "1m");
   EXPECT_EQ(duration_text(3600), "1h00m");
+}
+
+TEST(Sizing, OfADamagedDatabaseIsRefused) {
+  const TemporaryFolder folder;
+  const std::string database = folder.file("a.sqlite");
+  const ExperimentFile f = file("[axes]\ntopk = [1, 2]");
+  const SizingRequest request{"1h", "", 0};
+  const SweepPlan plan = make_plan(f, host(), {});
+  const StoredJson good = kept_sizing(request, host(), plan, {0.5, 0, ""});
+  const auto choose = [&](const StoredJson& sizing) {
+    {
+      StoredExperiment stored = plan.experiment;
+      stored.sizing = sizing;
+      std::vector<StoredPoint> points;
+      Store store = Store::open_or_create(database);
+      Journal(store, this_process(), StoredJson::object()).save_plan(stored, points);
+    }
+    return choose_sizing(request, database, f, host());
+  };
+  EXPECT_EQ(choose(good).factor, 0.5);
+  for (const std::string name : {"factor", "rounds"}) {
+    StoredJson bad = good;
+    bad.erase(name);
+    EXPECT_THROW(choose(bad), InputError) << "no " << name;
+    for (const char* value : {"null", "\"x\"", "-1", "0", "1e300"}) {
+      bad[name] = StoredJson::parse(value);
+      EXPECT_THROW(choose(bad), InputError) << name << " " << value;
+    }
+  }
 }
 
 }  // namespace

@@ -19,6 +19,22 @@ std::optional<StoredExperiment> stored_experiment(const std::string& database, c
   return Store::open_existing(database).find_experiment(name);
 }
 
+// Returns the sizes that an earlier start has chosen. A database may have been edited by hand, so they are
+// checked like options.
+Sizing stored_sizing(const StoredExperiment& stored, const std::string& database) {
+  const auto number = [&](const char* name, double lowest, double highest) {
+    const StoredJson json = stored.sizing.value(name, StoredJson());
+    const double value = json.is_number() ? json.get<double>() : 0;  // which is below the lowest of both
+    if (value < lowest || value > highest)
+      throw input_error(fmt::format("--db {}, {} of a sizing", moehill::quoted(database, 200), name),
+                        moehill::quoted(json_text(json)), fmt::format("{:g} to {:g}", lowest, highest),
+                        "take the copy of a backup, or name another file");
+    return value;
+  };
+  return {number("factor", 1e-12, 1),
+          static_cast<int64_t>(number("rounds", 1, static_cast<double>(kMostRounds))), stored.options_note};
+}
+
 }  // namespace
 
 void SizingRequest::require_sense() const {
@@ -35,8 +51,7 @@ Sizing choose_sizing(const SizingRequest& request, const std::string& database, 
     const std::optional<StoredExperiment> stored = stored_experiment(database, file.name);
     const StoredJson asked = asked_json(request, host);
     if (stored && stored->toml == file.toml && stored->sizing.value("request", StoredJson()) == asked)
-      return {stored->sizing["factor"].get<double>(), stored->sizing["rounds"].get<int64_t>(),
-              stored->options_note};
+      return stored_sizing(*stored, database);
     return fit_budget(file, host, parse_duration("--budget", request.budget));
   }
   Sizing sizing{1, request.rounds, ""};

@@ -204,7 +204,6 @@ void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
   }
 }
 
-// Throws InputError for a capacity that this shape, path or routing cannot have.
 void refuse_capacity(const RunConfig& config, const DistributionOptions& distribution) {
   const Capacity& capacity = config.block.capacity;
   const MoeShape& shape = config.shape;
@@ -219,9 +218,12 @@ void refuse_capacity(const RunConfig& config, const DistributionOptions& distrib
     refuse("--capacity-sources", capacity.sources,
            fmt::format("1 or {}, the devices, on a path that shards the tokens", config.num_devices));
   if (capacity.spares == 0) return;
-  if (capacity.spares > shape.experts - shape.topk)
+  // A router ranks the spares with the choices, of which it takes so many at most.
+  const int most_spares = std::min(shape.experts, kMostChoices) - shape.topk;
+  if (capacity.spares > most_spares)
     refuse("--capacity-spares", capacity.spares,
-           fmt::format("0 to {}, the experts that a token does not choose", shape.experts - shape.topk));
+           fmt::format("0 to {}, the experts that a token does not choose, with these {} at most",
+                       most_spares, kMostChoices));
   if (distribution.kind == Distribution::trace || is_ragged(distribution) ||
       !(shape.router == RouterRule{}) || config.block.route_in_step || config.block.router_grad)
     refuse("--capacity-spares", capacity.spares,

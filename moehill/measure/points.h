@@ -57,6 +57,9 @@ void refuse_topk(int64_t topk, int64_t experts);
 // Throws InputError if a product of dimensions is more than indices and buffers can hold.
 void refuse_overflow(const MoeShape& shape, const Capacity& capacity);
 
+// Throws InputError for a capacity that this shape, path or routing cannot have.
+void refuse_capacity(const RunConfig& config, const DistributionOptions& distribution);
+
 // True if two points differ in nothing but the parallel mode and its layout.
 bool differ_in_mode_only(const Point& a, const Point& b);
 

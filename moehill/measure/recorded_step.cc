@@ -17,14 +17,34 @@
 namespace moehill {
 namespace {
 
+// So many logits and comparisons of a routing take about half a minute, since one thread makes them.
+constexpr int64_t kMostRoutingSteps = 1 << 30;
+
+// Refuses a routing that takes long to make again. The size is the record's, not one that its reader chose.
+void refuse_long_routing(const MoeShape& shape) {
+  const double tokens = static_cast<double>(shape.tokens), ids = static_cast<double>(shape.router.hash_ids),
+               logits = shape.num_logits(), pairs = static_cast<double>(shape.topk) * shape.topk;
+  // sparsemixer looks at all logits for each choice, and for each logit at the choices before.
+  const bool mixes = shape.router.score == RouterScore::sparsemixer;
+  const double steps = tokens * (mixes ? logits * pairs : logits + pairs) + ids * pairs;
+  if (steps <= static_cast<double>(kMostRoutingSteps)) return;
+  throw input_error("the routing of its tokens, experts and topk",
+                    fmt::format("{:.3g} logits and comparisons", steps),
+                    fmt::format("at most {}", kMostRoutingSteps), "take the record of a smaller run");
+}
+
 RecordedStep step_of(const Record& record) {
   RecordedStep step;
   // The record may come from anywhere, so its numbers are checked like options.
   step.config = record.config.run;
   RunConfig::fields(step.config, RangeCheck{});
   MoeShape::fields(step.config.shape, RangeCheck{});
+  BlockOptions::fields(record.config.run.block, RangeCheck{});
+  DistributionOptions::fields(record.config.distribution, RangeCheck{});
   refuse_topk(step.config.shape.topk, step.config.shape.experts);
   refuse_overflow(step.config.shape, step.config.block.capacity);
+  refuse_capacity(step.config, record.config.distribution);
+  refuse_long_routing(step.config.shape);
   step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
   step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
                             step.config.block.capacity.spares);

@@ -115,5 +115,58 @@ TEST(RecordedStep, RefusesWhatIsNoPoint) {
   }
 }
 
+// Each of these would divide by zero, need spares that a routing does not have, or ask a router for more
+// choices than it can rank.
+TEST(RecordedStep, RefusesCapacitiesAndDistributionsThatNoRunHas) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_capacity.jsonl");
+  const BenchOptions options = recorded_options();
+  Json good = record_of(options, expand_points(options, 2).front());
+  good["config"]["capacity_policy"] = "drop";
+  good["config"]["capacity_factor"] = 1;
+  const std::vector<Json> changes = {{{"distribution", "balanced"}, {"distribution_devices", 0}},
+                                     {{"distribution", "hot-device:0.5"}, {"distribution_devices", 0}},
+                                     {{"capacity_order", "gate"}, {"capacity_pool", 0}},
+                                     {{"capacity_order", "gate"}, {"capacity_pool", 9}},
+                                     {{"capacity_order", "gate"}, {"capacity_sources", 0}},
+                                     {{"capacity_order", "gate"}, {"capacity_sources", 97}},
+                                     {{"capacity_order", "gate"}, {"capacity_spares", -1}},
+                                     {{"capacity_order", "gate"}, {"capacity_spares", 7}},
+                                     {{"capacity_spares", 1}, {"distribution", "trace:none.jsonl"}},
+                                     {{"capacity_spares", 1}, {"distribution", "W4"}},
+                                     {{"capacity_spares", 1}, {"experts", 2048}, {"topk", 1024}}};
+  std::ofstream(path) << good.dump() << "\n";
+  EXPECT_EQ(steps_of_records(path).size(), 1u);
+  for (const Json& change : changes) {
+    Json record = good;
+    record["config"].update(change);
+    std::ofstream(path) << record.dump() << "\n";
+    EXPECT_THROW(steps_of_records(path), InputError) << change;
+  }
+}
+
+TEST(RecordedStep, RefusesARoutingThatTakesHours) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_long.jsonl");
+  const BenchOptions options = recorded_options();
+  const Json good = record_of(options, expand_points(options, 2).front());
+  const std::vector<Json> changes = {
+      {{"tokens", 1000000000}, {"experts", 1000}, {"topk", 1}},
+      {{"tokens", 1000000}, {"experts", 4096}, {"topk", 1024}},
+      {{"tokens", 1024}, {"experts", 4096}, {"topk", 1024}, {"router", "sparsemixer"}},
+      {{"tokens", 1}, {"experts", 2048}, {"topk", 1024}, {"router", "softmax,hash:16777216"}}};
+  for (const Json& change : changes) {
+    Json record = good;
+    record["config"].update(change);
+    std::ofstream(path) << record.dump() << "\n";
+    try {
+      steps_of_records(path);
+      ADD_FAILURE() << change;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("logits and comparisons"), std::string::npos) << error.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moehill

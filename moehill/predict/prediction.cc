@@ -15,9 +15,10 @@ namespace {
 std::string milliseconds(double seconds) { return fmt::format("{:.2f} ms", 1e3 * seconds); }
 
 // Returns the nodes of a probe: a probe that was started on several nodes describes them as nodes of one
-// switch.
+// switch. A fat tree without dims, which no probe writes, counts as one node.
 int nodes_of_probe(const Hardware& hardware) {
-  return hardware.topology.kind == TopologyKind::fat_tree ? hardware.topology.dims.front() : 1;
+  const ClusterTopology& topology = hardware.topology;
+  return topology.kind == TopologyKind::fat_tree && !topology.dims.empty() ? topology.dims.front() : 1;
 }
 
 std::string choice_line(const std::string& label, const std::vector<RankedPath>& ranked) {

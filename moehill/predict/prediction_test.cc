@@ -161,6 +161,24 @@ TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
   EXPECT_NE(chosen(2).find("compact_psum, since the probe knows 3 nodes, not 2"), std::string::npos);
 }
 
+// Nobody measures a fat tree without dims, but somebody may write one into a probe.
+TEST(PredictPoints, AFatTreeWithoutDimsIsOneNode) {
+  Probe probe = small_probe();
+  ASSERT_EQ(probe.hardware.topology.kind, TopologyKind::fat_tree);
+  probe.hardware.topology.dims.clear();
+  const FoundProbe found(probe, file_of("probe_without_dims"));
+  Environment environment = environment_of(probe);
+  Point point;
+  point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
+  point.config.num_devices = 2;
+  std::vector<Point> points = {point};
+  BenchOptions options;
+  EXPECT_TRUE(predict_points(options, environment, points).points.front().has_value());
+  environment.num_nodes = 2;
+  const std::string text = predict_points(options, environment, points).text;
+  EXPECT_NE(text.find("the probe knows 1 node, not 2"), std::string::npos) << text;
+}
+
 // `auto` takes two levels if the network holds a step back, and otherwise it does not.
 TEST(PredictPoints, AutoTakesTwoLevelsWhereTheNetworkBinds) {
   for (const double network : {125e6, 100e9}) {

@@ -295,7 +295,8 @@ std::string matrix(const Book& book) {
 // Returns the command of the sweep and the commands of its points, as a user would type them.
 std::vector<std::string> commands(const ExperimentView& view) {
   const std::string sweep = fmt::format("moehill sweep {}.toml", view.experiment.name);
-  std::vector<std::string> lines = {markdown_code(view.experiment.sizing.value("command", sweep))};
+  const std::string told = part_of<std::string>(view.experiment.sizing, "command");
+  std::vector<std::string> lines = {markdown_code(told.empty() ? sweep : told)};
   for (const StoredPoint& point : view.points) {
     const std::string launcher = view.experiment.launcher.empty() ? "" : view.experiment.launcher + " ";
     lines.push_back(markdown_code(

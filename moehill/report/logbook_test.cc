@@ -98,6 +98,21 @@ TEST_F(Logbook, BaselinesAndStopCriteriaAreOneTableEach) {
               "0 open | 256 tokens |");
 }
 
+// A database may hold any JSON in its columns.
+TEST_F(Logbook, TakesDetailsOfAnotherFormForNone) {
+  StoredExperiment other = replayed_experiment();
+  other.name = "other";
+  other.sizing = {{"command", 5}, {"expect_before", 5}};
+  fill_replayed(store_, other);
+  EXPECT_SAYS(render(), "`moehill sweep other.toml`");
+  const std::string machine = "a CPU, 2 cores, AVX2";
+  for (const char* sides : {"\"x\"", "[\"x\"]", "[-1, 1, 1, 1, 1, 1, 1, 1]"}) {
+    const StoredJson times = StoredJson::parse(sides);
+    store_.add_noise_floor({0, "2026-01-01T00:00:00Z", machine, "b", 20, 0.02, {{"a", times}, {"b", times}}});
+    EXPECT_EQ(load_views(store_, {})[0].floor, 0.02) << sides;
+  }
+}
+
 // A noise floor that was measured after the results is shown, but no verdict uses it.
 TEST_F(Logbook, ThresholdsAreThoseOfBefore) {
   const std::string machine = "a CPU, 2 cores, AVX2";

@@ -28,6 +28,7 @@ constexpr const char* kUnchecked = "its check is off";
 // Returns the options of a result, with the path of profile as one of them.
 StoredJson config_of(const ComparedResult& result) {
   StoredJson config = result.record.value("config", StoredJson::object());
+  if (!config.is_object()) config = StoredJson::object();  // a database may hold anything here
   if (result.record.contains("path")) config["path"] = result.record["path"];
   return config;
 }

@@ -49,6 +49,18 @@ class MatchingTest : public ::testing::Test {
   }
 };
 
+// A database may hold any JSON, so that the path of a record has no options beside which it could stand.
+TEST_F(MatchingTest, ARecordOfADatabaseMayHaveAnotherFormOfConfig) {
+  const std::string path = folder_.file("a.sqlite");
+  {
+    Store store = Store::open_or_create(path);
+    fill_replayed(store, replayed_experiment());
+  }
+  Database(path, Access::read_write)
+      .execute("UPDATE record SET json = json_set(json, '$.config', 5, '$.path', 'ref_dp')");
+  EXPECT_NO_THROW(match(path + ":ep_vs_none", path + ":ep_vs_none"));
+}
+
 TEST_F(MatchingTest, SamplesThatAreNoTimesGiveNoFigure) {
   const std::string good = write("good", {record("a", 0, 1.0)});
   for (const double sample : {0.0, -1.0}) {

@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "moehill/base/table.h"
+#include "moehill/record/record.h"
 
 namespace moehill {
 namespace {
@@ -62,6 +64,14 @@ std::string begun_utc(Store& store, const ExperimentView& view) {
       if (attempt.counts && (first.empty() || attempt.started_utc < first)) first = attempt.started_utc;
   }
   return first.empty() ? view.experiment.created_utc : first;
+}
+
+// Returns the times of one side of a noise floor; none if they are missing or no times.
+std::vector<double> times_at(const StoredJson& details, const char* side) {
+  const auto times = part_of<std::vector<double>>(details, side);
+  const bool are_times =
+      std::all_of(times.begin(), times.end(), [](double time) { return time > 0 && std::isfinite(time); });
+  return are_times ? times : std::vector<double>{};
 }
 
 // Returns the newest noise floor that was known when the results began, so that nobody can choose a threshold
@@ -175,8 +185,7 @@ std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, cons
   // noise.
   for (auto floor = floors.rbegin(); floor != floors.rend(); ++floor) {
     if (floor->machine != machine) continue;
-    const std::vector<double> a = floor->json.value("a", std::vector<double>{}),
-                              b = floor->json.value("b", std::vector<double>{});
+    const std::vector<double> a = times_at(floor->json, "a"), b = times_at(floor->json, "b");
     const bool has_samples = a.size() == b.size() && static_cast<int64_t>(a.size()) >= kFewRounds;
     return rounds > 0 && has_samples ? noise_floor(a, b, rounds, 0) : floor->floor;
   }

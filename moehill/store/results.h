@@ -27,6 +27,9 @@ std::string json_text(const StoredJson& json);
 // only if the file has named others since.
 inline constexpr const char* kExpectBefore = "expect_before";
 
+// The most rounds that an experiment may have.
+inline constexpr int64_t kMostRounds = 10000;
+
 // StoredExperiment is one question: an experiment file as it was last started.
 struct StoredExperiment {
   int64_t id = 0;

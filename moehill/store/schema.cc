@@ -9,8 +9,8 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
-#include <set>
 #include <thread>
+#include <vector>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
@@ -211,49 +211,76 @@ void refuse_strangers(Database& database) {
   }
 }
 
-using Columns = std::map<std::string, std::set<std::string>>;  // [table] its columns
+// The statement that makes each table and index, by "table note" or "index record_of_point"; by "table note's
+// indexes", their number.
+using Makers = std::map<std::string, std::string>;
 
-// Returns the tables of a database with the names of their columns.
-Columns columns_of(Database& database) {
-  Statement tables(database, "SELECT name FROM sqlite_master WHERE type = 'table'");
-  Columns columns;
-  while (tables.step()) columns[tables.text(0)];
-  for (auto& [table, names] : columns) {
-    Statement statement(database, "SELECT name FROM pragma_table_info(?)");
-    for (statement.bind(table); statement.step();) names.insert(statement.text(0));
-  }
-  return columns;
+std::vector<std::string> tables_of(Database& database) {
+  Statement rows(database, "SELECT name FROM sqlite_master WHERE type = 'table'");
+  std::vector<std::string> tables;
+  while (rows.step()) tables.push_back(rows.text(0));
+  return tables;
 }
 
-// Refuses a file whose tables are not ours, before anything is read: a table may be missing, lack a column,
-// or be a view that never ends.
-void refuse_other_tables(Database& database) {
-  // The expected columns come from kTables itself, in a database in memory, so they cannot disagree with it.
-  static const Columns expected = [] {
-    Database own("", Access::in_memory);
-    own.execute(kTables);
-    return columns_of(own);
-  }();
-  const Columns found = columns_of(database);
-  const auto refuse = [&](const std::string& got) {
-    throw input_error("--db", quoted(database.path(), 200) + ": " + got,
-                      "the tables that moehill sweep makes",
-                      "take the copy of a backup, or name another file");
-  };
-  for (const auto& [table, columns] : expected) {
-    const auto same = found.find(table);
-    if (same == found.end()) refuse("no table " + table);
-    for (const std::string& column : columns) {
-      if (!same->second.contains(column)) refuse(fmt::format("no column {} in table {}", column, table));
-    }
+Makers makers_of(Database& database, const std::vector<std::string>& tables) {
+  Statement rows(
+      database,
+      "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL");
+  Makers makers;
+  while (rows.step()) makers[rows.text(0) + " " + rows.text(1)] = rows.text(2);
+  for (const std::string& table : tables) {
+    Statement indexes(database, "SELECT count(*) FROM pragma_index_list(?)");
+    if (indexes.bind(table).step())
+      makers["table " + table + "'s indexes"] = std::to_string(indexes.integer(0));
   }
-  // The tables are there; now their pages are checked.
-  try {
-    Statement check(database, "PRAGMA quick_check(1)");
-    if (check.step() && check.text(0) != "ok") refuse("damaged: " + quoted(check.text(0), 120));
-  } catch (const StoreError& error) {
-    // A value can be so wrong that even the check of its column ends with an error. The file is then damaged.
-    refuse("damaged: " + quoted(error.what(), 200));
+  return makers;
+}
+
+// What a database of ours has. It comes from kTables itself, in a database in memory, so it cannot disagree
+// with it.
+struct OwnTables {
+  std::vector<std::string> names;
+  Makers makers;
+};
+
+const OwnTables& own_tables() {
+  static const OwnTables own = [] {
+    Database database("", Access::in_memory);
+    database.execute(kTables);
+    const std::vector<std::string> names = tables_of(database);
+    return OwnTables{names, makers_of(database, names)};
+  }();
+  return own;
+}
+
+[[noreturn]] void refuse_tables(const Database& database, const std::string& got) {
+  throw input_error("--db", quoted(database.path(), 200) + ": " + got, "the tables that moehill sweep makes",
+                    "take the copy of a backup, or name another file");
+}
+
+// Refuses a file whose tables are not ours, before anything is read: a table may be missing, be a view that
+// never ends, or have a check or an index that takes hours, since both may call SQLite's functions.
+void refuse_other_tables(Database& database) {
+  const Makers found = makers_of(database, own_tables().names);
+  for (const auto& [name, maker] : own_tables().makers) {
+    const auto same = found.find(name);
+    if (same == found.end()) refuse_tables(database, "no " + name);
+    if (same->second != maker) refuse_tables(database, "another " + name);
+  }
+}
+
+// Refuses damaged pages and values. Tables that somebody else has put into the file are not looked at, since
+// their checks may take hours.
+void refuse_damaged_tables(Database& database) {
+  for (const std::string& table : own_tables().names) {
+    try {
+      Statement check(database, fmt::format("PRAGMA quick_check({})", table));
+      if (check.step() && check.text(0) != "ok")
+        refuse_tables(database, "damaged: " + quoted(check.text(0), 120));
+    } catch (const StoreError& error) {
+      // A value can be so wrong that the check of its column fails, which is damage too.
+      refuse_tables(database, "damaged: " + quoted(error.what(), 200));
+    }
   }
 }
 
@@ -264,6 +291,7 @@ void prepare_database(Database& database, Access access) {
   if (access == Access::read_only || !is_empty(database)) {
     refuse_strangers(database);
     refuse_other_tables(database);
+    refuse_damaged_tables(database);
   }
   if (access == Access::read_only) return;
   set_journal_mode(database);

@@ -33,6 +33,15 @@ StoredJson object_at(const Statement& row, int column) {
   return parse_strict_json<StoredJson>(row.text(column), {row.place(column), kRemedy});
 }
 
+// Reads a record. Its samples are in rows of their own, for which there must be a place.
+StoredJson record_at(const Statement& row, int column) {
+  StoredJson record = object_at(row, column);
+  if (record.contains(kSamples) && !record.at(kSamples).is_array() && !record.at(kSamples).is_null())
+    throw input_error(row.place(column), "time_s.samples " + quoted(json_text(record.at(kSamples)), 60),
+                      "an array of numbers", kRemedy);
+  return record;
+}
+
 std::vector<std::string> texts_at(const Statement& row, int column) {
   const auto json =
       parse_strict_json<StoredJson>(row.text(column), {row.place(column), kRemedy}, JsonForm::any);
@@ -57,6 +66,9 @@ StoredExperiment read_experiment(const Statement& row) {
   e.reference_section = row.text(9);
   e.reference_defect = row.text(10);
   e.rounds = row.integer(11);
+  // Reports draw as many samples, so a number that no sweep writes must not reach them.
+  if (e.rounds < 1 || e.rounds > kMostRounds)
+    throw input_error(row.place(11), std::to_string(e.rounds), fmt::format("1 to {}", kMostRounds), kRemedy);
   e.retries = row.integer(12);
   e.timeout_s = row.real(13);
   e.toml = row.text(14);
@@ -177,7 +189,7 @@ std::vector<StoredRecord> Store::records(int64_t point_id) {
       "JOIN attempt a ON a.id = r.attempt_id WHERE r.point_id = ? AND a.counts = 1 ORDER BY r.round, r.seq");
   auto records = read_all<StoredRecord>(statement.bind(point_id), [](const Statement& row) {
     return StoredRecord{row.integer(0), row.integer(1),      row.integer(2),   row.integer(3),
-                        row.integer(4), row.integer(5) != 0, object_at(row, 6)};
+                        row.integer(4), row.integer(5) != 0, record_at(row, 6)};
   });
   for (StoredRecord& record : records) add_samples(record);
   return records;

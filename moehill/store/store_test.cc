@@ -63,7 +63,14 @@ TEST(Store, RefusesTablesThatAreNotOurs) {
   const TemporaryFolder folder;
   const std::vector<std::pair<std::string, std::string>> changes = {
       {"DROP TABLE note", "no table note"},
-      {"ALTER TABLE note DROP COLUMN text", "no column text in table note"},
+      {"ALTER TABLE note DROP COLUMN text", "another table note"},
+      {"DROP INDEX record_of_point", "no index record_of_point"},
+      {"CREATE INDEX slow ON note(hex(text))", "another table note's indexes"},
+      // A check like this may take hours for each row, and no limit of time interrupts a function.
+      {"DROP TABLE note; CREATE TABLE note(id INTEGER PRIMARY KEY, experiment_id INTEGER NOT NULL REFERENCES "
+       "experiment(id) ON DELETE CASCADE, time_utc TEXT NOT NULL, text TEXT NOT NULL CHECK(length(hex(text)) "
+       ">= 0)) STRICT",
+       "another table note"},
       {"DROP TABLE note; CREATE VIEW note AS WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) "
        "SELECT i AS id, i AS experiment_id, 'x' AS time_utc, 'y' AS text FROM r",
        "no table note"}};
@@ -79,6 +86,52 @@ TEST(Store, RefusesTablesThatAreNotOurs) {
         EXPECT_NE(std::string(error.what()).find(reason), std::string::npos) << error.what();
       }
     }
+  }
+}
+
+TEST(Store, TheChecksOfOtherTablesAreNotRun) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  { Store::open_or_create(path); }
+  Database(path, Access::read_write)
+      .execute(
+          "CREATE TABLE other(a TEXT CHECK(length(a) < 0)); PRAGMA ignore_check_constraints = ON; "
+          "INSERT INTO other VALUES('x')");
+  EXPECT_TRUE(Store::open_existing(path).experiments().empty());
+}
+
+// Opens a database with a small experiment and one result, after it was changed.
+Store changed_store(const std::string& path, const std::string& change) {
+  {
+    Store store = Store::open_or_create(path);
+    Journal journal(store, this_process(), StoredJson::object());
+    std::vector<StoredPoint> points = two_points();
+    journal.save_plan(small_experiment(1, 0), points);
+    journal.finish(journal.claim(points[0].id, 0, 60).claim, done_in(1));
+  }
+  Database(path, Access::read_write).execute(change);
+  return Store::open_existing(path);
+}
+
+TEST(Store, RefusesRoundsThatNoSweepHas) {
+  const TemporaryFolder folder;
+  Store good = changed_store(folder.file("good.sqlite"), "UPDATE experiment SET rounds = 10000");
+  EXPECT_EQ(good.experiments().at(0).rounds, 10000);
+  for (const std::string rounds : {"10001", "1000000000", "1000000000000000000"}) {
+    Store store = changed_store(folder.file(rounds + ".sqlite"), "UPDATE experiment SET rounds = " + rounds);
+    EXPECT_THROW(store.experiments(), InputError) << rounds;
+    EXPECT_THROW(store.find_experiment("small"), InputError) << rounds;
+  }
+}
+
+TEST(Store, RefusesSamplesThatAreNoArray) {
+  const TemporaryFolder folder;
+  for (const std::string samples : {"{}", "5", "\"x\""}) {
+    Store store =
+        changed_store(folder.file(std::to_string(samples.size()) + ".sqlite"),
+                      "UPDATE record SET json = json_set(json, '$.time_s.samples', json('" + samples + "'))");
+    const int64_t experiment = store.experiments().at(0).id, point = store.points(experiment).at(0).id;
+    EXPECT_THROW(store.records(point), InputError) << samples;
   }
 }
 
