@@ -162,8 +162,9 @@ int climb_command(const std::vector<std::string>& args) {
     show(fmt::format("interrupted; go on with: {}\n", o->climb.command));
     return kExitInterrupted;
   }
-  if (outcome.end == ClimbEnd::check_failed) return kExitCheckFailed;
-  keep_winner(outcome, environment);
+  if (outcome.end == ClimbEnd::check_failed || outcome.end == ClimbEnd::last_check_failed)
+    return kExitCheckFailed;
+  if (outcome.not_kept.empty()) keep_winner(outcome, environment);
   return kExitDone;
 }
 
