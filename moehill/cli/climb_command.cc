@@ -156,8 +156,9 @@ int climb_command(const std::vector<std::string>& args) {
     show(fmt::format("interrupted; go on with: {}\n", o->climb.command));
     return kExitInterrupted;
   }
-  if (outcome.end == ClimbEnd::check_failed) return kExitCheckFailed;
-  keep_winner(outcome, o->climb, environment);
+  if (outcome.end == ClimbEnd::check_failed || outcome.end == ClimbEnd::last_check_failed)
+    return kExitCheckFailed;
+  if (outcome.not_kept.empty()) keep_winner(outcome, o->climb, environment);
   return kExitDone;
 }
 

@@ -52,13 +52,16 @@ std::vector<std::string> row_of(const ClimbMove& move, size_t number, double tot
           percent(bound_share(move.arms[winner], result))};
 }
 
-std::string total_line(const ClimbOutcome& o) {
-  if (!o.total) return "";
-  return fmt::format(
-      "the winner beside what was asked for, in rounds of their own: {} over {} rounds ({:.2f} ms, {:.2f} ms "
-      "before)\n",
-      change_text(*o.total), o.total->n, 1e3 * median_of(o.winner_result.seconds),
-      1e3 * median_of(o.first_result.seconds));
+std::string total_lines(const ClimbOutcome& o) {
+  std::string text;
+  if (o.total)
+    text = fmt::format(
+        "the winner beside what was asked for, in rounds of their own: {} over {} rounds ({:.2f} ms, {:.2f} "
+        "ms before)\n",
+        change_text(*o.total), o.total->n, 1e3 * median_of(o.winner_result.seconds),
+        1e3 * median_of(o.first_result.seconds));
+  if (!o.not_kept.empty()) text += fmt::format("not kept for bench --climbed: {}\n", o.not_kept);
+  return text;
 }
 
 // Says how much the moves that adopted nothing might have gained at most: the climb gives that up.
@@ -123,15 +126,15 @@ std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {
     total *= o.moves[i].gain;
     rows.push_back(row_of(o.moves[i], i + 1, total));
   }
-  std::string text = fmt::format("winner: {}\n{}\n", winner_line(o), total_line(o));
+  std::string text = fmt::format("winner: {}\n{}\n", winner_line(o), total_lines(o));
   text += format_table(
       {"move", "changed to", "predicted", "gain in speed", "total", "% of peak", "% of bound"}, rows);
   for (const ClimbMove& move : o.moves) {
     for (size_t i = 0; i < move.result.arms.size(); ++i) {
-      const std::string& why = move.result.arms[i].why_out;
-      const bool failed = move.result.race.fate(i) == ArmFate::failed;
-      if (!why.empty())
-        text += fmt::format("{}: {}: {}\n", failed ? "out" : "not run", move.arms[i].label, why);
+      const MoveArmResult& result = move.result.arms[i];
+      if (!result.why_out.empty())
+        text += fmt::format("{}: {}: {}\n", result.left_out ? "not run" : "out", move.arms[i].label,
+                            result.why_out);
     }
     for (const std::string& line : move.left_out) text += line + "\n";
   }

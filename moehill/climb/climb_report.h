@@ -15,8 +15,8 @@ namespace moehill {
 std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& source);
 
 // Returns one table with a line for each move: what it changed, its gain with the interval, the product so
-// far, the share of the measured peak and of the roofline's bound. Then the total in rounds of its own, why
-// the climb ended, and the winner's command line.
+// far, the share of the measured peak and of the roofline's bound. Then the total in rounds of its own, what
+// speaks against keeping the winner, why the climb ended, and the winner's command line.
 std::string climb_text(const ClimbOutcome& outcome, const ClimbOptions& options);
 
 // Returns the winner as options of bench, without the options that say how often to measure.

@@ -74,6 +74,17 @@ std::string hypothesis_of(const ClimbMove& move, double worth) {
                      before, percent(*move.predicted_gain));
 }
 
+// Returns what in the last comparison speaks against keeping the winner; empty: nothing.
+std::string why_not_kept(const MoveRequest& request, const MoveResult& result,
+                         const std::optional<Ratio>& total) {
+  for (size_t i = 0; i < request.arms.size(); ++i)
+    if (!result.arms[i].why_out.empty())
+      return fmt::format("{}: {}", request.arms[i].label, result.arms[i].why_out);
+  if (total && total->interval && total->interval->hi < 1)
+    return "it is slower than what was asked for, " + change_text(*total);
+  return "";
+}
+
 std::string fate_line(const ClimbMove& move, size_t i) {
   const Race& race = move.result.race;
   std::string text = fmt::format("{}: {}", move.arms[i].label, name_of(race.fate(i)));
@@ -101,6 +112,7 @@ Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions op
   budget_.limit_s = options_.budget_s;
   budget_.clock = options_.clock;
   budget_.begin_s = options_.begin_s;
+  budget_.least_run_s = options_.least_run_s;
   outcome_.first = {"as asked for", options_.base,
                     host_.resolve(SweptCommand::bench, false, arguments_of(options_.base))};
   outcome_.winner = outcome_.first;
@@ -122,6 +134,10 @@ Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions op
 
 std::string Climber::experiment_name(const std::string& part) const {
   return fmt::format("climb-{}-{}", id_, part);
+}
+
+std::string Climber::short_identity(const StoredJson& resolved) const {
+  return identity_of({}, host_, resolved).substr(0, 4);
 }
 
 std::optional<MoveArm> Climber::arm_of(ClimbAxis axis, const StoredJson& options) const {
@@ -207,9 +223,8 @@ std::vector<ClimbMove> Climber::plan() {
 
 MoveRequest Climber::request_of(const ClimbMove& move) const {
   MoveRequest request;
-  // A climb with another budget may reach this number and axis from another configuration, so the name has
-  // the configuration's hash.
-  const std::string from = identity_of({}, host_, move.arms[0].resolved.options).substr(0, 4);
+  // A climb with another budget may come to this number and axis from another configuration.
+  const std::string from = short_identity(move.arms[0].resolved.options);
   request.name =
       experiment_name(fmt::format("{:02}-{}-{}", outcome_.moves.size() + 1, name_of(move.axis), from));
   request.title = fmt::format("Climb, move {}: {}", outcome_.moves.size() + 1, name_of(move.axis));
@@ -245,7 +260,9 @@ bool Climber::take_move(ClimbMove move) {
   if (!move.result.interrupted && race.rounds() > 0)
     note_once(*store_, move.experiment, interpretation_of(move));
   if (move.result.interrupted) outcome_.end = ClimbEnd::interrupted;
-  if (race.fate(0) == ArmFate::failed) outcome_.end = ClimbEnd::check_failed;
+  // It may also have failed in a round that the budget cut short, which decides nothing else.
+  if (race.fate(0) == ArmFate::failed || !move.result.arms[0].why_out.empty())
+    outcome_.end = ClimbEnd::check_failed;
   bool undecided = false;
   for (size_t i = 1; i < move.arms.size(); ++i) undecided = undecided || race.fate(i) == ArmFate::undecided;
   if (undecided && outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::budget;
@@ -295,11 +312,10 @@ ClimbOutcome Climber::run(Store& store,
   return outcome_;
 }
 
-// Measures the sum of the moves in rounds of its own, which had no part in any choice. Gains of single moves
-// are biased upwards, because they were chosen for being large.
-void Climber::compare_with_first() {
+MoveRequest Climber::request_of_last() const {
   MoveRequest request;
-  request.name = experiment_name("total");
+  // A climb with another budget may come to another winner, whose comparison is another experiment.
+  request.name = experiment_name("total-" + short_identity(outcome_.winner.resolved.options));
   request.title = "Climb: the winner beside what was asked for";
   // Each gain was measured in its own race, so the product is only a hypothesis. This comparison tests it.
   double product = 1;
@@ -313,20 +329,38 @@ void Climber::compare_with_first() {
   request.rules.most_screening = kLastRounds;
   request.memory_bytes = options_.memory_bytes;
   request.fixed_rounds = true;
-  // The reserve was for this comparison, which may use it now.
+  return request;
+}
+
+// Measures the sum of the moves in rounds of its own, which had no part in any choice. Gains of single moves
+// are biased upwards, because they were chosen for being large.
+void Climber::compare_with_first() {
+  const MoveRequest request = request_of_last();
+  // The time that earlier moves had to leave was reserved for this comparison.
   budget_.reserve_s = 0;
   const MoveResult result = run_move(*store_, host_, request, budget_, show_);
-  if (result.interrupted) outcome_.end = ClimbEnd::interrupted;
   outcome_.first_result = result.arms[0];
   outcome_.winner_result = result.arms[1];
-  const size_t rounds = std::min(result.arms[0].seconds.size(), result.arms[1].seconds.size());
-  if (rounds == 0) return;
-  const std::span<const double> first(result.arms[0].seconds.data(), rounds),
-      winner(result.arms[1].seconds.data(), rounds);
-  outcome_.total = speed_ratio(first, winner, 0);
-  note_once(*store_, request.name,
-            fmt::format("The winner beside what was asked for: {} over {} rounds.",
-                        change_text(*outcome_.total), rounds));
+  const Series first{result.arms[0].rounds, result.arms[0].seconds},
+      winner{result.arms[1].rounds, result.arms[1].seconds};
+  if (!first.costs.empty() && !winner.costs.empty()) {
+    const Ratio total = compare_speed(first, winner, 0);
+    if (total.paired) outcome_.total = total;  // they have rounds in common
+  }
+  if (result.interrupted) {
+    outcome_.end = ClimbEnd::interrupted;
+    return;
+  }
+  outcome_.not_kept = why_not_kept(request, result, outcome_.total);
+  if (result.arms[0].check_failed || result.arms[1].check_failed) outcome_.end = ClimbEnd::last_check_failed;
+  std::string note;
+  if (outcome_.total)
+    note = fmt::format("The winner beside what was asked for: {} over {} rounds. ",
+                       change_text(*outcome_.total), outcome_.total->n);
+  if (!outcome_.not_kept.empty()) note += fmt::format("The winner is not kept: {}. ", outcome_.not_kept);
+  if (note.empty()) return;
+  note.pop_back();
+  note_once(*store_, request.name, note);
 }
 
 }  // namespace moehill

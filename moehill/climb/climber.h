@@ -28,6 +28,7 @@ struct ClimbOptions {
   std::string command;                      // the command that repeats this climb
   std::function<double()> clock = seconds;  // measures the budget
   double begin_s = seconds();               // when the budget began
+  double least_run_s = 10;                  // a run may take so long, whatever is left of the budget
 };
 
 // A configuration is left out if the model expects it to take this many times as long as the best one on its
@@ -52,10 +53,10 @@ struct ClimbMove {
 };
 
 // ClimbEnd is why a climb ended.
-enum class ClimbEnd { worth, budget, interrupted, check_failed };
+enum class ClimbEnd { worth, budget, interrupted, check_failed, last_check_failed };
 constexpr auto words(ClimbEnd) {
   return std::array{"nothing is left that could gain enough", "the budget is spent", "interrupted",
-                    "the first configuration gives no figure"};
+                    "the first configuration gives no figure", "a check failed in the last comparison"};
 }
 
 // ClimbOutcome is the whole climb.
@@ -65,6 +66,7 @@ struct ClimbOutcome {
   std::vector<ClimbAxis> not_begun;  // axes for which the budget did not last
   MoveArm first, winner;             // the same where nothing was adopted
   std::optional<Ratio> total;        // speed of the winner over the first's, in rounds of their own
+  std::string not_kept;              // why the last comparison speaks against the winner; empty: it does not
   MoveArmResult first_result, winner_result;
   double spent_s = 0;
 };
@@ -86,7 +88,9 @@ class Climber {
   std::vector<ClimbMove> ordered(const std::vector<ClimbAxis>& axes) const;
   bool take_move(ClimbMove move);
   MoveRequest request_of(const ClimbMove& move) const;
+  MoveRequest request_of_last() const;
   void compare_with_first();
+  std::string short_identity(const StoredJson& resolved) const;
   std::string experiment_name(const std::string& part) const;
   std::optional<MoveArm> arm_of(ClimbAxis axis, const StoredJson& options) const;
 

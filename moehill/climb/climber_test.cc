@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "moehill/base/error.h"
@@ -19,24 +20,26 @@ namespace {
 
 class ClimberTest : public testing::Test {
  protected:
-  // The script stands for `bench`, with 1 % of noise. Its fast impl is 12 % faster. Its fused path is 30 %
-  // faster, but only 5 % together with the fast impl. Its recomputation fails the check, and its ragged path
-  // needs too much memory. With the scatter impl it also writes the record of an ablated step, which is a
-  // thousand times as fast and must not be taken for a result.
+  // The script stands for `bench`, with 1 % of noise. Its fast impl is 12 % faster and its fused path 30 % faster, but the path
+  // only 5 % together with the fast impl. Its recomputation fails the check, and its ragged path needs too
+  // much memory. With the scatter impl it also writes the record of an ablated step, which is a thousand
+  // times as fast and must not be taken for a result. A test may change what it does by lines in a file.
   ClimberTest() {
     std::ofstream(program_) << R"(#!/bin/sh
 echo "$*" >>)" + log_ + R"(
 n=$(wc -l <)" + log_ + R"()
-ms=1000 rss=1000
+ms=1000 rss=1000 tflops=1
 case "$*" in *"--remat-mode combine"*) exit 3;; esac
 case "$*" in *"ragged_a2a"*) rss=9000 ms=500;; esac
 case "$*" in *"--ep-path fused"*"--impl fast"*|*"--impl fast"*"--ep-path fused"*) ms=700;;
   *"--impl fast"*) ms=880;; *"--ep-path fused"*) ms=770;; esac
 case "$*" in *"--impl scatter"*)
   echo '{"schema":"moehill/1","ablated":["up","down"],"tflops":1000,"time_s":{"median":0.001,"samples":[0.001]}}';; esac
-awk -v ms=$ms -v n=$n -v rss=$rss 'BEGIN { t = ms / 1000 * (1 + 0.01 * ((n * 7919) % 101 / 50 - 1))
-  printf "{\"schema\":\"moehill/1\",\"tflops\":1,\"time_s\":{\"median\":%f,\"samples\":[%f]},\"peak\":{\"fraction\":0.5}," \
-    "\"memory\":{\"peak_rss_bytes\":%d}}\n", t, t, rss }'
+lines=)" + lines_ + R"(
+[ ! -f "$lines" ] || . "$lines"
+awk -v ms=$ms -v n=$n -v rss=$rss -v tf=$tflops 'BEGIN { t = ms / 1000 * (1 + 0.01 * ((n * 7919) % 101 / 50 - 1))
+  printf "{\"schema\":\"moehill/1\",\"tflops\":%d,\"time_s\":{\"median\":%f,\"samples\":[%f]},\"peak\":{\"fraction\":0.5}," \
+    "\"memory\":{\"peak_rss_bytes\":%d}}\n", tf, t, t, rss }'
 )";
     std::filesystem::permissions(program_, std::filesystem::perms::owner_all);
     host_.program = program_;
@@ -66,9 +69,20 @@ awk -v ms=$ms -v n=$n -v rss=$rss 'BEGIN { t = ms / 1000 * (1 + 0.01 * ((n * 791
     };
   }
 
-  ClimbOutcome climb(const ClimbOptions& options) {
+  using Show = std::function<void(const std::string& line, bool finished)>;
+  ClimbOutcome climb(
+      const ClimbOptions& options, const Show& show = [](const std::string&, bool) {}) {
     Store store = Store::open_or_create(place_.file("climb.sqlite"));
-    return Climber(host_, space_, options).run(store, [](const std::string&, bool) {});
+    return Climber(host_, space_, options).run(store, show);
+  }
+  // Climbs along the axis `impl`, where every bench of the last comparison also runs these lines.
+  ClimbOutcome climb_with_last(const std::string& lines) {
+    return climb(impl_alone(), [&](const std::string& line, bool) {
+      if (is_of_last(line)) std::ofstream(lines_) << lines;
+    });
+  }
+  static bool is_of_last(const std::string& line) {
+    return line.find("the winner beside") != std::string::npos;
   }
   ClimbOptions options() const {
     ClimbOptions o;
@@ -80,6 +94,25 @@ awk -v ms=$ms -v n=$n -v rss=$rss 'BEGIN { t = ms / 1000 * (1 + 0.01 * ((n * 791
     o.begin_s = 0;
     return o;
   }
+  ClimbOptions impl_alone() const {
+    ClimbOptions o = options();
+    o.base = {{"tokens", "64"},   {"parallel_mode", "none"}, {"backend", "gmm"},
+              {"blocks", "bt=8"}, {"remat_mode", "none"},    {"routing_pack_strategy", "counting_sort"}};
+    return o;
+  }
+  // A second passes with each run, most of it between the runs (two where the machine is busy, and the run is
+  // repeated), and three are predicted, but 3000 for one impl.
+  void let_runs_take_a_second(ClimbOptions& o) {
+    const auto resolve = host_.resolve;
+    host_.resolve = [resolve](SweptCommand command, bool launched,
+                              const std::vector<std::string>& arguments) {
+      ResolvedPoint point = resolve(command, launched, arguments);
+      point.seconds = point.options["impl"] == "preweight" ? 3000 : 3;
+      return point;
+    };
+    o.clock = [&] { return static_cast<double>(num_runs()); };
+    o.begin_s = o.clock();
+  }
   int64_t num_runs() const {
     std::ifstream file(log_);
     int64_t n = 0;
@@ -88,7 +121,7 @@ awk -v ms=$ms -v n=$n -v rss=$rss 'BEGIN { t = ms / 1000 * (1 + 0.01 * ((n * 791
   }
 
   const TemporaryFolder place_;
-  const std::string program_ = place_.file("bench"), log_ = place_.file("log");
+  const std::string program_ = place_.file("bench"), log_ = place_.file("log"), lines_ = place_.file("lines");
   SweepHost host_;
   const ClimbSpace space_{2, [](const StoredJson&) { return std::vector<std::string>{"bt=8", "bt=16"}; }};
 };
@@ -134,7 +167,10 @@ TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
   size_t num_found = 0;
   int64_t num_thresholds = 0;
   for (const StoredExperiment& e : store.experiments()) {
-    if (!names.contains(e.name) && e.name.find("-total") == std::string::npos) continue;
+    // It may also have compared another winner.
+    const bool is_total = e.name.find("-total-") != std::string::npos &&
+                          store.points(e.id).at(1).options == whole.winner.resolved.options;
+    if (!names.contains(e.name) && !is_total) continue;
     ++num_found;
     for (const std::string& text : e.expect) {
       EXPECT_EQ(parse_expectation(text).numerator[0].axis, "arm");
@@ -149,20 +185,12 @@ TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
   EXPECT_GE(num_thresholds, 2) << "where the model has a word, and of the total";
 }
 
-// Each run takes a second, most of it between the runs (two seconds if the machine is busy and the run is
-// repeated). Three seconds are predicted, and the first run shows the difference. An arm for which there is
-// no time is left out, so that the climb can decide on the others.
+// The first run tells how long runs take. An arm for which there is no time is left out, so that the rest can
+// be decided.
 TEST_F(ClimberTest, ASmallBudgetIsSpentOnWhatItCanDecide) {
   ClimbOptions small = options();
   small.base = {{"tokens", "64"}, {"parallel_mode", "none"}};  // of the axes that are left, impl comes first
-  const auto resolve = host_.resolve;
-  host_.resolve = [resolve](SweptCommand command, bool launched, const std::vector<std::string>& arguments) {
-    ResolvedPoint point = resolve(command, launched, arguments);
-    point.seconds = point.options["impl"] == "preweight" ? 3000 : 3;
-    return point;
-  };
-  small.clock = [&] { return static_cast<double>(num_runs()); };
-  small.begin_s = 0;
+  let_runs_take_a_second(small);
   for (const double budget : {40.0, 60.0}) {
     std::filesystem::remove(place_.file("climb.sqlite"));
     std::filesystem::remove(log_);
@@ -176,6 +204,98 @@ TEST_F(ClimberTest, ASmallBudgetIsSpentOnWhatItCanDecide) {
     EXPECT_NE(text.find("no time was left for: "), std::string::npos) << text;
     EXPECT_NE(text.find("not run: impl=preweight: the budget"), std::string::npos) << text;
   }
+}
+
+// Each start gives its number as the throughput. A larger budget also has time for the arms that smaller ones
+// left out, and these arms run beside others of the same start.
+TEST_F(ClimberTest, NoRoundHasRunsOfTwoStarts) {
+  ClimbOptions o = impl_alone();
+  let_runs_take_a_second(o);
+  ClimbOutcome last;
+  int start = 0;
+  for (const double budget : {5.0, 25.0, 1e5}) {
+    std::ofstream(lines_) << "tflops=" << ++start << "\n";
+    o.budget_s = budget;
+    o.begin_s = o.clock();
+    last = climb(o);
+  }
+  EXPECT_EQ(last.end, ClimbEnd::worth);
+  EXPECT_EQ(last.winner.options.value("impl", ""), "fast");
+  Store store = Store::open_existing(place_.file("climb.sqlite"));
+  std::set<int> all_starts;
+  for (const StoredExperiment& e : store.experiments()) {
+    std::map<int64_t, std::set<int>> starts;  // by round
+    for (const StoredPoint& point : store.points(e.id))
+      for (const StoredRecord& record : store.records(point.id))
+        if (!record.json.contains("ablated"))
+          starts[record.round].insert(record.json.at("tflops").get<int>());
+    for (const auto& [round, of_round] : starts) {
+      EXPECT_EQ(of_round.size(), 1u) << e.name << " round " << round;
+      all_starts.insert(of_round.begin(), of_round.end());
+    }
+  }
+  EXPECT_GE(all_starts.size(), 2u);
+  const int64_t runs = num_runs();
+  climb(o);
+  EXPECT_EQ(num_runs(), runs) << "its own rounds are taken over";
+}
+
+TEST_F(ClimberTest, ARunThatTheBudgetEndsIsMadeByALargerOne) {
+  ClimbOptions small = impl_alone();
+  small.budget_s = 0.1;
+  small.least_run_s = 0.05;
+  std::ofstream(lines_) << "exec sleep 1000\n";
+  EXPECT_EQ(climb(small).end, ClimbEnd::budget) << "and not a failure";
+  std::filesystem::remove(lines_);
+  const ClimbOutcome whole = climb(impl_alone());
+  EXPECT_EQ(whole.end, ClimbEnd::worth);
+  EXPECT_EQ(whole.winner.options.value("impl", ""), "fast");
+}
+
+TEST_F(ClimberTest, AWinnerWhoseLastCheckFailsIsNotKept) {
+  const std::string fails = "case \"$*\" in *\"--impl fast\"*) exit 3;; esac\n";
+  for (const char* start : {"first", "again"}) {
+    const ClimbOutcome outcome = climb_with_last(fails);
+    EXPECT_EQ(outcome.winner.options.value("impl", ""), "fast") << start;
+    EXPECT_EQ(outcome.end, ClimbEnd::last_check_failed) << start;
+    EXPECT_FALSE(outcome.total) << start;
+    EXPECT_NE(
+        climb_text(outcome, impl_alone()).find("not kept for bench --climbed: winner: failed, status 3"),
+        std::string::npos)
+        << start << "\n"
+        << climb_text(outcome, impl_alone());
+  }
+}
+
+TEST_F(ClimberTest, AWinnerThatIsSlowerThanTheFirstIsNotKept) {
+  const ClimbOutcome outcome = climb_with_last("case \"$*\" in *\"--impl fast\"*) ms=1300;; esac\n");
+  EXPECT_EQ(outcome.end, ClimbEnd::worth);
+  ASSERT_TRUE(outcome.total);
+  EXPECT_LT(outcome.total->ratio, 0.9);
+  EXPECT_NE(outcome.not_kept.find("slower"), std::string::npos) << outcome.not_kept;
+}
+
+// The machine becomes slower with each round, so that runs of different rounds must not be paired.
+TEST_F(ClimberTest, TheLastComparisonPairsByRound) {
+  const ClimbOutcome outcome = climb(impl_alone(), [&](const std::string& line, bool finished) {
+    if (finished || !is_of_last(line)) return;
+    const int round = std::stoi(line.substr(line.find(" round ") + 7));
+    std::ofstream lines(lines_);
+    lines << "ms=$((ms * " << round << "))\n";
+    if (round == 2) lines << "case \"$*\" in *\"--impl fast\"*) rss=9000;; esac\n";
+  });
+  ASSERT_TRUE(outcome.total);
+  EXPECT_EQ(outcome.total->n, 4);
+  EXPECT_NEAR(outcome.total->ratio, 1 / 0.88, 0.03);
+  EXPECT_NE(outcome.not_kept.find("over the limit"), std::string::npos) << outcome.not_kept;
+}
+
+// There is no time for the other arms of its round, which is then cut short.
+TEST_F(ClimberTest, AFirstCheckThatFailsIsFoundInASmallBudget) {
+  ClimbOptions small = impl_alone();
+  small.budget_s = 0.024;
+  std::ofstream(lines_) << "exit 3\n";
+  EXPECT_EQ(climb(small).end, ClimbEnd::check_failed);
 }
 
 TEST_F(ClimberTest, WhatIsGivenIsKept) {

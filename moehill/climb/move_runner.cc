@@ -72,83 +72,158 @@ class MoveRunner {
                        duration_text(budget_.limit_s), line),
            finished);
     };
+    driver.number_of = [&](int64_t round) { return begin_round(round); };
     driver.wants = [&](size_t arm, int64_t round) { return begin_run(arm, round); };
     driver.goes_on = [&](int64_t round) { return end_round(round); };
     driver.repeats = [&](double seconds) { return budget_.affords(seconds); };
-    const SweepOutcome outcome = run_sweep(store_, plan_, host_, driver);
-    result_.interrupted = outcome.end == SweepEnd::interrupted;
-    result_.check_failed = outcome.check_failed;
+    driver.limit = [&] { return limit_of_run(); };
+    driver.waits = [&] { return budget_.left_s() > 0; };
+    result_.interrupted = run_sweep(store_, plan_, host_, driver).end == SweepEnd::interrupted;
     return result_;
   }
 
  private:
-  // Attempts are all attempts at one run: a disturbed one and its repeat.
-  struct Attempts {
-    double seconds = 0;
-    int64_t number = 0;
+  // Runs is what the database has of an arm in one round.
+  struct Runs {
+    double seconds = 0;  // of all attempts, such as a disturbed one and its repeat
+    bool has_result = false;
+    bool gave_up = false;  // in whatever round: an arm that has failed is not tried again
+    bool is_known() const { return has_result || gave_up; }
   };
   struct Begun {
     size_t arm = 0;
-    double at = 0;    // by the budget's clock
-    Attempts stored;  // by an earlier start
+    std::optional<double> at;  // by the budget's clock, after it waited for its turn
   };
 
   bool wants(size_t arm) const { return request_.fixed_rounds || result_.race.wants(arm); }
 
-  // Says whether an arm runs now. A round for which the budget does not last is cut short and decides
-  // nothing. Runs of an earlier start are not made again, so they cost nothing.
-  bool begin_run(size_t arm, int64_t round) {
-    account(round);
-    if (!wants(arm) || cut_) return false;
-    const Attempts stored = attempts_at(arm, round);
-    if (stored.number == 0) {
-      if (round == 0 && !affords_arm(arm)) {
-        result_.race.leave_out(arm);
-        result_.arms[arm].why_out = "the budget does not last for its rounds";
-        return false;
-      }
-      cut_ = !budget_.affords(expected(arm));
-      if (cut_) return false;
+  Runs runs_of(size_t arm) const {
+    Runs runs;
+    for (const StoredAttempt& attempt : store_.attempts(plan_.points[arm].id)) {
+      runs.gave_up = runs.gave_up || has_failed(attempt.state);
+      if (attempt.round != number_) continue;
+      runs.seconds += attempt.seconds;
+      runs.has_result = runs.has_result || attempt.counts;
     }
-    this_round_.push_back({arm, budget_.clock(), stored});
-    budget_.stored_s += stored.seconds;
-    return true;
+    return runs;
   }
 
-  Attempts attempts_at(size_t arm, int64_t round) const {
-    Attempts sum;
-    for (const StoredAttempt& attempt : store_.attempts(plan_.points[arm].id)) {
-      if (attempt.round != round) continue;
-      sum.seconds += attempt.seconds;
-      ++sum.number;
+  // Returns the first number that no stored round has, whatever arms it had.
+  int64_t next_number() const {
+    std::vector<StoredPoint> points = store_.old_points(plan_.points[0].experiment_id);
+    points.insert(points.end(), plan_.points.begin(), plan_.points.end());
+    int64_t next = 0;
+    for (const StoredPoint& point : points)
+      for (const StoredAttempt& attempt : store_.attempts(point.id)) next = std::max(next, attempt.round + 1);
+    return next;
+  }
+
+  // Returns under which number a round is stored: that of the next round in the database which can be taken
+  // over, or else a new one.
+  int64_t begin_round(int64_t round) {
+    const int64_t next = next_number();
+    is_stored_ = false;
+    for (++number_; number_ < next; ++number_) {
+      book_stored();
+      is_stored_ = take_over(round);
+      if (is_stored_) break;
     }
-    return sum;
+    accounted_ = this_round_.size();
+    return number_;
+  }
+
+  // Books the runs of a stored round. They were paid for, whether they can be taken over or not.
+  void book_stored() {
+    for (size_t arm = 0; arm < request_.arms.size(); ++arm) {
+      const Runs runs = runs_of(arm);
+      budget_.stored_s += runs.seconds;
+      learn(arm, runs, 0);
+    }
+  }
+
+  // Takes over a stored round if every arm that this round wants has run in it. Arms that the budget left out
+  // of the first round may be missing, if it leaves them out now, too.
+  bool take_over(int64_t round) {
+    std::vector<size_t> missing;
+    for (size_t arm = 0; arm < request_.arms.size(); ++arm) {
+      if (!wants(arm)) continue;
+      if (runs_of(arm).is_known())
+        this_round_.push_back({arm, std::nullopt});
+      else
+        missing.push_back(arm);
+    }
+    const bool serves = std::none_of(missing.begin(), missing.end(),
+                                     [&](size_t arm) { return round > 0 || affords_arm(arm); });
+    if (!serves) this_round_.clear();
+    for (size_t i = 0; serves && i < missing.size(); ++i) leave_out(missing[i]);
+    return serves;
+  }
+
+  void leave_out(size_t arm) {
+    result_.race.leave_out(arm);
+    result_.arms[arm].left_out = true;
+    result_.arms[arm].why_out = "the budget does not last for its rounds";
+  }
+
+  // Says whether an arm runs now. A round that the budget does not last for is cut short and decides nothing.
+  // In a round that was taken over no arm runs again, so it costs nothing.
+  bool begin_run(size_t arm, int64_t round) {
+    account();
+    if (!wants(arm) || cut_) return false;
+    if (is_stored_) return true;
+    if (round == 0 && !affords_arm(arm)) {
+      leave_out(arm);
+      return false;
+    }
+    cut_ = !budget_.affords(expected(arm));
+    if (!cut_) this_round_.push_back({arm, std::nullopt});
+    return !cut_;
+  }
+
+  // Returns how long the run may take that begins now.
+  double limit_of_run() {
+    std::optional<double>& at = this_round_.back().at;
+    if (!at) at = budget_.clock();
+    return std::max(budget_.least_run_s, budget_.left_s());
   }
 
   // Books the runs of this round that have ended since the last call.
-  void account(int64_t round) {
+  void account() {
     for (; accounted_ < this_round_.size(); ++accounted_) {
-      const auto& [arm, at, stored] = this_round_[accounted_];
-      const Attempts all = attempts_at(arm, round);
-      budget_.own_s += all.seconds - stored.seconds;
-      budget_.measured_s += std::max(all.seconds, budget_.clock() - at);
-      // The prediction counts once, however often other work made the run repeat. The ratio to the measured
-      // seconds then is the cost of a run with its repeats.
-      if (all.number > 0) budget_.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
+      const Begun& begun = this_round_[accounted_];
+      const Runs runs = runs_of(begun.arm);
+      budget_.own_s += runs.seconds;
+      learn(begun.arm, runs, begun.at ? budget_.clock() - *begun.at : 0);
     }
   }
 
-  // Takes over the results of the round. Returns whether another round follows.
+  // Compares what a run took with its prediction. The prediction counts once, however often work of others
+  // made the run repeat: that is what a run costs. A run without a result says nothing of others.
+  void learn(size_t arm, const Runs& runs, double lasted_s) {
+    if (!runs.has_result) return;
+    budget_.measured_s += std::max(runs.seconds, lasted_s);
+    budget_.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
+  }
+
+  // Takes over what the round gave. Returns whether another one follows.
   bool end_round(int64_t round) {
-    account(round);
+    account();
     std::vector<std::optional<double>> seconds(request_.arms.size());
-    for (const Begun& begun : this_round_) seconds[begun.arm] = figure_of(begun.arm, round);
+    bool some_failed = false;
+    for (const Begun& begun : this_round_) {
+      const Runs runs = runs_of(begun.arm);
+      // The budget ended while the arm ran or waited for its turn.
+      cut_ = cut_ || !runs.is_known();
+      some_failed = some_failed || !runs.has_result;
+      seconds[begun.arm] = figure_of(begun.arm);
+    }
     this_round_.clear();
     accounted_ = 0;
     Race& race = result_.race;
     if (cut_) race.end();
     if (request_.fixed_rounds)
-      return !cut_ && round + 1 < request_.rules.most_screening && budget_.affords(seconds_of_round());
+      return !some_failed && !cut_ && round + 1 < request_.rules.most_screening &&
+             budget_.affords(seconds_of_round());
     if (!race.over()) race.add_round(seconds);
     if (!race.over() && !goes_on()) race.end();
     return !race.over();
@@ -190,10 +265,10 @@ class MoveRunner {
     return budget_.affords(confirm) && race.confirm_best();
   }
 
-  std::optional<double> figure_of(size_t i, int64_t round) {
+  std::optional<double> figure_of(size_t i) {
     MoveArmResult& arm = result_.arms[i];
     for (const StoredRecord& record : store_.records(plan_.points[i].id)) {
-      if (record.round != round) continue;
+      if (record.round != number_) continue;
       const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
       if (!seconds || !tflops_of(record.json)) continue;
       const double bytes = record.json.at("memory").value("peak_rss_bytes", 0.0);
@@ -203,14 +278,18 @@ class MoveRunner {
             fmt::format("it took {}, over the limit of {}", gib(bytes), gib(*request_.memory_bytes));
         return std::nullopt;
       }
+      arm.rounds.push_back(number_);
       arm.seconds.push_back(*seconds);
       arm.peak_fraction = part_of<RecordedPeak>(record.json, "peak").fraction;
       return *seconds;
     }
-    for (const StoredAttempt& attempt : store_.attempts(plan_.points[i].id))
-      if (attempt.round == round)
-        arm.why_out = fmt::format("{}, status {}: {}", name_of(attempt.state), attempt.exit_status,
-                                  error_line(attempt.output_tail));
+    // It failed, maybe in an earlier round, or its records have no figure.
+    for (const StoredAttempt& attempt : store_.attempts(plan_.points[i].id)) {
+      if (!has_failed(attempt.state) && !(attempt.counts && attempt.round == number_)) continue;
+      arm.why_out = fmt::format("{}, status {}: {}", name_of(attempt.state), attempt.exit_status,
+                                error_line(attempt.output_tail));
+      arm.check_failed = attempt.exit_status == kCheckFailedStatus;
+    }
     return std::nullopt;
   }
 
@@ -220,6 +299,8 @@ class MoveRunner {
   ClimbBudget& budget_;
   SweepPlan plan_;
   MoveResult result_;
+  int64_t number_ = -1;            // of this round in the database
+  bool is_stored_ = false;         // it was taken over
   std::vector<Begun> this_round_;  // runs, in their order
   size_t accounted_ = 0;           // of them
   bool cut_ = false;

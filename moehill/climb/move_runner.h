@@ -1,6 +1,10 @@
 // Move runner makes one move of a climb an experiment of its own. The points of that experiment are the
-// move's arms, which are raced round by round. Each run has a process of its own, and is stored and resumed
-// like a run of a sweep. climb/race.h decides which arms run.
+// move's arms, which are raced round by round. Each run has a process of its own, and is stored like a run of
+// a sweep. climb/race.h decides which arms run.
+//
+// A move that is run again takes over the stored rounds in which every arm that it wants has run. The other
+// ones stay as they are, and its own rounds come after them. So a stored round has the runs of one start
+// only, or of several at the same time, and no comparison pairs runs of different hours.
 //
 //     const MoveResult result = run_move(store, host, request, budget, show);
 //     request.arms[result.race.winner()].label;
@@ -31,12 +35,14 @@ struct ClimbBudget {
   double limit_s = 0;
   double reserve_s = 0;                    // for the last comparison
   double stored_s = 0, own_s = 0;          // of the runs of earlier starts, and of this start
+  double least_run_s = 10;                 // a run may take so long, whatever is left
   double begin_s = 0;                      // when this start began
   std::function<double()> clock{};         // by which it began
   double measured_s = 0, predicted_s = 0;  // of all runs so far, and what the model had predicted for them
 
   double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
-  bool affords(double seconds) const { return spent_s() + seconds + reserve_s <= limit_s; }
+  double left_s() const { return limit_s - reserve_s - spent_s(); }
+  bool affords(double seconds) const { return seconds <= left_s(); }
   // Returns the seconds that a run will take, from the model's prediction and from how earlier ones turned
   // out.
   double expected(double predicted) const {
@@ -56,8 +62,11 @@ struct MoveRequest {
 
 // MoveArmResult is what the runs of one arm gave.
 struct MoveArmResult {
-  std::vector<double> seconds;  // medians, by round
+  std::vector<int64_t> rounds;  // with a figure, ascending
+  std::vector<double> seconds;  // medians, by `rounds`
   std::string why_out;          // for an arm without a figure
+  bool left_out = false;        // since the budget does not last for it
+  bool check_failed = false;    // of the run without a figure
   std::optional<double> peak_fraction;
 };
 
@@ -65,7 +74,7 @@ struct MoveArmResult {
 struct MoveResult {
   Race race;
   std::vector<MoveArmResult> arms;
-  bool interrupted = false, check_failed = false;
+  bool interrupted = false;
 };
 
 // Returns whether the budget suffices for a move to decide something: two arms screened in as few rounds as
@@ -74,7 +83,8 @@ struct MoveResult {
 bool affords_move(const ClimbBudget& budget, const MoveRequest& request);
 
 // Runs a move. Arms for whose rounds the budget does not last are left out, the last ones first, and the
-// screening ends while confirming rounds still fit.
+// screening ends while confirming rounds still fit. A run or a wait that lasts longer than the budget is
+// ended; its round decides nothing, and a larger budget can make it.
 MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,
                     const std::function<void(const std::string& line, bool finished)>& show);
 

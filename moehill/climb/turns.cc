@@ -16,8 +16,8 @@
 namespace moehill {
 namespace {
 
-// Exit statuses of `moehill bench`.
-constexpr int kBadInputStatus = 2, kCheckFailedStatus = 3, kRunFailedStatus = 5;
+// Exit statuses of `moehill bench`, beside kCheckFailedStatus.
+constexpr int kBadInputStatus = 2, kRunFailedStatus = 5;
 
 std::vector<StoredJson> records_of(const TurnCommand& command, const ChildResult& child) {
   if (child.end == ChildEnd::exited && child.status == kBadInputStatus)

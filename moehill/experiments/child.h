@@ -12,6 +12,9 @@
 
 namespace moehill {
 
+// Exit status of a command of this program whose result failed its check.
+inline constexpr int kCheckFailedStatus = 3;
+
 // ChildEnd is how the child came to its end.
 enum class ChildEnd { exited, signalled, timed_out, stopped };
 

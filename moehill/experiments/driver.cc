@@ -21,7 +21,6 @@ namespace {
 constexpr double kBusyPollSeconds = 0.1;  // between two looks while another sweep measures on this machine
 // A driver on another host counts as dead this long after its limit.
 constexpr double kOverdueSeconds = 60;
-constexpr int kCheckFailedStatus = 3;  // exit status of a command whose check failed
 
 // Returns the number of processes that the kernel killed for want of memory since the machine started.
 int64_t kernel_memory_kills() {
@@ -96,13 +95,14 @@ class Driver {
         shorten(round, "when its time was over");
         break;
       }
+      const int64_t number = options_.number_of(round);
       for (const int i : round_order(round, static_cast<int>(plan_.points.size()))) {
         if (options_.wants && !options_.wants(static_cast<size_t>(i), round)) continue;
-        again = visit(static_cast<size_t>(i), round) || again;
+        again = visit(static_cast<size_t>(i), number) || again;
         if (outcome_.end == SweepEnd::interrupted) return false;
       }
       if (is_race() && !options_.goes_on(round)) {
-        shorten(round + 1, "when it was decided or its budget was spent");
+        shorten(number + 1, "when it was decided or its budget was spent");
         break;
       }
     }
@@ -135,11 +135,16 @@ class Driver {
     journal_.save_plan(plan_.experiment, plan_.points);
   }
 
+  // Two sweeps on one machine would disturb each other, so this one waits for its turn. A race also waits for
+  // a run that another sweep makes, because its round needs the result.
+  bool is_taken(ClaimState state) const {
+    return state == ClaimState::machine_busy || (is_race() && state == ClaimState::elsewhere);
+  }
+
   bool visit(size_t i, int64_t round) {
     const double limit = plan_.experiment.timeout_s + kOverdueSeconds;
-    // Two sweeps on one machine would disturb each other, so this one waits for its turn.
     ClaimAnswer answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
-    while (answer.state == ClaimState::machine_busy && !stop_.wait(kBusyPollSeconds))
+    while (is_taken(answer.state) && options_.waits() && !stop_.wait(kBusyPollSeconds))
       answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     if (answer.state == ClaimState::claimed) {
       const double begin = seconds();
@@ -164,12 +169,16 @@ class Driver {
     const int64_t kills = kernel_memory_kills();
     const double load = load_average();
     const MachineTimes before = machine_times();
-    const ChildResult child = run_child(command_line(i), plan_.experiment.timeout_s, stop_.file());
+    const double limit = std::min(plan_.experiment.timeout_s, options_.limit());
+    const ChildResult child = run_child(command_line(i), limit, stop_.file());
     const MachineTimes after = machine_times();
     AttemptResult result;
     result.records = records_of(child.output);
     result.state = classify(child, result.records.size(), !plan_.experiment.launcher.empty(),
                             kernel_memory_kills() > kills);
+    // The race had no more time for it, which says nothing of the point.
+    if (result.state == RunState::timeout && limit < plan_.experiment.timeout_s)
+      result.state = RunState::interrupted;
     result.seconds = child.seconds;
     result.exit_status = child.status;
     result.output_tail = child.error_tail;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <string>
 
 #include "moehill/experiments/host.h"
@@ -45,8 +46,15 @@ struct DriverOptions {
   // it, and not after all rounds. Empty: every point runs in every round.
   std::function<bool(size_t point, int64_t round)> wants;
   std::function<bool(int64_t round)> goes_on;
+  // A race may also say under which number the runs of a round are stored. It is asked as the round begins.
+  std::function<int64_t(int64_t round)> number_of = [](int64_t round) { return round; };
   // A race may also say whether a disturbed run is repeated; `seconds` is how long that run took.
   std::function<bool(double seconds)> repeats = [](double) { return true; };
+  // A race may also say how many seconds a run may take, if they are fewer than the experiment's limit. It is
+  // asked as the run begins. A run that is ended so counts as interrupted, so it can still be made.
+  std::function<double()> limit = [] { return std::numeric_limits<double>::infinity(); };
+  // A race may also give up waiting for the runs of other sweeps. Its round then lacks a run.
+  std::function<bool()> waits = [] { return true; };
 };
 
 // Runs every point and round that has no result yet. If a driver was killed, at most the attempt that was

@@ -56,6 +56,23 @@ class DriverTest : public testing::Test {
     return plan;
   }
 
+  // A plan of the first points, for one round.
+  SweepPlan plan_of_one_round(size_t num_points) const {
+    SweepPlan p = plan();
+    p.points.resize(num_points);
+    p.devices.resize(num_points);
+    p.tokens.resize(num_points);
+    p.experiment.rounds = 1;
+    return p;
+  }
+  // Options of a race of one round.
+  static DriverOptions race_of_one_round() {
+    DriverOptions options;
+    options.show = [](const std::string&, bool) {};
+    options.goes_on = [](int64_t) { return false; };
+    return options;
+  }
+
   SweepOutcome sweep() {
     Store store = Store::open_or_create(database_);
     SweepPlan p = plan();
@@ -129,9 +146,7 @@ class DriverTest : public testing::Test {
 
 TEST_F(DriverTest, OtherWorkIsNotedOfTheRunsBesideIt) {
   write_program("sleep 0.3; " + print_record("[1, 2]"));
-  SweepPlan p = plan();
-  p.points.resize(1), p.devices.resize(1), p.tokens.resize(1);
-  p.experiment.rounds = 1;
+  SweepPlan p = plan_of_one_round(1);
   std::atomic<bool> is_over = false;
   std::thread rival([&] {
     while (!is_over) continue;
@@ -229,6 +244,60 @@ TEST_F(DriverTest, AFailingPointIsStoredAndTheOthersGoOn) {
   EXPECT_EQ(number_of("failure WHERE label = 'p2' AND exit_status = 3 AND output_tail = 'no such expert\n'"),
             2);  // one retry
   EXPECT_EQ(text_of("SELECT state FROM point WHERE label = 'p2'"), "failed");
+}
+
+// The other sweep ends its run while this one waits for it.
+TEST_F(DriverTest, ARaceTakesTheResultOfARunThatWasElsewhere) {
+  SweepPlan p = plan_of_one_round(1);
+  Store ours = Store::open_or_create(database_), theirs = Store::open_or_create(database_);
+  Journal journal(theirs, this_process(), StoredJson::object());
+  journal.save_plan(p.experiment, p.points);
+  const ClaimAnswer other = journal.claim(p.points[0].id, 0, 60);
+  ASSERT_EQ(other.state, ClaimState::claimed);
+  bool has_ended = false;
+  size_t num_results = 0;
+  DriverOptions options = race_of_one_round();
+  options.waits = [&] {
+    if (!has_ended) journal.finish(other.claim, done_in(1));
+    has_ended = true;
+    return true;
+  };
+  options.goes_on = [&](int64_t) {
+    num_results = ours.records(p.points[0].id).size();
+    return false;
+  };
+  run_sweep(ours, p, host_, options);
+  EXPECT_EQ(num_results, 1u);
+  EXPECT_EQ(runs_started(), 0);
+}
+
+TEST_F(DriverTest, ARaceMayGiveUpWaiting) {
+  SweepPlan p = plan_of_one_round(2);
+  Store ours = Store::open_or_create(database_), theirs = Store::open_or_create(database_);
+  Journal journal(theirs, this_process(), StoredJson::object());
+  journal.save_plan(p.experiment, p.points);
+  ASSERT_EQ(journal.claim(p.points[0].id, 0, 60).state, ClaimState::claimed);
+  DriverOptions options = race_of_one_round();
+  options.waits = [] { return false; };
+  const SweepOutcome outcome = run_sweep(ours, p, host_, options);
+  EXPECT_EQ(outcome.end, SweepEnd::done);
+  EXPECT_EQ(outcome.counts.started, 0) << "one is run elsewhere, and the machine is busy for the other";
+}
+
+TEST_F(DriverTest, ARunThatItsRaceEndsCanStillBeMade) {
+  write_program("exec sleep 1000");
+  SweepPlan p = plan_of_one_round(1);
+  Store store = Store::open_or_create(database_);
+  DriverOptions options = race_of_one_round();
+  options.limit = [] { return 0.02; };
+  run_sweep(store, p, host_, options);
+  EXPECT_GE(number_of("attempt"), 1);
+  EXPECT_EQ(number_of("attempt WHERE state != 'interrupted'"), 0);
+  write_program(print_record("[1, 2]"));
+  SweepPlan again = plan_of_one_round(1);
+  options.limit = [] { return 1000.0; };
+  run_sweep(store, again, host_, options);
+  EXPECT_EQ(results().size(), 1u);
 }
 
 TEST_F(DriverTest, SigintEndsItCleanly) {
