@@ -1,6 +1,6 @@
-// A climbed table holds the configurations that `moehill climb` found to be the fastest, by problem and by what
-// was given for it. A winner holds for the machine and the kernels that it was found with. `bench --climbed`
-// takes the winner from here.
+// A climbed table holds the configurations that `moehill climb` found to be the fastest, by problem and by
+// what was given for it. A winner holds for the machine and the kernels that it was found with. `bench
+// --climbed` takes the winner from here.
 //
 //     const ClimbedEntry entry = require_climbed(path, problem_key(resolved, given), environment);
 //     entry.options["impl"];   // "fast"
