@@ -13,6 +13,7 @@
 #include "moehill/moe/audit_judge.h"
 #include "moehill/moe/audit_latent.h"
 #include "moehill/moe/audit_sizes.h"
+#include "moehill/moe/audit_terms.h"
 #include "moehill/moe/audit_tokens.h"
 #include "moehill/moe/dy_sizes.h"
 #include "moehill/moe/expert_columns.h"
@@ -21,6 +22,10 @@
 
 namespace moehill {
 namespace {
+
+// A term counts from this many times the variance of values that may be flushed to zero: from 1024 times
+// their size.
+constexpr double kFarAbove = 0x1p20;
 
 // Audit is one audit. It computes gradients for dy = y, so that they do not depend on the small factor of the
 // loss, and divides stored gradients by that factor before it compares them.
@@ -41,10 +46,12 @@ class Audit {
         context_{t_, backward, options.exact, options.seed, units_, dy_scale_, by_hidden_},
         judge_(context_),
         auditors_(static_cast<size_t>(team.size())),
-        y_(shape_.tokens, by_hidden_.num_blocks()) {
+        y_(shape_.tokens, by_hidden_.num_blocks()),
+        y_terms_(shape_, by_hidden_, options.seed) {
     if (!backward) return;
     dy_ = DySizes(shape_.tokens, by_hidden_.num_blocks());
     dx_ = Estimate(shape_.tokens, by_hidden_.num_blocks());
+    dx_terms_ = AuditTerms(shape_, by_hidden_, options.seed);
     dp_ = Estimate(shape_.tokens, shape_.topk);
   }
 
@@ -321,6 +328,9 @@ class Audit {
         if (m->rows > 0) sums.push_back({m->values.data(), m->cols});
       }
     }
+    for (AuditTerms* terms : {&y_terms_, &dx_terms_}) {
+      if (terms->rows().cols > 0) sums.push_back(terms->rows());
+    }
     sum_rows(share_, share_.tokens, sums);
   }
 
@@ -371,6 +381,7 @@ class Audit {
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
       const size_t i = static_cast<size_t>(a);
       add_row(expert.out, a, expert.rows.gate[i], rounding, expert.rows.token[i], y_);
+      set_term(expert, a, expert.rows.gate[i], expert.out, y_terms_);
       if (!backward_ || expert.expert == kSharedExpert) continue;
       dp_.value.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp[i];
       const double of_outputs = shape_.router.input_weighted ? 0 : output_part_of_dp(expert, a);
@@ -388,6 +399,14 @@ class Audit {
                      (units_.store * static_cast<double>(rows.variance.row(a)[b]) +
                       rounding * static_cast<double>(rows.squares.row(a)[b]));
     }
+  }
+
+  // Remembers that a term of the token's sum is factor times row a.
+  void set_term(const AuditExpert<F>& expert, int64_t a, double factor, const ProjectedRows<F>& rows,
+                AuditTerms& terms) const {
+    const size_t i = static_cast<size_t>(a);
+    const int slot = expert.expert == kSharedExpert ? shape_.topk : expert.rows.choice[i];
+    terms.set({expert.rows.token[i], slot, expert.rows.gate[i] * expert.rows.in[i]}, factor, rows.sum.row(a));
   }
 
   // Returns the variance of dp = <dy, o> that comes from rounding o and dy, where o is a sum over the
@@ -434,6 +453,7 @@ class Audit {
       const size_t i = static_cast<size_t>(a);
       const double factor = expert.rows.gate[i] * expert.rows.in[i] * expert.rows.dy_size[i];
       add_row(expert.dx, a, factor, rounding, expert.rows.token[i], dx_);
+      set_term(expert, a, factor, expert.dx, dx_terms_);
       if (of_inputs)
         dp_.variance.row(expert.rows.token[i])[expert.rows.choice[i]] += input_part_of_dp(expert, a);
     }
@@ -442,13 +462,16 @@ class Audit {
   // Compares the own tokens' rows of y or dx [T, H]. `scale` turns a stored value into the units of the
   // reference.
   void compare_rows_of_tokens(const std::string& name, const MatView& stored, double scale,
-                              Estimate& reference, std::vector<double>& row_variance) {
-    MatrixDeviations deviations(stored.rows, by_hidden_.num_blocks());
+                              Estimate& reference, const AuditTerms& terms,
+                              std::vector<double>& row_variance) {
+    MatrixDeviations deviations(stored.rows, by_hidden_.num_blocks(), terms.num_group_numbers());
+    const double smallest = context_.subnormal_variance(scale);
     row_variance.assign(deviations.of_row.size(), 0);
     team_.parallel_for(own_.size(), [&](int64_t begin, int64_t end) {
       std::vector<double> row(static_cast<size_t>(stored.cols));
       std::vector<double> sum(static_cast<size_t>(by_hidden_.num_blocks())), squares(sum.size());
-      std::vector<Deviations> of_block(sum.size());
+      std::vector<double> off(sum.size()), variances(sum.size());
+      std::vector<Deviations> of_block(sum.size()), of_term(deviations.of_term.size());
       for (int64_t t = own_.begin + begin; t < own_.begin + end; ++t) {
         for (int64_t c = 0; c < stored.cols; ++c)
           row[static_cast<size_t>(c)] = static_cast<double>(stored.at(t, c));
@@ -456,16 +479,22 @@ class Audit {
         for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
           const size_t i = static_cast<size_t>(b);
           double variance = reference.variance.row(t)[b] + 2 * units_.store * scale * scale * squares[i];
-          if (reached_[static_cast<size_t>(t)] != 0) variance += context_.subnormal_variance(scale);
+          if (reached_[static_cast<size_t>(t)] != 0) variance += smallest;
           const double expected = reference.value.row(t)[b];
-          deviations.add(t, b, scale * sum[i] - expected, variance, expected, of_block);
+          off[i] = scale * sum[i] - expected;
+          variances[i] = variance;
+          deviations.add(t, b, off[i], variance, expected, of_block);
           row_variance[static_cast<size_t>(t)] += variance / (scale * scale);
         }
+        terms.compare({t, off.data(), variances.data(), kFarAbove * smallest}, of_term);
       }
-      deviations.add_blocks(of_block);
+      deviations.add_blocks(of_block, of_term);
     });
-    TokenFindings& found = found_.tokens.emplace_back(
-        TokenFindings{{name, RowComparison::kUsualFloor}, {}, std::move(deviations.of_block), {}});
+    TokenFindings& found = found_.tokens.emplace_back(TokenFindings{{name, RowComparison::kUsualFloor},
+                                                                    {},
+                                                                    std::move(deviations.of_block),
+                                                                    {},
+                                                                    std::move(deviations.of_term)});
     add_tokens(deviations.of_row, reference, found);
     std::vector<float> row(static_cast<size_t>(stored.cols));
     for (int64_t t = own_.begin; options_.exact && t < own_.end; ++t) {
@@ -491,7 +520,7 @@ class Audit {
   }
 
   void compare_tokens() {
-    compare_rows_of_tokens("y", t_.y, 1, y_, result_.y_variance);
+    compare_rows_of_tokens("y", t_.y, 1, y_, y_terms_, result_.y_variance);
     if (!backward_) return;
     const bool rest = is_rest_of_latent(t_);
     Estimate dlogits;
@@ -503,7 +532,7 @@ class Audit {
       add_product(context_, team_, own_, dz, t_.weights.wg, dx_);
       found_.router = product_gradient(context_, team_, own_, t_.x, dz, DType::f32);
     }
-    compare_rows_of_tokens("dx", t_.dx, 1 / dy_scale_, dx_, result_.dx_variance);
+    compare_rows_of_tokens("dx", t_.dx, 1 / dy_scale_, dx_, dx_terms_, result_.dx_variance);
     if (rest) return;  // the other part of the block has them
     compare_small("dp", t_.dp, dp_);
     if (t_.dlogits != nullptr) compare_small("dlogits", t_.dlogits, dlogits);
@@ -582,6 +611,7 @@ class Audit {
   std::vector<AuditAssignments> assignments_;             // [E]
   Estimate y_, dx_;                                       // [T, blocks of H]; dx in units of dy = y
   Estimate dp_;                                           // [T, k], in the same units
+  AuditTerms y_terms_, dx_terms_;                         // the terms of y_ and dx_
   DySizes dy_;
   std::vector<char> reached_;  // [T] 1 if an expert computes something for the token
   AuditFindings found_;

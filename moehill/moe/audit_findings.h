@@ -16,14 +16,15 @@ struct TokenFindings {
   TensorNumbers numbers;
   std::vector<Deviations> of_expert, of_block;  // [E], [blocks of H]
   Deviations all;
+  std::vector<Deviations> of_term{};  // of y and dx only: along their terms (moe/audit_terms.h)
 
   void pass(Parcel& parcel) {
     numbers.pass(parcel);
-    parcel(of_expert), parcel(of_block), parcel(all);
+    parcel(of_expert), parcel(of_block), parcel(all), parcel(of_term);
   }
   void add(const TokenFindings& other) {
     numbers.add(other.numbers);
-    add(other.of_expert, of_expert), add(other.of_block, of_block);
+    add(other.of_expert, of_expert), add(other.of_block, of_block), add(other.of_term, of_term);
     all.add(other.all);
   }
 

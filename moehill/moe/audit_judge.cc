@@ -2,6 +2,7 @@
 #include "moehill/moe/audit_judge.h"
 
 #include "moehill/moe/audit_sizes.h"
+#include "moehill/moe/audit_terms.h"
 #include "moehill/moe/expert_columns.h"
 
 namespace moehill {
@@ -71,6 +72,22 @@ void AuditJudge::judge_tokens(const std::vector<AuditAssignments>& assignments, 
   for (size_t b = 0; b < found.of_block.size(); ++b) {
     found.numbers.judge(found.of_block[b], shape().tokens,
                         block_name(context_.by_hidden, static_cast<int64_t>(b)), where);
+  }
+  judge_terms(found);
+}
+
+// Judges how far each group of terms is missing in the sums, or is in them too often.
+void AuditJudge::judge_terms(TokenFindings& found) const {
+  if (found.of_term.empty()) return;
+  const int64_t num_groups = num_term_groups(shape()), numbers = std::ssize(found.of_term) / num_groups;
+  for (int64_t g = 0; g < num_groups; ++g) {
+    const auto first = found.of_term.begin() + g * numbers;
+    const std::vector<Deviations> columns(first, first + numbers);
+    Deviations group;
+    for (const Deviations& column : columns) group.add(column);
+    const int64_t tokens = group.count() / numbers;
+    found.numbers.judge_terms(group, num_independent(found) * tokens,
+                              {factor_spread(columns), found.all.reference()}, term_group_name(shape(), g));
   }
 }
 

@@ -34,6 +34,7 @@ class AuditJudge {
   int64_t num_independent(const TokenFindings& found) const;
   std::string number_name(const TokenFindings& found, int64_t token, int64_t number) const;
   void judge_tokens(const std::vector<AuditAssignments>& assignments, TokenFindings& found) const;
+  void judge_terms(TokenFindings& found) const;
   void judge_shared(AuditFindings& found, std::vector<TensorAudit>& tensors) const;
   void judge_shared_gate(AuditFindings& found, TensorNumbers& numbers) const;
   TensorAudit judge_product(const char* tensor, const LogicalWeights& stored,

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "moehill/moe/audit_strip.h"
+#include "moehill/moe/audit_terms.h"
 
 namespace moehill {
 namespace {
@@ -53,11 +54,13 @@ double audit_bytes(const MoeShape& shape, Pass pass, bool exact, const Auditors&
   const double group = 2 * tokens / auditors.num_processes * blocks * value * (backward ? 6 : 3);
   const double sums = 8 * tokens * (backward ? 5 * blocks + 2 * shape.topk : 2 * blocks);
   const double assignments = 40 * tokens * (shape.topk + 2);
+  const double term_bytes = 8 * static_cast<double>(num_terms(shape) * (kMostTermNumbers + 1));
+  const double terms = tokens * term_bytes * (backward ? 2 : 1);
   // These strips of the shared expert wait for the sums of other processes.
   const double waiting = std::min(std::ceil(static_cast<double>(shape.shared_dim) / strip),
                                   static_cast<double>(strips_at_once(auditors.num_processes)));
   const double shared = backward ? waiting * 16 * (2 * hidden * strip_blocks + strip * blocks) : 0;
-  return auditors.num_threads * (weights + rows + gradients) + group + sums + shared + assignments;
+  return auditors.num_threads * (weights + rows + gradients) + group + sums + shared + assignments + terms;
 }
 
 }  // namespace moehill

@@ -84,9 +84,16 @@ class Deviations {
   // f32 may err in one direction.
   double common_factor() const { return reference_ > 0 ? along_reference_ / reference_ : 0; }
   double common_factor_limit(int64_t num_independent) const {
+    return common_factor_limit(num_independent, reference_);
+  }
+  // Returns the limit if the references are only terms of sums. A function that errs in one direction does so
+  // in the whole sums, and `whole` is reference() of the sums: by Cauchy's inequality the errors along the
+  // terms are at most sqrt(whole / reference()) times as large as along the sums.
+  double common_factor_limit(int64_t num_independent, double whole) const {
     if (reference_ == 0) return 0;
     const double shared = static_cast<double>(count_) / static_cast<double>(independent(num_independent));
-    return 2 * kMaxBounds * std::sqrt(shared / reference_) + 16 * 0x1p-24;
+    return 2 * kMaxBounds * std::sqrt(shared / reference_) +
+           16 * 0x1p-24 * std::sqrt(std::max(whole, reference_) / reference_);
   }
   bool within_bounds(int64_t num_independent) const {
     return worst() <= kMaxBounds && mean_square() <= mean_square_limit(num_independent);
@@ -123,19 +130,23 @@ inline double factor_spread(const std::vector<Deviations>& of_column) {
   return std::sqrt(squares) / weight;
 }
 
-// MatrixDeviations are the deviations of a matrix, by its rows and by its blocks of columns.
+// MatrixDeviations are the deviations of a matrix, by its rows, by its blocks of columns, and along the terms
+// of its rows.
 struct MatrixDeviations {
-  MatrixDeviations(int64_t rows, int64_t blocks)
-      : of_row(static_cast<size_t>(rows)), of_block(static_cast<size_t>(blocks)) {}
+  MatrixDeviations(int64_t rows, int64_t blocks, int64_t terms)
+      : of_row(static_cast<size_t>(rows)),
+        of_block(static_cast<size_t>(blocks)),
+        of_term(static_cast<size_t>(terms)) {}
   void add(int64_t row, int64_t block, double deviation, double variance, double reference,
            std::vector<Deviations>& blocks) {
     of_row[static_cast<size_t>(row)].add(row, block, deviation, variance, reference);
     blocks[static_cast<size_t>(block)].add(row, block, deviation, variance, reference);
   }
-  // Adds the blocks that one thread has compared.
-  void add_blocks(const std::vector<Deviations>& blocks) {
+  // Adds the blocks and the terms that one thread has compared.
+  void add_blocks(const std::vector<Deviations>& blocks, const std::vector<Deviations>& terms) {
     const std::lock_guard lock(mutex);
     for (size_t b = 0; b < of_block.size(); ++b) of_block[b].add(blocks[b]);
+    for (size_t i = 0; i < of_term.size(); ++i) of_term[i].add(terms[i]);
   }
   Deviations all() const {
     Deviations sum;
@@ -143,7 +154,7 @@ struct MatrixDeviations {
     return sum;
   }
 
-  std::vector<Deviations> of_row, of_block;
+  std::vector<Deviations> of_row, of_block, of_term;
   std::mutex mutex;
 };
 

@@ -57,6 +57,20 @@ class TensorNumbers {
         fmt::format("{} of {}: {} numbers are off by a common factor of 1 {:+.2g}, {:.2g} allowed",
                     audit_.tensor, name, group.count(), group.common_factor(), limit);
   }
+  // TermErrors say how far the factors of right terms may be apart: factor_spread() of the group's columns,
+  // and reference() of the sums.
+  struct TermErrors {
+    double spread, whole;
+  };
+  // Judges the common factor of a group of terms, by which they are missing in their sums.
+  void judge_terms(const Deviations& group, int64_t num_independent, const TermErrors& errors,
+                   const std::string& name) {
+    const double limit =
+        std::max(group.common_factor_limit(num_independent, errors.whole), 2 * kMaxBounds * errors.spread);
+    if (std::abs(group.common_factor()) <= limit || !audit_.failure.empty()) return;
+    audit_.failure = fmt::format("{} of {}: these terms are in it 1 {:+.2g} times, {:.2g} allowed",
+                                 audit_.tensor, name, group.common_factor(), limit);
+  }
   // Sets how rows are named: each expert, or the shared one, has `rows` rows; 0 (the default) means that each
   // row is a token.
   void set_rows_per_expert(int64_t rows) { rows_per_expert_ = rows; }
