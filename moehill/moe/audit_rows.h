@@ -145,6 +145,9 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
   const F in = rows.in[at], x_sum = sum * in * in * rows.x_norm[at];
   // dy is rounded too. Its errors meet all rows of W2 alike, hence 4 instead of 1.
   const F dy_sum = kBackward ? (sum + 4 / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
+  // The terms of dh may agree in sign, since dy = y contains a part along each row of W2. Such a sum is
+  // rounded at its own size with each term.
+  const F dh_own = kBackward ? F{1} + sum * static_cast<F>(rows.dy.cols) : F{0};
   const bool gated = activation.gated, jumps = has_jumps(activation);
   const F rounding = std::sqrt(store);
   // A product may be wrong by its rounding, which is at most twice the typical rounding, and by the error of
@@ -170,7 +173,7 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
     h_var[m] =
         slope * slope * gate_var + up_slope * up_slope * up_var + function * h[m] * h[m] + kLeastVariance<F>;
     if constexpr (kBackward) {
-      const F dh = dh_row[m], dh_var = dy_sum * w.norm2[i] + dh * dh;
+      const F dh = dh_row[m], dh_var = dy_sum * w.norm2[i] + dh_own * dh * dh;
       if (!mode.of_inputs) {
         dp += static_cast<double>(h[m]) * dh;
         dp_var += ProductErrors::square(dh) * h_var[m] + ProductErrors::square(h[m]) * dh_var;
