@@ -23,10 +23,6 @@
 namespace moehill {
 namespace {
 
-// A term counts from this many times the variance of values that may be flushed to zero: from 1024 times
-// their size.
-constexpr double kFarAbove = 0x1p20;
-
 // Audit is one audit. It computes gradients for dy = y, so that they do not depend on the small factor of the
 // loss, and divides stored gradients by that factor before it compares them.
 template <typename F>
@@ -486,7 +482,7 @@ class Audit {
           deviations.add(t, b, off[i], variance, expected, of_block);
           row_variance[static_cast<size_t>(t)] += variance / (scale * scale);
         }
-        terms.compare({t, off.data(), variances.data(), kFarAbove * smallest}, of_term);
+        terms.compare({t, off.data(), variances.data(), kFarAboveSubnormal * smallest}, of_term);
       }
       deviations.add_blocks(of_block, of_term);
     });

@@ -33,11 +33,21 @@ void AuditJudge::judge_gradient(const Expert& expert, const GradientAudit& audit
   numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
   numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), factor_spread(audit.of_block),
                               name);
+  judge_small(all, audit, n * std::min(num_rows, p.num_blocks()), name, numbers);
   for (int64_t b = 0; b < p.num_blocks(); ++b) {
     numbers.judge(audit.of_block[static_cast<size_t>(b)], n, fmt::format("{} {}", name, block_name(p, b)),
                   where);
   }
   numbers.relative().add_rows(audit.relative, shared ? 0 : expert.number * num_rows);
+}
+
+// Judges the part of a gradient that comes from rows with small gate values.
+void AuditJudge::judge_small(const Deviations& all, const GradientAudit& audit, int64_t num_independent,
+                             const std::string& name, TensorNumbers& numbers) const {
+  Deviations small;
+  for (const Deviations& block : audit.of_small) small.add(block);
+  numbers.judge_terms(small, num_independent, {factor_spread(audit.of_small), all.reference()},
+                      name + " and gate values below 2^-7");
 }
 
 // Returns how many independent errors a token has at least. A row of outputs is a product over the experts'

@@ -31,6 +31,8 @@ class AuditJudge {
 
  private:
   const MoeShape& shape() const { return context_.tensors.shape; }
+  void judge_small(const Deviations& all, const GradientAudit& audit, int64_t num_independent,
+                   const std::string& name, TensorNumbers& numbers) const;
   int64_t num_independent(const TokenFindings& found) const;
   std::string number_name(const TokenFindings& found, int64_t token, int64_t number) const;
   void judge_tokens(const std::vector<AuditAssignments>& assignments, TokenFindings& found) const;

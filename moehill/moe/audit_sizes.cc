@@ -48,7 +48,7 @@ double audit_bytes(const MoeShape& shape, Pass pass, bool exact, const Auditors&
   const double rows =
       value * chunk * ((backward ? 3 : 1) * hidden + (backward ? 11 : 5) * strip + 3 * blocks);
   const double gradients =
-      backward ? (value + 16) * (2 * hidden * strip_blocks + strip * blocks) + value * hidden * strip : 0;
+      backward ? (value + 24) * (2 * hidden * strip_blocks + strip * blocks) + value * hidden * strip : 0;
   // A group of experts has at most about twice as many rows as a process has tokens. `sums` are for all
   // tokens.
   const double group = 2 * tokens / auditors.num_processes * blocks * value * (backward ? 6 : 3);

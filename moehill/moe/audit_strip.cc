@@ -3,6 +3,7 @@
 #include "moehill/moe/audit_strip.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "moehill/moe/expert_columns.h"
 #include "moehill/moe/wire_reference.h"
@@ -35,6 +36,11 @@ template <typename F>
 void read_strip(const LogicalWeights& weights, int64_t group, Range rows, Range columns, Dense<F>& out) {
   out.reshape(rows.size(), columns.size());
   read_part(weights, group, rows, columns, out.values.data(), out.cols);
+}
+
+// Returns an element, or 0 if the matrix is empty.
+double element_of(const Dense<double>& m, int64_t row, int64_t column) {
+  return m.rows == 0 ? 0 : m.row(row)[column];
 }
 
 }  // namespace
@@ -84,6 +90,8 @@ void StripAuditor<F>::add_up(AuditExpert<F>& expert, Range columns) {
     for (Dense<double>* sum : {&s.dw13, &s.dw13_var})
       *sum = Dense<double>(2 * by_strip_.num_blocks(), hidden);
     for (Dense<double>* sum : {&s.dw2, &s.dw2_var}) *sum = Dense<double>(columns.size(), blocks);
+    s.small13 = is_shared() ? Dense<double>() : s.dw13;
+    s.small2 = is_shared() ? Dense<double>() : s.dw2;
     for (Dense<double>* sum : {&s.db13, &s.db13_var}) *sum = Dense<double>(2 * by_strip_.num_blocks(), 1);
     for (Dense<double>* sum : {&s.db2, &s.db2_var}) *sum = Dense<double>(1, blocks);
   }
@@ -158,7 +166,7 @@ void StripAuditor<F>::audit_chunk(Range chunk) {
   add_outputs(chunk);
   if (!context_.backward) return;
   add_input_gradients(chunk);
-  add_weight_gradients();
+  add_weight_gradients(chunk);
 }
 
 template <typename F>
@@ -293,7 +301,7 @@ void StripAuditor<F>::add_input_gradients(Range chunk) {
 
 // Adds the chunk's part of the weight gradients: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
 template <typename F>
-void StripAuditor<F>::add_weight_gradients() {
+void StripAuditor<F>::add_weight_gradients(Range chunk) {
   const double n = static_cast<double>(expert_->num_terms);
   for (Dense<F>* blocks : {&gradient_blocks_, &variance_blocks_})
     blocks->reshape(rows_.x.rows, 2 * by_strip_.num_blocks());
@@ -303,6 +311,10 @@ void StripAuditor<F>::add_weight_gradients() {
   // dW1 and dW3 are compared as projections of their columns. These are x^T times the projected gradients.
   multiply(DenseForm::atb, gradient_blocks_, rows_.x, product_);
   accumulate(product_, sums_.dw13);
+  if (keep_small_rows(chunk, gradient_blocks_, squared_)) {
+    multiply(DenseForm::atb, squared_, rows_.x, product_);
+    accumulate(product_, sums_.small13);
+  }
   square(rows_.x, squared_);
   multiply(DenseForm::atb, variance_blocks_, squared_, product_);
   accumulate(product_, sums_.dw13_var);
@@ -329,6 +341,10 @@ void StripAuditor<F>::add_weight_gradients() {
   }
   multiply(DenseForm::atb, rows_.h, blocks_.sum, product_);
   accumulate(product_, sums_.dw2);
+  if (keep_small_rows(chunk, rows_.h, squared_)) {
+    multiply(DenseForm::atb, squared_, blocks_.sum, product_);
+    accumulate(product_, sums_.small2);
+  }
   square(blocks_.sum, blocks_.sum);
   multiply(DenseForm::atb, rows_.h_var, blocks_.sum, product_);
   accumulate(product_, sums_.dw2_var);
@@ -338,6 +354,22 @@ void StripAuditor<F>::add_weight_gradients() {
   square(rows_.h, squared_);
   multiply(DenseForm::atb, squared_, blocks_.squares, product_);
   accumulate(product_, sums_.dw2_var);
+}
+
+// Copies a matrix of the chunk's rows without those whose gate values are large. Returns false if none is
+// left, or if the gradients have no such part.
+template <typename F>
+bool StripAuditor<F>::keep_small_rows(Range chunk, const Dense<F>& rows, Dense<F>& small) const {
+  if (is_shared()) return false;
+  bool any = false;
+  small.reshape(rows.rows, rows.cols);
+  for (int64_t a = 0; a < rows.rows; ++a) {
+    const size_t i = static_cast<size_t>(chunk.begin + a);
+    const bool is_small = std::abs(expert_->rows.gate[i] * expert_->rows.in[i]) < kSmallGate;
+    any = any || is_small;
+    for (int64_t c = 0; c < rows.cols; ++c) small.row(a)[c] = is_small ? rows.row(a)[c] : F{0};
+  }
+  return any;
 }
 
 // Computes blocks [first, ...) of each row: its share of the projection of a gradient, and of the variance.
@@ -381,7 +413,8 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   // The sums have the blocks of dW1 first, then the blocks of dW3.
   const auto of_dw13 = [&](int64_t offset) {
     return [&sums, offset](int64_t r, int64_t b) {
-      return Number{sums.dw13.row(offset + b)[r], sums.dw13_var.row(offset + b)[r]};
+      return Number{sums.dw13.row(offset + b)[r], sums.dw13_var.row(offset + b)[r],
+                    element_of(sums.small13, offset + b, r)};
     };
   };
   compare_gradient({shared ? g.s1 : g.w1, hidden, columns_, first}, by_strip_, of_dw13(0), expert_->d1);
@@ -391,7 +424,7 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   compare_gradient(
       {shared ? g.s2 : g.w2, columns_, hidden, 0}, context_.by_hidden,
       [&sums](int64_t r, int64_t b) {
-        return Number{sums.dw2.row(r)[b], sums.dw2_var.row(r)[b]};
+        return Number{sums.dw2.row(r)[b], sums.dw2_var.row(r)[b], element_of(sums.small2, r, b)};
       },
       expert_->d2);
   if (!has_biases()) return;
@@ -424,8 +457,10 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
   const double scale = 1 / context_.dy_scale;
   read_strip(stored.matrix, group, stored.rows, stored.columns, product_);
   project(p, product_, blocks_);
-  std::vector<Deviations> of_block(static_cast<size_t>(p.num_blocks()));
-  bool non_zero = false;
+  std::vector<Deviations> of_block(static_cast<size_t>(p.num_blocks())), of_small(of_block.size());
+  // Terms that may have been flushed to zero do not count.
+  const double least = kFarAboveSubnormal * context_.subnormal_variance(scale);
+  bool non_zero = false, any_small = false;
   for (int64_t r = 0; r < product_.rows; ++r) {
     const F *sum = blocks_.sum.row(r), *squares = blocks_.squares.row(r);
     for (int64_t b = 0; b < p.num_blocks(); ++b) {
@@ -434,14 +469,22 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
       double variance = unit * unit * context_.units.store * expected.variance +
                         rounding * static_cast<double>(squares[b]) * scale * scale;
       if (n > 0) variance += context_.subnormal_variance(scale);
-      of_block[static_cast<size_t>(b)].add(stored.rows.begin + r, stored.first_block + b,
-                                           static_cast<double>(sum[b]) * scale - value, variance, value);
+      const double off = static_cast<double>(sum[b]) * scale - value, small = unit * expected.small;
+      of_block[static_cast<size_t>(b)].add(stored.rows.begin + r, stored.first_block + b, off, variance,
+                                           value);
       non_zero = non_zero || value != 0;
+      if (!(small * small > least)) continue;
+      any_small = true;
+      of_small[static_cast<size_t>(b)].add(stored.rows.begin + r, stored.first_block + b, off, variance,
+                                           small);
     }
   }
   const std::lock_guard lock(expert_->mutex);
   for (size_t b = 0; b < of_block.size(); ++b)
     audit.of_block[static_cast<size_t>(stored.first_block) + b].add(of_block[b]);
+  if (any_small) audit.of_small.resize(audit.of_block.size());
+  for (size_t b = 0; any_small && b < of_small.size(); ++b)
+    audit.of_small[static_cast<size_t>(stored.first_block) + b].add(of_small[b]);
   audit.non_zero_reference = audit.non_zero_reference || non_zero;
   // If every element is compared, the relative error of each row is known too.
   if (!context_.exact) return;

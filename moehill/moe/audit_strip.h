@@ -26,6 +26,9 @@ namespace moehill {
 // An auditor takes this many rows of an expert at a time: enough for a fast product, and little memory.
 inline constexpr int64_t kChunkRows = 512;
 
+// Rows with smaller gate values may be less than a rounding error of a bf16 gradient.
+inline constexpr double kSmallGate = 0x1p-7;
+
 // For products of at most this many rows, packing in a BLAS call costs more than the product itself.
 inline constexpr int64_t kFewRows = 16;
 
@@ -75,6 +78,9 @@ struct Estimate {
 // GradientAudit has the findings about one stored gradient of one expert.
 struct GradientAudit {
   std::vector<Deviations> of_block;
+  // The deviations along the part of the gradient that comes from rows with small gate values; empty if there
+  // are none. The shared expert, whose findings several processes have, has no such numbers.
+  std::vector<Deviations> of_small;
   bool non_zero_reference = false;
   // The relative errors of the rows [M or H], if blocks have one column; otherwise empty.
   RowComparison relative;
@@ -96,6 +102,7 @@ struct StripSums {
   double unit = 1;
   // [2 blocks of the strip, H]: dW1 and dW3, transposed; [strip, blocks of H]: dW2
   Dense<double> dw13, dw13_var, dw2, dw2_var;
+  Dense<double> small13, small2;  // the part of rows with small gate values; empty for the shared expert
   Dense<double> db13, db13_var, db2, db2_var;  // biases: [2 blocks of the strip, 1]; [1, blocks of H]
 
   // Multiplies the sums by `unit` and sets `unit` to 1, so that the sums of other rows can be added.
@@ -155,7 +162,8 @@ class StripAuditor {
   bool holds(const Dense<F>& a, const Dense<F>& c, const HeldFactor& held);
   void add_outputs(Range chunk);
   void add_input_gradients(Range chunk);
-  void add_weight_gradients();
+  void add_weight_gradients(Range chunk);
+  bool keep_small_rows(Range chunk, const Dense<F>& rows, Dense<F>& small) const;
   void project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first_block);
   void take_strip(AuditExpert<F>& expert, Range columns);
   void compare_gradients(const StripSums& sums);
@@ -168,6 +176,7 @@ class StripAuditor {
   };
   struct Number {
     double value, variance;
+    double small = 0;  // the part of `value` that comes from rows with small gate values
   };
   template <typename Reference>
   void compare_gradient(const StoredPart& stored, const Projection& p, const Reference& reference,

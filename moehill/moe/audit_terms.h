@@ -9,6 +9,9 @@
 // and the terms whose gate values are within one octave. The terms of a token in one octave count as their
 // sum.
 //
+// The gradients of an expert's weights are judged in the same way along the part that comes from rows with
+// small gate values (GradientAudit in moe/audit_strip.h).
+//
 //   AuditTerms terms(shape, by_hidden, seed);
 //   terms.set({token, slot, gate}, factor, projected_row);         // the term is factor times the row
 //   terms.compare({token, deviation, variance, 0}, groups);        // the token's row against its reference

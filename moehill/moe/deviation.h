@@ -33,6 +33,10 @@ namespace moehill {
 
 inline constexpr double kMaxBounds = 7;
 
+// A term of a sum counts by itself if its square is this many times the variance of values that may be
+// flushed to zero, that is, if it is 1024 times as large as these.
+inline constexpr double kFarAboveSubnormal = 0x1p20;
+
 // Deviations are the deviations of a group of numbers. The class keeps sums and the worst number only, so
 // groups can be added.
 class Deviations {
