@@ -55,10 +55,15 @@ RecordedStep step_of(const Record& record) {
     step.routing = place(step.routing, {step.config.placement});
     step.config = over_places(step.config);
   }
-  step.time_s = record.time_s.median.value_or(0);
   step.peak_flops = 1e12 * record.peak.tflops_measured.value_or(0);
   step.instruction = record.peak.instruction.value_or("");
   step.read_bytes_per_s = 1e9 * record.peak.read_gbps.median.value_or(0);
+  // Without a passed check the seconds are no result, and the step is as one that was not timed.
+  if (record.check.status != CheckStatus::passed) {
+    step.label += fmt::format(", not timed: its check is {}", name_of(record.check.status));
+    return step;
+  }
+  step.time_s = record.time_s.median.value_or(0);
   for (const NamedNumbers* stages : {&record.stages.forward, &record.stages.backward}) {
     for (const auto& [stage, seconds] : *stages) step.stages.push_back({stage, seconds});
   }

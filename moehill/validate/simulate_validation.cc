@@ -111,8 +111,8 @@ std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardwa
     runs.push_back({step.config, simulated_seconds(step.config, step.routing, hardware), step.time_s});
   }
   if (runs.empty())
-    throw input_error("--record", path + " without a timed step on several devices", "at least one",
-                      "write one by moehill bench --parallel-mode ep --json");
+    throw input_error("--record", path + " without a timed step on several devices whose check has passed",
+                      "at least one", "write one by moehill bench --parallel-mode ep --json");
   return runs;
 }
 
