@@ -326,12 +326,14 @@ void Measurement::describe(LivePoint& live) {
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();
-  // Data parallelism must add up gradients; other modes must move rows to their experts and back.
+  // Data parallelism must add up gradients; other modes must move rows to their experts and back. A spilled
+  // assignment goes where the tensors say. It has no placement.
+  const BlockTensors tensors = run.tensors();
+  const Routing& placed = config.block.capacity.spares > 0 ? *tensors.routing : run.placed_routing();
   result.lower_bound_bytes =
       config.spread == Spread::dp
           ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
-          : comm_lower_bound_bytes(run.tensors(), run.placed_routing(), config.block.pass,
-                                   config.num_devices);
+          : comm_lower_bound_bytes(tensors, placed, config.block.pass, config.num_devices);
   result.nodes = run.nodes();
   const PlanCounts counts = plan_counts(config, run.placed_routing(), result.nodes);
   if (is_ep(config.spread)) result.logical_bytes = logical_row_bytes(config, counts, result.nodes);

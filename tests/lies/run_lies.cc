@@ -43,6 +43,9 @@ const Lie stale_dx("stale_dx", "dx is what lay there before the step");
 const Lie stale_dw("stale_dw", "dW2 is what lay there before the step");
 const Lie stale_dp("stale_dp", "dp is what lay there before the step");
 
+const Lie flops_not_counted("flops_not_counted", "the path counts no FLOPs of its step");
+const Lie rows_not_counted("rows_not_counted", "the path counts no bytes that its devices sent");
+
 const Lie expert_id_shifted("expert_id_shifted", "expert e computed with the weights of e + 1");
 const Lie swapped_w1_w3("swapped_w1_w3", "gate and up exchanged");
 const Lie transposed_w2("transposed_w2", "W2 read with its two indices exchanged");
@@ -437,10 +440,17 @@ class LyingRun final : public Run {
   int64_t num_dropped() const override { return run_->num_dropped(); }
   int64_t num_spilled() const override { return run_->num_spilled(); }
   int64_t capacity_rows() const override { return run_->capacity_rows(); }
-  double executed_flops() const override { return run_->executed_flops(); }
+  // The harness asks for counts after the checked step. The lie is of that step.
+  double executed_flops() const override {
+    const StepScope scope(0);
+    return flops_not_counted.told() ? 0 : run_->executed_flops();
+  }
   std::vector<Traffic> traffic() const override { return run_->traffic(); }
   Nodes nodes() const override { return run_->nodes(); }
-  std::array<uint64_t, kNumMoves> moved_bytes() const override { return run_->moved_bytes(); }
+  std::array<uint64_t, kNumMoves> moved_bytes() const override {
+    const StepScope scope(0);
+    return rows_not_counted.told() ? std::array<uint64_t, kNumMoves>{} : run_->moved_bytes();
+  }
 
  private:
   // Returns the values of those results that the step is supposed to leave old; empty for the others.
