@@ -20,10 +20,11 @@ namespace {
 
 class ClimberTest : public testing::Test {
  protected:
-  // The script stands for `bench`, with 1 % of noise. Its fast impl is 12 % faster and its fused path 30 % faster, but the path
-  // only 5 % together with the fast impl. Its recomputation fails the check, and its ragged path needs too
-  // much memory. With the scatter impl it also writes the record of an ablated step, which is a thousand
-  // times as fast and must not be taken for a result. A test may change what it does by lines in a file.
+  // The script stands for `bench`, with 1 % of noise. Its fast impl is 12 % faster and its fused path 30 %
+  // faster, but the path only 5 % together with the fast impl. Its recomputation fails the check, and its
+  // ragged path needs too much memory. With the scatter impl it also writes the record of an ablated step,
+  // which is a thousand times as fast and must not be taken for a result. A test may change what it does by
+  // lines in a file.
   ClimberTest() {
     std::ofstream(program_) << R"(#!/bin/sh
 echo "$*" >>)" + log_ + R"(
