@@ -17,7 +17,7 @@
 namespace moehill {
 namespace {
 
-// So many logits and comparisons of a routing take about half a minute, since one thread makes them.
+// One thread makes a routing. It takes about half a minute for this many logits and comparisons.
 constexpr int64_t kMostRoutingSteps = 1 << 30;
 
 // Refuses a routing that takes long to make again. The size is the record's, not one that its reader chose.
