@@ -51,7 +51,12 @@ Nodes nodes_of(const RunConfig& config) {
 PlanCounts plan_counts(const RunConfig& config, const Routing& placed, const Nodes& nodes) {
   // Counting by nodes costs time, so it is done only where the result depends on it.
   const bool asks_for_nodes = config.spread == Spread::hierarchical || config.wire != Wire::native;
-  return count_plan(placed, config.block.capacity, config.num_devices, asks_for_nodes ? nodes : Nodes());
+  const int devices = config.num_devices;
+  if (!asks_for_nodes) return count_plan(placed, config.block.capacity, devices);
+  // A mesh on one node may have no list of its ranks (Nodes()), which counting on two levels needs.
+  const bool has_ranks = nodes.most_ranks() > 0;
+  return count_plan(placed, config.block.capacity, devices,
+                    has_ranks ? nodes : Nodes::of_size(devices, devices));
 }
 
 }  // namespace moehill
