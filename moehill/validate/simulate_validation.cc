@@ -75,9 +75,8 @@ Hardware simulated_hardware(const std::string& name) {
 Hardware with_shared_cores(Hardware h, int num_devices, int units_per_device) {
   const int cores = h.topology.devices_per_node * h.units_per_device;
   h.units_per_device = units_per_device;
-  const bool one_node = h.topology.kind == TopologyKind::node || h.topology.levels.size() < 2;
   const int wanted = num_devices * units_per_device;
-  if (h.is_chip() || !one_node || wanted <= cores) return h;
+  if (h.is_chip() || h.topology.has_network() || wanted <= cores) return h;
   // Devices that share cores get a part of every rate.
   const double part = static_cast<double>(cores) / wanted;
   for (double* rate : {&h.peak_f32, &h.peak_bf16, &h.memory_bytes_per_s, &h.rows.gather, &h.rows.combine,
