@@ -9,6 +9,7 @@
 
 #include "moehill/block/run_config.h"
 #include "moehill/model/roofline.h"
+#include "moehill/parallel/work_problem.h"
 
 namespace moehill {
 
@@ -17,6 +18,7 @@ struct RecordedStep {
   std::string label;
   RunConfig config;
   Routing routing;
+  DeviceMemory memory = DeviceMemory::shared;  // of the devices of a node
   double time_s = 0, comm_s = 0;
   // These were measured beside the step on all its cores; the peak is for the step's dtype. 0: the hardware
   // file's figures are taken.

@@ -107,7 +107,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
     // Partial sums are always there. Unless rows are read in place, there are four more kinds of rows, as
     // many of each: rows sent, sums that come back, and x and dy received.
-    const bool in_place = num_processes == 1 && can_read_in_place(config);
+    const bool in_place = num_processes == 1 && reads_in_place(config);
     const double kinds = in_place ? 1 : backward ? 5 : 4;
     const double kept = config.spread == Spread::hierarchical ? expected_hierarchical_rows(config, rank)
                                                               : kinds * expected_sent_rows(config, rank);

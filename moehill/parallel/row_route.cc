@@ -280,7 +280,8 @@ void RaggedRoute::return_values(Group& group, const float* received, std::vector
   }
 }
 
-bool can_read_in_place(const RunConfig& config) {
+bool reads_in_place(const RunConfig& config) {
+  if (config.spread == Spread::ring_ag_rs) return true;
   if (config.spread != Spread::fused || config.num_waves > 0 || config.wire != Wire::native) return false;
   int64_t rows = 0;
   for (int device = 0; device < config.num_devices; ++device)

@@ -95,22 +95,24 @@ RunConfig fused_on_eight(int64_t tokens) {
 }
 
 // Each of eight devices may have a row of every token, and the rows of all devices have numbers of 32 bits.
-TEST(CanReadInPlace, AsLongAsAnInt32NumbersAllRows) {
+TEST(ReadsInPlace, AsLongAsAnInt32NumbersAllRows) {
   const int64_t too_many = int64_t{1} << 28;
-  EXPECT_TRUE(can_read_in_place(fused_on_eight(too_many - 1)));
-  EXPECT_FALSE(can_read_in_place(fused_on_eight(too_many)));
+  EXPECT_TRUE(reads_in_place(fused_on_eight(too_many - 1)));
+  EXPECT_FALSE(reads_in_place(fused_on_eight(too_many)));
   RunConfig limited = fused_on_eight(too_many);
   limited.block.capacity = {CapacityPolicy::drop, 1};
-  EXPECT_TRUE(can_read_in_place(limited));
+  EXPECT_TRUE(reads_in_place(limited));
 }
 
-TEST(CanReadInPlace, OnlyRowsOfFusedThatKeepTheirTypeAndComeAtOnce) {
-  RunConfig in_waves = fused_on_eight(64), on_wire = in_waves, other = in_waves;
+TEST(ReadsInPlace, OnlyRowsThatKeepTheirTypeAndComeAtOnce) {
+  RunConfig in_waves = fused_on_eight(64), on_wire = in_waves, other = in_waves, ring = in_waves;
+  ring.spread = Spread::ring_ag_rs;
+  EXPECT_TRUE(reads_in_place(ring));
   in_waves.num_waves = 1;
   on_wire.wire = Wire::fp8_scales;
   other.spread = Spread::ragged_a2a;
-  EXPECT_TRUE(can_read_in_place(fused_on_eight(64)));
-  for (const RunConfig& config : {in_waves, on_wire, other}) EXPECT_FALSE(can_read_in_place(config));
+  EXPECT_TRUE(reads_in_place(fused_on_eight(64)));
+  for (const RunConfig& config : {in_waves, on_wire, other}) EXPECT_FALSE(reads_in_place(config));
 }
 
 int waves(MoeShape shape, int devices) {

@@ -355,7 +355,7 @@ std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const Block
   const RunConfig& config = inputs.config;
   if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
   if (config.spread == Spread::hierarchical) return make_hierarchical_exchange(inputs, spec, group);
-  if (can_read_in_place(config)) {
+  if (reads_in_place(config)) {
     const auto rows = static_cast<size_t>(DirectExchange::partial_begin(config, group.size()));
     std::shared_ptr<void> memory = group.common_memory(rows * row_bytes(config.shape));
     if (memory != nullptr) return std::make_unique<DirectExchange>(inputs, std::move(memory));
