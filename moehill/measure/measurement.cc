@@ -344,7 +344,9 @@ void Measurement::describe(LivePoint& live) {
   if (is_ep(config.spread)) add_buffer_factors(over_places(config), counts, result);
   // Only a timeline shows the work of each stage and device.
   if (!options_.trace_dir.empty()) {
-    result.work = all_work(work_problem(over_places(config)), counts);
+    WorkProblem problem = work_problem(over_places(config));
+    problem.in_place = job_.session() == nullptr && reads_in_place(over_places(config));
+    result.work = all_work(problem, counts);
     result.pair_rows = counts.pairs;
   }
   result.plan_hash = run.plan_hash();

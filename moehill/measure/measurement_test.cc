@@ -238,5 +238,18 @@ TEST(Measurement, KeepsTheEventsOfTheLastStepsForATrace) {
   EXPECT_EQ(result.pair_rows.size(), 4u);
 }
 
+// Threads on one node have no list of the node's ranks, and the exchange on two levels is counted by them.
+TEST(Measurement, EveryPathHasItsWorkForATraceOnOneNode) {
+  BenchOptions options = measured_options();
+  options.modes = {ParallelMode::ep};
+  options.trace_dir = "traces";  // nothing is written here
+  options.schedule.iters = 1;
+  for (const Spread path : kEpPaths) {
+    options.ep_path = path;
+    const Measured measured = measure_points(options, expand_points(options, 2));
+    EXPECT_EQ(measured.command.points.at(0).work.size(), 2u) << name_of(path);
+  }
+}
+
 }  // namespace
 }  // namespace moehill

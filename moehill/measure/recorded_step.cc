@@ -55,6 +55,7 @@ RecordedStep step_of(const Record& record) {
     step.routing = place(step.routing, {step.config.placement});
     step.config = over_places(step.config);
   }
+  step.memory = device_memory(record.layout.mesh);
   step.peak_flops = 1e12 * record.peak.tflops_measured.value_or(0);
   step.instruction = record.peak.instruction.value_or("");
   step.read_bytes_per_s = 1e9 * record.peak.read_gbps.median.value_or(0);

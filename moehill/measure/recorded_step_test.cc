@@ -99,6 +99,19 @@ TEST(RecordedStep, HasNoSecondsWithoutAPassedCheck) {
   }
 }
 
+TEST(RecordedStep, KnowsWhetherItsDevicesWereThreadsOrProcesses) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_memory.jsonl");
+  const BenchOptions options = recorded_options();
+  Json record = record_of(options, expand_points(options, 2).front());
+  for (const auto& [mesh, memory] :
+       {std::pair{"threads", DeviceMemory::shared}, std::pair{"mpi", DeviceMemory::apart}}) {
+    record["layout"]["mesh"] = mesh;
+    std::ofstream(path) << record.dump() << "\n";
+    EXPECT_EQ(steps_of_records(path).front().memory, memory) << mesh;
+  }
+}
+
 TEST(RecordedStep, HasEveryOptionOfThePoint) {
   const TemporaryFolder folder;
   const std::string path = folder.file("recorded_options.jsonl");
