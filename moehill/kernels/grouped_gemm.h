@@ -116,7 +116,8 @@ class GroupedGemm {
                            const WeightView& dw) = 0;
   virtual GemmCounts counts() const { return {}; }
   // Visits the work space that every product must write again, such as packed rows and packed weights. Before
-  // the first product the function does nothing, because the threads that will use the memory place its pages.
+  // the first product the function does nothing, because the threads that will use the memory place its
+  // pages.
   virtual void visit_work_space(const MemoryVisitor& visit) = 0;
 };
 

@@ -219,9 +219,9 @@ class Block {
   double executed_flops() const;
 
   // Calls `spoil` with all memory that every step must write again: the rows between the stages, what the
-  // products pack, and the plan. `spoil` fills it with bytes 0xff, which are NaN as numbers and no valid row as integers. So a stage
-  // that does not run shows in the result. A plan and rows that were made before the clock started (prequeue)
-  // stay. Before the first step the function does nothing.
+  // products pack, and the plan. `spoil` fills it with bytes 0xff, which are NaN as numbers and no valid row
+  // as integers. So a stage that does not run shows in the result. A plan and rows that were made before the
+  // clock started (prequeue) stay. Before the first step the function does nothing.
   void spoil_work_space(const MemoryVisitor& spoil);
 
  private:
