@@ -385,29 +385,35 @@ std::vector<WaitEntry> Measurement::waits_of_step(const LivePoint& live) const {
   return steps.empty() ? std::vector<WaitEntry>{} : wait_entries(steps.front());
 }
 
-// All other steps have the same input, so a step that copies results that it kept of an earlier step would
-// pass. This step differs only in x, which is restored afterwards, and its results are checked.
-void Measurement::step_on_other_tokens(LivePoint& live) {
+// All other steps have the same input, so a step that takes results or anything else from an earlier step
+// would pass. This step has other tokens, other weights and, if it routes, other logits, which are restored
+// afterwards. Its results are checked. They must prove as much as those of the first step.
+void Measurement::step_on_other_operands(LivePoint& live) {
   if (live.result.check.status == CheckStatus::off) return;
-  live.run->negate_x();
+  live.run->use_other_operands(true);
   make_ready(live);
   live.step();
   job_.wait_quietly();
   live.stages->restart();
   std::optional<CheckShare> share;
   if (takes_part(*live.run)) share = live.run->check_share();
-  const CheckResult check = check_results(*live.run, share, CheckMode::sample);
+  CheckResult check = check_results(*live.run, share, CheckMode::sample);
   share.reset();
-  std::string fault = job_.from_root(check.status == CheckStatus::failed ? check.reason : "");
-  if (fault.empty() && replicas_differ(*live.run, job_)) fault = kReplicasDiffer;
-  live.run->negate_x();
-  if (fault.empty() || live.result.check.status == CheckStatus::failed) return;
-  live.result.check.status = CheckStatus::failed;
-  live.result.check.reason = "a step on other tokens, among the timed ones: " + fault;
+  check.status = job_.from_root(check.status);
+  check.reason = job_.from_root(check.reason);
+  if (replicas_differ(*live.run, job_) && check.status != CheckStatus::failed) {
+    check.status = CheckStatus::failed;
+    check.reason = kReplicasDiffer;
+  }
+  live.run->use_other_operands(false);
+  CheckResult& result = live.result.check;
+  if (badness(check.status) <= badness(result.status)) return;
+  result.status = check.status;
+  result.reason = "a step on other tokens and weights, among the timed ones: " + check.reason;
 }
 
 void Measurement::before_sample(LivePoint& live) {
-  if (std::ssize(live.cpu_samples) == live.decoy_at) step_on_other_tokens(live);
+  if (std::ssize(live.cpu_samples) == live.decoy_at) step_on_other_operands(live);
   make_ready(live);
   // The clock starts before the CPU time and stops after it, so no CPU time is without its time on the clock.
   wall_begin_ = seconds();
@@ -527,8 +533,8 @@ void Measurement::time(CommandResult* command) {
     if (live.result.check.status == CheckStatus::failed) continue;
     const auto listeners = clocked ? live.stages->listeners() : std::vector<StageListener*>{};
     live.step = [run = live.run.get(), listeners] { run->step(listeners); };
-    // The step on other tokens comes before a sample that is drawn by chance, so that a step cannot know when
-    // it is tested.
+    // The step on other operands comes before a sample that is drawn by chance, so that a step cannot know
+    // when it is tested.
     live.decoy_at = options_.schedule.warmup +
                     threefry(check_seed_, Stream::kDecoy, timed.size())[0] % options_.schedule.iters;
     timed.push_back(&live);
@@ -556,8 +562,8 @@ void Measurement::time(CommandResult* command) {
   if (command->interrupted_by != 0 && schedule.order.empty())
     throw Interrupted(command->interrupted_by, "no point has a sample, nothing is reported");
   for (LivePoint* live : timed) {
-    // If an interruption came before that sample, the step on other tokens is made now.
-    if (std::ssize(live->cpu_samples) <= live->decoy_at) step_on_other_tokens(*live);
+    // If an interruption came before that sample, the step on other operands is made now.
+    if (std::ssize(live->cpu_samples) <= live->decoy_at) step_on_other_operands(*live);
   }
   if (traced) gather_traces(clocks, command);
   for (size_t i = 0; i < timed.size(); ++i)

@@ -45,9 +45,10 @@ class Measurement {
   // Times the points whose check has not failed.
   // Before every step, the measurement overwrites all results and the work space with NaN and then empties
   // the caches. After the step, it compares every bit of every result with what the checked step left, by
-  // hash. Before one timed step, drawn by chance, each point makes another step on other tokens, which is
-  // checked and not timed. A step that only copies results that it kept would be wrong there. A point also
-  // fails if a process used more CPUs in its steps than it has threads. A point that fails loses its samples.
+  // hash. Before one timed step, drawn by chance, each point makes another step on other tokens and other
+  // weights, which is checked and not timed. A step that uses results, packed weights or scales that it kept
+  // would be wrong there. A point also fails if a process used more CPUs in its steps than it has threads. A
+  // point that fails loses its samples.
   // A round in which a process was held up is repeated. After SIGINT, SIGTERM or SIGHUP the complete rounds
   // are kept; throws Interrupted if there are none.
   void time(CommandResult* command);
@@ -68,7 +69,7 @@ class Measurement {
     std::vector<Run::ResultHash> checked;  // what the checked step left in this process
     uint64_t operands = 0;                 // hash of the operands before the first step
     std::function<void()> step;            // the step as it is timed
-    int64_t decoy_at = 0;                  // the sample before which the step on other tokens is made
+    int64_t decoy_at = 0;                  // the sample before which the step on other operands is made
     double last_sample = 0;                // seconds
     std::vector<Burst> reads;              // of this process, each time that it emptied the caches
     std::vector<CpuSample> cpu_samples;    // of this process, also in warm-up and repeated rounds
@@ -82,7 +83,7 @@ class Measurement {
   void hold_to_checked(LivePoint& live);
   void hold_cpus(LivePoint& live, const std::vector<bool>& counts);
   void describe(LivePoint& live);
-  void step_on_other_tokens(LivePoint& live);
+  void step_on_other_operands(LivePoint& live);
   void before_sample(LivePoint& live);
   double agree(LivePoint& live, double elapsed);
   void after_sample(LivePoint& live);

@@ -214,6 +214,39 @@ TEST(Measurement, NoPathCountsLessThanItsRoutingNeeds) {
   }
 }
 
+// One token, one expert and one number between the products: relu2 makes all of the other operands' results
+// zero if the number has the other sign. Then the step on them proves nothing, although the first one did.
+TEST(Measurement, OtherOperandsThatProveLessAreTold) {
+  BenchOptions options = measured_options();
+  options.shape = {1, 16, 1, 1, 1, 0, DType::f32};
+  options.shape.form = parse_expert_form("relu2");
+  options.modes = {ParallelMode::none};
+  options.devices = 1;
+  const std::vector<Point> points = expand_points(options, 2);
+  ASSERT_EQ(points.size(), 1u);
+  const auto sign_of_gate = [](moehill::Run& run) {
+    const BlockTensors t = run.tensors();
+    double sum = 0;
+    for (int64_t h = 0; h < 16; ++h)
+      sum += static_cast<double>(t.x.at(0, h)) * static_cast<double>(t.weights.w1.at(0, h, 0));
+    return sum > 0;
+  };
+  for (options.seed = 0; options.seed < 100; ++options.seed) {
+    RunFactory factory(points[0].distribution, options.seed, {});
+    const std::unique_ptr<moehill::Run> run = factory.make(points[0].config);
+    const bool first = sign_of_gate(*run);
+    run->use_other_operands(true);
+    if (first && !sign_of_gate(*run)) break;
+  }
+  ASSERT_LT(options.seed, 100u);
+  const Measured measured = measure_points(options, points);
+  const PointResult& result = measured.command.points.at(0);
+  EXPECT_EQ(result.check.status, CheckStatus::mistrusted);
+  EXPECT_NE(result.check.reason.find("a step on other tokens and weights"), std::string::npos)
+      << result.check.reason;
+  EXPECT_FALSE(result.trusted());
+}
+
 TEST(Measurement, WithoutACheckThereIsASampleAndNoFigure) {
   BenchOptions options = measured_options();
   options.modes = {ParallelMode::none};

@@ -90,7 +90,8 @@ struct PointResult {
 
 // The words in a record for how each timed step is compared with the checked one.
 inline constexpr const char* kTimedStepCheck =
-    "every bit of every result equals the checked step's; a step among them on other tokens was checked, too";
+    "every bit of every result equals the checked step's; "
+    "a step among them on other tokens and weights was checked, too";
 
 // The reason that the check of an ablated step gives.
 inline constexpr const char* kAblated = "not checked: ablated";
