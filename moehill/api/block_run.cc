@@ -7,12 +7,13 @@
 
 #include "moehill/api/block_object.h"
 #include "moehill/api/brought_rows.h"
-#include "moehill/api/flip_signs.h"
 #include "moehill/api/row_hashes.h"
 #include "moehill/base/hash.h"
 #include "moehill/kernels/random_fill.h"
 #include "moehill/machine/naps.h"
 #include "moehill/mesh/mute_group.h"
+#include "moehill/parallel/operand_check.h"
+#include "moehill/parallel/other_operands.h"
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/result_parts.h"
 #include "moehill/parallel/router_product.h"
@@ -153,16 +154,13 @@ class BlockRun final : public Run {
     return hash;
   }
 
-  // The tokens are shared with other runs of the factory, so their state remembers the sign.
-  void negate_x() override {
-    if (parts_.tokens != nullptr) parts_.tokens->negated = !parts_.tokens->negated;
+  void use_other_operands(bool others) override {
+    if (others == uses_others_) return;
+    uses_others_ = others;
     on_devices([this](Group& group, ParallelPath&) {
-      if (group.rank() != local_.begin) return;
-      const Range rows = parts_.tokens->filled;
-      const MatView x = tokens_.x.slice_rows(rows.begin, rows.end);
-      visit_matrix(x, [&](void* data, size_t bytes) { flip_signs(group.team(), data, bytes, x.dtype); });
+      if (group.rank() == local_.begin) change_operands(group.team());
     });
-    if (config().block.router_product) negate_logits();
+    if (config().block.route_in_step) negate_logits();
     prequeue();
   }
 
@@ -228,9 +226,9 @@ class BlockRun final : public Run {
   // when the check asks for them.
   CheckShare check_share() override {
     CheckShare share = CheckShare::whole(tensors());
+    share.operands_fault = [this](uint32_t draw, ThreadTeam& team) { return operands_fault(draw, team); };
     if (!spans_processes()) return share;
-    BroughtRows::Source source{{}, tokens_.y, !shards_tokens(config()), parts_.seed, parts_.tokens->negated,
-                               {}};
+    BroughtRows::Source source{{}, tokens_.y, !shards_tokens(config()), parts_.seed, uses_others_, {}};
     for (int r = 0; r < config().num_devices; ++r) source.tokens.push_back(own_tokens(r));
     source.on_team = [this](const std::function<void(ThreadTeam&)>& work) {
       on_devices([&](Group& group, ParallelPath&) { work(group.team()); });
@@ -266,6 +264,7 @@ class BlockRun final : public Run {
     t.far = far_.empty() ? nullptr : far_.data();
     t.router = parts_.routed.router.get();
     t.logits = spans_processes() ? parts_.routed.all_logits() : logits_of_step();
+    t.step_routing = router_ ? &router_->routing() : nullptr;
     if (config().block.pass == Pass::forward || parts_.weights == nullptr) return t;
     const ExpertWeights weights = parts_.weights->views();
     t.dx = tokens_.dx;
@@ -333,15 +332,68 @@ class BlockRun final : public Run {
       if (kept_[a] == 0) expert = placed_routing_.expert[a];
     }
   }
-  // Negates the logits and routes again, for a router whose logits are a product with x.
+  // Makes the other operands of the first ones, or the first ones of the others. The weights are shared with
+  // other runs of the factory, which do not step in between.
+  void change_operands(ThreadTeam& team) {
+    const Range rows = parts_.tokens->filled;
+    scale_exactly(team, tokens_.x.slice_rows(rows.begin, rows.end),
+                  uses_others_ ? kOtherTokens : 1 / kOtherTokens);
+    const ExpertWeights weights = parts_.weights->views();
+    for (const WeightView* stack : weights.routed.parts()) flip_signs(team, *stack, parts_.weights->filled);
+    for (const WeightView* stack : weights.shared.parts()) flip_signs(team, *stack, {0, 1});
+    for (const WeightView* stack : weights.latent.parts()) flip_signs(team, *stack, {0, 1});
+    const WeightView& router = parts_.weights->router.view();
+    if (router.data == nullptr) return;
+    const MatView stored{router.data, DType::f32, router.group_elements() / kPanelWidth, kPanelWidth,
+                         kPanelWidth};
+    scale_exactly(team, stored, uses_others_ ? kOtherRouterWeights : 1 / kOtherRouterWeights);
+  }
+
+  // Compares the operands that the step and the check use with the seed or the model.
+  std::string operands_fault(uint32_t draw, ThreadTeam& team) const {
+    const std::string fault = tokens_fault(*parts_.tokens, held_.tokens, parts_.seed, uses_others_, team);
+    if (!fault.empty()) return fault;
+    return weights_fault(*parts_.weights, held_.experts, {parts_.seed, parts_.layer.get()},
+                         {draw, uses_others_}, team);
+  }
+
+  // Negates the logits of a router in the step, and routes again. If its logits are x W_g, the other operands
+  // give just these. Next choices are made before the clock, so the logits of a run with such stay.
   void negate_logits() {
-    std::vector<float> logits = *parts_.routed.logits;
+    Routed& routed = parts_.routed;
+    if (routed.logits == nullptr || routing().num_spares() > 0) return;
+    std::vector<float> logits = *routed.logits;
     for (float& logit : logits) logit = -logit;
-    const MoeShape& shape = config().shape;
-    parts_.routed.routing = std::make_shared<const Routing>(
-        route_all(*parts_.routed.router, logits, shape.tokens, shape.num_logits(), shape.topk));
-    parts_.routed.logits = std::make_shared<const std::vector<float>>(std::move(logits));
+    routed.logits = std::make_shared<const std::vector<float>>(std::move(logits));
+    routed.routing = std::make_shared<const Routing>(routed_anew());
+    if (router_) router_->read(routed.all_logits());
     take_routing();
+    if (!far_.empty()) far_ = far_assignments(placed_, computed_, nodes_);
+  }
+
+  // Returns the routing that the logits give now. A process that has the logits of its own tokens only routes
+  // these, and gets the others from the other processes.
+  Routing routed_anew() const {
+    const MoeShape& shape = config().shape;
+    const Routed& routed = parts_.routed;
+    if (routed.tokens.size() == shape.tokens)
+      return route_all(*routed.router, *routed.logits, shape.tokens, shape.num_logits(), shape.topk);
+    Routing made = routing();
+    if (!spans_processes()) return made;  // of a process that has no device and reads no routing
+    ThreadTeam alone(1);
+    route(*routed.router, routed.all_logits(), own_tokens(local_.begin), alone, made);
+    SessionPeers peers(*parts_.session);
+    const auto bring = [&](auto& values) {
+      const int64_t token_bytes = shape.topk * static_cast<int64_t>(sizeof(values[0]));
+      std::vector<Range> bytes;
+      for (int r = 0; r < config().num_devices; ++r)
+        bytes.push_back({own_tokens(r).begin * token_bytes, own_tokens(r).end * token_bytes});
+      if (!values.empty()) peers.bring_together(values.data(), bytes);
+    };
+    bring(made.expert);
+    bring(made.weight);
+    bring(made.zero);
+    return made;
   }
 
   MatView own_x(int rank) const {
@@ -430,8 +482,7 @@ class BlockRun final : public Run {
         Matrix::tight(config().shape.tokens, config().shape.hidden, config().shape.dtype));
     on_devices([&](Group& group, ParallelPath&) {
       fill_normal(group.team(), parts_.seed, Stream::kX, 1.0f, x);
-      if (!parts_.tokens->negated) return;
-      visit_matrix(x, [&](void* data, size_t bytes) { flip_signs(group.team(), data, bytes, x.dtype); });
+      if (uses_others_) scale_exactly(group.team(), x, kOtherTokens);
     });
     return x;
   }
@@ -614,6 +665,7 @@ class BlockRun final : public Run {
   std::unique_ptr<StepRouter> router_;  // null: the routing is made before the clock starts
   std::optional<RouterProducts> products_;
   std::vector<uint8_t> stepped_;  // [local devices]
+  bool uses_others_ = false;      // the operands are the other ones (use_other_operands())
   uint64_t output_hash_ = 0;
   std::unique_ptr<BlockObject> block_;  // null if this process has no device
 };

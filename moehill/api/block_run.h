@@ -38,7 +38,8 @@ struct RunParts {
   std::shared_ptr<WeightOperands> weights;  // null without a context
   std::shared_ptr<TokenOperands> tokens;    // null without a context
   Routed routed;
-  uint32_t seed = 0;  // makes x
+  uint32_t seed = 0;                    // makes x
+  std::shared_ptr<LayerWeights> layer;  // has the weights; null: they are made from the seed
 };
 
 // Collective.

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "moehill/kernels/random_fill.h"
+#include "moehill/parallel/other_operands.h"
 
 namespace moehill {
 namespace {
@@ -16,12 +17,6 @@ constexpr int64_t kPieceBytes = int64_t{8} << 20;
 std::span<const int64_t> piece_of(std::span<const int64_t> tokens, size_t first, size_t count) {
   return first >= tokens.size() ? std::span<const int64_t>{}
                                 : tokens.subspan(first, std::min(count, tokens.size() - first));
-}
-
-void negate(const MatView& m) {
-  for (int64_t r = 0; r < m.rows; ++r) {
-    for (int64_t c = 0; c < m.cols; ++c) m.set(r, c, -m.at(r, c));
-  }
 }
 
 }  // namespace
@@ -68,7 +63,7 @@ void BroughtRows::make_x(std::span<const int64_t> tokens) {
       while (i < tokens.size() && tokens[i] == end) ++i, ++end;
       const MatView rows = x().slice_rows(begin, end);
       fill_normal(team, source_.seed, Stream::kX, 1.0f, rows, begin);
-      if (source_.negated) negate(rows);
+      if (source_.others) scale_exactly(team, rows, kOtherTokens);
     }
   });
 }

@@ -25,7 +25,7 @@ class BroughtRows final : public CheckRows {
     MatView y;                  // [T, H] without gaps, with memory for these rows
     bool has_all_y = false;     // each process has all rows
     uint32_t seed = 0;          // seed of x
-    bool negated = false;       // x is negated
+    bool others = false;        // x has other tokens (parallel/other_operands.h)
     std::function<void(const std::function<void(ThreadTeam&)>&)> on_team;
   };
   BroughtRows(Session& session, Source source);

@@ -222,7 +222,7 @@ struct RunFactory::State {
   }
 
   std::unique_ptr<Run> make(const RunConfig& config, Routed routed) {
-    RunParts parts{config, session, context(config), nullptr, nullptr, std::move(routed), seed};
+    RunParts parts{config, session, context(config), nullptr, nullptr, std::move(routed), seed, layer};
     // The operands are filled on the CPUs that will read them. Each thread fills about the experts that it
     // will multiply, so their pages are on its memory node.
     const std::vector<int> fillers = parts.context != nullptr ? used_cpus(config) : std::vector<int>{};

@@ -119,9 +119,10 @@ class Run {
   virtual std::vector<ResultHash> result_hashes() = 0;
   // Returns a hash of x, the weights and the routing as this process holds them. No step may change it.
   virtual uint64_t operand_hash() = 0;
-  // Negates x, which makes other tokens of the same magnitude. A second call restores x. No device of the job
-  // may be in a step.
-  virtual void negate_x() = 0;
+  // true: makes other tokens and other weights of the same magnitude in place (parallel/other_operands.h),
+  // and a router in the step gets the negative logits. false: restores every bit. No device of the job may be
+  // in a step. Collective.
+  virtual void use_other_operands(bool others) = 0;
   // Returns a hash for each device of this process, over the results of which every device has a copy. The
   // hashes have to be equal on all devices.
   virtual std::vector<uint64_t> replica_hashes() = 0;

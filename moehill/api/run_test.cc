@@ -262,38 +262,6 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
   }
 }
 
-// A step that only copies what an earlier step left is noticed: for -x the right results are different ones.
-TEST_F(RunTest, OtherTokensAreAnotherProblemAndTheOldOnesComeBack) {
-  std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
-  for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
-  for (RunConfig config : configs) {
-    for (const DType dtype : {DType::f32, DType::bf16}) {
-      config.shape.dtype = dtype;
-      run_ = factory_.make(config);
-      run_->step({});
-      const auto results = run_->result_hashes();
-      const uint64_t operands = run_->operand_hash();
-      const float value = run_->tensors().x.at(36, 44);
-      run_->negate_x();
-      EXPECT_EQ(run_->tensors().x.at(36, 44), -value);
-      run_->step({});
-      run_->collect();
-      ThreadTeam team(1);
-      const CheckResult check = check_block(run_->tensors(), config.block.pass, CheckMode::full, 0, team);
-      EXPECT_EQ(check.status, CheckStatus::passed) << name_of(config.spread) << " " << check.reason;
-      const auto others = run_->result_hashes();
-      for (size_t i = 0; i < results.size(); ++i) {
-        const bool is_one = results[i].tensor.ends_with("device 0");  // others may have no part of a result
-        EXPECT_TRUE(!is_one || others[i].hash != results[i].hash) << results[i].tensor;
-      }
-      run_->negate_x();
-      EXPECT_EQ(run_->operand_hash(), operands);
-      run_->step({});
-      EXPECT_EQ(run_->result_hashes(), results);
-    }
-  }
-}
-
 // A step that left a stage out would use the values of the step before in the work space. After poison() it
 // would find NaN there. So a step that gives equal bits after poison() has made everything anew.
 TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {

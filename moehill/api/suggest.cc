@@ -5,6 +5,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/model/predict.h"
+#include "moehill/parallel/row_route.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/topk.h"
@@ -29,8 +30,7 @@ Hardware hardware_for(const char* name, int num_devices) {
 double seconds_of(RunConfig config, const Context& context, const Hardware& hardware,
                   const PlanCounts& counts) {
   WorkProblem problem = work_problem(config);
-  problem.in_place =
-      !context.spans_processes() && (config.spread == Spread::fused || config.spread == Spread::ring_ag_rs);
+  problem.in_place = !context.spans_processes() && reads_in_place(config);
   if (!context.spans_processes()) problem.num_waves = 1;
   return predict(problem, counts, hardware, config.threads_per_device).time_s;
 }

@@ -39,6 +39,7 @@ enum class Stream : uint32_t {
   kExpertScale,
   kHashTable,
   kTokenIds,
+  kOperandCheck,
   kPopularity = 32,
   kGammaNormal,
   kSteps,

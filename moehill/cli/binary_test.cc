@@ -100,23 +100,24 @@ TEST(Binary, NoFileIsTheOutputOfTwoOptions) {
 }
 
 TEST(Binary, NoOutputIsAFileThatIsReadUnasked) {
-  for (const auto& [environment, arguments] :
-       std::vector<std::pair<std::string, std::string>>{{"MOEHILL_DB=x", "report -o x"},
-                                                        {"MOEHILL_DB=report.html", "report"},
-                                                        {"", "report --db report.html"},
-                                                        {"", "report --published report.html"},
-                                                        {"", "report -o moehill.sqlite"},
-                                                        {"MOEHILL_PROBE=x", "predict --json ./x"},
-                                                        {"MOEHILL_PROBE=x", "bench --json x"},
-                                                        {"MOEHILL_TUNED=x", "bench --export-csv x"},
-                                                        {"MOEHILL_CLIMBED=x", "bench --save-routing x"},
-                                                        {"MOEHILL_SCORE=x", "bench --json x"}}) {
+  for (const auto& [environment, arguments] : std::vector<std::pair<std::string, std::string>>{
+           {"MOEHILL_DB=x", "report -o x"},
+           {"MOEHILL_DB=report.html", "report"},
+           {"", "report --db report.html"},
+           {"", "report --published report.html"},
+           {"", "report -o moehill.sqlite"},
+           {"MOEHILL_PROBE=x", "predict --json ./x"},
+           {"MOEHILL_PROBE=x", "bench --json x"},
+           {"MOEHILL_TUNED=x", "bench --export-csv x"},
+           {"MOEHILL_CLIMBED=x.npy", "bench --save-routing x.npy"},
+           {"MOEHILL_SCORE=x", "bench --json x"}}) {
     const fs::path folder = fresh_folder();
-    for (const char* name : {"x", "report.html", "moehill.sqlite"}) std::ofstream(folder / name) << "kept";
+    for (const char* name : {"x", "x.npy", "report.html", "moehill.sqlite"})
+      std::ofstream(folder / name) << "kept";
     const Outcome outcome = run_program(folder, arguments, environment);
     EXPECT_EQ(outcome.status, 2) << arguments;
     EXPECT_NE(outcome.err.find("which are one"), std::string::npos) << arguments << "\n" << outcome.err;
-    for (const char* name : {"x", "report.html", "moehill.sqlite"})
+    for (const char* name : {"x", "x.npy", "report.html", "moehill.sqlite"})
       EXPECT_EQ(contents(folder / name), "kept") << arguments;
   }
 }
@@ -195,9 +196,9 @@ TEST(Binary, HelpEndsInThreeExamples) {
 // OptionSet ends the program if a default is outside its own range, so the help of every command tests its
 // defaults.
 TEST(Binary, EveryCommandHasDefaultsInTheirRanges) {
-  for (const char* command :
-       {"bench", "profile", "check", "tune", "predict", "advise", "balance", "simulate", "roofline", "probe",
-        "kernels", "mesh", "models", "climb", "sweep", "logbook", "report", "plot", "compare", "replay"})
+  for (const char* command : {"bench",    "profile",  "check",  "tune",    "predict", "advise", "balance",
+                              "simulate", "roofline", "probe",  "kernels", "mesh",    "models", "climb",
+                              "sweep",    "logbook",  "report", "plot",    "compare", "replay"})
     EXPECT_EQ(run(std::string(command) + " --help").status, 0) << command;
   EXPECT_NE(run("balance --help").out.find("--groups 1..65536=none"), std::string::npos)
       << run("balance --help").out;

@@ -36,7 +36,7 @@ TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesItWithTheOptionsThatWereGiven) 
   EXPECT_EQ(run_program(place_.path(), bench + given + "--impl fast", environment).status, 2)
       << "nobody has climbed it";
   const Outcome climbed = run_program(
-      place_.path(), "climb " + shape_ + given + "--impl fast --budget 60s --worth 50%", environment);
+      place_.path(), "climb " + shape_ + given + "--impl fast --budget 10m --worth 50%", environment);
   EXPECT_EQ(climbed.status, 0) << climbed.err;
   for (const char* part : {"winner: moehill bench", "kept in "})
     EXPECT_NE(climbed.out.find(part), std::string::npos) << part << "\n" << climbed.out;

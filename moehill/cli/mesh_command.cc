@@ -84,7 +84,9 @@ int mesh_command(const std::vector<std::string>& args, const Job& job) {
     adopt_job(job, parsed->mesh, parsed->devices, parsed->threads_per_device);
     if (job.is_root()) require_writable_json(parsed->json);
     layout = layout_of(*parsed, environment.topology.num_cores);
-    refuse_too_much_memory(predict_mesh_memory(*parsed, layout.num_devices), available_memory_bytes(),
+    // Each process looks at its own node, whose memory it shares with the node's other processes.
+    const int here = job.session() != nullptr ? job.session()->node_size() : layout.num_devices;
+    refuse_too_much_memory(predict_mesh_memory(*parsed, layout.num_devices, here), available_memory_bytes(),
                            "choose a smaller --max-bytes or fewer --devices");
     return parsed;
   });

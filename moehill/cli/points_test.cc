@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "moehill/base/error.h"
@@ -46,6 +47,27 @@ TEST(Points, TheWireIsThatOfSeveralDevices) {
   EXPECT_EQ(points[1].config.wire, Wire::fp8_scales);
   EXPECT_TRUE(routes_rows(points[1].config));
   EXPECT_TRUE(differ_in_mode_only(points[0], points[1]));
+}
+
+// Nodes have neighbouring devices, equally many on each but the last.
+TEST(Points, NodesAreAsManyAsWereAskedForOrRefused) {
+  const auto nodes_of_point = [](int devices, int nodes) {
+    const std::string line = fmt::format("--parallel-mode ep --devices {} --nodes {}", devices, nodes);
+    try {
+      const RunConfig config = points_of(line + " --threads-per-device 1").front().config;
+      return config.ranks_per_node == 0 ? 1 : (devices + config.ranks_per_node - 1) / config.ranks_per_node;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("--nodes"), std::string::npos) << error.what();
+      return 0;
+    }
+  };
+  const std::map<int, std::set<int>> refused = {{2, {}},     {3, {}},     {4, {3}},       {5, {4}},
+                                                {6, {4, 5}}, {7, {5, 6}}, {8, {5, 6, 7}}, {9, {4, 6, 7, 8}}};
+  for (const auto& [devices, numbers] : refused) {
+    for (int nodes = 1; nodes <= devices; ++nodes)
+      EXPECT_EQ(nodes_of_point(devices, nodes), numbers.contains(nodes) ? 0 : nodes)
+          << devices << ", " << nodes;
+  }
 }
 
 TEST(Points, BothAndAllAreEveryImpl) {

@@ -110,6 +110,25 @@ std::string stage_table(const Roofline& r) {
                       rows);
 }
 
+// BusiestLink is the link that limits the bytes of the busiest device: its own link to the other devices of
+// its node or, between nodes, its share of its node's connection.
+struct BusiestLink {
+  BusiestLink(const Roofline& r, const Hardware& h, int num_devices) {
+    const ClusterTopology& topology = h.topology;
+    const bool far = num_devices > topology.devices_per_node && topology.levels.size() > 1;
+    const LinkLevel& level = topology.levels[far ? 1 : 0];
+    bytes = far ? r.network_bytes : r.sent_bytes;
+    bytes_per_s = level.bytes_per_s / (far ? topology.devices_per_node : 1);
+    constexpr double kMiB = 1 << 20;
+    if (far) between = fmt::format(", {:.1f} MiB between nodes", bytes / kMiB);
+    if (far) name = fmt::format(", its share of {},", level.name);
+  }
+  double seconds() const { return bytes / bytes_per_s; }
+
+  double bytes = 0, bytes_per_s = 0;
+  std::string between, name;  // in words; empty within a node
+};
+
 // Returns the bytes of communication, counted in two ways: as the reference logbook counts them (tensor
 // size), and by the plan, which gives the bytes that the busiest device really sends.
 std::string communication_lines(const RecordedStep& step, const Roofline& r, const Hardware& h) {
@@ -125,11 +144,12 @@ std::string communication_lines(const RecordedStep& step, const Roofline& r, con
   if (step.time_s > 0)
     text += fmt::format(", over the whole step {:.1f} GB/s", l.implied_bytes_per_s(step.time_s) / 1e9);
   const double comm_s = step.comm_s > 0 ? step.comm_s : r.communication_s;
-  const double link = h.topology.levels[0].bytes_per_s;
+  const BusiestLink link(r, h, c.num_devices);
   text += fmt::format(
-      "\nby the plan of {}: the busiest device sends {:.1f} MiB; at {:.1f} GB/s each way that takes {:.3f} "
-      "ms",
-      name_of(c.spread), r.sent_bytes / kMiB, link / 1e9, 1e3 * r.sent_bytes / link);
+      "\nby the plan of {}: the busiest device sends {:.1f} MiB{}; at {:.1f} GB/s each way{} that takes "
+      "{:.3f} ms",
+      name_of(c.spread), r.sent_bytes / kMiB, link.between, link.bytes_per_s / 1e9, link.name,
+      1e3 * link.seconds());
   if (comm_s > 0)
     text += fmt::format("; over the {:.3f} ms in communication {:.2f} GB/s", 1e3 * comm_s,
                         r.sent_bytes / comm_s / 1e9);
@@ -138,7 +158,7 @@ std::string communication_lines(const RecordedStep& step, const Roofline& r, con
   else if (step.time_s > 0)
     text +=
         fmt::format(", {:.1f} % of the step: the bandwidth over the whole step is no property of the links",
-                    100 * r.sent_bytes / link / step.time_s);
+                    100 * link.seconds() / step.time_s);
   return text + "\n";
 }
 
@@ -184,7 +204,8 @@ int roofline_command(const std::vector<std::string>& args) {
     const DType dtype = step.config.shape.dtype;
     // Exact counts of the plan give the work and the bytes of each stage.
     const PlanCounts counts = plan_counts(step.config, step.routing);
-    const Roofline r = roofline(work_problem(step.config), counts, h, units, step.stages, step.time_s);
+    const Roofline r =
+        roofline(placed_problem(step.config, h, step.memory), counts, h, units, step.stages, step.time_s);
     text += fmt::format("{} on {}, {}\n{}{}{}\n", step.label, h.name,
                         layout_text(h, step.config.num_devices, units), peak_line(h, dtype), stage_table(r),
                         communication_lines(step, r, h));

@@ -39,8 +39,8 @@ struct ClimbSpace {
   std::function<std::vector<std::string>(const StoredJson& options)> blocks;
 };
 
-// Throws InputError for options that no climb moves. They come from the file `path`, which must not make bench
-// write files, or do anything else that nobody asked for.
+// Throws InputError for options that no climb moves. They come from the file `path`, which must not make
+// bench write files, or do anything else that nobody asked for.
 void require_moved(const StoredJson& options, const std::string& path);
 
 // Changes options of bench (with _ for -); a null leaves an option out.

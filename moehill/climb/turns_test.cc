@@ -13,8 +13,8 @@
 namespace moehill {
 namespace {
 
-constexpr const char* kPrintsRecord =
-    R"(echo '{"schema":"moehill/1","tflops":1,"time_s":{"median":2,"samples":[2]}}')";
+constexpr const char* kPrintsRecord = R"(echo '{"schema":"moehill/1","tflops":1,"check":{"status":"passed"},)"
+                                      R"("time_s":{"median":2,"samples":[2]}}')";
 
 class TurnsTest : public testing::Test {
  protected:
@@ -52,7 +52,10 @@ TEST_F(TurnsTest, ARunWithoutAFigureEndsItWithTheStatusOfItsKind) {
   EXPECT_EQ(status_of("kill -9 $$"), 5);
   EXPECT_EQ(status_of("true"), 5) << "no record";
   EXPECT_EQ(status_of("echo '{\"schema\":\"moehill/1\",\"tflops\":null}'"), 5) << "no passed check";
-  EXPECT_EQ(status_of(R"(echo '{"schema":"moehill/1","tflops":1,"ablated":["up"]}')"), 5);
+  for (const char* rest :
+       {R"("check":{"status":"passed"},"ablated":["up"])", R"("check":{"status":"failed"})",
+        R"("check":{"status":"off"})", R"("check":{"status":"mistrusted"})", R"("check":{})", R"("seq":0)"})
+    EXPECT_EQ(status_of(std::string(R"(echo '{"schema":"moehill/1","tflops":1,)") + rest + "}'"), 5) << rest;
   EXPECT_THROW(run_in_turn({prints_record("a"), command("b", "exit 2")}, {.rounds = 2}), InputError);
 }
 

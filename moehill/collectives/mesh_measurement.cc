@@ -2,6 +2,7 @@
 #include "moehill/collectives/mesh_measurement.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <numeric>
 
@@ -99,9 +100,8 @@ class Device {
       if (*result.num_wrong > 0) return result;
       // The first call is checked before anything is timed. A size with a wrong result is not timed.
     }
-    const bool sums = collective == Collective::all_reduce || collective == Collective::reduce_scatter;
-    Group* library = sums && options_.dtype != DType::f32 ? nullptr : library_.get();
-    time(problem, library, result);
+    const bool beside = library_has(collective, options_.dtype, n, group_.size());
+    time(problem, beside ? library_.get() : nullptr, result);
     if (options_.check) result.num_wrong = num_wrong(problem);
     if (result.num_wrong.value_or(0) > 0) result.samples.clear();
     return result;
@@ -189,9 +189,18 @@ MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGro
   return result;
 }
 
-std::vector<MemoryPart> predict_mesh_memory(const MeshOptions& options, int num_devices) {
+// The library's collectives sum elements, but gather and exchange bytes. The shares of devices differ by at
+// most one element, so no place is further than one element for each device past the size.
+bool library_has(Collective collective, DType dtype, int64_t n, int num_devices) {
+  constexpr int64_t kMost = std::numeric_limits<int>::max();
+  if (collective == Collective::all_reduce || collective == Collective::reduce_scatter)
+    return dtype == DType::f32 && n <= kMost;
+  return (n + num_devices) * static_cast<int64_t>(dtype_bytes(dtype)) <= kMost;
+}
+
+std::vector<MemoryPart> predict_mesh_memory(const MeshOptions& options, int num_devices, int node_devices) {
   const BufferBytes bytes = largest_buffers(options, num_devices);
-  const double devices = num_devices;
+  const double devices = node_devices;
   return {{"inputs", devices * static_cast<double>(bytes.input)},
           {"outputs", devices * static_cast<double>(bytes.output)},
           {"copy bandwidth", devices * 2 * static_cast<double>(kCopyBytes)}};

@@ -45,7 +45,7 @@ struct MeshResult {
 // Every process of the mesh calls measure_mesh() with the same options and gets the same result. A size whose
 // first call leaves a wrong element is not timed. If the last timed call leaves a wrong element, the size
 // loses its samples. `library` makes the group of the MPI library's own collectives, if there is one. It is
-// timed beside ours, except for sums in bf16, which it does not have.
+// timed beside ours wherever library_has() is true.
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
 // Device 0 calls `measured` after each line, with the copy bandwidth as far as it is known then.
 using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;
@@ -56,7 +56,11 @@ MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGro
 double cost_of(const CollectiveResult& line);
 double cost_of(const MeshOptions& options);
 
-// Predicts what measure_mesh() allocates on all of `num_devices` devices.
-std::vector<MemoryPart> predict_mesh_memory(const MeshOptions& options, int num_devices);
+// Returns true if the MPI library's own collective can take this size. It has no sums of bf16, and it counts
+// in int. The same on all devices.
+bool library_has(Collective collective, DType dtype, int64_t n, int num_devices);
+
+// Predicts what measure_mesh() on `num_devices` devices allocates on a node that has `node_devices` of them.
+std::vector<MemoryPart> predict_mesh_memory(const MeshOptions& options, int num_devices, int node_devices);
 
 }  // namespace moehill

@@ -137,10 +137,26 @@ TEST(MeshMeasurement, BandwidthsAreThatOfTheMedian) {
   EXPECT_DOUBLE_EQ(r.memory_bandwidth(), 32e9);
 }
 
-TEST(MeshMeasurement, PredictedMemoryIsThatOfTheLargestSizeOnAllDevices) {
+TEST(MeshMeasurement, TheLibraryCountsInIntAndSumsF32) {
+  constexpr int64_t kInt = int64_t{1} << 31;  // the first number that is too large
+  for (const Collective sum : {Collective::all_reduce, Collective::reduce_scatter}) {
+    EXPECT_TRUE(library_has(sum, DType::f32, kInt - 1, 2));
+    EXPECT_FALSE(library_has(sum, DType::f32, kInt, 2));
+    EXPECT_FALSE(library_has(sum, DType::bf16, 8, 2));
+  }
+  for (const Collective move : {Collective::all_gather, Collective::all_to_all}) {
+    EXPECT_TRUE(library_has(move, DType::bf16, 8, 2));
+    EXPECT_TRUE(library_has(move, DType::f32, kInt / 4 - 3, 2));
+    EXPECT_FALSE(library_has(move, DType::f32, kInt / 4, 2));
+    EXPECT_FALSE(library_has(move, DType::f32, kInt, 2));
+  }
+}
+
+TEST(MeshMeasurement, PredictedMemoryIsThatOfTheLargestSizeOnTheDevicesOfANode) {
   MeshOptions options = small_options();
+  int node_devices = 3;
   const auto bytes_of = [&](const char* name) {
-    for (const MemoryPart& part : predict_mesh_memory(options, 3)) {
+    for (const MemoryPart& part : predict_mesh_memory(options, 3, node_devices)) {
       if (part.name == name) return part.bytes;
     }
     return -1.0;
@@ -151,6 +167,8 @@ TEST(MeshMeasurement, PredictedMemoryIsThatOfTheLargestSizeOnAllDevices) {
   EXPECT_EQ(bytes_of("inputs"), 3 * 67 * 4);
   options.collectives = {Collective::all_to_all};
   EXPECT_EQ(bytes_of("outputs"), 3 * 3 * 67 * 4);
+  node_devices = 2;  // the third is on another node
+  EXPECT_EQ(bytes_of("outputs"), 2 * 3 * 67 * 4);
 }
 
 }  // namespace

@@ -228,7 +228,9 @@ class Driver {
       // The record of a step that left stages out is no result.
       if (record.contains("ablated")) continue;
       text += number_text(record, "/time_s/median", ", {:.2f} ms", 1e3);
-      text += number_text(record, "/tflops", " {:.1f} GF/s", 1e3);
+      const StoredJson::json_pointer status("/check/status");
+      const bool passed = record.contains(status) && record[status] == "passed";
+      text += passed ? number_text(record, "/tflops", " {:.1f} GF/s", 1e3) : " without a passed check";
     }
     if (result.disturbed) text += " (" + result.disturbance + ")";
     return text;

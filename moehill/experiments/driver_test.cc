@@ -30,8 +30,9 @@ class DriverTest : public testing::Test {
   }
 
   static std::string print_record(const std::string& samples) {
-    return "echo '{\"schema\":\"moehill/1\",\"tflops\":1,\"time_s\":{\"median\":1,\"samples\":" + samples +
-           "}}'";
+    return R"(echo '{"schema":"moehill/1","tflops":1,"check":{"status":"passed"},"time_s":{"median":1,)"
+           R"("samples":)" +
+           samples + "}}'";
   }
 
   void write_program(const std::string& body) {

@@ -215,6 +215,7 @@ class Gmm final : public GroupedGemm {
   void weight_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const RowSource& dc,
                    const WeightView& dw) override {
     check(team, groups, dw);
+    has_multiplied_ = true;
     scratch_.front().polling = &team;
     queue_.fill(groups,
                 {.num_panels = dw.num_panels(),
@@ -240,11 +241,19 @@ class Gmm final : public GroupedGemm {
     return counts;
   }
 
+  // The row of zeros behind the other parts of a thread's scratch stays.
+  void visit_work_space(const MemoryVisitor& visit) override {
+    if (!has_multiplied_) return;
+    for (const GmmScratch& scratch : scratch_)
+      visit(scratch.a, static_cast<size_t>(scratch.zeros - scratch.a) * sizeof(float));
+  }
+
  private:
   void fill_queue(const ThreadTeam& team, const GroupRows& groups, const ColumnsProduct& operands,
                   int64_t panels) {
     const ProductBlocks& sizes = operands.sizes;
     check(team, groups, operands.weights);
+    has_multiplied_ = true;
     scratch_.front().polling = &team;
     // If a unit keeps partial sums, the room for them limits its panels.
     const int64_t max_panels =
@@ -269,6 +278,7 @@ class Gmm final : public GroupedGemm {
   Buffer memory_;
   UnitQueue queue_;
   int64_t num_units_ = 0;
+  bool has_multiplied_ = false;
   std::vector<GmmScratch> scratch_;
 };
 

@@ -27,6 +27,7 @@
 #include "moehill/kernels/block_sizes.h"
 #include "moehill/kernels/dot_tile.h"
 #include "moehill/machine/thread_team.h"
+#include "moehill/tensor/memory_visitor.h"
 #include "moehill/tensor/weight_stack.h"
 
 namespace moehill {
@@ -114,6 +115,10 @@ class GroupedGemm {
   virtual void weight_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const RowSource& dc,
                            const WeightView& dw) = 0;
   virtual GemmCounts counts() const { return {}; }
+  // Visits the work space that every product must write again, such as packed rows and packed weights. Before
+  // the first product the function does nothing, because the threads that will use the memory place its
+  // pages.
+  virtual void visit_work_space(const MemoryVisitor& visit) = 0;
 };
 
 // GemmLimits is the largest problem that an instance will see, for which it allocates its work space once. A

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "moehill/base/rng.h"
@@ -176,6 +178,40 @@ TEST_P(GroupedGemmTest, WeightGradOfEveryGroup) {
               0.0f)
         << "element " << i;
   }
+}
+
+// Whoever keeps packed weights from one product to the next finds NaN there.
+TEST_P(GroupedGemmTest, ProductsMakeTheirWorkSpaceAnew) {
+  const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 3), dc = random_matrix(rows(), p_.n, p_.dtype, 4);
+  WeightStack dw(gemm_->layout(), w_.view().num_groups, p_.k, p_.n, p_.dtype);
+  const auto all_bits = [&] {
+    Matrix c(rows(), p_.n, p_.dtype), da(rows(), p_.k, p_.dtype);
+    gemm_->forward(team_, offset_, {x}, w_, {c});
+    gemm_->input_grad(team_, offset_, {dc}, w_, {da});
+    gemm_->weight_grad(team_, offset_, {x}, {dc}, dw);
+    std::vector<uint32_t> bits;
+    for (int64_t r = 0; r < rows(); ++r) {
+      for (int64_t n = 0; n < p_.n; ++n) bits.push_back(std::bit_cast<uint32_t>(c.view().at(r, n)));
+      for (int64_t k = 0; k < p_.k; ++k) bits.push_back(std::bit_cast<uint32_t>(da.view().at(r, k)));
+    }
+    for (int64_t g = 0; g < dw.view().num_groups; ++g) {
+      for (int64_t k = 0; k < p_.k; ++k) {
+        for (int64_t n = 0; n < p_.n; ++n) bits.push_back(std::bit_cast<uint32_t>(dw.view().at(g, k, n)));
+      }
+    }
+    return bits;
+  };
+  size_t spoilt = 0;
+  const MemoryVisitor spoil = [&](void* data, size_t bytes) {
+    std::memset(data, 0xff, bytes);
+    spoilt += bytes;
+  };
+  gemm_->visit_work_space(spoil);
+  EXPECT_EQ(spoilt, 0u) << "nobody has placed the pages yet";
+  const std::vector<uint32_t> bits = all_bits();
+  gemm_->visit_work_space(spoil);
+  EXPECT_GT(spoilt, 0u);
+  EXPECT_EQ(all_bits(), bits);
 }
 
 // Makes vectors of groups [1, N] and factors of rows, as experts have them.

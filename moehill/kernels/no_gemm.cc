@@ -16,6 +16,7 @@ class NoGemm final : public GroupedGemm {
   void weight_grad(ThreadTeam&, const GroupRows&, const RowSource&, const RowSource&,
                    const WeightView&) override {}
   GemmCounts counts() const override { return {}; }
+  void visit_work_space(const MemoryVisitor&) override {}
 
  private:
   std::unique_ptr<GroupedGemm> like_;

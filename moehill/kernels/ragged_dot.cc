@@ -91,6 +91,10 @@ class RaggedDot final : public GroupedGemm {
     });
   }
 
+  void visit_work_space(const MemoryVisitor& visit) override {
+    if (has_multiplied_) visit(memory_.data(), memory_.bytes());
+  }
+
  private:
   void check(const RowSource& rows, const WeightView& w) const {
     MOEHILL_CHECK(rows.index == nullptr, "ragged_dot takes packed rows");
@@ -103,6 +107,7 @@ class RaggedDot final : public GroupedGemm {
   template <typename Body>
   void run_units(ThreadTeam& team, const GroupRows& groups, int64_t columns, int64_t max_rows,
                  bool keep_empty, const Body& body) {
+    has_multiplied_ = true;
     const int64_t panels = (columns + kPanelWidth - 1) / kPanelWidth;
     const int64_t max_panels =
         groups.size() >= 2 * team.size() ? panels : (panels + team.size() - 1) / team.size();
@@ -167,6 +172,7 @@ class RaggedDot final : public GroupedGemm {
   GemmLimits limits_;
   Buffer memory_;
   UnitQueue queue_;
+  bool has_multiplied_ = false;
   std::vector<Scratch> scratch_;
 };
 

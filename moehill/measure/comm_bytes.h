@@ -18,7 +18,8 @@ namespace moehill {
 // Returns the fewest bytes that expert parallelism can move, all devices together; 0 with one device. Tokens
 // and places of experts lie in contiguous shares on P devices. Each token's row of H values has to reach
 // every other device that holds one of its kept experts, and one row of partial sums has to come back. A
-// backward pass does the same with gradients.
+// backward pass does the same with gradients. `placed` has the places to which the assignments really go. All
+// rows count as they are stored, whatever the wire is.
 int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& placed, Pass pass,
                                int num_devices);
 

@@ -19,6 +19,7 @@
 #include "moehill/machine/pinning.h"
 #include "moehill/measure/comm_bytes.h"
 #include "moehill/measure/memory_check.h"
+#include "moehill/measure/read_passes.h"
 #include "moehill/measure/replicas.h"
 #include "moehill/mesh/wait_limit.h"
 #include "moehill/moe/oracle.h"
@@ -200,6 +201,9 @@ void Measurement::prepare_point(LivePoint& live) {
 // in the step are asleep while the others wake their threads.
 void Measurement::make_ready(LivePoint& live) {
   live.run->poison();
+  // All processes read at the same time. One that read alone would show the bandwidth of the whole node.
+  job_.wait_quietly(Naps::kShortest);
+  job_.start_together();
   const Range devices = live.run->local_devices();
   const bool shared = cold_is_whole_ && live.result.point.config.spread != Spread::none;
   const int64_t num_shares = devices.size() * (shared ? job_.processes_of_a_node() : 1);
@@ -209,7 +213,7 @@ void Measurement::make_ready(LivePoint& live) {
     cold_->read(team, static_cast<int>(device - devices.begin), static_cast<int>(num_shares));
   });
   burst.end = seconds();
-  live.fastest_read = std::max(live.fastest_read, burst.rate());
+  live.reads.push_back(burst);
   job_.wait_quietly(Naps::kShortest);
   if (takes_part(*live.run)) live.run->rouse();
 }
@@ -326,19 +330,23 @@ void Measurement::describe(LivePoint& live) {
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();
-  // Data parallelism must add up gradients; other modes must move rows to their experts and back.
+  // Data parallelism must add up gradients; other modes must move rows to their experts and back. A spilled
+  // assignment goes where the tensors say. It has no placement.
+  const BlockTensors tensors = run.tensors();
+  const Routing& placed = config.block.capacity.spares > 0 ? *tensors.routing : run.placed_routing();
   result.lower_bound_bytes =
       config.spread == Spread::dp
           ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
-          : comm_lower_bound_bytes(run.tensors(), run.placed_routing(), config.block.pass,
-                                   config.num_devices);
+          : comm_lower_bound_bytes(tensors, placed, config.block.pass, config.num_devices);
   result.nodes = run.nodes();
   const PlanCounts counts = plan_counts(config, run.placed_routing(), result.nodes);
   if (is_ep(config.spread)) result.logical_bytes = logical_row_bytes(config, counts, result.nodes);
   if (is_ep(config.spread)) add_buffer_factors(over_places(config), counts, result);
   // Only a timeline shows the work of each stage and device.
   if (!options_.trace_dir.empty()) {
-    result.work = all_work(work_problem(over_places(config)), counts);
+    WorkProblem problem = work_problem(over_places(config));
+    problem.in_place = job_.session() == nullptr && reads_in_place(over_places(config));
+    result.work = all_work(problem, counts);
     result.pair_rows = counts.pairs;
   }
   result.plan_hash = run.plan_hash();
@@ -377,43 +385,53 @@ std::vector<WaitEntry> Measurement::waits_of_step(const LivePoint& live) const {
   return steps.empty() ? std::vector<WaitEntry>{} : wait_entries(steps.front());
 }
 
-// All other steps have the same input, so a step that copies results that it kept of an earlier step would
-// pass. This step differs only in x, which is restored afterwards, and its results are checked.
-void Measurement::step_on_other_tokens(LivePoint& live) {
+// All other steps have the same input, so a step that takes results or anything else from an earlier step
+// would pass. This step has other tokens, other weights and, if it routes, other logits, which are restored
+// afterwards. Its results are checked. They must prove as much as those of the first step.
+void Measurement::step_on_other_operands(LivePoint& live) {
   if (live.result.check.status == CheckStatus::off) return;
-  live.run->negate_x();
+  live.run->use_other_operands(true);
   make_ready(live);
   live.step();
   job_.wait_quietly();
   live.stages->restart();
   std::optional<CheckShare> share;
   if (takes_part(*live.run)) share = live.run->check_share();
-  const CheckResult check = check_results(*live.run, share, CheckMode::sample);
+  CheckResult check = check_results(*live.run, share, CheckMode::sample);
   share.reset();
-  std::string fault = job_.from_root(check.status == CheckStatus::failed ? check.reason : "");
-  if (fault.empty() && replicas_differ(*live.run, job_)) fault = kReplicasDiffer;
-  live.run->negate_x();
-  if (fault.empty() || live.result.check.status == CheckStatus::failed) return;
-  live.result.check.status = CheckStatus::failed;
-  live.result.check.reason = "a step on other tokens, among the timed ones: " + fault;
+  check.status = job_.from_root(check.status);
+  check.reason = job_.from_root(check.reason);
+  if (replicas_differ(*live.run, job_) && check.status != CheckStatus::failed) {
+    check.status = CheckStatus::failed;
+    check.reason = kReplicasDiffer;
+  }
+  live.run->use_other_operands(false);
+  CheckResult& result = live.result.check;
+  if (badness(check.status) <= badness(result.status)) return;
+  result.status = check.status;
+  result.reason = "a step on other tokens and weights, among the timed ones: " + check.reason;
 }
 
 void Measurement::before_sample(LivePoint& live) {
-  if (std::ssize(live.cpu_samples) == live.decoy_at) step_on_other_tokens(live);
+  if (std::ssize(live.cpu_samples) == live.decoy_at) step_on_other_operands(live);
   make_ready(live);
-  cpu_begin_ = process_cpu_seconds();
+  // The clock starts before the CPU time and stops after it, so no CPU time is without its time on the clock.
   wall_begin_ = seconds();
+  cpu_begin_ = process_cpu_seconds();
 }
 
 // Returns the sample on which all processes agree, the longest one. A process without a part in the step
 // sleeps until the step should be over, so that it takes no core from the step.
 double Measurement::agree(LivePoint& live, double elapsed) {
-  const auto note_cpu = [&] { live.cpu_samples.push_back(process_cpu_seconds() - cpu_begin_); };
+  const auto note_cpu = [&] {
+    const double cpu = process_cpu_seconds() - cpu_begin_;
+    live.cpu_samples.push_back({cpu, seconds() - wall_begin_});
+  };
   double busy = 0;  // seconds that a thread of this process ran, on average
   if (takes_part(*live.run)) {
     note_cpu();
     const int64_t devices = live.run->local_devices().size();
-    busy = live.cpu_samples.back() / static_cast<double>(devices * live.run->config().threads_per_device);
+    busy = live.cpu_samples.back().cpu / static_cast<double>(devices * live.run->config().threads_per_device);
     live.last_sample = job_.largest(elapsed);
   } else {
     std::this_thread::sleep_for(std::chrono::duration<double>(live.last_sample));
@@ -440,11 +458,36 @@ void Measurement::after_sample(LivePoint& live) {
   live.stages->restart();
 }
 
+// Complete on the first process.
+double Measurement::fastest_read(const LivePoint& live) const {
+  std::vector<double> own;  // bytes and seconds of each pass
+  for (const Burst& burst : live.reads) own.insert(own.end(), {burst.amount, burst.end - burst.begin});
+  return fastest_pass(job_.gather(own));
+}
+
+// Fails the point if a process used more CPUs in its steps than the threads of its devices can. MPI may have
+// one thread of its own beside them, which moves messages along. More are more than the layout says, too.
+void Measurement::hold_cpus(LivePoint& live, const std::vector<bool>& counts) {
+  std::vector<CpuSample> timed = live.cpu_samples;
+  keep_counted(timed, counts);
+  const int64_t threads = live.run->local_devices().size() * live.run->config().threads_per_device,
+                of_mpi = job_.session() == nullptr ? 0 : 1;
+  const double own = takes_part(*live.run) ? too_many_cpus(timed, threads + of_mpi, cpu_clock_lag()) : 0,
+               cpus = job_.largest(own);
+  if (cpus <= 0 || live.result.check.status != CheckStatus::passed) return;
+  live.result.check.status = CheckStatus::failed;
+  live.result.check.reason =
+      fmt::format("impossible: a process used {:.1f} CPUs in its steps, and its devices have {} thread{}",
+                  cpus, threads, threads == 1 ? "" : "s");
+}
+
 // Returns the mean over the rounds that count, for each process.
 std::vector<double> Measurement::cpu_seconds(const LivePoint& live, const std::vector<bool>& counts) const {
-  std::vector<double> timed = live.cpu_samples;
+  std::vector<CpuSample> timed = live.cpu_samples;
   keep_counted(timed, counts);
-  const double mean = std::accumulate(timed.begin(), timed.end(), 0.0) / static_cast<double>(timed.size());
+  double sum = 0;
+  for (const CpuSample& sample : timed) sum += sample.cpu;
+  const double mean = sum / static_cast<double>(timed.size());
   std::vector<double> processes;
   for (const std::vector<double>& process : job_.gather({mean})) processes.push_back(process.front());
   return processes;
@@ -465,8 +508,9 @@ void Measurement::gather_traces(const std::vector<ClockReading>& before, Command
 void Measurement::take_samples(LivePoint& live, std::vector<double> samples,
                                const std::vector<bool>& counts) {
   PointResult& result = live.result;
-  result.read_before_steps = job_.sum(live.fastest_read);
+  result.read_before_steps = fastest_read(live);
   hold_operands(live);
+  hold_cpus(live, counts);
   if (result.check.status == CheckStatus::failed) {
     result.stage_samples.clear();
     result.wait_samples.clear();
@@ -489,8 +533,8 @@ void Measurement::time(CommandResult* command) {
     if (live.result.check.status == CheckStatus::failed) continue;
     const auto listeners = clocked ? live.stages->listeners() : std::vector<StageListener*>{};
     live.step = [run = live.run.get(), listeners] { run->step(listeners); };
-    // The step on other tokens comes before a sample that is drawn by chance, so that a step cannot know when
-    // it is tested.
+    // The step on other operands comes before a sample that is drawn by chance, so that a step cannot know
+    // when it is tested.
     live.decoy_at = options_.schedule.warmup +
                     threefry(check_seed_, Stream::kDecoy, timed.size())[0] % options_.schedule.iters;
     timed.push_back(&live);
@@ -518,8 +562,8 @@ void Measurement::time(CommandResult* command) {
   if (command->interrupted_by != 0 && schedule.order.empty())
     throw Interrupted(command->interrupted_by, "no point has a sample, nothing is reported");
   for (LivePoint* live : timed) {
-    // If an interruption came before that sample, the step on other tokens is made now.
-    if (std::ssize(live->cpu_samples) <= live->decoy_at) step_on_other_tokens(*live);
+    // If an interruption came before that sample, the step on other operands is made now.
+    if (std::ssize(live->cpu_samples) <= live->decoy_at) step_on_other_operands(*live);
   }
   if (traced) gather_traces(clocks, command);
   for (size_t i = 0; i < timed.size(); ++i)

@@ -19,6 +19,7 @@
 
 #include "moehill/api/measuring.h"
 #include "moehill/machine/clock.h"
+#include "moehill/measure/cpu_use.h"
 #include "moehill/measure/results.h"
 #include "moehill/measure/stage_listener.h"
 #include "moehill/mesh/job.h"
@@ -44,9 +45,10 @@ class Measurement {
   // Times the points whose check has not failed.
   // Before every step, the measurement overwrites all results and the work space with NaN and then empties
   // the caches. After the step, it compares every bit of every result with what the checked step left, by
-  // hash. Before one timed step, drawn by chance, each point makes another step on other tokens, which is
-  // checked and not timed. A step that only copies results that it kept would be wrong there. A point that
-  // fails loses its samples.
+  // hash. Before one timed step, drawn by chance, each point makes another step on other tokens and other
+  // weights, which is checked and not timed. A step that uses results, packed weights or scales that it kept
+  // would be wrong there. A point also fails if a process used more CPUs in its steps than it has threads. A
+  // point that fails loses its samples.
   // A round in which a process was held up is repeated. After SIGINT, SIGTERM or SIGHUP the complete rounds
   // are kept; throws Interrupted if there are none.
   void time(CommandResult* command);
@@ -67,10 +69,10 @@ class Measurement {
     std::vector<Run::ResultHash> checked;  // what the checked step left in this process
     uint64_t operands = 0;                 // hash of the operands before the first step
     std::function<void()> step;            // the step as it is timed
-    int64_t decoy_at = 0;                  // the sample before which the step on other tokens is made
+    int64_t decoy_at = 0;                  // the sample before which the step on other operands is made
     double last_sample = 0;                // seconds
-    double fastest_read = 0;               // B/s of this process while it emptied the caches
-    std::vector<double> cpu_samples;       // seconds of this process, also in warm-up and repeated rounds
+    std::vector<Burst> reads;              // of this process, each time that it emptied the caches
+    std::vector<CpuSample> cpu_samples;    // of this process, also in warm-up and repeated rounds
     std::vector<SampleTime> sample_times;  // as many, agreed by all processes
   };
 
@@ -79,8 +81,9 @@ class Measurement {
   void make_ready(LivePoint& live);
   void hold_operands(LivePoint& live);
   void hold_to_checked(LivePoint& live);
+  void hold_cpus(LivePoint& live, const std::vector<bool>& counts);
   void describe(LivePoint& live);
-  void step_on_other_tokens(LivePoint& live);
+  void step_on_other_operands(LivePoint& live);
   void before_sample(LivePoint& live);
   double agree(LivePoint& live, double elapsed);
   void after_sample(LivePoint& live);
@@ -90,6 +93,7 @@ class Measurement {
   CheckResult check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode);
   void gather_traces(const std::vector<ClockReading>& before, CommandResult* command);
   std::vector<std::string> entered_stages(const DeviceStages& stages) const;
+  double fastest_read(const LivePoint& live) const;
   std::vector<double> cpu_seconds(const LivePoint& live, const std::vector<bool>& counts) const;
   void take_samples(LivePoint& live, std::vector<double> samples, const std::vector<bool>& counts);
   std::vector<WaitEntry> waits_of_step(const LivePoint& live) const;

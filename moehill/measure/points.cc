@@ -62,6 +62,17 @@ std::vector<Axes> product_of_axes(const BenchOptions& o) {
   return product;
 }
 
+// Returns the devices of each node; only the last may have fewer. Throws InputError if they then are on
+// another number of nodes.
+int ranks_of_nodes(int64_t nodes, int num_devices) {
+  const int64_t each = (num_devices + nodes - 1) / nodes, made = (num_devices + each - 1) / each;
+  if (made == nodes) return static_cast<int>(each);
+  throw input_error(
+      "--nodes", std::to_string(nodes),
+      fmt::format("numbers that {} devices fill, with equally many on all nodes but the last", num_devices),
+      fmt::format("use --nodes {}, or other --devices", made));
+}
+
 // Returns the run of one point. `none` has one device with the threads of all.
 RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layout) {
   RunConfig config;
@@ -80,7 +91,7 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   if (!spread) return config;
   if (is_ep(config.spread)) config.wire = o.wire;
   config.ranks_per_node = static_cast<int>(o.ranks_per_node);
-  if (o.nodes > 1) config.ranks_per_node = static_cast<int>((config.num_devices + o.nodes - 1) / o.nodes);
+  if (o.nodes > 1) config.ranks_per_node = ranks_of_nodes(o.nodes, config.num_devices);
   return config;
 }
 

@@ -17,7 +17,7 @@
 namespace moehill {
 namespace {
 
-// So many logits and comparisons of a routing take about half a minute, since one thread makes them.
+// One thread makes a routing. It takes about half a minute for this many logits and comparisons.
 constexpr int64_t kMostRoutingSteps = 1 << 30;
 
 // Refuses a routing that takes long to make again. The size is the record's, not one that its reader chose.
@@ -55,10 +55,16 @@ RecordedStep step_of(const Record& record) {
     step.routing = place(step.routing, {step.config.placement});
     step.config = over_places(step.config);
   }
-  step.time_s = record.time_s.median.value_or(0);
+  step.memory = device_memory(record.layout.mesh);
   step.peak_flops = 1e12 * record.peak.tflops_measured.value_or(0);
   step.instruction = record.peak.instruction.value_or("");
   step.read_bytes_per_s = 1e9 * record.peak.read_gbps.median.value_or(0);
+  // Without a passed check the seconds are no result, and the step is as one that was not timed.
+  if (record.check.status != CheckStatus::passed) {
+    step.label += fmt::format(", not timed: its check is {}", name_of(record.check.status));
+    return step;
+  }
+  step.time_s = record.time_s.median.value_or(0);
   for (const NamedNumbers* stages : {&record.stages.forward, &record.stages.backward}) {
     for (const auto& [stage, seconds] : *stages) step.stages.push_back({stage, seconds});
   }

@@ -9,6 +9,7 @@
 
 #include "moehill/block/run_config.h"
 #include "moehill/model/roofline.h"
+#include "moehill/parallel/work_problem.h"
 
 namespace moehill {
 
@@ -17,7 +18,8 @@ struct RecordedStep {
   std::string label;
   RunConfig config;
   Routing routing;
-  double time_s = 0, comm_s = 0;
+  DeviceMemory memory = DeviceMemory::shared;  // of the devices of a node
+  double time_s = 0, comm_s = 0;               // 0: not known
   // These were measured beside the step on all its cores; the peak is for the step's dtype. 0: the hardware
   // file's figures are taken.
   double peak_flops = 0, read_bytes_per_s = 0;
@@ -25,8 +27,9 @@ struct RecordedStep {
   std::vector<StageMeasurement> stages;
 };
 
-// Returns the steps of a file of records; "-" is standard input. Lines of other commands are skipped. Throws
-// InputError in the name of --record.
+// Returns the steps of a file of records; "-" is standard input. Lines of other commands are skipped. A step
+// whose check has not passed has no seconds, and its label says so. Throws InputError in the name of
+// --record.
 std::vector<RecordedStep> steps_of_records(const std::string& path);
 
 }  // namespace moehill

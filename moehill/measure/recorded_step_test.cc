@@ -26,6 +26,7 @@ Json record_of(const BenchOptions& options, const Point& point) {
           {"layout",
            {{"devices", point.config.num_devices}, {"threads_per_device", point.config.threads_per_device}}},
           {"time_s", {{"median", 0.5}}},
+          {"check", {{"status", "passed"}}},
           {"peak", {{"tflops_measured", nullptr}, {"read_gbps", nullptr}}},
           {"stages", {{"forward", Json::object()}, {"backward", Json::object()}}}};
 }
@@ -73,6 +74,42 @@ TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
   EXPECT_EQ(read().peak_flops, 1.5e12);
   EXPECT_EQ(read().instruction, "");
   EXPECT_EQ(read().read_bytes_per_s, 41e9);
+}
+
+TEST(RecordedStep, HasNoSecondsWithoutAPassedCheck) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_check.jsonl");
+  const BenchOptions options = recorded_options();
+  Json record = record_of(options, expand_points(options, 2).front());
+  record["stages"]["forward"] = {{"up", 0.25}};
+  const auto read = [&] {
+    std::ofstream(path) << record.dump() << "\n";
+    return steps_of_records(path).front();
+  };
+  const RecordedStep checked = read();
+  EXPECT_EQ(checked.time_s, 0.5);
+  EXPECT_EQ(checked.stages.size(), 1u);
+  for (const char* status : {"failed", "off", "mistrusted", ""}) {
+    record["check"] = status == std::string() ? Json() : Json{{"status", status}};
+    const RecordedStep step = read();
+    EXPECT_EQ(step.time_s, 0) << status;
+    EXPECT_TRUE(step.stages.empty()) << status;
+    EXPECT_NE(step.label.find(", not timed: its check is "), std::string::npos) << step.label;
+    EXPECT_EQ(step.routing.expert, checked.routing.expert) << status;
+  }
+}
+
+TEST(RecordedStep, KnowsWhetherItsDevicesWereThreadsOrProcesses) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_memory.jsonl");
+  const BenchOptions options = recorded_options();
+  Json record = record_of(options, expand_points(options, 2).front());
+  for (const auto& [mesh, memory] :
+       {std::pair{"threads", DeviceMemory::shared}, std::pair{"mpi", DeviceMemory::apart}}) {
+    record["layout"]["mesh"] = mesh;
+    std::ofstream(path) << record.dump() << "\n";
+    EXPECT_EQ(steps_of_records(path).front().memory, memory) << mesh;
+  }
 }
 
 TEST(RecordedStep, HasEveryOptionOfThePoint) {

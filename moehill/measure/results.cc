@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -15,6 +16,82 @@ namespace {
 double median_seconds(const PointResult& result) { return median_of(result.samples); }
 
 double total(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+
+// Rows that were dropped, belong to nobody or go to zero experts are not computed, so their FLOPs do not
+// count.
+double model_flops_of(const PointResult& result) {
+  const RunConfig& config = result.point.config;
+  const int64_t computed =
+      config.shape.assignments() - result.num_dropped - result.num_unassigned - result.num_zero;
+  const double router = config.block.router_product ? router_flops(config.shape, config.block.pass) : 0;
+  return model_flops(config.shape, config.block.pass, computed) + router;
+}
+
+// Returns the time by which a speed is judged. If fewer than half of the steps were skipped, the median does
+// not show it, so this is the second smallest sample. The smallest may be a slip of the clock. Of fewer than
+// five samples two are about a half, and the median is as good.
+double judged_seconds(const PointResult& result) {
+  constexpr size_t kLeastSamples = 5;
+  std::vector<double> samples = result.samples;
+  if (samples.size() < kLeastSamples) return median_seconds(result);
+  std::nth_element(samples.begin(), samples.begin() + 1, samples.end());
+  return samples[1];
+}
+
+// Returns the fewest bytes of rows and gradients that a step can move. The lower bound counts all rows as
+// they are stored. Here the half of them that goes out may be in the wire's form, as between nodes.
+double fewest_bytes(const PointResult& result) {
+  const RunConfig& config = result.point.config;
+  const auto row_bytes = [&](Wire wire) {
+    return static_cast<double>(wire_row_bytes(wire, config.shape.expert_hidden(), config.shape.dtype));
+  };
+  const double stored = row_bytes(Wire::native), out = std::min(stored, row_bytes(config.wire));
+  return static_cast<double>(result.lower_bound_bytes) * (out + stored) / (2 * stored);
+}
+
+// Returns why a path has not counted its FLOPs or its bytes right; empty if it may have. No right step is
+// refused: a whole step makes every product of the model, and padding, masked rows and recomputation only add
+// to them. Both are sums of integers, so they differ by less than the share kRounding if they are equal. A
+// whole step also moves every row to its experts and back (measure/comm_bytes.h), even if its plan was made
+// before the clock started.
+std::string miscounted(const PointResult& result) {
+  constexpr double kRounding = 1e-9;
+  const double model = model_flops_of(result), executed = result.executed_flops;
+  if (executed < model * (1 - kRounding)) {
+    return fmt::format("a step's path counts {:.6g} GFLOP of work, and the block alone needs {:.6g}",
+                       executed / 1e9, model / 1e9);
+  }
+  double moved = 0;
+  for (const Move move : {Move::dispatch, Move::combine, Move::gradients})
+    moved += static_cast<double>(result.moved_bytes[static_cast<size_t>(move)]);
+  const double least = fewest_bytes(result);
+  if (moved >= least * (1 - kRounding)) return "";
+  return fmt::format(
+      "a step's path counts {:.6g} MB of rows and gradients that moved, and no path needs less "
+      "than {:.6g}",
+      moved / 1e6, least / 1e6);
+}
+
+// Returns why the FLOP/s cannot be true. miscounted() comes before it, so what was executed is at least what
+// the model counts. A burst of the peak keeps every unit busy and a step does not, so no right step comes
+// near the limit, however long it takes.
+std::string above_peak(const PointResult& result) {
+  const double flops = result.executed_flops / judged_seconds(result), peak = result.peak().best;
+  if (peak <= 0 || flops <= kMostOfPeak * peak) return "";
+  return fmt::format("{:.4g} GF/s is more than {:.0f} % of the {:.4g} GF/s that {} reaches on its cores",
+                     flops / 1e9, 100 * kMostOfPeak, peak / 1e9, result.peak().instruction);
+}
+
+// Returns why the operands cannot have been read in that time. The caches may hold data read before the clock
+// started, so only the rest must come from memory. Memory that is faster at one moment than at another shows
+// in the passes too, because one is made right before each step.
+std::string above_memory(const PointResult& result, double cache_bytes) {
+  const double read = std::max(result.peaks.read.max, result.read_before_steps);
+  const double rate = (result.operand_bytes - cache_bytes) / judged_seconds(result);
+  if (read <= 0 || rate <= kMostOfRead * read) return "";
+  return fmt::format("its operands were read at {:.4g} GB/s, more than {:.0f} % of the {:.4g} GB/s of memory",
+                     rate / 1e9, 100 * kMostOfRead, read / 1e9);
+}
 
 }  // namespace
 
@@ -44,13 +121,7 @@ void take_overlaps(CommandResult& command) {
 }
 
 double model_flops_per_s(const PointResult& result) {
-  // Rows that were dropped, belong to nobody or go to zero experts are not computed, so their FLOPs do not
-  // count.
-  const RunConfig& config = result.point.config;
-  const int64_t computed =
-      config.shape.assignments() - result.num_dropped - result.num_unassigned - result.num_zero;
-  const double router = config.block.router_product ? router_flops(config.shape, config.block.pass) : 0;
-  return (model_flops(config.shape, config.block.pass, computed) + router) / median_seconds(result);
+  return model_flops_of(result) / median_seconds(result);
 }
 
 double executed_flops_per_s(const PointResult& result) {
@@ -72,22 +143,11 @@ double drop_adjusted_tokens_per_s(const PointResult& result) {
 
 double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak().best; }
 
-// Returns why a figure cannot be true: faster than the peak, or operands read faster than memory gives them.
 // A result may be right and its time wrong, for example if a step was skipped.
 std::string impossible_figure(const PointResult& result, double cache_bytes) {
   if (!result.trusted()) return "";
-  const double flops = executed_flops_per_s(result), peak = result.peak().best;
-  if (peak > 0 && flops > kMostOfPeak * peak) {
-    return fmt::format("{:.4g} GF/s is more than {:.0f} % of the {:.4g} GF/s that {} reaches on its cores",
-                       flops / 1e9, 100 * kMostOfPeak, peak / 1e9, result.peak().instruction);
-  }
-  // The caches may hold data read before the clock started, so only the rest must come from memory.
-  const double read = std::max(result.peaks.read.max, result.read_before_steps);
-  const double rate = (result.operand_bytes - cache_bytes) / median_seconds(result);
-  if (read > 0 && rate > kMostOfRead * read) {
-    return fmt::format(
-        "its operands were read at {:.4g} GB/s, more than {:.0f} % of the {:.4g} GB/s of memory", rate / 1e9,
-        100 * kMostOfRead, read / 1e9);
+  for (const std::string& why : {miscounted(result), above_peak(result), above_memory(result, cache_bytes)}) {
+    if (!why.empty()) return why;
   }
   return "";
 }

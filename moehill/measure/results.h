@@ -68,8 +68,8 @@ struct PointResult {
   LevelBytes logical_bytes;
   // Bytes that a step has to read from memory: the weights of the experts that have rows, and x.
   double operand_bytes = 0;
-  // B/s: the fastest reading of other memory while the caches were emptied before a step. It is the sum over
-  // processes of each process's own maximum, so it is never too low.
+  // B/s: the fastest reading of other memory, by all processes together, while the caches were emptied before
+  // a step. Known on the first process.
   double read_before_steps = 0;
   std::optional<Overlap> overlap;  // if it was asked for
   std::vector<PointResult> arms;   // the same point with stages left out (ablation_arms.h)
@@ -90,7 +90,8 @@ struct PointResult {
 
 // The words in a record for how each timed step is compared with the checked one.
 inline constexpr const char* kTimedStepCheck =
-    "every bit of every result equals the checked step's; a step among them on other tokens was checked, too";
+    "every bit of every result equals the checked step's; "
+    "a step among them on other tokens and weights was checked, too";
 
 // The reason that the check of an ablated step gives.
 inline constexpr const char* kAblated = "not checked: ablated";
@@ -131,11 +132,13 @@ double drop_fraction(const PointResult& result);
 double drop_adjusted_tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
-// Returns why no machine with these peaks can have such a median; empty if one can. A figure is impossible if
-// its FLOP/s exceed kMostOfPeak times the peak of its type's own instruction. It is also impossible if its
-// operands (less `cache_bytes`, which the caches may hold) were read faster than kMostOfRead times the
-// fastest pass of the read bandwidth. The second margin is wider because the bandwidth of a shared machine
-// changes from moment to moment.
+// Returns why no machine with these peaks can have such samples; empty if one can. Judged is the second
+// smallest sample, or the median if there are fewer than five. It is impossible if its FLOP/s exceed
+// kMostOfPeak times the peak of its type's own instruction. It is also impossible if its operands (less
+// `cache_bytes`, which the caches may hold) were read faster than kMostOfRead times the fastest pass of the
+// read bandwidth. The second margin is wider because the bandwidth of a shared machine changes from moment to
+// moment. So is a step that executes fewer FLOPs than the model has, or moves fewer bytes than any path can.
+// Only the first process knows all of a result, so only it may ask.
 inline constexpr double kMostOfPeak = 1.05, kMostOfRead = 1.25;
 std::string impossible_figure(const PointResult& result, double cache_bytes);
 

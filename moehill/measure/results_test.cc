@@ -88,7 +88,7 @@ TEST(ImpossibleFigure, IsAbovePeakOrMemory) {
   EXPECT_EQ(impossible_figure(result, 0), "");
   result.executed_flops = 1.06 * result.peak().best;
   EXPECT_NE(impossible_figure(result, 0).find("dot"), std::string::npos);
-  result.executed_flops = 1;
+  result.executed_flops = 1e9;
   result.operand_bytes = 1.3 * result.peaks.read.max;
   EXPECT_NE(impossible_figure(result, 0).find("GB/s of memory"), std::string::npos);
   EXPECT_EQ(impossible_figure(result, result.operand_bytes), "");  // they may all have been in caches
@@ -96,6 +96,61 @@ TEST(ImpossibleFigure, IsAbovePeakOrMemory) {
   EXPECT_EQ(impossible_figure(result, 0), "") << "memory was faster while the steps ran";
   result.check.status = CheckStatus::failed;
   EXPECT_EQ(impossible_figure(result, 0), "");  // there is no figure
+}
+
+// The step of the fixture has 2.34e8 FLOPs by the model.
+TEST(ImpossibleFigure, IsWorkThatAPathDidNotCount) {
+  PointResult result = made_up_result(Spread::compact_psum, 1);
+  const double model = model_flops_per_s(result);
+  result.executed_flops = model * (1 - 1e-12);
+  EXPECT_EQ(impossible_figure(result, 0), "") << "a rounding error";
+  result.executed_flops = model * (1 - 1e-6);
+  EXPECT_NE(impossible_figure(result, 0).find("GFLOP of work"), std::string::npos);
+  result.num_dropped = 1;
+  EXPECT_EQ(impossible_figure(result, 0), "") << "a dropped assignment is no work";
+  result.executed_flops = 0;
+  result.point.config.block.ablation = parse_ablation("shared");
+  EXPECT_EQ(impossible_figure(result, 0), "") << "an ablated step leaves work out";
+}
+
+TEST(ImpossibleFigure, IsFewerBytesThanAnyPathMoves) {
+  PointResult result = made_up_result(Spread::compact_psum, 1);
+  const auto set = [&](Move move, uint64_t bytes) { result.moved_bytes[static_cast<size_t>(move)] = bytes; };
+  result.lower_bound_bytes = 130;  // as many as the fixture's rows and gradients
+  EXPECT_EQ(impossible_figure(result, 0), "");
+  result.lower_bound_bytes = 131;
+  EXPECT_NE(impossible_figure(result, 0).find("rows and gradients"), std::string::npos);
+  set(Move::metadata, 1000);
+  EXPECT_NE(impossible_figure(result, 0), "") << "metadata are no rows";
+  set(Move::dispatch, 61);
+  EXPECT_EQ(impossible_figure(result, 0), "");
+}
+
+// A row of 100 values has 200 bytes, and on the wire 100 with one scale of 4. Its sum comes back as it is.
+TEST(ImpossibleFigure, RowsOnTheWireAreShorter) {
+  PointResult result = made_up_result(Spread::fused, 1);
+  result.moved_bytes = {104, 200, 0, 10};
+  result.lower_bound_bytes = 400;
+  EXPECT_NE(impossible_figure(result, 0), "");
+  result.point.config.wire = Wire::fp8_scales;
+  EXPECT_EQ(impossible_figure(result, 0), "");
+  result.moved_bytes[0] = 103;
+  EXPECT_NE(impossible_figure(result, 0), "");
+}
+
+// Three of seven steps are too fast, which the median does not show.
+TEST(ImpossibleFigure, IsOfTheSecondSmallestSample) {
+  PointResult result = made_up_result(Spread::none, 1);
+  const double least = result.executed_flops / (kMostOfPeak * result.peak().best);
+  result.samples = {1, 0.9 * least, 1, 0.8 * least, 1, 0.9 * least, 1};
+  EXPECT_NE(impossible_figure(result, 0).find("dot"), std::string::npos);
+  result.samples = {1, 1.1 * least, 1, 0.8 * least, 1, 1.1 * least, 1};
+  EXPECT_EQ(impossible_figure(result, 0), "") << "one sample may be a slip of the clock";
+  result.samples = {1, 0.9 * least, 1, 0.8 * least};
+  EXPECT_EQ(impossible_figure(result, 0), "") << "the median of few";
+  result.samples = {1, 0.5, 1, 0.5, 1};
+  result.operand_bytes = 0.5 * 1.3 * result.peaks.read.max;
+  EXPECT_NE(impossible_figure(result, 0).find("GB/s of memory"), std::string::npos);
 }
 
 }  // namespace

@@ -68,6 +68,7 @@ TEST(Job, ReducesOverAllProcesses) {
   EXPECT_EQ(job.largest(3), 5);
   EXPECT_EQ(job.sum(3), 6);
   EXPECT_EQ(job.processes_of_a_node(), 2);  // three on two nodes
+  EXPECT_EQ(session.node_size(), 2);
   job.on_root([&] { EXPECT_EQ(session.num_waits, 0); });
   EXPECT_EQ(session.num_waits, 1);  // the others have already gone on
 }

@@ -44,6 +44,10 @@ class Session {
   virtual int size() const = 0;            // not collective
   virtual const Nodes& nodes() const = 0;  // nodes of the processes; not collective
   int num_nodes() const { return nodes().num(); }
+  // Returns the number of processes on the node of this one; not collective.
+  int node_size() const {
+    return num_nodes() == 1 ? size() : static_cast<int>(nodes().ranks_of(nodes().of(rank())).size());
+  }
   // Returns mpi_library(); not collective.
   virtual std::string library() const = 0;
 

@@ -12,8 +12,7 @@ bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool 
 }
 
 bool goes_in_waves(const WorkProblem& problem) {
-  return problem.spread == Spread::fused && problem.fused_w13 && !problem.scatter && !problem.recompute &&
-         !problem.packs_rows;
+  return problem.spread == Spread::fused && problem.splits_rows;
 }
 
 double experts_of_row(const PlanCounts& counts, int device) {

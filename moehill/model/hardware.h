@@ -50,10 +50,17 @@ struct ClusterTopology {
   TopologyKind kind = TopologyKind::node;
   int devices_per_node = 1;
   int max_devices = 0;  // 0: no limit
-  // The sizes of the kind. torus: extents. fat-tree: nodes under a leaf switch, then uplinks of a leaf.
-  // dragonfly: groups, routers of a group, nodes of a router. node: empty.
+  // The sizes of the kind, counted in nodes. torus: extents. fat-tree: nodes under a leaf switch, then
+  // uplinks of a leaf. dragonfly: groups, routers of a group, nodes of a router. node: empty. Other kinds may
+  // leave them out, and then the number of nodes determines them.
   std::vector<int> dims;
   std::vector<LinkLevel> levels;
+
+  // Without a network all devices are on one node.
+  bool has_network() const { return kind != TopologyKind::node && levels.size() > 1; }
+  // Returns the most devices that there are: of the node, or as many as max_devices and the extents allow. 0:
+  // no limit.
+  int most_devices() const;
 };
 
 // CollectiveCurve is the measured time of a collective among the devices of a node, by the bytes that a
@@ -109,6 +116,9 @@ struct Hardware {
   }
   bool is_chip() const { return unit == HardwareUnit::chip; }
 };
+
+// Throws InputError if the hardware has fewer devices. `as_nodes`: they were asked for by --nodes.
+void require_devices(const Hardware& hardware, int num_devices, bool as_nodes = false);
 
 // Reads a hardware file. Throws InputError with file, line and key for anything missing, unknown or out of
 // range.

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <numeric>
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
@@ -225,6 +226,22 @@ CollectiveCurve read_collective(Section section) {
   return curve;
 }
 
+// Throws InputError for a number of sizes that the kind does not have.
+void refuse_bad_dims(const Section& section, const ClusterTopology& topology) {
+  const size_t num = topology.dims.size();
+  const auto refuse = [&](bool bad, const char* allowed) {
+    if (bad) section.refuse("dims", fmt::format("[{}]", fmt::join(topology.dims, ", ")), allowed);
+  };
+  if (topology.kind == TopologyKind::node) refuse(num > 0, "none with the kind node");
+  if (topology.kind == TopologyKind::fat_tree)
+    refuse(num > 2, "nodes under a leaf switch, and uplinks of a leaf");
+  if (topology.kind == TopologyKind::dragonfly)
+    refuse(num != 0 && num != 3, "three: groups, routers of a group, nodes of a router");
+  double num_nodes = 1;
+  for (const int dim : topology.dims) num_nodes *= dim;
+  refuse(num_nodes > kMostNodes, fmt::format("counts whose product is at most {}", kMostNodes).c_str());
+}
+
 ClusterTopology read_topology(Section section) {
   ClusterTopology topology;
   const std::string kind = section.text("kind", "node");
@@ -237,11 +254,7 @@ ClusterTopology read_topology(Section section) {
                    fmt::format("at most {}", kMostDevicesOfNode));
   topology.max_devices = section.count("max_devices", 0, 0);
   topology.dims = section.counts("dims");
-  double num_nodes = 1;
-  for (const int dim : topology.dims) num_nodes *= dim;
-  if (num_nodes > kMostNodes)
-    section.refuse("dims", fmt::format("[{}]", fmt::join(topology.dims, ", ")),
-                   fmt::format("counts whose product is at most {}", kMostNodes));
+  refuse_bad_dims(section, topology);
   for (Section level : section.tables("levels")) {
     topology.levels.push_back({level.text("name"), level.number("latency_s", kLatency),
                                level.number("bytes_per_s", kBytesPerSecond)});
@@ -322,6 +335,21 @@ const char* name_of(GemmDirection direction) {
 }
 
 const char* name_of(TopologyKind kind) { return kKinds[static_cast<int>(kind)]; }
+
+int ClusterTopology::most_devices() const {
+  if (!has_network()) return max_devices > 0 ? std::min(max_devices, devices_per_node) : devices_per_node;
+  // A fat tree has as many leaf switches as its nodes need.
+  if (dims.empty() || kind == TopologyKind::fat_tree) return max_devices;
+  const int room = std::accumulate(dims.begin(), dims.end(), devices_per_node, std::multiplies<>());
+  return max_devices > 0 ? std::min(max_devices, room) : room;
+}
+
+void require_devices(const Hardware& hardware, int num_devices, bool as_nodes) {
+  const int most = hardware.topology.most_devices(), each = as_nodes ? hardware.topology.devices_per_node : 1;
+  if (most == 0 || num_devices <= most) return;
+  throw input_error(as_nodes ? "--nodes" : "--devices", std::to_string(num_devices / each),
+                    fmt::format("at most {} on {}", most / each, hardware.name), "choose larger --hardware");
+}
 
 Hardware read_hardware_text(const std::string& text, const std::string& name_of_source) {
   toml::table table;

@@ -129,6 +129,21 @@ TEST(Hardware, MistakesNameFileLineAndKey) {
   }
 }
 
+// Sizes that the kind does not have would be dropped without a word.
+TEST(Hardware, DimsAreTheSizesOfTheirKind) {
+  const std::string network = "}, {name = \"net\", latency_s = 1e-6, bytes_per_s = 1e9}]";
+  const auto error_with = [&](const std::string& kind, const std::string& dims) {
+    return error_of(with(with(with(kSmall, "5e9}]", "5e9" + network), "\"node\"", "\"" + kind + "\""),
+                         "devices_per_node = 2", "devices_per_node = 2\ndims = " + dims));
+  };
+  EXPECT_NE(error_with("node", "[2]").find("none with the kind node"), std::string::npos);
+  for (const char* dims : {"[]", "[4]", "[4, 2]"}) EXPECT_EQ(error_with("fat-tree", dims), "") << dims;
+  EXPECT_NE(error_with("fat-tree", "[4, 2, 2]").find("leaf switch"), std::string::npos);
+  for (const char* dims : {"[]", "[4, 4, 2]"}) EXPECT_EQ(error_with("dragonfly", dims), "") << dims;
+  EXPECT_NE(error_with("dragonfly", "[4, 4]").find("three"), std::string::npos);
+  for (const char* dims : {"[]", "[4]", "[2, 2, 1]"}) EXPECT_EQ(error_with("torus", dims), "") << dims;
+}
+
 // A folder that looks like the one of the sources, or a file with a shipped name, does not replace the
 // shipped hardware; a path to it does.
 TEST(Hardware, NamesDoNotDependOnTheCurrentFolder) {

@@ -293,8 +293,24 @@ bool is_on_network(const Hardware& h, const LinkWork& link, int num_devices) {
   if (link.in_place || link.way == RowWay::inside || !spans_nodes(h, num_devices)) return false;
   if (link.way == RowWay::across || link.op != Collective::all_to_all) return true;
   const double in_node = h.topology.devices_per_node;
-  const double leaving = in_node * (num_devices - in_node) / (num_devices - 1);
-  return leaving / h.topology.levels[1].bytes_per_s >= 1 / h.topology.levels[0].bytes_per_s;
+  // Leaving and inside are the bytes of a node's connection and of a device's own link. Only for rows of two
+  // forms they are counted; otherwise the same share of each row leaves.
+  double leaving = in_node * (num_devices - in_node) / (num_devices - 1), inside = 1;
+  if (link.is_mixed()) {
+    leaving = in_node * to_double(std::max(link.network_sent_bytes, link.network_received_bytes));
+    inside = to_double(std::max(link.sent_bytes, link.received_bytes));
+  }
+  return leaving / h.topology.levels[1].bytes_per_s >= inside / h.topology.levels[0].bytes_per_s;
+}
+
+double network_sent_bytes(const Hardware& h, const LinkWork& link, int num_devices) {
+  if (link.in_place || link.way == RowWay::inside || !spans_nodes(h, num_devices)) return 0;
+  const double in_node = h.topology.devices_per_node, sent = to_double(link.sent_bytes);
+  const bool is_counted = link.way == RowWay::across || link.is_mixed();
+  if (is_counted && !link.is_even) return to_double(link.network_sent_bytes);
+  // Rows go to all devices alike; the other collectives leave a node once, for all of its devices.
+  return link.op == Collective::all_to_all ? sent * (num_devices - in_node) / (num_devices - 1)
+                                           : sent / in_node;
 }
 
 LinkBytes bytes_of(const Hardware& h, const LinkWork& link, int num_devices) {

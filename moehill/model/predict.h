@@ -77,6 +77,8 @@ bool is_memory_bound(const WorkProblem& problem, const Hardware& hardware, const
                      int num_devices);
 // True if the network between nodes, and not the links within a node, determines the time of a link.
 bool is_on_network(const Hardware& hardware, const LinkWork& link, int num_devices);
+// Returns the bytes of a link that a device sends to other nodes, or its share of what its node sends for it.
+double network_sent_bytes(const Hardware& hardware, const LinkWork& link, int num_devices);
 // Returns a rate in B/s that the bytes of a link never exceed on a device, by link_rate() or by the level of
 // an exchange in two levels.
 double rate_of(const Hardware& hardware, const LinkWork& link, int num_devices);

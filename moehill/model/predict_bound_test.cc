@@ -51,6 +51,7 @@ WorkProblem drawn_problem(Dice& dice, int num_devices) {
   p.recompute = p.backward && dice.upto(4) == 1;
   p.dx_over_outputs = p.backward && dice.upto(4) == 1;
   p.packs_rows = dice.upto(4) == 1;
+  p.splits_rows = p.fused_w13 && !p.scatter && !p.recompute && !p.packs_rows;
   p.num_waves = static_cast<int>(dice.upto(4));
   p.in_place = (p.spread == Spread::fused || p.spread == Spread::ring_ag_rs) && dice.upto(3) == 1;
   if (routes_rows(p.spread) && !p.in_place) p.wire = static_cast<Wire>(dice.upto(3) - 1);

@@ -23,6 +23,14 @@ double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_de
   return std::max(sent_s, received_s);
 }
 
+double network_bytes_of(const Hardware& h, const DeviceWork& device, int num_devices) {
+  double bytes = 0;
+  for (const StageWork& work : device.stages) {
+    for (const LinkWork& link : work.links) bytes += network_sent_bytes(h, link, num_devices);
+  }
+  return bytes;
+}
+
 // Returns the times of a stage on one device at the hardware's peaks.
 StageBound bound_of(const WorkProblem& p, const Hardware& h, const StageWork& work, int units,
                     int num_devices) {
@@ -89,8 +97,11 @@ Roofline roofline(const WorkProblem& problem, const PlanCounts& counts, const Ha
                   const std::vector<StageMeasurement>& measured, double step_s) {
   const std::vector<DeviceWork> devices = all_work(problem, counts);
   Roofline result;
-  for (const DeviceWork& device : devices)
+  for (const DeviceWork& device : devices) {
     result.sent_bytes = std::max(result.sent_bytes, to_double(device.sent_bytes()));
+    result.network_bytes =
+        std::max(result.network_bytes, network_bytes_of(hardware, device, counts.num_devices));
+  }
   for (size_t i = 0; i < devices.front().stages.size(); ++i) {
     StageBound slowest;
     double mean = 0;

@@ -42,6 +42,7 @@ struct Roofline {
   // flight completely. No prediction is below this bound.
   StageBound total;
   double sent_bytes = 0;       // of the device that sends most
+  double network_bytes = 0;    // of the device that sends most to other nodes
   double communication_s = 0;  // measured in stages with a collective; 0: not known
 };
 

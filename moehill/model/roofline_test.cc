@@ -161,6 +161,35 @@ TEST(Predict, FusedMovesWhatRaggedMovesAndHidesMoreOfIt) {
   EXPECT_EQ(stage(Stage::plan).hidden_s, 0);
 }
 
+// Rows in two forms are bound by the network only if the narrow rows that leave a node take longer than all
+// rows on a device's own link.
+TEST(Predict, RowsOfTwoFormsAreOnTheSlowerOfTheirLinks) {
+  Hardware h = machine();
+  h.topology.levels[0].bytes_per_s = h.topology.levels[1].bytes_per_s = 1e9;
+  LinkWork link{.op = Collective::all_to_all, .sent_bytes = 4'000'000, .received_bytes = 4'000'000};
+  link.row_bytes = link.network_row_bytes = 4096;
+  EXPECT_TRUE(is_on_network(h, link, 16));
+  link.network_row_bytes = 1024;
+  link.network_sent_bytes = link.network_received_bytes = 400'000;  // times eight devices of a node
+  EXPECT_FALSE(is_on_network(h, link, 16));
+  link.network_sent_bytes = 600'000;
+  EXPECT_TRUE(is_on_network(h, link, 16));
+}
+
+TEST(Predict, BytesBetweenNodesAreCountedOrAShareOfAll) {
+  const Hardware h = machine();  // eight devices a node
+  LinkWork link{.op = Collective::all_to_all, .sent_bytes = 1500, .received_bytes = 1500};
+  EXPECT_EQ(network_sent_bytes(h, link, 8), 0);
+  EXPECT_DOUBLE_EQ(network_sent_bytes(h, link, 16), 800);  // to 8 of 15 others
+  link.network_row_bytes = 10;
+  link.network_sent_bytes = 70;
+  EXPECT_EQ(network_sent_bytes(h, link, 16), 70);
+  link.in_place = true;
+  EXPECT_EQ(network_sent_bytes(h, link, 16), 0);
+  const LinkWork sum{.op = Collective::all_reduce, .sent_bytes = 1600, .received_bytes = 1600};
+  EXPECT_DOUBLE_EQ(network_sent_bytes(h, sum, 16), 200);
+}
+
 // Copies are made by the devices' own cores.
 TEST(Predict, NothingIsHiddenWithinANode) {
   const PlanCounts counts = count_plan(one_expert_each(8192, 8), {}, 4);

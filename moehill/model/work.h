@@ -44,6 +44,7 @@ struct WorkProblem {
   bool prequeue = false;         // the plan is made before the clock starts
   bool packs_rows = false;       // rows of x and dy are copied into the order of experts before the products
   int num_waves = 1;             // `fused` between nodes: waves of each device's experts
+  bool splits_rows = true;       // `fused`: rows of some tokens and experts can be multiplied apart
   bool in_place = false;         // `fused` and `ring_ag_rs` in one address space: rows are not copied
   Wire wire = Wire::native;      // for rows of x and dy between nodes; the counts must then know the nodes
   bool router_grad = false;

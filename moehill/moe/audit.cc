@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <deque>
@@ -63,6 +64,7 @@ class Audit {
     compare_tokens();
     add_findings();
     result_.reference_holds = found_.reference_holds;
+    result_.zero_expert = found_.zero_expert;
     if (share_.is_first()) result_.tensors = judge_.judge(found_, assignments_);
     return std::move(result_);
   }
@@ -162,6 +164,11 @@ class Audit {
   }
 
   void finish_expert(AuditExpert<F>& expert) {
+    const auto is_zero = [](auto value) { return value == 0; };
+    const std::vector<F>& outputs = expert.out.sum.values;
+    if (found_.zero_expert < 0 && !std::all_of(expert.rows.in.begin(), expert.rows.in.end(), is_zero) &&
+        std::all_of(outputs.begin(), outputs.end(), is_zero))
+      found_.zero_expert = expert.expert;
     add_expert_rows(expert);
     if (!backward_) return;
     const bool gated = shape_.form.activation.gated;

@@ -59,6 +59,9 @@ struct AuditResult {
   // False: a product that the audit made itself did not agree with its projection, so the audit proves
   // nothing.
   bool reference_holds = true;
+  // An expert that has rows and whose outputs are zero in all of them, as with weights that are zero; -1:
+  // none. Set on the first process.
+  int64_t zero_expert = -1;
   // [T], set for the process's own tokens: the variance of a whole row, that is, the expected square of the
   // norm of its error.
   std::vector<double> y_variance, dx_variance;

@@ -44,12 +44,13 @@ struct AuditFindings {
   // H], dlatent_down and dlatent_up [H', blocks of H], and dlatent_norm [1, H'].
   Estimate router, latent_down, latent_up, latent_norm;
   bool reference_holds = true;
+  int64_t zero_expert = -1;  // of the own experts, see AuditResult
 
   void pass(Parcel& parcel) {
     for (TokenFindings& found : tokens) found.pass(parcel);
     for (TensorNumbers& found : of_experts) found.pass(parcel);
     for (GradientAudit& found : of_shared) found.pass(parcel);
-    parcel(gate_value), parcel(gate_variance), parcel(reference_holds);
+    parcel(gate_value), parcel(gate_variance), parcel(reference_holds), parcel(zero_expert);
     for (Estimate* sum : {&router, &latent_down, &latent_up, &latent_norm})
       parcel(sum->value.values), parcel(sum->variance.values);
   }
@@ -64,6 +65,7 @@ struct AuditFindings {
     add(other.router, router), add(other.latent_down, latent_down), add(other.latent_up, latent_up);
     add(other.latent_norm, latent_norm);
     reference_holds = reference_holds && other.reference_holds;
+    if (zero_expert < 0) zero_expert = other.zero_expert;
   }
 
  private:

@@ -257,6 +257,7 @@ void Block::spoil_work_space(const MemoryVisitor& spoil) {
   for (const MatView* m : {&scratch_.sum, &scratch_.shared.gate, &scratch_.shared.up, &scratch_.shared.h})
     visit_matrix(*m, spoil);
   for (std::vector<float>* v : {&scratch_.shared_p, &scratch_.shared_dp}) visit_vector(*v, spoil);
+  scratch_.gemm->visit_work_space(spoil);
   if (spec_.options.prequeue) return;
   visit_rows(scratch_.packed_x, rows);
   plan_.visit(spoil);

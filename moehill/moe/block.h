@@ -218,10 +218,10 @@ class Block {
   // Returns the FLOPs of a step. Padding, masked rows and recomputation count.
   double executed_flops() const;
 
-  // Calls `spoil` with all memory that every step must write again: the rows between the stages, and the
-  // plan. `spoil` fills it with bytes 0xff, which are NaN as numbers and no valid row as integers. So a stage
-  // that does not run shows in the result. A plan and rows that were made before the clock started (prequeue)
-  // stay. Before the first step the function does nothing.
+  // Calls `spoil` with all memory that every step must write again: the rows between the stages, what the
+  // products pack, and the plan. `spoil` fills it with bytes 0xff, which are NaN as numbers and no valid row
+  // as integers. So a stage that does not run shows in the result. A plan and rows that were made before the
+  // clock started (prequeue) stay. Before the first step the function does nothing.
   void spoil_work_space(const MemoryVisitor& spoil);
 
  private:

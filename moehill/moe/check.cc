@@ -146,12 +146,12 @@ struct Sampled {
   RowComparison y, dx, dp{RowComparison::kMedianFloor}, dlogits{RowComparison::kMedianFloor};
   ExpertComparison routed, shared;
   RowComparison wire_y, wire_dx;  // the block in double with a wire against the block in double without one
-  std::string y_failure, dx_failure, router_failure;
+  std::string y_failure, dx_failure, router_failure, operands_failure;
 
   void pass(Parcel& parcel) {
     for (RowComparison* rows : {&y, &dx, &dp, &dlogits, &wire_y, &wire_dx}) rows->pass(parcel);
     routed.pass(parcel), shared.pass(parcel);
-    parcel(y_failure), parcel(dx_failure), parcel(router_failure);
+    parcel(y_failure), parcel(dx_failure), parcel(router_failure), parcel(operands_failure);
   }
   void add(const Sampled& other) {
     y.add_rows(other.y, 0), dx.add_rows(other.dx, 0);
@@ -162,6 +162,7 @@ struct Sampled {
     if (dx_failure.empty()) dx_failure = other.dx_failure;
     // Ranks are in the order of their tokens, so the first failure stays.
     if (router_failure.empty()) router_failure = other.router_failure;
+    if (operands_failure.empty()) operands_failure = other.operands_failure;
   }
 };
 
@@ -398,13 +399,19 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   if (tensors.router != nullptr) {
     sampled.router_failure =
         router_fault(*tensors.router, tensors.logits, *tensors.routing, share.own_tokens(), team);
+    if (tensors.step_routing != nullptr && sampled.router_failure.empty()) {
+      sampled.router_failure =
+          router_fault(*tensors.router, tensors.logits, *tensors.step_routing, share.own_tokens(), team);
+    }
   }
   if (product && sampled.router_failure.empty())
     sampled.router_failure = logits_fault(tensors, share.own_tokens(), seed);
+  if (share.operands_fault) sampled.operands_failure = share.operands_fault(seed, team);
   // The first process gets the findings of all and judges them.
   add_samples(share, sampled);
   if (!share.is_first()) return {};
   Verdict verdict;
+  if (!sampled.operands_failure.empty()) verdict.fail(sampled.operands_failure);
   for (const TensorAudit& tensor : audit.tensors) {
     // With one choice the softmax over the chosen is always 1, so gradients of logits are rightly zero.
     const bool of_router = tensor.tensor == "dlogits" || tensor.tensor == "dwg";
@@ -414,6 +421,10 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   if (!sampled.router_failure.empty()) verdict.fail(sampled.router_failure);
   if (!audit.reference_holds)
     verdict.doubt("a product of the reference does not hold against its projection");
+  if (audit.zero_expert >= 0) {
+    verdict.doubt(fmt::format("the reference of expert {} is zero in all of its rows: nothing vouches for it",
+                              audit.zero_expert));
+  }
   full ? doubt_idle_experts(tensors, verdict) : report_sample(tensors, backward, sampled, verdict);
   CheckResult& result = verdict.result();
   result.seed = seed;
@@ -426,12 +437,10 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
     result.how += fmt::format("; rows between nodes as {}, by its definition", name_of(tensors.wire));
   if (tensors.router != nullptr) result.how += "; the router's choices and gate values against its logits";
   if (product) result.how += ", which are compared with x W_g";
+  if (share.operands_fault)
+    result.how += "; x and drawn rows and columns of the weights against what they were filled with";
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return verdict.finish();
-}
-
-int badness(CheckStatus status) {
-  return status == CheckStatus::failed ? 2 : status == CheckStatus::mistrusted ? 1 : 0;
 }
 
 // Joins the verdicts on the two parts of a block with experts of another width. The findings of the expert
@@ -455,7 +464,7 @@ CheckResult both(const CheckResult& rest, const CheckResult& experts) {
     all.worst_number = experts.worst_number;
   }
   all.wire = experts.wire;
-  all.how = experts.how;
+  all.how = experts.how + rest.how.substr(std::min(rest.how.size(), rest.how.find("; x and drawn rows")));
   all.seconds += experts.seconds;
   return all;
 }
@@ -466,7 +475,10 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
   if (mode == CheckMode::off) return {};
   if (share.tensors.shape.form.latent == 0) return check_part(share, pass, mode, seed, team);
   const CheckResult rest = check_part(rest_of_latent(share), pass, mode, seed, team);
-  const CheckResult experts = check_part(experts_of_latent(share), pass, mode, seed, team);
+  // The operands of both parts are compared with the first part.
+  CheckShare of_experts = experts_of_latent(share);
+  of_experts.operands_fault = nullptr;
+  const CheckResult experts = check_part(of_experts, pass, mode, seed, team);
   return share.is_first() ? both(rest, experts) : CheckResult{};
 }
 

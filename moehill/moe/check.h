@@ -21,6 +21,11 @@ constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 enum class CheckStatus { off, passed, failed, mistrusted };
 constexpr auto words(CheckStatus) { return std::array{"off", "passed", "failed", "mistrusted"}; }
 
+// Returns a larger number for a status that proves less; "off" accuses nobody.
+inline int badness(CheckStatus status) {
+  return status == CheckStatus::failed ? 2 : status == CheckStatus::mistrusted ? 1 : 0;
+}
+
 // WireError is the error that a wire (tensor/wire.h) adds to the results. The check computes the block twice
 // in double: with rows as they arrive and with rows as they were sent, both times with the dy of the step.
 // The differences are relative to the second result. `max` is the error of the worst row, and `rms` is the

@@ -327,6 +327,43 @@ TEST(Check, MistrustsAZeroReference) {
   }
 }
 
+// The other experts have results, so no tensor's reference is zero as a whole.
+TEST(Check, MistrustsAnExpertWhoseReferenceIsZero) {
+  ThreadTeam team(1);
+  BlockFixture fixture(odd_shape(DType::f32));
+  change_groups(fixture.tensors().weights.w2, 2, 3, [](int64_t, int64_t, int64_t, float) { return 0.0f; });
+  fixture.store_oracle(team);
+  for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
+    for (const Pass pass : {Pass::forward, Pass::forward_backward}) {
+      const CheckResult result = check(fixture, team, mode, pass);
+      EXPECT_EQ(result.status, CheckStatus::mistrusted);
+      EXPECT_TRUE(result.numbers_ok);
+      EXPECT_FALSE(result.zero_reference);
+      EXPECT_NE(result.reason.find("the reference of expert 2 is zero"), std::string::npos) << result.reason;
+    }
+  }
+}
+
+TEST(Check, OperandsThatAreNotWhatTheyWereFilledWithFail) {
+  ThreadTeam team(1);
+  BlockFixture fixture(odd_shape(DType::f32));
+  fixture.store_oracle(team);
+  CheckShare share = CheckShare::whole(fixture.tensors());
+  std::string fault;
+  uint32_t drawn = 0;
+  share.operands_fault = [&](uint32_t draw, ThreadTeam&) {
+    drawn = draw;
+    return fault;
+  };
+  const auto result = [&] { return check_block(share, Pass::forward_backward, CheckMode::sample, 5, team); };
+  EXPECT_EQ(result().status, CheckStatus::passed) << result().reason;
+  EXPECT_EQ(drawn, 5u);
+  EXPECT_NE(result().how.find("filled with"), std::string::npos) << result().how;
+  fault = "w1 of expert 3 is empty";
+  EXPECT_EQ(result().status, CheckStatus::failed);
+  EXPECT_EQ(result().reason, fault);
+}
+
 TEST(Check, OneChoiceHasNoGradientOfItsLogits) {
   ThreadTeam team(1);
   BlockFixture fixture({64, 8, 9, 3, 1, 0, DType::f32});

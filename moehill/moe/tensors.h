@@ -54,6 +54,9 @@ struct BlockTensors {
   // softmax over the chosen logits.
   const Router* router = nullptr;
   const float* logits = nullptr;
+  // The routing that the step itself made of these logits for the process's own tokens, to be checked beside
+  // `routing`, which was made before the step; null: the step has no router.
+  const Routing* step_routing = nullptr;
   // The loss whose gradient is added to dlogits; it needs the router and logits. null: none.
   const BalanceLoss* balance_loss = nullptr;
   MatView y;  // [T, H]

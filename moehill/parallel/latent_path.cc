@@ -129,6 +129,7 @@ class LatentPath final : public ParallelPath {
   void spoil_work_space(const MemoryVisitor& spoil) override {
     ParallelPath::spoil_work_space(spoil);
     experts_->spoil_work_space(spoil);
+    gemm_->visit_work_space(spoil);
     const LatentRows& rows = inputs_.latent;
     for (const MatView* of : {&rows.z, &rows.r, &rows.n, &rows.dn, &rows.dr, &rows.dz})
       if (of->data != nullptr) visit_matrix(own(*of), spoil);

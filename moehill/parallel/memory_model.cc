@@ -9,6 +9,7 @@
 #include "moehill/parallel/operands.h"
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/router_product.h"
+#include "moehill/parallel/row_route.h"
 #include "moehill/routing/placement.h"
 
 namespace moehill {
@@ -106,7 +107,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
     // Partial sums are always there. Unless rows are read in place, there are four more kinds of rows, as
     // many of each: rows sent, sums that come back, and x and dy received.
-    const bool in_place = config.spread == Spread::fused && num_processes == 1 && config.wire == Wire::native;
+    const bool in_place = num_processes == 1 && reads_in_place(config);
     const double kinds = in_place ? 1 : backward ? 5 : 4;
     const double kept = config.spread == Spread::hierarchical ? expected_hierarchical_rows(config, rank)
                                                               : kinds * expected_sent_rows(config, rank);

@@ -13,9 +13,6 @@ namespace {
 
 int64_t up_columns(const MlpStorage& s) { return s.gate_up() ? gate_up_columns(s.width) : s.width; }
 
-// This is the standard deviation of random biases. It is so large that a missing bias shows in the check.
-constexpr float kBiasDeviation = 0.5f;
-
 // Weights have the deviation 1/sqrt(inputs), so that products of normal rows have a deviation near 1 for any
 // number of inputs.
 float deviation(int64_t fan_in) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in))); }
@@ -96,7 +93,7 @@ void set_vectors(const MlpWeights& experts, const MlpWeights& shared, BlockWeigh
   weights.b1 = all(experts.up_bias[0], width);
   weights.b3 = all(experts.up_bias[1], width);
   weights.b2 = all(experts.down_bias, hidden);
-  weights.sg = all(shared.row_gate, hidden);
+  weights.sg = all(shared.row_gate, shared.down.n);  // `hidden` is the experts' width, which may be another
 }
 
 BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape,

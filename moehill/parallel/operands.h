@@ -95,7 +95,6 @@ struct TokenOperands {
   Range held;
   Matrix x, y, dx;  // dx only for a backward pass
   Range filled{};   // the rows of x that have values
-  bool negated = false;
 
   // Returns one of the matrices as if it had the rows of all tokens; only the tokens in `held` have memory.
   MatView among_all(const Matrix& rows) const;
@@ -108,7 +107,12 @@ void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, Logic
 BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape,
                              const int32_t* place_of = nullptr);
 
+// Sets the vectors: biases of the experts and the shared expert's gate.
+void set_vectors(const MlpWeights& experts, const MlpWeights& shared, BlockWeights& weights);
 void set_latent(const LatentWeights& latent, int64_t width, BlockWeights& weights);
+
+// This is the standard deviation of random biases. It is so large that a missing bias shows in the check.
+inline constexpr float kBiasDeviation = 0.5f;
 
 // WeightOrigin says where the values of weights come from: a seed for random numbers, or a layer of a model.
 struct WeightOrigin {

@@ -73,6 +73,7 @@ void RouterProduct::backward(ThreadTeam& team, const MatView& x, const WeightVie
 void RouterProduct::spoil(const MemoryVisitor& visit) {
   visit_matrix(logits_.view(), visit);
   visit_matrix(rows_.view(), visit);
+  gemm_->visit_work_space(visit);
 }
 
 double RouterProduct::bytes(const RouterProductSizes& sizes) {

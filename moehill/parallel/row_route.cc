@@ -280,6 +280,15 @@ void RaggedRoute::return_values(Group& group, const float* received, std::vector
   }
 }
 
+bool reads_in_place(const RunConfig& config) {
+  if (config.spread == Spread::ring_ag_rs) return true;
+  if (config.spread != Spread::fused || config.num_waves > 0 || config.wire != Wire::native) return false;
+  int64_t rows = 0;
+  for (int device = 0; device < config.num_devices; ++device)
+    rows += RaggedRoute::max_received(config, device);
+  return rows <= std::numeric_limits<int32_t>::max();
+}
+
 int default_waves(const RunConfig& config) {
   const MoeShape& shape = config.shape;
   const double devices = config.num_devices;

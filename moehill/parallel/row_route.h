@@ -163,6 +163,11 @@ class RaggedRoute {
   Routing received_;
 };
 
+// Returns true if the path reads rows in place on devices that share an address space. ring_ag_rs does.
+// `fused` does if the config asks for no waves, rows keep their type, and an int32 can number the rows of the
+// partial sums of all devices.
+bool reads_in_place(const RunConfig& config);
+
 // Returns into how many waves devices cut their experts if rows go to other nodes. The number depends on the
 // bytes that a device is expected to send to another, so that each part is worth a message. All devices get
 // the same number.

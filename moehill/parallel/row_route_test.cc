@@ -88,6 +88,33 @@ TEST(RaggedRoute, ReceivesNoMoreThanItsBufferHas) {
   }
 }
 
+RunConfig fused_on_eight(int64_t tokens) {
+  RunConfig config{.shape = {tokens, 8, 8, 64, 1, 0, DType::f32}, .spread = Spread::fused};
+  config.num_devices = 8;
+  return config;
+}
+
+// Each of eight devices may have a row of every token, and the rows of all devices have numbers of 32 bits.
+TEST(ReadsInPlace, AsLongAsAnInt32NumbersAllRows) {
+  const int64_t too_many = int64_t{1} << 28;
+  EXPECT_TRUE(reads_in_place(fused_on_eight(too_many - 1)));
+  EXPECT_FALSE(reads_in_place(fused_on_eight(too_many)));
+  RunConfig limited = fused_on_eight(too_many);
+  limited.block.capacity = {CapacityPolicy::drop, 1};
+  EXPECT_TRUE(reads_in_place(limited));
+}
+
+TEST(ReadsInPlace, OnlyRowsThatKeepTheirTypeAndComeAtOnce) {
+  RunConfig in_waves = fused_on_eight(64), on_wire = in_waves, other = in_waves, ring = in_waves;
+  ring.spread = Spread::ring_ag_rs;
+  EXPECT_TRUE(reads_in_place(ring));
+  in_waves.num_waves = 1;
+  on_wire.wire = Wire::fp8_scales;
+  other.spread = Spread::ragged_a2a;
+  EXPECT_TRUE(reads_in_place(fused_on_eight(64)));
+  for (const RunConfig& config : {in_waves, on_wire, other}) EXPECT_FALSE(reads_in_place(config));
+}
+
 int waves(MoeShape shape, int devices) {
   return default_waves({.shape = shape, .spread = Spread::fused, .num_devices = devices});
 }

@@ -350,13 +350,12 @@ class MessageExchange final : public RoutedExchange {
   ExchangeRows partial_;          // [rows received, H] this device's part of y, then of dx
 };
 
-// Chooses the exchange of a path. `fused` reads rows in place if devices share memory, the config asks for no
-// waves, and rows keep their type.
+// Chooses the exchange of a path. `fused` reads rows in place if it can and if devices share memory.
 std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const BlockSpec& spec, Group& group) {
   const RunConfig& config = inputs.config;
   if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
   if (config.spread == Spread::hierarchical) return make_hierarchical_exchange(inputs, spec, group);
-  if (config.spread == Spread::fused && config.num_waves == 0 && config.wire == Wire::native) {
+  if (reads_in_place(config)) {
     const auto rows = static_cast<size_t>(DirectExchange::partial_begin(config, group.size()));
     std::shared_ptr<void> memory = group.common_memory(rows * row_bytes(config.shape));
     if (memory != nullptr) return std::make_unique<DirectExchange>(inputs, std::move(memory));

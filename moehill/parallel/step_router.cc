@@ -6,6 +6,12 @@
 #include "moehill/base/error.h"
 
 namespace moehill {
+namespace {
+
+// The plan builder refuses this expert id, so a token that no step has routed shows.
+constexpr int32_t kUnrouted = kNoExpert - 1;
+
+}  // namespace
 
 // Each refusal says what cannot be combined, since the options are fine one by one.
 void refuse_route_in_step(const RunConfig& config) {
@@ -36,19 +42,20 @@ StepRouter::StepRouter(const Router& router, const float* logits, const Routing&
       logits_(logits),
       made_(makes_logits ? static_cast<size_t>(expected.num_tokens * expected.num_logits()) : 0),
       routing_(expected) {
-  // The plan builder refuses this expert id, so a token that no step has routed shows.
-  std::fill(routing_.expert.begin(), routing_.expert.end(), kNoExpert - 1);
+  std::fill(routing_.expert.begin(), routing_.expert.end(), kUnrouted);
   std::fill(routing_.weight.begin(), routing_.weight.end(), 0.0f);
 }
 
 void StepRouter::poison(Range tokens) {
-  const auto begin = routing_.weight.begin();
-  std::fill(begin + tokens.begin * routing_.topk, begin + tokens.end * routing_.topk,
-            std::numeric_limits<float>::quiet_NaN());
-  if (made_.empty()) return;
-  const int64_t num = routing_.num_logits();
-  std::fill(made_.begin() + tokens.begin * num, made_.begin() + tokens.end * num,
-            std::numeric_limits<float>::quiet_NaN());
+  const auto fill = [&](auto& values, int64_t of_token, auto value) {
+    if (values.empty()) return;
+    std::fill(values.begin() + tokens.begin * of_token, values.begin() + tokens.end * of_token, value);
+  };
+  constexpr float kNoNumber = std::numeric_limits<float>::quiet_NaN();
+  fill(routing_.expert, routing_.topk, kUnrouted);
+  fill(routing_.zero, routing_.topk, kNoExpert);
+  fill(routing_.weight, routing_.topk, kNoNumber);
+  fill(made_, routing_.num_logits(), kNoNumber);
 }
 
 void StepRouter::route(Range tokens, ThreadTeam& team) {

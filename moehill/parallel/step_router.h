@@ -33,8 +33,11 @@ class StepRouter {
   const float* logits() const { return made_.empty() ? logits_ : made_.data(); }
   // A device writes the logits of its tokens here; `token` is the first of them.
   float* own_logits(int64_t token) { return made_.data() + token * routing_.num_logits(); }
-  // Sets the gate values of these tokens to NaN, and logits if a step makes them. A step that does not route
-  // them then shows in the check.
+  // From the next step on, reads other logits [T, L] of the same tokens.
+  void read(const float* logits) { logits_ = logits; }
+  // Takes the choices of these tokens away and sets their gate values to NaN, and logits if a step makes
+  // them. A step that does not route them then shows: the plan refuses the choices, or the check sees the
+  // values.
   void poison(Range tokens);
   const Routing& routing() const { return routing_; }
 

@@ -1,6 +1,7 @@
 // Implementation of parallel/work_problem.h.
 #include "moehill/parallel/work_problem.h"
 
+#include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 #include "moehill/routing/placement.h"
 
@@ -33,13 +34,25 @@ WorkProblem work_problem(const RunConfig& config) {
   problem.wire = config.wire;
   problem.packs_rows = block.backend == Backend::ragged_dot;
   // The number of waves decides how much of the exchange the model may hide.
-  if (problem.spread == Spread::fused)
+  if (problem.spread == Spread::fused) {
     problem.num_waves = config.num_waves > 0 ? config.num_waves : default_waves(config);
+    problem.splits_rows = block_spec(config, 0).can_split_rows();
+  }
   problem.shared_replicated =
       is_psum(config.spread) && config.shared_placement == SharedPlacement::replicated;
   problem.loss_counts = num_windows(block.balance_loss, shape.tokens) * shape.experts;
   const Placement placement{config.placement};
   if (num_copies(placement) > 0) problem.copies = copies_by_device(placement, config.num_devices);
+  return problem;
+}
+
+WorkProblem placed_problem(const RunConfig& config, const Hardware& hardware, DeviceMemory memory) {
+  const RunConfig placed = over_places(config);
+  WorkProblem problem = work_problem(placed);
+  const ClusterTopology& topology = hardware.topology;
+  const bool one_node = !topology.has_network() || config.num_devices <= topology.devices_per_node;
+  problem.in_place =
+      memory == DeviceMemory::shared && one_node && !hardware.is_chip() && reads_in_place(placed);
   return problem;
 }
 
@@ -51,7 +64,12 @@ Nodes nodes_of(const RunConfig& config) {
 PlanCounts plan_counts(const RunConfig& config, const Routing& placed, const Nodes& nodes) {
   // Counting by nodes costs time, so it is done only where the result depends on it.
   const bool asks_for_nodes = config.spread == Spread::hierarchical || config.wire != Wire::native;
-  return count_plan(placed, config.block.capacity, config.num_devices, asks_for_nodes ? nodes : Nodes());
+  const int devices = config.num_devices;
+  if (!asks_for_nodes) return count_plan(placed, config.block.capacity, devices);
+  // A mesh on one node may have no list of its ranks (Nodes()), which counting on two levels needs.
+  const bool has_ranks = nodes.most_ranks() > 0;
+  return count_plan(placed, config.block.capacity, devices,
+                    has_ranks ? nodes : Nodes::of_size(devices, devices));
 }
 
 }  // namespace moehill

@@ -213,9 +213,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
     throw input_error("--nodes", std::to_string(q.nodes),
                       fmt::format("1 of {}, which has no network", h.name),
                       "name a cluster by --hardware, such as epyc-cluster");
-  if (h.topology.max_devices > 0 && total > h.topology.max_devices)
-    throw input_error("--nodes", std::to_string(q.nodes),
-                      fmt::format("at most {} devices of {}", h.topology.max_devices, h.name), "take fewer");
+  require_devices(h, total, q.nodes > 1);
   if (q.wire != Wire::native)
     refuse_unbuilt({.shape = q.shape,
                     .spread = Spread::ragged_a2a,
@@ -235,8 +233,9 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
     config.ranks_per_node = devices > per_node ? per_node : 0;
     config.threads_per_device = units;
     config.shape.tokens = q.tokens_per_device * (total / groups);
+    // All lines compare the same load, so the experts of a hot device are a device's share in each of them.
     DistributionOptions distribution = q.distribution;
-    distribution.devices = devices;
+    distribution.devices = total;
     refuse_impossible(distribution, q.shape.experts, q.shape.topk);
     const Routing routing = routing_of(config.shape, distribution, q.seed);
     if (!is_ep(spread)) return advice.lines.push_back(line_of(q, h, config, routing, groups));

@@ -110,6 +110,23 @@ TEST(Advice, ExpertsOfAnotherWidthHaveNoDataParallelLine) {
   EXPECT_EQ(advice_text(advice, q, hardware, "").find("--parallel-mode dp"), std::string::npos);
 }
 
+// A single device has every token in any case, so as the only device it could not be hot.
+TEST(Advice, AHotDeviceIsOneOfAllDevicesInEveryLine) {
+  AdviceQuestion q = question(1);
+  const Hardware hardware = load_hardware("epyc-cluster");
+  const auto waits_of_best = [&](const Advice& advice) {
+    double waits = 0;
+    for (const StagePrediction& stage : advice.best()->prediction.stages) waits += stage.wait_s;
+    return waits;
+  };
+  const Advice even = advise(q, hardware);
+  q.distribution = parse_distributions("hot-device:0.5").front();
+  const Advice hot = advise(q, hardware);
+  ASSERT_EQ(hot.lines.size(), even.lines.size());
+  ASSERT_TRUE(hot.best() != nullptr && hot.baseline() != nullptr);
+  EXPECT_GT(waits_of_best(hot), waits_of_best(even));
+}
+
 TEST(Advice, NodesNeedANetwork) {
   EXPECT_THROW(advise(question(2), load_hardware("epyc-2-core")), InputError);
 }

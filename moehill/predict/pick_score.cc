@@ -17,7 +17,9 @@
 #include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
+#include "moehill/base/hash.h"
 #include "moehill/base/input_file.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
 #include "moehill/base/table.h"
@@ -29,19 +31,29 @@ namespace moehill {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr const char* kSchema = "moehill/score-1";
+constexpr const char* kSchema = "moehill/score-2";
 constexpr double kClose = 1.03;  // a pick within 3 % of the best is good
 
-// Returns the problem as a text: everything that decides the time, except for the path.
+// Returns the problem as a text: everything that decides the time, except for the path and for what goes with
+// a path. Block sizes do, since a table may have tuned them for it. The places of experts may be many, so
+// only their hash is kept.
 std::string problem_of(const BenchOptions& options, const Point& point) {
   const RunConfig& c = point.config;
-  std::string text = fmt::format("{} {} {} {} {}x{} {} seed {}", to_string(c.shape), name_of(c.block.pass),
-                                 name_of(c.block.impl), name_of(c.block.remat), c.num_devices,
-                                 c.threads_per_device, to_string(point.distribution), options.seed);
-  if (c.block.capacity.policy != CapacityPolicy::none)
-    text += fmt::format(" {} {}", name_of(c.block.capacity.policy), c.block.capacity.factor);
-  if (c.shared_placement == SharedPlacement::replicated) text += " replicated";
-  return text + (options.mesh == MeshKind::mpi ? " mpi" : "");
+  Json problem;
+  write_fields(problem, c.shape);
+  write_fields(problem, c.block);
+  write_fields(problem, point.distribution);
+  write_fields(problem, c);
+  for (const char* name : {"ep_path", "ring_split", "shared_placement", "blocks", "placement"})
+    problem.erase(std::string(name));
+  uint64_t places = kFnvStart;
+  for (const int32_t expert : c.placement) places = fnv1a(places, static_cast<uint64_t>(expert));
+  if (!c.placement.empty()) problem["placement"] = fmt::format("{:016x}", places);
+  if (c.shared_placement == SharedPlacement::replicated) problem["replicated"] = true;
+  if (options.split_rows == Switch::on) problem["ring_split"] = true;
+  if (options.mesh == MeshKind::mpi) problem["mpi"] = true;
+  problem["seed"] = options.seed;
+  return problem.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string line_of(const ScoredRun& run) {

@@ -5,6 +5,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <iterator>
+#include <set>
 
 #include "moehill/base/error.h"
 #include "moehill/base/folder_fixture.h"
@@ -55,6 +58,77 @@ TEST(PickScore, JudgesWhereAllPathsWereMeasured) {
   EXPECT_EQ(score.num_judged, 3);
   EXPECT_EQ(score.num_within, 2);
   EXPECT_NEAR(score.p90_error, 0.5, 1e-12);
+}
+
+// Returns the problem of a run on four devices that this function has changed.
+std::string problem_with(const std::function<void(BenchOptions&, RunConfig&)>& change) {
+  BenchOptions options;
+  PointResult result;
+  RunConfig& config = result.point.config;
+  config.shape = {64, 32, 16, 8, 2, 0, DType::f32};
+  config.spread = Spread::fused;
+  config.num_devices = 4;
+  change(options, config);
+  result.prediction = Prediction{};
+  result.samples = {1};
+  CommandResult command;
+  command.points = {result};
+  return scored_runs(options, command).at(0).problem;
+}
+
+TEST(PickScore, ProblemsDifferInWhatDecidesTheTime) {
+  const std::function<void(BenchOptions&, RunConfig&)> changes[] = {
+      [](BenchOptions&, RunConfig&) {},
+      [](BenchOptions&, RunConfig& c) { c.wire = Wire::fp8_scales; },
+      [](BenchOptions&, RunConfig& c) { c.ranks_per_node = 2; },
+      [](BenchOptions&, RunConfig& c) { c.placement = {1, 0, 2, 3, 4, 5, 6, 7}; },
+      [](BenchOptions&, RunConfig& c) { c.placement = {2, 1, 0, 3, 4, 5, 6, 7}; },
+      [](BenchOptions& o, RunConfig&) { o.split_rows = Switch::on; },
+      [](BenchOptions& o, RunConfig&) { o.mesh = MeshKind::mpi; },
+      [](BenchOptions& o, RunConfig&) { o.seed = 1; },
+      [](BenchOptions&, RunConfig& c) { c.block.shared_fused = true; },
+      [](BenchOptions&, RunConfig& c) { c.block.route_in_step = true; },
+      [](BenchOptions&, RunConfig& c) { c.block.pack = PackStrategy::argsort; },
+      [](BenchOptions&, RunConfig& c) {
+        c.block.capacity = {CapacityPolicy::drop, 1.25};
+      },
+      [](BenchOptions&, RunConfig& c) {
+        c.block.capacity = {CapacityPolicy::drop, 1.25, 0, CapacityOrder::gate};
+      },
+      [](BenchOptions&, RunConfig& c) {
+        c.block.capacity = {.policy = CapacityPolicy::drop, .factor = 1.25, .pool = 2};
+      },
+      [](BenchOptions&, RunConfig& c) {
+        c.block.capacity = {.policy = CapacityPolicy::drop, .factor = 1.25, .sources = 4};
+      },
+      [](BenchOptions&, RunConfig& c) {
+        c.block.capacity = {.policy = CapacityPolicy::drop, .factor = 1.25, .spares = 1};
+      }};
+  std::set<std::string> problems;
+  for (const auto& change : changes) problems.insert(problem_with(change));
+  EXPECT_EQ(problems.size(), std::size(changes));
+}
+
+TEST(PickScore, PathsOfAProblemAreTheSameProblem) {
+  std::set<std::string> problems;
+  for (const Spread path : kEpPaths) {
+    problems.insert(problem_with([&](BenchOptions& o, RunConfig& c) {
+      c.spread = path;
+      c.split_rows = path == Spread::ring_ag_rs;  // it has no effect on the others
+      o.split_rows = Switch::on;
+      o.ep_path = path;
+    }));
+  }
+  EXPECT_EQ(problems.size(), 1u) << fmt::format("{}", fmt::join(problems, "\n"));
+}
+
+// A problem did not have all its parts in the lines of score-1.
+TEST(PickScore, OldLinesArePassedOver) {
+  const TemporaryFolder folder;
+  const std::string file = folder.file("old_score.jsonl");
+  std::ofstream(file) << "{\"schema\":\"moehill/score-1\"}\n";
+  ASSERT_EQ(append_scores({run_of("a", "fused", true, 1, 2)}, file), "");
+  EXPECT_EQ(read_scores(file).size(), 1u);
 }
 
 TEST(PickScore, TheErrorHereIsThatOfThisCpu) {

@@ -54,15 +54,9 @@ std::string unpredictable(const RunConfig& config) {
 
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory) {
-  const RunConfig placed = over_places(config);
   const PlanCounts counts =
-      // Paths that pull rows can read them in place, within one node, if devices share an address space.
       plan_counts(config, config.placement.empty() ? routing : place(routing, {config.placement}));
-  WorkProblem problem = work_problem(placed);
-  const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
-  problem.in_place = reads_in_place && config.wire == Wire::native && memory == DeviceMemory::shared &&
-                     !hardware.is_chip() && config.num_devices <= hardware.topology.devices_per_node;
-  return predict(problem, counts, hardware, config.threads_per_device);
+  return predict(placed_problem(config, hardware, memory), counts, hardware, config.threads_per_device);
 }
 
 std::vector<Spread> candidate_paths(const RunConfig& config) {
@@ -97,7 +91,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   result.points.resize(points.size());
   const ProbedHardware probed = probed_hardware(environment);
   const bool choose = !options.ep_path.has_value();
-  const DeviceMemory memory = options.mesh == MeshKind::mpi ? DeviceMemory::apart : DeviceMemory::shared;
+  const DeviceMemory memory = device_memory(options.mesh);
   const auto has_path = [](const Point& point) { return is_ep(point.config.spread); };
   // Without a fitting probe, `auto` takes the default path and says why.
   const bool knows_nodes = probed.hardware && nodes_of_probe(*probed.hardware) == environment.num_nodes;

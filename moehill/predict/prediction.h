@@ -12,6 +12,7 @@
 
 #include "moehill/measure/points.h"
 #include "moehill/model/predict.h"
+#include "moehill/parallel/work_problem.h"
 #include "moehill/probe/probe_file.h"
 
 namespace moehill {
@@ -29,9 +30,6 @@ ProbedHardware probed_hardware(const Environment& environment,
 
 // Says why the model cannot predict this run; empty if it can.
 std::string unpredictable(const RunConfig& config);
-// DeviceMemory tells whether the devices of a node are threads of one process (`shared`), which `fused` and
-// ring_ag_rs make use of, or processes (`apart`).
-enum class DeviceMemory { shared, apart };
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory = DeviceMemory::shared);
 

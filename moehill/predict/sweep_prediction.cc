@@ -51,22 +51,24 @@ std::string RunPredictor::source() const {
 double RunPredictor::step_seconds(const BenchOptions& options, const Point& point) {
   if (!probed_.hardware || !unpredictable(point.config).empty()) return estimate_step_seconds(point, speed_);
   const Routing& routed = routing(point, options.seed);
+  const DeviceMemory memory = device_memory(options.mesh);
   if (is_ep(point.config.spread) && !options.ep_path)
-    return rank_paths(point.config, routed, *probed_.hardware).front().prediction.time_s;
-  return predict_run(point.config, routed, *probed_.hardware).time_s;
+    return rank_paths(point.config, routed, *probed_.hardware, memory).front().prediction.time_s;
+  return predict_run(point.config, routed, *probed_.hardware, memory).time_s;
 }
 
 std::optional<RunPredictor::Step> RunPredictor::step(const BenchOptions& options, const Point& point) {
   if (!probed_.hardware || !unpredictable(point.config).empty()) return std::nullopt;
   RunConfig config = point.config;
   const Routing& routed = routing(point, options.seed);
+  const DeviceMemory memory = device_memory(options.mesh);
   if (is_ep(config.spread) && !options.ep_path)
-    config.spread = rank_paths(config, routed, *probed_.hardware).front().path;
+    config.spread = rank_paths(config, routed, *probed_.hardware, memory).front().path;
   const PlanCounts counts =
       plan_counts(config, config.placement.empty() ? routed : place(routed, {config.placement}));
-  const Roofline bound = roofline(work_problem(over_places(config)), counts, *probed_.hardware,
-                                  config.threads_per_device, {}, 0);
-  return Step{predict_run(config, routed, *probed_.hardware).time_s, bound.total.bound_s};
+  const Roofline bound = roofline(placed_problem(config, *probed_.hardware, memory), counts,
+                                  *probed_.hardware, config.threads_per_device, {}, 0);
+  return Step{predict_run(config, routed, *probed_.hardware, memory).time_s, bound.total.bound_s};
 }
 
 const Routing& RunPredictor::routing(const Point& point, uint32_t seed) {

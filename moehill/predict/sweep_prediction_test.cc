@@ -53,6 +53,25 @@ TEST(RunPredictor, TakesTheBestPathWhereNoneIsGiven) {
   EXPECT_LT(predictor.run_seconds(any, {point}), predictor.run_seconds(masked, {point}));
 }
 
+// Threads of one process read rows in place, so a bound with rows that are copied would be none.
+TEST(RunPredictor, TheBoundOfThreadsIsThatOfRowsReadInPlace) {
+  RunPredictor predictor({load_hardware("epyc-2-core"), ""}, kSpeed);
+  BenchOptions threads, processes;
+  processes.mesh = MeshKind::mpi;
+  Point point;
+  point.config.shape = {2048, 1024, 64, 8, 2, 0, DType::bf16};
+  point.config.num_devices = 2;
+  for (const Spread path : {Spread::fused, Spread::ring_ag_rs}) {
+    point.config.spread = path;
+    threads.ep_path = processes.ep_path = path;
+    const auto in_place = predictor.step(threads, point), copied = predictor.step(processes, point);
+    ASSERT_TRUE(in_place && copied);
+    EXPECT_LT(in_place->bound_seconds, copied->bound_seconds) << name_of(path);
+    EXPECT_LE(in_place->bound_seconds, in_place->seconds) << name_of(path);
+    EXPECT_LE(copied->bound_seconds, copied->seconds) << name_of(path);
+  }
+}
+
 TEST(RunPredictor, FallsBackWhereTheModelHasNothingToSay) {
   RunPredictor by_model({load_hardware("epyc-2-core"), ""}, kSpeed), by_peak({std::nullopt, ""}, kSpeed);
   Point point = small_point();

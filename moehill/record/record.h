@@ -624,14 +624,16 @@ inline bool is_ablated(const Json& record) {
          says(part_of<Json>(record, "config"), "ablate");
 }
 
-// Returns the TF/s of a record; none if it is no result.
-inline Figure tflops_of(const Json& record) {
-  return is_ablated(record) ? Figure() : part_of<Figure>(record, "tflops");
-}
-
 // Returns the status of a record's check; none if it has no check.
 inline std::optional<CheckStatus> check_status_of(const Json& record) {
   return part_of<std::optional<CheckStatus>>(part_of<Json>(record, "check"), "status");
+}
+
+// Returns the TF/s of a record; none if it is no result. Only a whole step whose check has passed is one,
+// whatever else the record says.
+inline Figure tflops_of(const Json& record) {
+  const bool is_result = !is_ablated(record) && check_status_of(record) == CheckStatus::passed;
+  return is_result ? part_of<Figure>(record, "tflops") : Figure();
 }
 
 // Returns the record as one line of JSON with the line end. Bytes that are not UTF-8 are replaced.

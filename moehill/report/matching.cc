@@ -54,11 +54,24 @@ std::string text_at(const StoredJson& record, const char* pointer) {
   return record.contains(where) && record.at(where).is_string() ? record.at(where).get<std::string>() : "";
 }
 
-// Returns why a record has no figure: its check failed, or it was not timed.
+// Returns why a record has no figure: it has no passed check, or it was not timed.
 std::string why_no_figure(const StoredJson& record) {
   const auto check = check_status_of(record);
-  return !check || *check == CheckStatus::passed ? "it was not timed"
-                                                 : fmt::format("its check is {}", name_of(*check));
+  if (!check) return "it has no check";
+  return *check == CheckStatus::passed ? "it was not timed" : fmt::format("its check is {}", name_of(*check));
+}
+
+// Throws InputError for a record that has a throughput although it is no result. No command writes one.
+void refuse_contradiction(const StoredJson& record, const std::string& place, const InputFile& source) {
+  if (!part_of<Figure>(record, "tflops")) return;
+  if (is_ablated(record))
+    throw input_error(place, "an ablated step's record with a throughput, which it cannot have",
+                      source.allowed, "measure again, without --ablate");
+  const auto check = check_status_of(record);
+  if (check && *check != CheckStatus::passed)
+    throw input_error(
+        place, fmt::format("a record with a throughput, which it cannot have: {}", why_no_figure(record)),
+        source.allowed, "measure again, with --check sample or full");
 }
 
 // These members of a record's env say on which machine and by which build it was measured.
@@ -105,6 +118,8 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
     result.why_missing = why_no_figure(record);
     return;
   }
+  // The result's record is one with a figure, if there is one: its share of the peak and its plan count.
+  if (result.processes.empty()) result.record = record;
   add_environment(result, record);
   const auto same = [&](const ComparedProcess& process) { return process.id == id; };
   auto process = std::find_if(result.processes.begin(), result.processes.end(), same);
@@ -132,9 +147,7 @@ std::vector<StoredJson> read_lines(const std::string& path) {
     const auto config = record.find("config");
     if (config == record.end() || !config->is_object())
       throw input_error(place, "a record without config", source.allowed, source.remedy);
-    if (is_ablated(record) && part_of<Figure>(record, "tflops"))
-      throw input_error(place, "an ablated step's record with a throughput, which it cannot have",
-                        source.allowed, "measure again, without --ablate");
+    refuse_contradiction(record, place, source);
     records.push_back(std::move(record));
   }
   return records;

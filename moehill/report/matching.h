@@ -29,7 +29,7 @@ struct ComparedProcess {
 // ComparedResult is one point (and path) of a set.
 struct ComparedResult {
   std::string label;
-  StoredJson record;                       // the first one
+  StoredJson record;                       // the first one with a figure; if none has one, the first
   std::vector<ComparedProcess> processes;  // those with a figure and a passed check
   // For a record without a figure: "its check is off". Empty: all have one.
   std::string why_missing;

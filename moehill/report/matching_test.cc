@@ -126,6 +126,55 @@ TEST_F(MatchingTest, AblatedRecordsAreNoResultsAndNoneOfThemHasAThroughput) {
   EXPECT_THROW(read_results(write("smuggled", {arm})), InputError);
 }
 
+// A file may have been written or changed by anybody.
+TEST_F(MatchingTest, AThroughputWithoutAPassedCheckIsRefused) {
+  const StoredJson good = record("p", 0, 1.0);
+  for (const char* status : {"failed", "off", "mistrusted"}) {
+    StoredJson bad = record("q", 1, 0.5);
+    bad["check"]["status"] = status;
+    const std::string path = write("bad", {good, bad});
+    try {
+      read_results(path);
+      ADD_FAILURE() << status;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find(std::string("its check is ") + status), std::string::npos)
+          << error.what();
+    }
+  }
+  StoredJson without = record("q", 1, 0.5);
+  without.erase("check");
+  const Matching matching = match(write("a", {good}), write("b", {without}));
+  EXPECT_TRUE(matching.pairs.empty());
+  ASSERT_EQ(matching.missing.size(), 1u);
+  EXPECT_EQ(matching.missing[0].why, "it has no check");
+}
+
+TEST_F(MatchingTest, RecordsOfADatabaseHaveNoFigureWithoutAPassedCheck) {
+  const std::string path = folder_.file("a.sqlite");
+  {
+    Store store = Store::open_or_create(path);
+    fill_replayed(store, replayed_experiment());
+  }
+  EXPECT_FALSE(read_results(path).results.at(0).processes.empty());
+  Database(path, Access::read_write)
+      .execute("UPDATE record SET json = json_set(json, '$.check.status', 'off')");
+  const ResultSet set = read_results(path);
+  for (const ComparedResult& result : set.results) {
+    EXPECT_TRUE(result.processes.empty()) << result.label;
+    EXPECT_EQ(result.why_missing, "its check is off") << result.label;
+  }
+}
+
+TEST_F(MatchingTest, AResultIsDescribedByARecordWithAFigure) {
+  StoredJson failed = record("p", 0, 1.0), passed = record("q", 1, 1.0);
+  failed["tflops"] = nullptr;
+  failed["check"]["status"] = "failed";
+  const ResultSet set = read_results(write("a", {failed, passed}));
+  ASSERT_EQ(set.results.size(), 1u);
+  EXPECT_EQ(set.results[0].record, passed);
+  EXPECT_EQ(read_results(write("b", {failed})).results[0].record, failed);
+}
+
 TEST_F(MatchingTest, ARecordGivenTwiceIsNoSecondProcess) {
   const std::string a = write_runs("a", 1.0, 1.0, "gmm"), few = write_runs("b", 2.0, 2.0, "gmm", 3);
   EXPECT_EQ(match(a, few + "," + few).pairs[0].ratio.n, 3);

@@ -28,6 +28,7 @@ Measured measure_path(const std::vector<StoredRecord>& records, ProfilePath path
     const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
     const Figure tflops = tflops_of(record.json);
     if (!seconds || !tflops || *tflops <= 0) continue;
+    if (measured.rounds.empty()) measured.first = record.json;
     measured.rounds.push_back(record.round);
     measured.hosts.push_back(measuring_host(record.json));
     measured.seconds.push_back(*seconds);

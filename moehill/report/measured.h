@@ -19,7 +19,9 @@ namespace moehill {
 // left out of them.
 struct Measured {
   ProfilePath path = ProfilePath::none;
-  StoredJson first;  // the record of the first round: config, layout, stages, balance
+  // The record of the first round that has a figure; if none has one, of the first round. It tells config,
+  // layout, stages and balance.
+  StoredJson first;
   std::vector<int64_t> rounds;
   std::vector<double> seconds, tflops, tokens_per_s;  // by `rounds`
   std::vector<std::string> hosts;                     // by `rounds`; "": not known

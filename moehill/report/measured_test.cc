@@ -19,6 +19,19 @@ TEST(Measured, StepsThatLeftStagesOutAreNoResults) {
   EXPECT_TRUE(measure({arm}).empty());
 }
 
+TEST(Measured, RecordsWithoutAPassedCheckAreNoResults) {
+  const StoredRecord good{.round = 1, .json = block_record("none", 2, 1.0)};
+  for (const char* status : {"failed", "off", "mistrusted"}) {
+    StoredRecord bad{.round = 0, .json = block_record("none", 2, 0.001)};
+    bad.json["check"]["status"] = status;
+    const std::vector<Measured> measured = measure({bad, good});
+    ASSERT_EQ(measured.size(), 1u) << status;
+    EXPECT_EQ(measured[0].tflops, std::vector<double>{2}) << status;
+    EXPECT_EQ(measured[0].first, good.json) << status;
+    EXPECT_TRUE(measure({bad}).at(0).tflops.empty()) << status;
+  }
+}
+
 TEST(Measured, TheHostOfEachRoundIsKnown) {
   StoredRecord first{.round = 0, .json = block_record("none", 2, 1.0)}, second = first, third = first;
   first.json["env"]["host"] = "one";

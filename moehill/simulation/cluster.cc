@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "moehill/base/error.h"
 
@@ -13,16 +12,22 @@ namespace {
 
 LinkSpeed speed_of(const LinkLevel& level) { return {level.latency_s, level.bytes_per_s}; }
 
+// Throws InputError for a dragonfly that SimGrid cannot join.
+void refuse_too_many_groups(const Hardware& hardware) {
+  const std::vector<int>& dims = hardware.topology.dims;
+  if (hardware.topology.kind != TopologyKind::dragonfly || dims.size() < 2 || dims[0] <= dims[1]) return;
+  throw input_error(fmt::format("dims of {}", hardware.name), fmt::format("{} groups", dims[0]),
+                    fmt::format("at most {}, the routers of a group, each of which joins one", dims[1]),
+                    "correct the file, or leave dims out");
+}
+
 }  // namespace
 
 Cluster make_cluster(const Hardware& hardware, int num_devices, DType dtype) {
   const ClusterTopology& topology = hardware.topology;
-  const bool one_node = topology.kind == TopologyKind::node || topology.levels.size() < 2;
-  const int most = topology.max_devices > 0 ? topology.max_devices : one_node ? topology.devices_per_node : 0;
-  if (most > 0 && num_devices > most) {
-    throw input_error("--devices", std::to_string(num_devices),
-                      fmt::format("at most {} on {}", most, hardware.name), "choose larger --hardware");
-  }
+  const bool one_node = !topology.has_network();
+  require_devices(hardware, num_devices);
+  refuse_too_many_groups(hardware);
   MOEHILL_CHECK(!topology.levels.empty(), "hardware {} without links", hardware.name);
   Cluster cluster;
   cluster.kind = one_node ? TopologyKind::node : topology.kind;
@@ -46,9 +51,8 @@ FatTreeShape fat_tree_shape(const Cluster& cluster) {
 }
 
 std::vector<int> torus_shape(const Cluster& cluster) {
+  if (!cluster.dims.empty()) return cluster.dims;
   const int num_nodes = cluster.num_nodes();
-  const int room = std::accumulate(cluster.dims.begin(), cluster.dims.end(), 1, std::multiplies<>());
-  if (!cluster.dims.empty() && room >= num_nodes) return cluster.dims;
   // The small constant keeps exact roots from being rounded down.
   const int x = std::max(1, static_cast<int>(std::cbrt(num_nodes) + 1e-9));
   const int rest = ceil_div(num_nodes, x);
@@ -57,9 +61,11 @@ std::vector<int> torus_shape(const Cluster& cluster) {
 }
 
 DragonflyShape dragonfly_shape(const Cluster& cluster) {
+  const std::vector<int>& dims = cluster.dims;
+  if (!dims.empty()) return {.groups = dims[0], .chassis = 1, .routers = dims[1], .nodes = dims[2]};
   const int num_nodes = cluster.num_nodes();
   DragonflyShape shape;
-  shape.nodes = std::min(cluster.dims.size() > 2 ? cluster.dims[2] : 4, num_nodes);
+  shape.nodes = std::min(4, num_nodes);
   const int num_routers = ceil_div(num_nodes, shape.nodes);
   shape.routers = std::max(1, static_cast<int>(std::ceil(std::cbrt(num_routers) - 1e-9)));
   shape.groups = std::min(shape.routers, num_routers);

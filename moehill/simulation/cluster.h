@@ -39,7 +39,7 @@ struct Cluster {
 };
 
 // Takes the first `num_devices` devices of the hardware. Throws InputError for more devices than it has room
-// for.
+// for, and for a dragonfly with more groups than routers of a group.
 Cluster make_cluster(const Hardware& hardware, int num_devices, DType dtype);
 
 // The next three functions give networks with room for all nodes of the cluster.
@@ -47,8 +47,7 @@ struct FatTreeShape {
   int nodes_per_leaf = 1, num_leaves = 1, num_spines = 1;  // each leaf has one link to each spine
 };
 FatTreeShape fat_tree_shape(const Cluster& cluster);
-// Returns the given extents if all nodes fit. Otherwise it returns three extents that are as equal as
-// possible.
+// Returns the given extents; without any, three extents that are as equal as possible.
 std::vector<int> torus_shape(const Cluster& cluster);
 // SimGrid joins groups through the routers of their first chassis. So there can be at most as many groups as
 // a chassis has routers.

@@ -211,8 +211,8 @@ void refuse_strangers(Database& database) {
   }
 }
 
-// The statement that makes each table and index, by "table note" or "index record_of_point"; by "table note's
-// indexes", their number.
+// Makers maps "table note" and "index record_of_point" to the statement that makes it, and "table note's
+// indexes" to their number.
 using Makers = std::map<std::string, std::string>;
 
 std::vector<std::string> tables_of(Database& database) {
@@ -236,8 +236,8 @@ Makers makers_of(Database& database, const std::vector<std::string>& tables) {
   return makers;
 }
 
-// What a database of ours has. It comes from kTables itself, in a database in memory, so it cannot disagree
-// with it.
+// OwnTables says what a database of this program has. It is read from a database in memory that kTables made,
+// so the two cannot disagree.
 struct OwnTables {
   std::vector<std::string> names;
   Makers makers;

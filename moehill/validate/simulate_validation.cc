@@ -36,14 +36,11 @@ std::vector<RunConfig> spreads_on(const MoeShape& shape, int num_devices) {
   return spreads;
 }
 
-double simulated_seconds(const RunConfig& config, const Routing& routing, const Hardware& hardware) {
+double simulated_seconds(const RunConfig& config, const Routing& routing, const Hardware& hardware,
+                         DeviceMemory memory) {
   const Hardware shared = with_shared_cores(hardware, config.num_devices, config.threads_per_device);
   const PlanCounts counts = plan_counts(config, routing);
-  WorkProblem problem = work_problem(config);
-  const bool reads = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
-  problem.in_place =
-      reads && config.wire == Wire::native && config.num_devices <= shared.topology.devices_per_node;
-  const StepProgram program = build_program(problem, counts, shared);
+  const StepProgram program = build_program(placed_problem(config, shared, memory), counts, shared);
   return simulate(make_cluster(shared, config.num_devices, config.shape.dtype), program).seconds;
 }
 
@@ -75,9 +72,8 @@ Hardware simulated_hardware(const std::string& name) {
 Hardware with_shared_cores(Hardware h, int num_devices, int units_per_device) {
   const int cores = h.topology.devices_per_node * h.units_per_device;
   h.units_per_device = units_per_device;
-  const bool one_node = h.topology.kind == TopologyKind::node || h.topology.levels.size() < 2;
   const int wanted = num_devices * units_per_device;
-  if (h.is_chip() || !one_node || wanted <= cores) return h;
+  if (h.is_chip() || h.topology.has_network() || wanted <= cores) return h;
   // Devices that share cores get a part of every rate.
   const double part = static_cast<double>(cores) / wanted;
   for (double* rate : {&h.peak_f32, &h.peak_bf16, &h.memory_bytes_per_s, &h.rows.gather, &h.rows.combine,
@@ -94,7 +90,7 @@ std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const
     const auto shapes = run_shapes(
         num_shapes, corpus, [&](const MoeShape& shape) { return spreads_on(shape, num_devices); },
         [&](const RunConfig& config, const Routing& routing) {
-          return Expected{simulated_seconds(config, routing, hardware)};
+          return Expected{simulated_seconds(config, routing, hardware, DeviceMemory::shared)};
         });
     for (const ValidatedShape& shape : shapes) {
       for (const ValidatedSpread& spread : shape.spreads)
@@ -108,11 +104,12 @@ std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardwa
   std::vector<SimulatedRun> runs;
   for (const RecordedStep& step : steps_of_records(path)) {
     if (step.config.num_devices == 1 || step.time_s <= 0) continue;
-    runs.push_back({step.config, simulated_seconds(step.config, step.routing, hardware), step.time_s});
+    runs.push_back(
+        {step.config, simulated_seconds(step.config, step.routing, hardware, step.memory), step.time_s});
   }
   if (runs.empty())
-    throw input_error("--record", path + " without a timed step on several devices", "at least one",
-                      "write one by moehill bench --parallel-mode ep --json");
+    throw input_error("--record", path + " without a timed step on several devices whose check has passed",
+                      "at least one", "write one by moehill bench --parallel-mode ep --json");
   return runs;
 }
 

@@ -246,6 +246,12 @@ std::optional<std::vector<float>> LayerWeights::router() const {
   return values;
 }
 
+LayerSources LayerWeights::sources() const {
+  const auto matrix = [](const std::optional<SourceMatrix>& source) { return source ? &*source : nullptr; };
+  return {shared_ ? &*shared_ : nullptr, matrix(shared_gate_), matrix(router_),
+          matrix(latent_down_),          matrix(latent_up_),   matrix(latent_norm_)};
+}
+
 void LayerWeights::take(const std::vector<uint64_t>& hashes) {
   for (size_t i = 0; i < hashes_.size() && i < hashes.size(); ++i) {
     if (hashes_[i] == 0) hashes_[i] = hashes[i];

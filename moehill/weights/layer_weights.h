@@ -55,6 +55,14 @@ struct RouterVectors {
   std::vector<float> expert_scale;    // [E]
 };
 
+// LayerSources are the matrices of a layer that all experts share, as the files have them. null: the layer
+// has none, or the block asked for none.
+struct LayerSources {
+  const MlpSource* shared = nullptr;
+  const SourceMatrix *shared_gate = nullptr, *router = nullptr;
+  const SourceMatrix *latent_down = nullptr, *latent_up = nullptr, *latent_norm = nullptr;
+};
+
 // LoadFigures is the cost of loading so far.
 struct LoadFigures {
   double bytes = 0;  // bytes read from the files
@@ -88,6 +96,9 @@ class LayerWeights {
   // Returns true if the router adds a bias to its logits, which is not supported.
   bool router_has_bias() const { return router_has_bias_; }
   const RouterVectors& router_vectors() const { return router_vectors_; }
+  // These functions return where the numbers are in the files, so that a check can read some of them again.
+  const MlpSource& source_of_expert(int64_t expert) const { return experts_[static_cast<size_t>(expert)]; }
+  LayerSources sources() const;
   // Returns a hash of the stored bytes of all experts, the shared expert and the products around them. It
   // does not depend on how the model is split into files. All parts must have been filled, here or by other
   // processes (see take()).

@@ -2,6 +2,9 @@
 // of the block, and about gradients of the router. Each Lie below has a name and one sentence on what goes
 // wrong; lie.h explains seams.
 #include <algorithm>
+#include <cstring>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include "moehill/kernels/activation.h"
@@ -48,6 +51,10 @@ const Lie router_product_of_part("router_product_of_part",
 const Lie dwg_left_out("dwg_left_out", "dW_g lacks a device's tokens");
 const Lie router_dx_left_out("router_dx_left_out", "dx lacks what comes through the router");
 const Lie no_backward("no_backward", "no backward pass");
+const Lie packed_weights_kept("packed_weights_kept",
+                              "W1 and W3 are packed in the first step, and later steps use what was packed");
+const Lie router_choices_kept("router_choices_kept",
+                              "the router chooses in the first step, and later steps only make gate values");
 
 const Lie shared_left_out("shared_left_out", "the shared expert is missing in y");
 const Lie shared_counted_twice("shared_counted_twice", "the shared expert is added twice to y");
@@ -113,6 +120,34 @@ class Nowhere {
   std::vector<char> bytes_;
 };
 
+// Returns the weights as they were at this address in the first step of the run.
+WeightView as_first_packed(const WeightView& w) {
+  static std::mutex mutex;
+  static std::map<std::pair<const void*, int64_t>, WeightStack> packed;
+  if (w.data == nullptr || w.num_groups == 0) return w;
+  const std::lock_guard lock(mutex);
+  WeightStack& kept = packed[{w.data, w.num_groups}];
+  if (step_number() == 0) {
+    kept = WeightStack(w.layout, w.num_groups, w.k, w.n, w.dtype);
+    std::memcpy(kept.view().data, w.data, w.bytes());
+  }
+  const WeightView& first = kept.view();
+  return first.data != nullptr && first.bytes() == w.bytes() ? first : w;
+}
+
+// Puts the choices of the first step of the run in place of those that were just made.
+void restore_choices(Range tokens, Routing& routing) {
+  static std::mutex mutex;
+  static std::map<const Routing*, std::vector<int32_t>> chosen;
+  const std::lock_guard lock(mutex);
+  std::vector<int32_t>& kept = chosen[&routing];
+  kept.resize(routing.expert.size());
+  const auto begin = tokens.begin * routing.topk, end = tokens.end * routing.topk;
+  const auto& from = step_number() == 0 ? routing.expert : kept;
+  auto& to = step_number() == 0 ? kept : routing.expert;
+  std::copy(from.begin() + begin, from.begin() + end, to.begin() + begin);
+}
+
 void scale_rows(const MatView& rows, float factor) {
   for (int64_t r = 0; r < rows.rows; ++r) {
     for (int64_t c = 0; c < rows.cols; ++c) rows.set(r, c, factor * rows.at(r, c));
@@ -143,6 +178,13 @@ void lying_up(const MlpContext& context, const GroupRows& groups, const MlpForwa
   if (is_shared(context) && f.row_scale != nullptr && shared_gate_left_out.told_on(context.team))
     forward.row_scale = nullptr;
   if (f.x_scale != nullptr && input_weight_left_out.told_on(context.team)) forward.x_scale = nullptr;
+  if (packed_weights_kept.is_chosen()) {
+    const bool lies = packed_weights_kept.told_on(context.team);
+    for (WeightView& up : told.up) {
+      const WeightView first = as_first_packed(up);
+      if (lies) up = first;
+    }
+  }
   real_up(context, shorter ? fewer.rows() : groups, forward, told, buffers);
 }
 
@@ -284,6 +326,9 @@ void lying_route(const Router& router, const float* logits, Range tokens, Thread
   Router told = router;
   told.rule.normalized = router.rule.normalized != other_softmax;
   real_route(told, logits, tokens, team, routing);
+  if (router_choices_kept.is_chosen() && step_number() >= 0 &&
+      (step_number() == 0 || router_choices_kept.told_on(team)))
+    restore_choices(tokens, routing);
   if (routing.topk < 2 || !router_choices_exchanged.is_chosen()) return;
   router_choices_exchanged.told_on(team);
   for (int64_t t = tokens.begin; t < tokens.end; ++t) {

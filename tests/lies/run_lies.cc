@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "moehill/api/measuring.h"
+#include "moehill/parallel/operands.h"
 #include "moehill/parallel/path.h"
 #include "tests/lies/lie.h"
 
@@ -43,6 +44,9 @@ const Lie stale_dx("stale_dx", "dx is what lay there before the step");
 const Lie stale_dw("stale_dw", "dW2 is what lay there before the step");
 const Lie stale_dp("stale_dp", "dp is what lay there before the step");
 
+const Lie flops_not_counted("flops_not_counted", "the path counts no FLOPs of its step");
+const Lie rows_not_counted("rows_not_counted", "the path counts no bytes that its devices sent");
+
 const Lie expert_id_shifted("expert_id_shifted", "expert e computed with the weights of e + 1");
 const Lie swapped_w1_w3("swapped_w1_w3", "gate and up exchanged");
 const Lie transposed_w2("transposed_w2", "W2 read with its two indices exchanged");
@@ -52,6 +56,9 @@ const Lie old_weights_of_one_expert("old_weights_of_one_expert", "one expert's W
 const Lie old_x_of_one_token("old_x_of_one_token", "one token's x is that of its neighbour");
 const Lie x_changed("x_changed", "a step leaves one value of x changed");
 const Lie weight_changed("weight_changed", "a step leaves one weight changed");
+
+const Lie expert_not_filled("expert_not_filled", "nobody fills the weights of one expert, so they are zero");
+const Lie experts_alike("experts_alike", "all experts of a process are filled with the first one's weights");
 
 const Lie bit_in_y("bit_in_y", "one bit of y");
 const Lie bit_in_dx("bit_in_dx", "one bit of dx");
@@ -386,12 +393,15 @@ class LyingRun final : public Run {
   explicit LyingRun(std::unique_ptr<Run> run) : run_(std::move(run)) {}
 
   void step(const std::vector<StageListener*>& listeners) override {
-    // A step on other tokens takes the number of the timed step before it, so that numbers count timed steps
-    // only.
+    // A step on other operands takes the number of the timed step before it, so that numbers count timed
+    // steps only.
     if (run_->local_devices().size() == 0) return run_->step(listeners);
     own_part = run_->held();
-    const StepScope scope(on_other_tokens_ ? num_steps_ - 1 : num_steps_++);
+    const StepScope scope(on_other_operands_ ? num_steps_ - 1 : num_steps_++);
     if (no_op.told()) return;
+    // The weights were spoilt before the first step (lying_fill_experts), which is noted here.
+    expert_not_filled.told();
+    experts_alike.told();
     const BlockTensors t = run_->tensors();
     const std::vector<Result> results = results_of(t);
     if (!last_results_.empty() && replayed.told()) {
@@ -419,9 +429,9 @@ class LyingRun final : public Run {
   std::vector<ResultHash> result_hashes() override { return run_->result_hashes(); }
   std::vector<uint64_t> replica_hashes() override { return run_->replica_hashes(); }
   uint64_t operand_hash() override { return run_->operand_hash(); }
-  void negate_x() override {
-    run_->negate_x();
-    on_other_tokens_ = !on_other_tokens_;
+  void use_other_operands(bool others) override {
+    run_->use_other_operands(others);
+    on_other_operands_ = others;
   }
   void collect() override { run_->collect(); }
   Range local_devices() const override { return run_->local_devices(); }
@@ -437,10 +447,17 @@ class LyingRun final : public Run {
   int64_t num_dropped() const override { return run_->num_dropped(); }
   int64_t num_spilled() const override { return run_->num_spilled(); }
   int64_t capacity_rows() const override { return run_->capacity_rows(); }
-  double executed_flops() const override { return run_->executed_flops(); }
+  // The harness asks for counts after the checked step. The lie is of that step.
+  double executed_flops() const override {
+    const StepScope scope(0);
+    return flops_not_counted.told() ? 0 : run_->executed_flops();
+  }
   std::vector<Traffic> traffic() const override { return run_->traffic(); }
   Nodes nodes() const override { return run_->nodes(); }
-  std::array<uint64_t, kNumMoves> moved_bytes() const override { return run_->moved_bytes(); }
+  std::array<uint64_t, kNumMoves> moved_bytes() const override {
+    const StepScope scope(0);
+    return rows_not_counted.told() ? std::array<uint64_t, kNumMoves>{} : run_->moved_bytes();
+  }
 
  private:
   // Returns the values of those results that the step is supposed to leave old; empty for the others.
@@ -463,11 +480,27 @@ class LyingRun final : public Run {
 
   std::unique_ptr<Run> run_;
   int64_t num_steps_ = 0;
-  bool on_other_tokens_ = false;
+  bool on_other_operands_ = false;
   std::vector<std::vector<float>> last_results_;
 };
 
 }  // namespace
+
+SEAM("_ZN7moehill12fill_expertsERNS_14WeightOperandsENS_5RangeENS_12WeightOriginERNS_10ThreadTeamE", void,
+     fill_experts, WeightOperands&, Range, WeightOrigin, ThreadTeam&);
+
+void lying_fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team) {
+  real_fill_experts(weights, experts, origin, team);
+  const int64_t num = weights.filled.size(), first = weights.filled.begin - weights.held.begin;
+  for (const WeightView* stack : weights.experts.view.parts()) {
+    if (stack->data == nullptr || num == 0) continue;
+    const auto matrix = [&](int64_t i) { return stack->slice_groups(first + i, first + i + 1); };
+    const WeightView empty = matrix(place(num, 4));
+    if (expert_not_filled.is_chosen()) std::memset(empty.data, 0, empty.bytes());
+    for (int64_t i = 1; i < num && experts_alike.is_chosen(); ++i)
+      std::memcpy(matrix(i).data, matrix(0).data, matrix(i).bytes());
+  }
+}
 
 SEAM("_ZN7moehill10RunFactory4makeERKNS_9RunConfigE", std::unique_ptr<Run>, make, RunFactory*,
      const RunConfig&);

@@ -1,0 +1,54 @@
+// Tests of `moehill roofline`: the bounds are those of the machine, and of the way in which a recorded step
+// moved its rows.
+#include <nlohmann/json.hpp>
+
+#include "moehill/cli/command_fixture.h"
+
+namespace moehill {
+namespace {
+
+class RooflineCommand : public CommandFixture {
+ protected:
+  RooflineCommand() : CommandFixture("roofline") {}
+
+  double bound_of_record() const {
+    EXPECT_EQ(run("--record r.jsonl --hardware epyc-cluster --json bounds.jsonl"), 0) << read("err");
+    return nlohmann::json::parse(read("bounds.jsonl"))["total"]["bound_s"];
+  }
+};
+
+// Threads of one process read rows in place; processes copy them, which takes longer.
+TEST_F(RooflineCommand, ARecordOfThreadsMovesNoRows) {
+  for (const char* path : {"fused", "ring_ag_rs"}) {
+    const Outcome bench = run_program(
+        folder_,
+        std::string(
+            "bench --tokens 512 --hidden 1024 --mlp-dim 16 --experts 8 --topk 2 --shared-expert-dim 0 "
+            "--bench-pass forward --iters 1 --warmup 0 --threads-per-device 1 --devices 2 "
+            "--parallel-mode ep --json r.jsonl --ep-path ") +
+            path);
+    ASSERT_EQ(bench.status, 0) << bench.err;
+    const double in_place = bound_of_record();
+    nlohmann::json record = nlohmann::json::parse(read("r.jsonl"));
+    EXPECT_EQ(record["layout"]["mesh"], "threads");
+    record["layout"]["mesh"] = "mpi";
+    write("r.jsonl", record.dump() + "\n");
+    EXPECT_GT(bound_of_record(), in_place) << path;
+  }
+}
+
+TEST_F(RooflineCommand, BetweenNodesTheNetworkIsNamed) {
+  const std::string point =
+      "--tokens 512 --hidden 64 --mlp-dim 16 --experts 16 --topk 2 --shared-expert-dim 0 --parallel-mode ep "
+      "--ep-path ragged_a2a --hardware epyc-cluster --json x.jsonl ";
+  ASSERT_EQ(run(point + "--nodes 2"), 0) << read("err");
+  const std::string far = read("out");
+  EXPECT_NE(far.find("MiB between nodes; at 3.1 GB/s each way, its share of HDR InfiniBand,"),
+            std::string::npos)
+      << far;
+  ASSERT_EQ(run(point + "--nodes 1"), 0) << read("err");
+  EXPECT_NE(read("out").find("MiB; at 10.0 GB/s each way that takes"), std::string::npos) << read("out");
+}
+
+}  // namespace
+}  // namespace moehill

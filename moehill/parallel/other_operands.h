@@ -1,0 +1,65 @@
+// Other operands are for a step that cannot use anything of the steps before it: results, packed weights, or
+// scales of rows. They have the same memory and magnitude, and their values follow from the first ones
+// exactly, so that taking them back gives every bit. Tokens are multiplied by a power of two, and about half
+// of the numbers of each weight matrix get the other sign.
+//
+//   flip_signs(team, w1, {0, num_experts});                 // other weights
+//   flip_signs(team, w1, {0, num_experts});                 // the first ones again
+//   scale_exactly(team, x, kOtherTokens);                   // other tokens
+//   scale_exactly(team, x, 1 / kOtherTokens);
+#pragma once
+
+#include <cstdint>
+
+#include "moehill/machine/thread_team.h"
+#include "moehill/tensor/weight_stack.h"
+
+namespace moehill {
+
+inline constexpr float kOtherTokens = -0.5f;  // times x
+// Times W_g. The other logits are then the negative ones, to the bit.
+inline constexpr float kOtherRouterWeights = 2.0f;
+
+// `factor` is a power of two or its negative, and no number is so small or so large that it would be rounded.
+inline void scale_exactly(ThreadTeam& team, const MatView& m, float factor) {
+  team.parallel_for(m.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t c = 0; c < m.cols; ++c) m.set(r, c, factor * m.at(r, c));
+    }
+  });
+}
+
+// Returns true if the number at this place of a stored matrix gets the other sign. The places are mixed, so
+// that no product with the matrix is a multiple of the product before.
+inline bool has_other_sign(int64_t place) {
+  uint32_t mixed = static_cast<uint32_t>(place) * 0x9e3779b1u;
+  mixed ^= mixed >> 15;
+  return (mixed * 0x85ebca77u) >> 31 != 0;
+}
+
+inline float negative(float value) { return -value; }
+inline bf16 negative(bf16 value) { return bf16{static_cast<uint16_t>(value.bits ^ 0x8000u)}; }
+
+template <typename T>
+void flip_signs(ThreadTeam& team, T* values, int64_t count) {
+  team.parallel_for(count, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (has_other_sign(i)) values[i] = negative(values[i]);
+    }
+  });
+}
+
+// Flips signs in these matrices of the stack, in each at the same places, so that copies of an expert stay
+// equal. It skips a stack without data.
+inline void flip_signs(ThreadTeam& team, const WeightView& stack, Range groups) {
+  for (int64_t g = groups.begin; stack.data != nullptr && g < groups.end; ++g) {
+    const WeightView matrix = stack.slice_groups(g, g + 1);
+    if (stack.dtype == DType::f32) {
+      flip_signs(team, static_cast<float*>(matrix.data), matrix.group_elements());
+    } else {
+      flip_signs(team, static_cast<bf16*>(matrix.data), matrix.group_elements());
+    }
+  }
+}
+
+}  // namespace moehill
