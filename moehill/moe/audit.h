@@ -15,8 +15,7 @@
 // through the stages with these bounds, where u is the unit round-off of the storage type and v is the unit
 // round-off of f32:
 //   a stored value a                       u |a|
-//   a sum of n products a_i b_i in f32     v sqrt(n) times the Euclidean norm of the products; or v |a| |b|,
-//                                          which is as much where a and b are independent
+//   a sum of n products a_i b_i in f32     v sqrt(n) |a| |b| (Euclidean norms)
 //   h = a(g) b(u)                          a'(g) b(u) dg + a(g) b'(u) du, and 4 v |h| for the function itself
 // At a limit the derivative a' jumps. If the error dg may carry g over the limit, dg counts with the larger
 // slope, and a' may be wrong by the jump. The audit takes every number as rounded that an implementation may

