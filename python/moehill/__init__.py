@@ -357,7 +357,7 @@ class Router(_Handle):
             if array is not None:
                 setattr(desc, name, _array(array, name, ("int32" if name == "experts_of_id" else "float32",), shape).ctypes.data)
         super().__init__("router", _handle_of(context), c.byref(desc))
-        self._experts, self._topk = experts, topk
+        self._experts, self._topk = desc.experts, desc.topk  # numbers: an array that counts them could be written to
 
     def set_bias(self, bias):
         """Replaces the bias [E] float32, as training does that balances experts without a loss."""
@@ -401,16 +401,24 @@ class Exchange(_Handle):
         first, count = c.c_int32(), c.c_int32()
         _c.call("exchange_get_experts", self._handle, c.byref(first), c.byref(count))
         self.first_expert, self.num_experts = first.value, count.value
-        self.offsets = np.zeros(count.value + 1, np.int64)  # rows of expert i: offsets[i] to offsets[i + 1]
         self._tokens = None  # of the plan
+        self._take_offsets(np.zeros(count.value + 1, np.int64))
+
+    def _take_offsets(self, offsets):
+        """Keeps the numbers that size the arrays of later calls apart from the offsets, which a caller gets to read. The library fills
+        those arrays by its own plan, whatever a caller writes to the offsets."""
+        self._num_offsets, self._num_rows = len(offsets), int(offsets[-1])
+        offsets.flags.writeable = False
+        self.offsets = offsets  # rows of expert i: offsets[i] to offsets[i + 1]
 
     @_collective("exchange_plan")
     def plan(self, ids, gates):
         """Returns the number of rows that come to the experts of this process."""
         ids, gates = _plan_arrays(ids, gates, self._desc.topk)
-        self._tokens, rows = None, c.c_int64()
+        self._tokens, rows, offsets = None, c.c_int64(), np.zeros(self._num_offsets, np.int64)
         _c.call("exchange_plan", self._handle, len(ids), ids.ctypes.data, gates.ctypes.data, c.byref(rows),
-                self.offsets.ctypes.data)
+                offsets.ctypes.data)
+        self._take_offsets(offsets)
         self._tokens = len(ids)
         return rows.value
 
@@ -425,14 +433,14 @@ class Exchange(_Handle):
     def dispatch(self, x):
         """Returns the rows [R, H] of the tokens x [T, H], ordered by expert and then by token."""
         x = self._checked(x, "x", self._tokens)
-        rows = self._new(x, int(self.offsets[-1]))
+        rows = self._new(x, self._num_rows)
         _c.call("exchange_dispatch", self._handle, x.ctypes.data, rows.ctypes.data)
         return rows
 
     @_collective("exchange_combine")
     def combine(self, rows):
         """Returns y [T, H], for each token the sum of its rows times their gate values."""
-        rows = self._checked(rows, "rows", int(self.offsets[-1]))
+        rows = self._checked(rows, "rows", self._num_rows)
         y = self._new(rows, self._tokens or 0)
         _c.call("exchange_combine", self._handle, rows.ctypes.data, y.ctypes.data)
         return y
@@ -440,7 +448,7 @@ class Exchange(_Handle):
     @_collective("exchange_combine_backward")
     def combine_backward(self, dy, rows):
         """Returns (d_rows, d_gates), the gradients of combine(rows) for the gradient dy of its result."""
-        dy, rows = self._checked(dy, "dy", self._tokens), self._checked(rows, "rows", int(self.offsets[-1]))
+        dy, rows = self._checked(dy, "dy", self._tokens), self._checked(rows, "rows", self._num_rows)
         d_rows, d_gates = np.empty_like(rows), np.empty((len(dy), self._desc.topk), np.float32)
         _c.call("exchange_combine_backward", self._handle, dy.ctypes.data, rows.ctypes.data, d_rows.ctypes.data,
                 d_gates.ctypes.data)
@@ -449,7 +457,7 @@ class Exchange(_Handle):
     @_collective("exchange_dispatch_backward")
     def dispatch_backward(self, d_rows):
         """Returns dx [T, H], the gradient of dispatch: the sum of each token's d_rows, without gate values."""
-        d_rows = self._checked(d_rows, "d_rows", int(self.offsets[-1]))
+        d_rows = self._checked(d_rows, "d_rows", self._num_rows)
         dx = self._new(d_rows, self._tokens or 0)
         _c.call("exchange_dispatch_backward", self._handle, d_rows.ctypes.data, dx.ctypes.data)
         return dx
@@ -468,8 +476,9 @@ class Stack(_Handle):
 
     def __init__(self, context, groups, k, n, dtype="bf16"):
         self._dtype = _word({"f32": _c.F32, "bf16": _c.BF16}, dtype, "dtype")
-        super().__init__("stack", _handle_of(context), groups, k, n, self._dtype)
-        self._groups, self._k, self._n = groups, k, n
+        self._groups = _c.fitting(groups, "groups")  # numbers: an array that counts them could be written to
+        self._k, self._n = _c.fitting(k, "k", 64), _c.fitting(n, "n", 64)
+        super().__init__("stack", _handle_of(context), self._groups, self._k, self._n, self._dtype)
 
     def _matrices(self, array, order):
         shape = (self._k, self._n) if _word(_c.ORDERS, order, "order") else (self._n, self._k)

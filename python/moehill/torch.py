@@ -188,6 +188,18 @@ class _Seen:
                 and self.version == tensor._version)
 
 
+def _kind(tensor):
+    return f"{tensor.dtype} {tuple(tensor.shape)}"
+
+
+def _require_same_kinds(tensors, kinds, names):
+    """Raises an error if a tensor is not of the kind that the forward had. A change through .data is not seen by PyTorch, and the block
+    would write its gradients beyond memory of another size."""
+    for name, tensor, kind in zip(("x", "gates", "expert_ids", *names), tensors, kinds):
+        if _kind(tensor) != kind:
+            _refuse(name, f"{_kind(tensor)} in the backward", f"{kind}, as in the forward", "change its data after the backward")
+
+
 class _Function(torch.autograd.Function):
     """The block as an operator with gradients of x, the gates and the weights."""
     @staticmethod
@@ -199,12 +211,15 @@ class _Function(torch.autograd.Function):
             y = layer.forward(x, ids, gates, dict(zip(names, weights)), form, training)
             ctx.step = layer.step
         ctx.save_for_backward(x, gates, ids, *weights)
+        ctx.kinds = [_kind(t) for t in (x, gates, ids, *weights)]
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
-        x, gates, ids, *weights = ctx.saved_tensors
+        x, gates, ids, *weights = saved = ctx.saved_tensors
+        _require_same_kinds(saved, ctx.kinds, ctx.names)
+        x, gates, ids = x.contiguous(), gates.contiguous(), ids.contiguous()
         layer, form, named = ctx.layer, ctx.form, dict(zip(ctx.names, weights))
         wanted = ctx.needs_input_grad
         gradients = {}

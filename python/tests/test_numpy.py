@@ -146,6 +146,13 @@ class RouterTest(unittest.TestCase):
         ids, _ = hashed.route(logits, np.arange(9, dtype=np.int32) % 2)
         np.testing.assert_array_equal(ids, table[np.arange(9) % 2])
 
+    def test_keeps_its_sizes_when_the_callers_numbers_change(self):
+        experts, topk, logits = np.array(6), np.array(2), np.zeros((3, 6), np.float32)
+        router = moehill.Router(moehill.Context(threads_per_device=1), experts, topk)
+        experts[...], topk[...] = 1, 1
+        ids, gates = router.route(logits)
+        self.assertEqual((ids.shape, gates.shape), ((3, 2), (3, 2)))
+
     def test_says_what_does_not_fit(self):
         context, logits = moehill.Context(threads_per_device=1), np.zeros((3, 6), np.float32)
         router = moehill.Router(context, 6, 2)
@@ -183,6 +190,14 @@ class StackTest(unittest.TestCase):
             stack.take_weight_grad(offsets, a, dc, a_index=index)
             expected = [rows[group == g].T @ dc[group == g] for g in range(3)]
             np.testing.assert_allclose(stack.store(), expected, atol=1e-5)
+
+    def test_keeps_its_sizes_when_the_callers_numbers_change(self):
+        groups, k, n = np.array(2), np.array(9), np.array(11)
+        stack = moehill.Stack(moehill.Context(threads_per_device=1), groups, k, n, dtype="f32")
+        groups[...], k[...], n[...] = 1, 1, 1
+        stack.load(np.ones((2, 9, 11), np.float32))
+        self.assertEqual(stack.store().shape, (2, 9, 11))
+        self.assertEqual(stack.forward(np.array([0, 1, 3], np.int64), np.ones((3, 9), np.float32)).shape, (3, 11))
 
     def test_says_what_does_not_fit(self):
         stack = moehill.Stack(moehill.Context(threads_per_device=1), 2, 9, 11, dtype="f32")
@@ -339,6 +354,22 @@ class ExchangeTest(unittest.TestCase):
             d_rows, d_gates = exchange.combine_backward(d.dy, there)
             np.testing.assert_allclose(exchange.dispatch_backward(d_rows), weight * d.dy, atol=1e-5)
             np.testing.assert_allclose(d_gates, np.where(d.ids >= 0, np.sum(d.x * d.dy, 1, keepdims=True), 0), atol=1e-4)
+
+    def test_a_caller_cannot_change_the_size_of_results(self):
+        d = Data()
+        exchange = moehill.Exchange(moehill.Context(threads_per_device=1), 20, 5, 2, 30, dtype="f32")
+        rows = exchange.plan(d.ids, d.gates)
+        first = exchange.offsets
+        with self.assertRaises(ValueError):
+            first[-1] = 0
+        first.flags.writeable = True
+        first[-1], exchange.num_experts = 0, 0
+        self.assertEqual(exchange.dispatch(d.x).shape, (rows, 20))
+        exchange.offsets = np.zeros(1, np.int64)
+        self.assertEqual(exchange.plan(d.ids, d.gates), rows)
+        self.assertEqual(exchange.offsets.shape, (6,))
+        self.assertEqual(exchange.offsets[-1], rows)
+        self.assertEqual(exchange.dispatch(d.x).shape, (rows, 20))
 
 
 def use_in_child(block, x, results):

@@ -177,6 +177,17 @@ class OperatorTest(unittest.TestCase):
         with torch.no_grad():
             self.assertLess((layer(x, ids, gates) - loop(x, ids, gates, gate_up, down)).abs().max().item(), 1e-4)
 
+    def test_refuses_gradients_for_tensors_of_another_size_than_in_the_forward(self):
+        for name, other in {"x": lambda t: t[:3], "gates": lambda t: t[:3], "gate_up": lambda t: t[:, :8],
+                            "down": lambda t: t[:, :, :4]}.items():
+            x, ids, gates, gate_up, down = data()
+            y = mt.experts(x, ids, gates, gate_up, down)
+            tensor = {"x": x, "gates": gates, "gate_up": gate_up, "down": down}[name]
+            tensor.data = other(tensor.detach()).contiguous()
+            with self.assertRaisesRegex(moehill.Error, f"{name}: got .* in the backward"):
+                y.sum().backward()
+            self.assertIsNone(tensor.grad)
+
     def test_refuses_ids_that_no_expert_has(self):
         x, ids, gates, gate_up, down = data()
         for bad in (ids + 2**32, ids.float(), ids > 2, torch.full_like(ids, 6), torch.full_like(ids, -2)):
