@@ -105,6 +105,7 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
   if (job.session() != nullptr) {
     environment.mpi = job.session()->library();
     environment.num_nodes = job.session()->num_nodes();
+    environment.node_of = job.session()->nodes().irregular();
     if (!options.split_rows) options.split_rows = environment.num_nodes > 1 ? Switch::on : Switch::off;
   }
   for (BenchOptions& variant : options.variants) adopt_environment(variant, job);

@@ -27,6 +27,7 @@ RecordedLayout layout_of(const BenchOptions& o, const PointResult& result, const
   layout.cores = std::min(config.num_devices * config.threads_per_device, environment.topology.num_cores);
   layout.mesh = o.mesh;
   layout.nodes = environment.num_nodes;
+  layout.node_of = environment.node_of;
   // If one thread is not pinned, its CPU says nothing about where it will be.
   if (!all_pinned(result.placement)) return layout;
   layout.cpus.emplace();

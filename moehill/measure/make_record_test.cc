@@ -106,6 +106,9 @@ TEST(Record, GoldenKeys) {
   EXPECT_EQ(keys(record["layout"]),
             (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes", "cpus",
                                       "numa", "remote_share"}));
+  CommandResult irregular = made_up_command();
+  irregular.environment.node_of = {0, 1, 0};
+  EXPECT_EQ(record_json({}, irregular, 1)["layout"]["node_of"], (std::vector<int>{0, 1, 0}));
   EXPECT_EQ(keys(record["time_s"]), (std::vector<std::string>{"median", "ci_lo", "ci_hi", "coverage", "min",
                                                               "max", "n", "samples", "cpu_s"}));
   EXPECT_EQ(record["time_s"]["cpu_s"], (std::vector<double>{0.19, 0.17}));

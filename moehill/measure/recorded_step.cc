@@ -33,6 +33,16 @@ void refuse_long_routing(const MoeShape& shape) {
                     fmt::format("at most {}", kMostRoutingSteps), "take the record of a smaller run");
 }
 
+// Refuses a step on nodes that its configuration cannot say. The model would count bytes of other nodes.
+void refuse_irregular_nodes(const Record& record) {
+  const std::vector<int>& nodes = record.layout.node_of;
+  if (nodes.empty() || record.config.run.num_devices == 1) return;
+  throw input_error("layout.node_of", fmt::format("{}", fmt::join(nodes, ",")),
+                    "nodes that have equally many neighbouring devices, the last perhaps fewer: the model "
+                    "has no others",
+                    "leave this record out, or take one of a job whose processes are placed so");
+}
+
 RecordedStep step_of(const Record& record) {
   RecordedStep step;
   // The record may come from anywhere, so its numbers are checked like options.
@@ -45,6 +55,7 @@ RecordedStep step_of(const Record& record) {
   refuse_overflow(step.config.shape, step.config.block.capacity);
   refuse_capacity(step.config, record.config.distribution);
   refuse_long_routing(step.config.shape);
+  refuse_irregular_nodes(record);
   step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
   step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
                             step.config.block.capacity.spares);

@@ -112,6 +112,37 @@ TEST(RecordedStep, KnowsWhetherItsDevicesWereThreadsOrProcesses) {
   }
 }
 
+// The configuration says only how many devices a node has at most.
+TEST(RecordedStep, RefusesNodesThatTheModelDoesNotHave) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_nodes.jsonl");
+  BenchOptions options = recorded_options();
+  options.modes = {ParallelMode::none, ParallelMode::ep};
+  options.ep_path = Spread::hierarchical;
+  options.devices = 4;
+  options.ranks_per_node = 3;
+  const std::vector<Point> points = expand_points(options, 4);
+  ASSERT_EQ(points.size(), 2u);
+  const auto put = [&](const Point& point, const std::vector<int>& node_of) {
+    Json record = record_of(options, point);
+    record["layout"]["mesh"] = "mpi";
+    if (!node_of.empty()) record["layout"]["node_of"] = node_of;
+    std::ofstream(path) << record.dump() << "\n";
+  };
+  put(points[1], {});
+  EXPECT_EQ(steps_of_records(path).front().config.ranks_per_node, 3);
+  put(points[0], {0, 1, 1, 1});
+  EXPECT_EQ(steps_of_records(path).size(), 1u) << "one device is on one node";
+  put(points[1], {0, 1, 1, 1});
+  try {
+    steps_of_records(path);
+    ADD_FAILURE() << "accepted";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("layout.node_of: got 0,1,1,1"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(RecordedStep, HasEveryOptionOfThePoint) {
   const TemporaryFolder folder;
   const std::string path = folder.file("recorded_options.jsonl");

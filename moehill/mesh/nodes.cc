@@ -37,6 +37,11 @@ int Nodes::most_ranks() const {
   return static_cast<int>(most);
 }
 
+std::vector<int> Nodes::irregular() const {
+  const Nodes regular = of_size(static_cast<int>(node_of_.size()), most_ranks());
+  return regular.node_of_ == node_of_ ? std::vector<int>() : node_of_;
+}
+
 int64_t Nodes::elsewhere(std::span<const int64_t> offsets, int rank) const {
   int64_t elements = 0;
   for (int r = 0; num() > 1 && r + 1 < static_cast<int>(offsets.size()); ++r) {

@@ -27,6 +27,9 @@ class Nodes {
   std::span<const int> ranks_of(int node) const { return ranks_[idx(node)]; }
   std::vector<int> first_ranks() const;  // [nodes] the first rank of each
   int most_ranks() const;                // the largest number of ranks on a node; 0 for Nodes()
+  // Returns the node of each rank if of_size() does not make such nodes: they have other ranks than
+  // neighbours, or not equally many on all but the last. Otherwise it is empty.
+  std::vector<int> irregular() const;
   // Returns the position of a rank among the ranks of its node.
   int place(int rank) const { return place_[idx(rank)]; }
   // Returns the landing rank: the rank of `node` to which rank `from` sends data for the whole node. It is

@@ -30,6 +30,16 @@ TEST(Nodes, NeighboursWithARestOnTheLastOne) {
   EXPECT_EQ(Nodes::of_size(5, 0).num(), 1);
 }
 
+TEST(Nodes, ThatOfSizeDoesNotMakeAreIrregular) {
+  const std::vector<int> uneven{0, 1, 1, 1}, turns{0, 1, 0, 1};
+  EXPECT_EQ(Nodes(uneven).irregular(), uneven);
+  EXPECT_EQ(Nodes(turns).irregular(), turns);
+  EXPECT_EQ(Nodes({5, 3, 3, 3, 5}).irregular(), (std::vector{0, 1, 1, 1, 0}));
+  for (const Nodes& regular :
+       {Nodes(), Nodes({4, 4}), Nodes({0, 0, 0, 1}), Nodes({7, 7, 3, 3}), Nodes({0, 1})})
+    EXPECT_TRUE(regular.irregular().empty());
+}
+
 TEST(Nodes, ElementsOfOtherNodesRanks) {
   const std::vector<int64_t> offsets{0, 1, 11, 111, 1111};
   EXPECT_EQ(Nodes({0, 0, 1, 0}).elsewhere(offsets, 0), 100);

@@ -21,6 +21,17 @@ int nodes_of_probe(const Hardware& hardware) {
   return topology.kind == TopologyKind::fat_tree && !topology.dims.empty() ? topology.dims.front() : 1;
 }
 
+// Returns why nothing can be predicted for a job here; empty if points can be predicted.
+std::string unpredictable_job(const ProbedHardware& probed, const Environment& environment) {
+  if (!probed.hardware) return probed.note;
+  if (!environment.node_of.empty())
+    return "the model has only nodes of equally many neighbouring processes, the last perhaps with fewer";
+  const int nodes = nodes_of_probe(*probed.hardware);
+  if (environment.num_nodes == 1 || environment.num_nodes == nodes) return "";
+  return fmt::format("the probe knows {} node{}, not {} (moehill probe, started like this, knows them)",
+                     nodes, nodes == 1 ? "" : "s", environment.num_nodes);
+}
+
 std::string choice_line(const std::string& label, const std::vector<RankedPath>& ranked) {
   std::string others;
   for (size_t i = 1; i < ranked.size(); ++i) {
@@ -93,18 +104,12 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   const bool choose = !options.ep_path.has_value();
   const DeviceMemory memory = device_memory(options.mesh);
   const auto has_path = [](const Point& point) { return is_ep(point.config.spread); };
-  // Without a fitting probe, `auto` takes the default path and says why.
-  const bool knows_nodes = probed.hardware && nodes_of_probe(*probed.hardware) == environment.num_nodes;
-  if (!probed.hardware || (environment.num_nodes > 1 && !knows_nodes)) {
-    const std::string why =
-        probed.hardware
-            ? fmt::format("the probe knows {} node{}, not {} (moehill probe, started like this, knows them)",
-                          nodes_of_probe(*probed.hardware), nodes_of_probe(*probed.hardware) == 1 ? "" : "s",
-                          environment.num_nodes)
-            : probed.note;
+  // Where nothing can be predicted, `auto` takes the default path and says why.
+  const std::string why_not = unpredictable_job(probed, environment);
+  if (!why_not.empty()) {
     if (choose && std::any_of(points.begin(), points.end(), has_path))
       result.text = fmt::format("--ep-path auto: {}, since {}\n",
-                                name_of(default_path(options.shape, options.wire)), why);
+                                name_of(default_path(options.shape, options.wire)), why_not);
     return result;
   }
   for (size_t i = 0; i < points.size(); ++i) {

@@ -161,6 +161,32 @@ TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
   EXPECT_NE(chosen(2).find("compact_psum, since the probe knows 3 nodes, not 2"), std::string::npos);
 }
 
+// The model counts rows by nodes of neighbouring processes, so for others it would count other bytes.
+TEST(PredictPoints, NothingIsPredictedOnIrregularNodes) {
+  Probe probe = small_probe();
+  probe.hardware.topology.dims = {2, 2};
+  const FoundProbe found(probe, file_of("probe_of_irregular_nodes"));
+  Environment environment = environment_of(probe);
+  environment.num_nodes = 2;
+  BenchOptions options;
+  options.mesh = MeshKind::mpi;
+  Point point;
+  point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
+  point.config.num_devices = 4;
+  point.config.ranks_per_node = 2;
+  std::vector<Point> points = {point};
+  EXPECT_TRUE(predict_points(options, environment, points).points.front().has_value());
+  environment.node_of = {0, 1, 0, 1};
+  points = {point};
+  const BenchPredictions predicted = predict_points(options, environment, points);
+  EXPECT_FALSE(predicted.points.front().has_value());
+  EXPECT_EQ(points.front().config.spread, Spread::compact_psum);
+  EXPECT_NE(
+      predicted.text.find("--ep-path auto: compact_psum, since the model has only nodes of equally many"),
+      std::string::npos)
+      << predicted.text;
+}
+
 // Nobody measures a fat tree without dims, but somebody may write one into a probe.
 TEST(PredictPoints, AFatTreeWithoutDimsIsOneNode) {
   Probe probe = small_probe();

@@ -21,7 +21,10 @@ struct Environment {
   std::string kernel;  // the SIMD target that the kernels run on
   // The MPI library in a job of several processes, otherwise empty.
   std::string mpi;
-  int num_nodes = 1;        // of the job
+  int num_nodes = 1;  // of the job
+  // [processes] the node of each if nodes are irregular (mesh/nodes.h); otherwise empty. The model has no
+  // such nodes.
+  std::vector<int> node_of;
   std::string system;       // operating system and its release
   std::string host;         // the machine's name in its network
   double load_average = 0;  // of the last minute, before the command ran anything

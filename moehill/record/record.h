@@ -124,6 +124,9 @@ struct RecordedLayout {
   int devices = 1, threads_per_device = 1, cores = 1;
   MeshKind mesh = MeshKind::automatic;
   int nodes = 1;
+  // The node of each process of the job, if the nodes do not have equally many neighbouring processes on all
+  // but the last. Otherwise empty and left out.
+  std::vector<int> node_of;
   // Both are [device][thread], read back from the system; none if the threads are not pinned.
   std::optional<std::vector<std::vector<int>>> cpus, numa;
   // For each device, the share of its experts' pages that lie on another memory node.
@@ -132,8 +135,9 @@ struct RecordedLayout {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "devices", self.devices, "threads_per_device", self.threads_per_device, "cores",
-              self.cores, "mesh", self.mesh, "nodes", self.nodes, "cpus", self.cpus, "numa", self.numa,
-              "remote_share", self.remote_share);
+              self.cores, "mesh", self.mesh, "nodes", self.nodes);
+    visit(Field{.name = "node_of", .present = !self.node_of.empty()}, self.node_of);
+    visit_all(visit, "cpus", self.cpus, "numa", self.numa, "remote_share", self.remote_share);
   }
 };
 
