@@ -4,6 +4,7 @@
 #include "moehill/base/error.h"
 #include "moehill/cli/command_fixture.h"
 #include "moehill/cli/simulate_options.h"
+#include "moehill/predict/prediction.h"
 #include "moehill/predict/simulate_report.h"
 
 namespace moehill {
@@ -87,6 +88,32 @@ TEST(SimulatedStep, RecordAndTablesAgree) {
   for (const auto& stage : record["stages"]) critical += stage["critical_s"].get<double>();
   EXPECT_NEAR(critical, record["time_s"], 1e-12);
   EXPECT_NE(step_report(step).find("ragged_a2a"), std::string::npos);
+}
+
+// A step keeps less where its devices read rows in place: on one node, which has 8 devices here.
+TEST(SimulatedStep, ReadsRowsInPlaceWhereThePredictionDoes) {
+  try {
+    require_simulator();
+  } catch (const InputError& error) {
+    GTEST_SKIP() << error.what();
+  }
+  const SimulateOptions o = *parse_simulate_options(
+      words("--devices 16 --tokens-per-device 64 --hidden 64 --mlp-dim 32 --experts 16 --topk 2 "
+            "--shared-expert-dim 0"));
+  const Hardware hardware = load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cluster.toml");
+  const Routing routing = RoutingSource(o).route(1024, 1024, 16);
+  for (const Spread path : {Spread::fused, Spread::ring_ag_rs, Spread::ragged_a2a}) {
+    for (const int devices : {4, 16}) {
+      RunConfig config = o.largest(8);
+      config.shape.tokens = routing.num_tokens;
+      config.spread = path;
+      config.num_devices = devices;
+      config.block.pass = o.pass;
+      const SimulatedStep step = simulate_step(o, hardware, path, devices, routing);
+      EXPECT_DOUBLE_EQ(step.memory_bytes, predict_run(config, routing, hardware).memory_bytes)
+          << name_of(path) << " on " << devices;
+    }
+  }
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
       config_of(options, step.path, step.tokens, num_devices, step.cluster.devices_per_node);
   const PlanCounts counts = plan_counts(config, routing);
   step.assignments = counts.num_kept;
-  const WorkProblem problem = work_problem(config);
+  const WorkProblem problem = placed_problem(config, hardware);
   MoeShape shape = options.shape;
   shape.tokens = step.tokens;
   step.flops = model_flops(shape, options.pass, counts.num_kept);
@@ -121,7 +121,7 @@ void refuse_impossible_messages(const SimulateOptions& o, const Hardware& hardwa
   // If paths are compared, a form is allowed even if it leaves some of them unchanged.
   if (o.compare_paths) return;
   const WorkProblem problem =
-      work_problem(config_of(o, o.path, o.tokens_at(o.devices), num_devices, per_node));
+      placed_problem(config_of(o, o.path, o.tokens_at(o.devices), num_devices, per_node), hardware);
   refuse_form_without_effect(problem, o.form, num_devices, per_node);
 }
 

@@ -336,7 +336,9 @@ std::set<Collective> collectives_of(const WorkProblem& problem) {
   counts.node_rows.resize(4), counts.inside.resize(2);
   std::set<Collective> found;
   for (const StageWork& stage : device_work(problem, counts, 0).stages) {
-    for (const LinkWork& link : stage.links) found.insert(link.op);
+    for (const LinkWork& link : stage.links) {
+      if (!link.in_place) found.insert(link.op);
+    }
   }
   return found;
 }
