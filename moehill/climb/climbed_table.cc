@@ -134,8 +134,7 @@ std::string keep_climbed(const std::string& path, const std::string& key, const 
     if (stays)
       why_not = fmt::format(
           "the winner of {} stays, whose climb had --budget {} and --worth {:g}%; give at least that budget "
-          "and "
-          "at most that worth, or remove {}",
+          "and at most that worth, or remove {}",
           found->second.time_utc, duration_text(found->second.budget_s), 100 * found->second.worth, path);
     else
       table[key] = entry;
