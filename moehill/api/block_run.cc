@@ -371,15 +371,18 @@ class BlockRun final : public Run {
     if (!far_.empty()) far_ = far_assignments(placed_, computed_, nodes_);
   }
 
-  // Returns the routing that the logits give now. A process that has the logits of its own tokens only routes
-  // these, and gets the others from the other processes.
+  // Returns the routing that the logits give now. Processes that share the tokens out route their own tokens
+  // and get the others from each other. A process that has all logits, for another run, does so too: the
+  // exchange needs all of them.
   Routing routed_anew() const {
     const MoeShape& shape = config().shape;
     const Routed& routed = parts_.routed;
-    if (routed.tokens.size() == shape.tokens)
-      return route_all(*routed.router, *routed.logits, shape.tokens, shape.num_logits(), shape.topk);
     Routing made = routing();
-    if (!spans_processes()) return made;  // of a process that has no device and reads no routing
+    if (!spans_processes() || !shards_tokens(config())) {
+      const bool has_all = routed.tokens.size() == shape.tokens;
+      if (!has_all) return made;  // of a process that has no device and reads no routing
+      return route_all(*routed.router, *routed.logits, shape.tokens, shape.num_logits(), shape.topk);
+    }
     ThreadTeam alone(1);
     route(*routed.router, routed.all_logits(), own_tokens(local_.begin), alone, made);
     SessionPeers peers(*parts_.session);

@@ -133,7 +133,8 @@ std::string keep_climbed(const std::string& path, const std::string& key, const 
                        (found->second.budget_s > entry.budget_s || found->second.worth < entry.worth);
     if (stays)
       why_not = fmt::format(
-          "that of {} stays, whose climb had --budget {} and --worth {:g}%; give as much, or remove {}",
+          "the winner of {} stays, whose climb had --budget {} and --worth {:g}%; give at least that budget "
+          "and at most that worth, or remove {}",
           found->second.time_utc, duration_text(found->second.budget_s), 100 * found->second.worth, path);
     else
       table[key] = entry;
