@@ -157,13 +157,13 @@ void refuse_undecided(const CompareOptions& o, const Matching& matching,
 void refuse_other_machines(const Matching& matching) {
   for (const MatchedPair& pair : matching.pairs) {
     if (pair.of_several_machines())
-      throw input_error("--baseline",
-                        fmt::format("{}, whose runs and those of A are not of one machine ({})", pair.label_b,
-                                    fmt::join(matching.unlike, "; ")),
-                        "results of one CPU model, number of cores and host, since a faster machine hides a "
-                        "regression",
-                        "measure both on one machine, by moehill compare --builds OTHER_BINARY or into files "
-                        "of their own");
+      throw input_error(
+          "--baseline",
+          fmt::format("{}, whose runs and those of A are not of one machine ({})", pair.label_b,
+                      fmt::join(matching.unlike, "; ")),
+          "results of one CPU model and number of cores, since a faster machine hides a regression",
+          "measure both on one machine, by moehill compare --builds OTHER_BINARY or into files "
+          "of their own");
   }
 }
 

@@ -12,7 +12,7 @@ class CompareCommand : public CommandFixture {
 
   // Writes processes of one point that take `factor` seconds and differ by 0.1 %.
   void write(const std::string& name, const std::string& build, double factor, int num_processes = 10,
-             const char* check = "passed", const std::string& host = "") const {
+             const char* check = "passed", const std::string& cpu = "") const {
     std::ofstream file(folder_ + "/" + name);
     for (int round = 0; round < num_processes; ++round) {
       const double seconds = factor * (1 + 0.001 * (round * 7 % 5));
@@ -25,13 +25,13 @@ class CompareCommand : public CommandFixture {
           {"check", {{"status", check}}},
           {"hash", {{"plan", build}}},
           {"env", {{"cpu", "c"}, {"cores", 2}, {"kernel", "AVX2"}, {"build", build}}}};
-      if (!host.empty()) record["env"]["host"] = host;
+      if (!cpu.empty()) record["env"]["cpu"] = cpu;
       file << json_text(record) << "\n";
     }
   }
-  void write_on(const std::string& host, const std::string& name, const std::string& build,
+  void write_on(const std::string& cpu, const std::string& name, const std::string& build,
                 double factor) const {
-    write(name, build, factor, 10, "passed", host);
+    write(name, build, factor, 10, "passed", cpu);
   }
 };
 
@@ -74,14 +74,14 @@ TEST_F(CompareCommand, ResultsOfAnotherTimeGateNothingUnlessToldTo) {
   EXPECT_EQ(run("after.jsonl --baseline before.jsonl --not-interleaved"), 4);
 }
 
-// A host that is 10 % faster would hide a regression of 10 %. That it was another time is not what is
+// A CPU that is 10 % faster would hide a regression of 10 %. That it was another time is not what is
 // accepted.
 TEST_F(CompareCommand, ResultsOfAnotherMachineGateNothing) {
   write_on("one", "before.jsonl", "x", 1);
   write_on("two", "after.jsonl", "y", 1);
   write_on("one", "same.jsonl", "y", 1.05);
   EXPECT_EQ(run("after.jsonl --baseline before.jsonl --not-interleaved"), 2);
-  EXPECT_NE(read("err").find("are not of one machine (host: A has one; B has two"), std::string::npos)
+  EXPECT_NE(read("err").find("are not of one machine (cpu: A has one; B has two"), std::string::npos)
       << read("err");
   EXPECT_NE(read("err").find("compare --builds"), std::string::npos) << "the remedy: " << read("err");
   EXPECT_EQ(run("after.jsonl --baseline before.jsonl"), 2);
@@ -93,7 +93,7 @@ TEST_F(CompareCommand, ResultsOfAnotherMachineGateNothing) {
   EXPECT_NE(read("out").find("A and B are not of one machine and build: build: A has x; B has y"),
             std::string::npos)
       << read("out");
-  EXPECT_EQ(StoredJson::parse(read("out.jsonl"))["unlike"], StoredJson::array({"host", "build"}));
+  EXPECT_EQ(StoredJson::parse(read("out.jsonl"))["unlike"], StoredJson::array({"cpu", "build"}));
 }
 
 // The other build is a script that prints the record of this build, edited to 589824 FLOPs in a nanosecond.

@@ -12,6 +12,8 @@
 #include "moehill/experiments/matrix.h"
 #include "moehill/quiet/environment.h"
 #include "moehill/record/record.h"
+#include "moehill/report/measured.h"
+#include "moehill/store/expectation.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
@@ -267,10 +269,14 @@ class MoveRunner {
 
   std::optional<double> figure_of(size_t i) {
     MoveArmResult& arm = result_.arms[i];
+    std::string no_figure;
     for (const StoredRecord& record : store_.records(plan_.points[i].id)) {
       if (record.round != number_) continue;
       const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
-      if (!seconds || !tflops_of(record.json)) continue;
+      if (!seconds || !tflops_of(record.json)) {
+        no_figure = "its check is " + value_text(at_or_null(record.json, "/check/status"));
+        continue;
+      }
       const double bytes = record.json.at("memory").value("peak_rss_bytes", 0.0);
       // A run over the memory limit has no figure, so its arm is out.
       if (request_.memory_bytes && bytes > *request_.memory_bytes) {
@@ -283,11 +289,13 @@ class MoveRunner {
       arm.peak_fraction = part_of<RecordedPeak>(record.json, "peak").fraction;
       return *seconds;
     }
-    // It failed, maybe in an earlier round, or its records have no figure.
+    // It failed, maybe in an earlier round, or its records have no figure, for example since the check
+    // mistrusts them.
     for (const StoredAttempt& attempt : store_.attempts(plan_.points[i].id)) {
       if (!has_failed(attempt.state) && !(attempt.counts && attempt.round == number_)) continue;
       arm.why_out = fmt::format("{}, status {}: {}", name_of(attempt.state), attempt.exit_status,
                                 error_line(attempt.output_tail));
+      if (!has_failed(attempt.state) && !no_figure.empty()) arm.why_out = no_figure;
       arm.check_failed = attempt.exit_status == kCheckFailedStatus;
     }
     return std::nullopt;

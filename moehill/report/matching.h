@@ -70,7 +70,7 @@ struct MatchedPair {
   // Names of `env`, such as "cpu" and "build", that have more than one value in the runs of the two sides.
   std::vector<std::string> unlike = {};
 
-  // True if the runs are of more than one machine, that is of another CPU, number of cores, or host. Pairs
+  // True if the runs are of more than one machine, that is of another CPU or number of cores. Pairs
   // that were measured in turn were so on one machine, although another one may have measured other rounds.
   bool of_several_machines() const;
 };
