@@ -32,11 +32,12 @@ TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesItWithTheOptionsThatWereGiven) 
   const std::string environment = "MOEHILL_CLIMBED=" + folder_ + "/climbed.json";
   const std::string given =
       "--parallel-mode none --remat-mode none --blocks bt=288 --routing-pack-strategy counting_sort ";
-  const std::string bench = "bench --iters 2 " + shape_ + "--climbed ";
+  const std::string bench = "bench --iters 2 --min-time 0 " + shape_ + "--climbed ";
   EXPECT_EQ(run_program(place_.path(), bench + given + "--impl fast", environment).status, 2)
       << "nobody has climbed it";
   const Outcome climbed = run_program(
-      place_.path(), "climb " + shape_ + given + "--impl fast --budget 10m --worth 50%", environment);
+      place_.path(), "climb " + shape_ + given + "--impl fast --iters 9 --min-time 0 --budget 4m --worth 50%",
+      environment);
   EXPECT_EQ(climbed.status, 0) << climbed.err;
   for (const char* part : {"winner: moehill bench", "kept in "})
     EXPECT_NE(climbed.out.find(part), std::string::npos) << part << "\n" << climbed.out;
