@@ -89,6 +89,13 @@ def _writable(array, what):
     return array
 
 
+def _point(struct, name, array):
+    """Sets a pointer of the struct to the array's memory, which then lives as long as the struct. The array may be the only owner of
+    that memory, as when a caller passes a temporary one, or when DLPack hands over a copy."""
+    setattr(struct, name, array.ctypes.data)
+    vars(struct).setdefault("arrays", []).append(array)
+
+
 def _collective(name):
     """Decorates methods that make the collective call `name`. If Python finds an error before the call, the other processes would
     wait for this one, so it makes a call that the library refuses everywhere."""
@@ -205,6 +212,13 @@ def _plan_arrays(ids, gates, topk):
     return ids, _array(gates, "gates", ("float32",), ids.shape)
 
 
+def _require_plan(tokens, kind):
+    """Raises an error if the last plan did not come to its end here. The library may have a plan nevertheless, as after Ctrl-C, and
+    its sizes are then not known here, so nothing may be passed on that the library reads or fills by them."""
+    if tokens is None:
+        raise Error(_c.WRONG_ORDER, f"{kind}: got no plan since the last error, allowed: after a plan; call moehill_{kind}_plan first")
+
+
 class Block(_Handle):
     """A Mixture-of-Experts block with its weights and gradients. Arrays with a row for each token are [T, H], those with its choices
     [T, k]. A step is plan, forward and, in training, backward. Threads that share a block need their own lock around a step.
@@ -239,7 +253,7 @@ class Block(_Handle):
         struct = _c.Weights(dtype=dtype, order=_c.ORDERS[order])
         for name, array in arrays.items():
             if array is not None:
-                setattr(struct, name, _array(array, name, _kinds(dtype), leading + shapes[name]).ctypes.data)
+                _point(struct, name, _array(array, name, _kinds(dtype), leading + shapes[name]))
         return struct
 
     def load_experts(self, first=None, gate_up=None, down=None, gate=None, up=None, order="out_in", gate_up_bias=None,
@@ -300,8 +314,8 @@ class Block(_Handle):
         self._tokens = len(ids)
 
     def _rows(self, array, what):
-        rows = _length(array, what) if self._tokens is None else self._tokens  # without a plan the library refuses
-        return _array(array, what, _kinds(self._desc.dtype), (rows, self._desc.hidden))
+        _require_plan(self._tokens, "block")
+        return _array(array, what, _kinds(self._desc.dtype), (self._tokens, self._desc.hidden))
 
     @_collective("block_forward")
     def forward(self, x, out=None):
@@ -355,13 +369,14 @@ class Router(_Handle):
         shapes = {"bias": (experts,), "expert_scale": (experts,), "experts_of_id": (desc.num_ids, topk)}
         for (name, shape), array in zip(shapes.items(), (bias, expert_scale, experts_of_id)):
             if array is not None:
-                setattr(desc, name, _array(array, name, ("int32" if name == "experts_of_id" else "float32",), shape).ctypes.data)
+                _point(desc, name, _array(array, name, ("int32" if name == "experts_of_id" else "float32",), shape))
         super().__init__("router", _handle_of(context), c.byref(desc))
         self._experts, self._topk = desc.experts, desc.topk  # numbers: an array that counts them could be written to
 
     def set_bias(self, bias):
         """Replaces the bias [E] float32, as training does that balances experts without a loss."""
-        _c.call("router_set_bias", self._handle, _array(bias, "bias", ("float32",), (self._experts,)).ctypes.data)
+        bias = _array(bias, "bias", ("float32",), (self._experts,))
+        _c.call("router_set_bias", self._handle, bias.ctypes.data)
 
     def _logits(self, logits):
         return _array(logits, "logits", ("float32",), (_length(logits, "logits"), self._experts))
@@ -371,8 +386,10 @@ class Router(_Handle):
         logits = self._logits(logits)
         ids, gates = np.empty((len(logits), self._topk), np.int32), np.empty((len(logits), self._topk), np.float32)
         if token_ids is not None:
-            token_ids = _array(token_ids, "token_ids", ("int32",), (len(logits),)).ctypes.data
-        _c.call("router_route", self._handle, len(logits), logits.ctypes.data, token_ids, ids.ctypes.data, gates.ctypes.data)
+            token_ids = _array(token_ids, "token_ids", ("int32",), (len(logits),))
+        # The name keeps the array until the call is over, since this function may be the only one that has it.
+        of_tokens = None if token_ids is None else token_ids.ctypes.data
+        _c.call("router_route", self._handle, len(logits), logits.ctypes.data, of_tokens, ids.ctypes.data, gates.ctypes.data)
         return ids, gates
 
     def backward(self, logits, ids, d_gates):
@@ -387,7 +404,8 @@ class Router(_Handle):
 
 
 class Exchange(_Handle):
-    """Brings rows of tokens to experts of your own, and sums their results. It has no experts itself.
+    """Brings rows of tokens to experts of your own, and sums their results. It has no experts itself. Threads that share an exchange
+    need their own lock around a step.
 
         rows = exchange.plan(ids, gates)                       # the number of rows that come here
         inputs = exchange.dispatch(x)                          # [rows, H]; those of expert i: offsets[i] to offsets[i + 1]
@@ -426,7 +444,7 @@ class Exchange(_Handle):
         return np.empty((rows, self._desc.hidden), like.dtype)
 
     def _checked(self, array, what, rows):
-        rows = _length(array, what) if self._tokens is None else rows  # without a plan the library refuses
+        _require_plan(self._tokens, "exchange")
         return _array(array, what, _kinds(self._desc.dtype), (rows, self._desc.hidden))
 
     @_collective("exchange_dispatch")
@@ -441,7 +459,7 @@ class Exchange(_Handle):
     def combine(self, rows):
         """Returns y [T, H], for each token the sum of its rows times their gate values."""
         rows = self._checked(rows, "rows", self._num_rows)
-        y = self._new(rows, self._tokens or 0)
+        y = self._new(rows, self._tokens)
         _c.call("exchange_combine", self._handle, rows.ctypes.data, y.ctypes.data)
         return y
 
@@ -458,7 +476,7 @@ class Exchange(_Handle):
     def dispatch_backward(self, d_rows):
         """Returns dx [T, H], the gradient of dispatch: the sum of each token's d_rows, without gate values."""
         d_rows = self._checked(d_rows, "d_rows", self._num_rows)
-        dx = self._new(d_rows, self._tokens or 0)
+        dx = self._new(d_rows, self._tokens)
         _c.call("exchange_dispatch_backward", self._handle, d_rows.ctypes.data, dx.ctypes.data)
         return dx
 
@@ -498,16 +516,20 @@ class Stack(_Handle):
         _c.call("stack_store", self._handle, first, count, matrices.ctypes.data, _c.F32, _c.ORDERS[order])
         return matrices
 
-    def _rows(self, array, index, what, columns):
+    def _rows(self, array, index, what, columns, num_rows):
         array = _array(array, what, _kinds(self._dtype), (_length(array, what), columns))
+        rows = _c.Rows(num_rows=len(array))
+        _point(rows, "data", array)
         if index is not None:
-            index = _array(index, f"index of {what}", ("int32",), (self._num_rows,))
-        return _c.Rows(data=array.ctypes.data, num_rows=len(array), index=None if index is None else index.ctypes.data), array.dtype
+            _point(rows, "index", _array(index, f"index of {what}", ("int32",), (num_rows,)))
+        return rows, array.dtype
 
     def _offsets(self, offsets):
+        """Returns the offsets as an array, and the number of rows by them. The stack does not keep that number, since threads may share
+        a stack."""
         offsets = _array(offsets, "offsets", ("int64",), (self._groups + 1,))
-        self._num_rows = int(offsets[-1]) if 0 <= offsets[-1] < 1 << 31 else 0  # the library refuses the others
-        return offsets.ctypes.data
+        num_rows = int(offsets[-1])
+        return offsets, num_rows if 0 <= num_rows < 1 << 31 else 0  # the library refuses the others
 
     def forward(self, offsets, a, index=None):
         """Returns c [R, N] = A_g W_g."""
@@ -518,14 +540,15 @@ class Stack(_Handle):
         return self._product("gemm_input_grad", offsets, (dc, index, "dc", self._n), self._k)
 
     def _product(self, name, offsets, operand, columns):
-        offsets = self._offsets(offsets)
-        rows, dtype = self._rows(*operand)
-        out = np.empty((self._num_rows, columns), dtype)
-        _c.call(name, self._handle, offsets, c.byref(rows), out.ctypes.data)
+        offsets, num_rows = self._offsets(offsets)
+        rows, dtype = self._rows(*operand, num_rows)
+        out = np.empty((num_rows, columns), dtype)
+        _c.call(name, self._handle, offsets.ctypes.data, c.byref(rows), out.ctypes.data)
         return out
 
     def take_weight_grad(self, offsets, a, dc, a_index=None, dc_index=None):
         """Sets this stack to A_g^T dC_g; a group without rows gets zeros."""
-        offsets = self._offsets(offsets)
-        (left, _), (right, _) = self._rows(a, a_index, "a", self._k), self._rows(dc, dc_index, "dc", self._n)
-        _c.call("gemm_weight_grad", self._handle, offsets, c.byref(left), c.byref(right))
+        offsets, num_rows = self._offsets(offsets)
+        left, _ = self._rows(a, a_index, "a", self._k, num_rows)
+        right, _ = self._rows(dc, dc_index, "dc", self._n, num_rows)
+        _c.call("gemm_weight_grad", self._handle, offsets.ctypes.data, c.byref(left), c.byref(right))

@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 import unittest
+import unittest.mock
+import weakref
 
 import numpy as np
 
@@ -53,6 +55,85 @@ class Data:
         block.load_experts(gate_up=self.gate_up, down=self.down)
         block.load_shared(*self.shared)
         return block
+
+
+def at_each_call(act):
+    """Makes each call of the library call act(name) before it."""
+    call = moehill._c.call
+    return unittest.mock.patch.object(moehill._c, "call", lambda name, *arguments: (act(name), call(name, *arguments)))
+
+
+class Owned:
+    """Makes arrays that nobody else has, and looks whether they still live."""
+
+    def __init__(self):
+        self.references = []
+
+    def __call__(self, array):
+        array = array.copy()
+        self.references.append(weakref.ref(array))
+        return array
+
+    def live(self):
+        return len(self.references) > 0 and all(reference() is not None for reference in self.references)
+
+
+class Copying:
+    """Hands over a copy of an array by DLPack."""
+
+    def __init__(self, array, owned):
+        self.array, self.owned, self.shape, self.dtype = array, owned, array.shape, array.dtype
+
+    def __dlpack__(self, **_):
+        return self.owned(self.array).__dlpack__()
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class LifetimeTest(unittest.TestCase):
+    """From Python 3.11 on a function may be the only owner of its arguments, and the library must not read them after their end."""
+
+    def expect_live(self, function, *names):
+        """names: the calls of the library that function(owned) makes."""
+        owned, seen = Owned(), []
+        with at_each_call(lambda name: seen.append((name, owned.live()))):
+            function(owned)
+        self.assertEqual(seen, [(name, True) for name in names])
+
+    def test_temporary_arrays_live_during_the_call(self):
+        context, d = moehill.Context(threads_per_device=1), Data()
+        table = np.array([[0, 1], [5, 2]], np.int32)
+        router = moehill.Router(context, 6, 2, score="softmax", experts_of_id=table)
+        ids, logits = np.arange(4096, dtype=np.int32) % 2, np.zeros((4096, 6), np.float32)
+        self.expect_live(lambda o: np.testing.assert_array_equal(router.route(o(logits), o(ids))[0], table[ids]), "router_route")
+        chosen = table[ids]
+        self.expect_live(lambda o: router.backward(o(logits), o(chosen), o(chosen.astype(np.float32))), "router_backward")
+        biased = moehill.Router(context, 6, 2, score="sigmoid", bias=np.zeros(6, np.float32))
+        self.expect_live(lambda o: biased.set_bias(o(np.ones(6, np.float32))), "router_set_bias")
+        stack, offsets, a = moehill.Stack(context, 2, 9, 11, dtype="f32"), np.array([0, 1, 3], np.int64), np.ones((3, 9), np.float32)
+        index, dc = np.arange(3, dtype=np.int32), np.ones((3, 11), np.float32)
+        self.expect_live(lambda o: stack.load(o(np.ones((2, 9, 11), np.float32))), "stack_load")
+        self.expect_live(lambda o: stack.forward(o(offsets), o(a), o(index)), "gemm_forward")
+        self.expect_live(lambda o: stack.input_grad(o(offsets), o(dc), o(index)), "gemm_input_grad")
+        self.expect_live(lambda o: stack.take_weight_grad(o(offsets), o(a), o(dc), o(index), o(index)), "gemm_weight_grad")
+        block = moehill.Block(context, **SIZES)
+        self.expect_live(lambda o: block.load_experts(gate_up=o(d.gate_up), down=o(d.down)), "block_load_experts")
+        self.expect_live(lambda o: block.load_shared(o(d.shared[0]), o(d.shared[1])), "block_load_shared")
+        self.expect_live(lambda o: block.plan(o(d.ids), o(d.gates)), "block_plan")
+        self.expect_live(lambda o: block.forward(o(d.x)), "block_forward")
+        self.expect_live(lambda o: block.backward(o(d.x), o(d.dy)), "block_backward")
+
+    def test_copies_by_dlpack_live_during_the_call(self):
+        context, d, bias = moehill.Context(threads_per_device=1), Data(), np.zeros(6, np.float32)
+        router = moehill.Router(context, 6, 2, score="sigmoid", bias=bias)
+        self.expect_live(lambda o: moehill.Router(context, 6, 2, score="sigmoid", bias=Copying(bias, o)), "router_create")
+        self.expect_live(lambda o: router.set_bias(Copying(bias, o)), "router_set_bias")
+        block = moehill.Block(context, **SIZES)
+        self.expect_live(lambda o: block.load_experts(down=Copying(d.down, o)), "block_load_experts")
+        stack, offsets, a = moehill.Stack(context, 2, 9, 11, dtype="f32"), np.array([0, 1, 3], np.int64), np.ones((3, 9), np.float32)
+        index = np.arange(3, dtype=np.int32)
+        self.expect_live(lambda o: stack.forward(*(Copying(array, o) for array in (offsets, a, index))), "gemm_forward")
 
 
 class FormTest(unittest.TestCase):
@@ -199,6 +280,20 @@ class StackTest(unittest.TestCase):
         self.assertEqual(stack.store().shape, (2, 9, 11))
         self.assertEqual(stack.forward(np.array([0, 1, 3], np.int64), np.ones((3, 9), np.float32)).shape, (3, 11))
 
+    def test_a_call_of_another_thread_does_not_change_the_size_of_results(self):
+        stack = moehill.Stack(moehill.Context(threads_per_device=1), 2, 9, 11, dtype="f32")
+        stack.load(np.ones((2, 9, 11), np.float32))
+        a, rows = np.ones((400, 9), np.float32), stack._rows
+
+        def meanwhile(*arguments):
+            stack._rows = rows
+            found = rows(*arguments)
+            self.assertEqual(stack.forward(np.array([0, 1, 1], np.int64), a[:1]).shape, (1, 11))
+            return found
+
+        stack._rows = meanwhile
+        self.assertEqual(stack.forward(np.array([0, 100, 400], np.int64), a).shape, (400, 11))
+
     def test_says_what_does_not_fit(self):
         stack = moehill.Stack(moehill.Context(threads_per_device=1), 2, 9, 11, dtype="f32")
         offsets, a = np.array([0, 1, 3], np.int64), np.ones((3, 9), np.float32)
@@ -242,6 +337,28 @@ class BlockTest(unittest.TestCase):
         y = block.forward(to_bf16(d.x))
         self.assertEqual(y.dtype, np.uint16)
         np.testing.assert_allclose(from_bf16(y), d.y, atol=0.05)
+
+    def test_an_interrupted_plan_is_no_plan(self):
+        d, call, context = Data(), moehill._c.call, moehill.Context(threads_per_device=1)
+        block, exchange = d.block(context), moehill.Exchange(context, 20, 5, 2, 30, dtype="f32")
+
+        def interrupted(*arguments):
+            call(*arguments)
+            raise KeyboardInterrupt
+
+        for plan in (block.plan, exchange.plan):
+            plan(d.ids, d.gates)
+            with unittest.mock.patch.object(moehill._c, "call", interrupted), self.assertRaises(KeyboardInterrupt):
+                plan(d.ids, d.gates)
+        one = d.x[:1]  # the library has a plan of 30 tokens now
+        for use in (lambda: block.forward(one), lambda: block.backward(one, one), lambda: exchange.dispatch(one),
+                    lambda: exchange.combine(one), lambda: exchange.combine_backward(one, one),
+                    lambda: exchange.dispatch_backward(one)):
+            with self.assertRaisesRegex(moehill.Error, "_plan first") as caught:
+                use()
+            self.assertEqual(caught.exception.status, 2)
+        block.plan(d.ids, d.gates)
+        np.testing.assert_allclose(block.forward(d.x), d.y, atol=1e-5)
 
     def test_results_go_where_they_are_wanted(self):
         d = Data()
@@ -327,7 +444,9 @@ class BlockTest(unittest.TestCase):
                                    (2, "moehill_exchange_plan first", lambda: exchange.dispatch(d.x)),
                                    (2, "moehill_exchange_plan first", lambda: exchange.combine_backward(d.x, d.x)),
                                    (2, "moehill_block_plan first", lambda: block.forward(d.x)),
-                                   (2, "moehill_block_forward first", lambda: block.backward(d.x, d.dy)),
+                                   (2, "moehill_block_plan first", lambda: block.backward(d.x, d.dy)),
+                                   (2, "moehill_block_forward first",
+                                    lambda: (block.plan(d.ids, d.gates), block.backward(d.x, d.dy))),
                                    (1, "x: got a NoCpu.*on another device", lambda: block.forward(NoCpu()))):
             with self.assertRaisesRegex(moehill.Error, part) as caught:
                 call()
