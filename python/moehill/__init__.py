@@ -104,8 +104,8 @@ def _collective(name):
         def call(self, *arguments, **named):
             try:
                 return method(self, *arguments, **named)
-            except Error as error:
-                if self._processes > 1 and not error.of_library:
+            except Exception as error:
+                if self._processes > 1 and not getattr(error, "of_library", False):
                     _c.refuse(name, self._handle)
                 raise
         return call
@@ -187,7 +187,7 @@ def _desc_for(context, kind, *sizes, **more):
     handle = _handle_of(context)
     try:
         return _desc(*sizes, **more)
-    except Error:
+    except Exception:
         if context.processes > 1:
             getattr(_c.library, f"moehill_{kind}_create")(handle, None, c.byref(c.c_void_p()))
         raise

@@ -114,7 +114,7 @@ class _Layer:
         self.memory = _Memory()
         self.block = None
         self.key = self.loaded = None  # loaded: the weights that the block has, {name: _Seen}
-        self.step = 0  # of the forward whose state the block has
+        self.step = 0  # of forwards and backwards that began; the block has the state of a forward if no other followed
 
     def prepare(self, x, topk, weights, form, training):
         """Makes the block if it does not fit, and loads the weights if they have changed."""
@@ -135,6 +135,7 @@ class _Layer:
                                latent_dim=latent, **form.described())
             self.key = key
         if not (self.loaded and all(self.loaded[name].still_is(t) for name, t in weights.items())):
+            self.loaded = None  # a load that fails may have replaced some of the weights
             self.transfer("load", weights, form, x.dtype)
             self.loaded = {name: _Seen(t) for name, t in weights.items()}
 
@@ -156,23 +157,23 @@ class _Layer:
                     view.copy_(dense)
 
     def forward(self, x, ids, gates, weights, form, training):
+        self.step += 1  # first, because a forward that fails may have replaced the state of the last one
         self.prepare(x, ids.shape[1], weights, form, training)
         y = torch.empty_like(x)
         _c.call("block_plan", self.block._handle, x.shape[0], ids.data_ptr(), gates.data_ptr())
         _c.call("block_forward", self.block._handle, x.data_ptr(), y.data_ptr())
-        self.step += 1
         return y
 
     def backward(self, x, dy, gates):
+        self.step += 1  # the state is used up, even if the call fails
         dx, d_gates = torch.empty_like(x), torch.empty_like(gates)
         _c.call("block_backward", self.block._handle, x.data_ptr(), dy.data_ptr(), dx.data_ptr(), d_gates.data_ptr())
-        self.step += 1  # the state is used up
         return dx, d_gates
 
     def weight_gradients(self, weights, form, dtype):
         gradients = {name: self.memory.empty_like(t) for name, t in weights.items()}
-        self.transfer("store", gradients, form, dtype)
         self.loaded = None  # an optimizer may now change the weights through .data, and the version would not show it
+        self.transfer("store", gradients, form, dtype)
         return gradients
 
 

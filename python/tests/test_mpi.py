@@ -57,12 +57,14 @@ for comm in (world, world.Split(0, -world.rank)):  # the second in the other ord
                  lambda: block.plan(ids[own].astype(np.int64 if errs else np.int32), gates[own]),
                  lambda: exchange.plan(ids[own], gates[own, :1] if errs else gates[own]),
                  lambda: moehill.Block(context, **sizes, dtype="f64" if errs else "f32"),
-                 lambda: moehill.Exchange(context, H, E, 1.5 if errs else K, 7)):
+                 lambda: moehill.Exchange(context, H, E, 1.5 if errs else K, 7),
+                 lambda: block.shared_gradients(out=5 if errs else None),  # a TypeError
+                 lambda: moehill.Block(context, **sizes, **({"depth": 3} if errs else {}))):
         try:
             call()
             assert False, "an error of one process was not heard"
-        except moehill.Error as error:
-            assert error.status == (1 if errs else 5), error
+        except (moehill.Error, TypeError) as error:
+            assert getattr(error, "status", 1) == (1 if errs else 5), error
     # A process may have no expert.
     few = moehill.Block(context, **{**sizes, "experts": 1, "topk": 1}, dtype="f32")
     few.load_experts(gate_up=gate_up[:few.num_experts], down=down[:few.num_experts])

@@ -4,6 +4,7 @@ import dataclasses
 import threading
 import types
 import unittest
+import unittest.mock
 
 import torch
 import torch.nn as nn
@@ -176,6 +177,45 @@ class OperatorTest(unittest.TestCase):
             layer(x, ids.repeat(1, 4), gates.repeat(1, 4))  # more choices than experts
         with torch.no_grad():
             self.assertLess((layer(x, ids, gates) - loop(x, ids, gates, gate_up, down)).abs().max().item(), 1e-4)
+
+    def test_a_forward_that_fails_leaves_the_backward_of_the_one_before(self):
+        x, ids, gates, gate_up, down = data()
+        layer, nan = mt.Experts(gate_up.detach(), down.detach()), torch.full_like(gates, float("nan"))
+        layer(x, ids, gates).sum().backward()
+        expected, call = x.grad.clone(), mt._c.call
+
+        def interrupted(name, *arguments):
+            call(name, *arguments)
+            if name == "block_forward":
+                raise KeyboardInterrupt
+
+        def interrupt():
+            with unittest.mock.patch.object(mt._c, "call", interrupted):
+                layer(x[:1], ids[:1], gates[:1])  # the block then has the state of a forward of one token
+
+        for error, fail in ((moehill.Error, lambda: layer(x, ids, nan)),
+                            (moehill.Error, lambda: layer(x, ids.repeat(1, 4), gates.repeat(1, 4))),
+                            (KeyboardInterrupt, interrupt)):
+            x.grad = None
+            y = layer(x, ids, gates)
+            with self.assertRaises(error):
+                fail()
+            y.sum().backward()
+            torch.testing.assert_close(x.grad, expected)
+
+    def test_a_load_that_fails_leaves_no_weights_that_seem_loaded(self):
+        x, ids, gates, gate_up, down = (t.detach() for t in data())
+        layer, call = mt.Experts(gate_up, down), mt._c.call
+        expected = layer(x, ids, gates)
+
+        def interrupted(name, *arguments):
+            call(name, *arguments)
+            if name == "block_load_experts":
+                raise KeyboardInterrupt
+
+        with unittest.mock.patch.object(mt._c, "call", interrupted), self.assertRaises(KeyboardInterrupt):
+            mt.experts(x, ids, gates, gate_up, 2 * down, layer=layer._layer)
+        torch.testing.assert_close(layer(x, ids, gates), expected)
 
     def test_refuses_gradients_for_tensors_of_another_size_than_in_the_forward(self):
         for name, other in {"x": lambda t: t[:3], "gates": lambda t: t[:3], "gate_up": lambda t: t[:, :8],
@@ -517,6 +557,19 @@ class RouterTest(unittest.TestCase):
             found.append((x.grad, head.grad, gate_up.grad))
         for a, b in zip(*found):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+    def test_ids_of_tokens_live_until_the_router_has_read_them(self):
+        table = torch.tensor([[0, 1], [5, 2]], dtype=torch.int32)
+        router, ids = mt.Router(8, 2, experts_of_id=table), torch.arange(1 << 14) % 2  # int64, of which the router gets a copy
+        call, others = mt._c.call, []
+
+        def after_others(*arguments):  # they take memory that was freed too early
+            others.extend(torch.full((1 << 14,), 9, dtype=torch.int32) for _ in range(4))
+            call(*arguments)
+
+        with unittest.mock.patch.object(mt._c, "call", after_others):
+            chosen, _ = router(torch.zeros(1 << 14, 8), ids)
+        self.assertTrue(torch.equal(chosen, table[ids]))
 
     def test_refuses(self):
         for part, call in {"logits: got": lambda: mt.Router(12, 3)(self.logits[0]), "topk": lambda: mt.Router(12, 13)(self.logits),
