@@ -320,5 +320,15 @@ TEST(Suggest, NamesAPathThatWasPredictedToBeTheFastest) {
   EXPECT_EQ(Block(context, desc).path(), s.path);
 }
 
+TEST(Suggest, DoesNotReadThePath) {
+  const Context context({.devices = 2, .threads_per_device = 1});
+  BlockDesc desc{.hidden = 256, .mlp_dim = 128, .experts = 8, .topk = 2, .max_tokens = 512};
+  const Path path = suggest(context, desc, 512).path;
+  for (const int any : {static_cast<int>(Path::compact_psum), 99}) {
+    desc.path = static_cast<Path>(any);
+    EXPECT_EQ(suggest(context, desc, 512).path, path) << any;
+  }
+}
+
 }  // namespace
 }  // namespace moehill_test

@@ -200,7 +200,7 @@ moehill_status moehill_suggest(const moehill_context* context, const moehill_blo
                                const char* hardware, moehill_suggestion* suggestion) {
   return guard([&] {
     const moehill::Context& c = *require(context, "the context").context;
-    moehill::give(moehill::suggest(c, moehill::complete(desc), tokens, hardware), suggestion);
+    moehill::give(moehill::suggest(c, moehill::complete_without_path(desc), tokens, hardware), suggestion);
   });
 }
 

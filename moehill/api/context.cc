@@ -111,8 +111,10 @@ Context::Context(std::unique_ptr<Mesh> mesh, bool spans_processes)
 
 bool Context::is_of_this_process() const { return getpid() == process_; }
 
-// Throws for a forked child and for a context that is broken.
-void Context::require_usable() const {
+// Waits until the calls before this one have ended. Throws for a forked child and for a context that is
+// broken. A child must not wait: if another thread of its parent was in a call when it forked, the child's
+// copy of the lock stays locked for ever.
+std::unique_lock<std::mutex> Context::take_turn() {
   if (!is_of_this_process()) {
     throw Failure(
         MOEHILL_FORKED,
@@ -120,11 +122,13 @@ void Context::require_usable() const {
                     "fork make a context of your own",
                     getpid(), process_));
   }
+  std::unique_lock<std::mutex> turn(mutex_);
   if (broken_) {
     throw Failure(MOEHILL_BROKEN,
                   "context: a call before this one failed in the middle of an exchange, and other processes "
                   "may wait for this one; end the job");
   }
+  return turn;
 }
 
 // Gathers from each rank the object, the entry, the status of its check, and the value. Returns why the call
@@ -161,8 +165,7 @@ std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t va
 }
 
 void Context::collective(const Call& call) {
-  const std::lock_guard turn(mutex_);
-  require_usable();
+  const std::unique_lock<std::mutex> turn = take_turn();
   // Without other processes there is nothing to agree on.
   if (!spans_processes_) {
     words_[1] = call.check();
@@ -195,20 +198,17 @@ void Context::collective(const Call& call) {
 void Context::local(FunctionRef<void(int, ThreadTeam&)> work) {
   if (spans_processes_)
     return on_first([&](ThreadTeam& team) { work(static_cast<int>(local_.begin), team); });
-  const std::lock_guard turn(mutex_);
-  require_usable();
+  const std::unique_lock<std::mutex> turn = take_turn();
   mesh_->run([&](Group& group) { work(group.rank(), group.team()); });
 }
 
 void Context::on_devices(FunctionRef<void(Group&)> work) {
-  const std::lock_guard turn(mutex_);
-  require_usable();
+  const std::unique_lock<std::mutex> turn = take_turn();
   mesh_->run(work);
 }
 
 void Context::on_first(FunctionRef<void(ThreadTeam&)> work) {
-  const std::lock_guard turn(mutex_);
-  require_usable();
+  const std::unique_lock<std::mutex> turn = take_turn();
   // The caller's own thread works as the first of the team, so it is pinned for that time.
   ThreadTeam& team = mesh_->team(static_cast<int>(local_.begin));
   std::optional<PinScope> pin;

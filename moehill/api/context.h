@@ -111,8 +111,8 @@ class Context {
   void on_first(FunctionRef<void(ThreadTeam& team)> work);
 
  private:
-  // Throws unless this process made the context and nothing has broken it.
-  void require_usable() const;
+  // Returns the lock of a call's turn. Throws unless this process made the context and nothing has broken it.
+  [[nodiscard]] std::unique_lock<std::mutex> take_turn();
   std::optional<Failure> agree(Group& group, const Call& call, int64_t value,
                                const std::optional<Failure>& own);
 

@@ -3,6 +3,11 @@
 #include "moehill/api/context.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <future>
+#include <thread>
 
 #include "moehill/mesh/threads/thread_mesh.h"
 
@@ -33,6 +38,45 @@ TEST(Context, OfOneProcessGoesOnAfterAFailure) {
   Context context(std::make_unique<ThreadMesh>(2, 1), false);
   EXPECT_EQ(status_of(context, fails), MOEHILL_INTERNAL);
   EXPECT_EQ(status_of(context, works), MOEHILL_OK);
+}
+
+template <typename Body>
+bool says_forked(const Body& body) {
+  try {
+    body();
+  } catch (const Failure& failure) {
+    return failure.status() == MOEHILL_FORKED;
+  }
+  return false;
+}
+
+// A call holds the context's lock while the process forks, so in the child nobody will ever unlock it.
+TEST(Context, TellsAForkedChildWhileAnotherThreadIsInACall) {
+  Context context(std::make_unique<ThreadMesh>(2, 1), false);
+  std::promise<void> begun, over;
+  std::thread worker([&] {
+    context.on_first([&](ThreadTeam&) {
+      begun.set_value();
+      over.get_future().wait();
+    });
+  });
+  begun.get_future().wait();
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(10);  // ends a child that waits for the lock
+    const bool all = status_of(context, [](Group&) {}) == MOEHILL_FORKED &&
+                     says_forked([&] { context.local([](int, ThreadTeam&) {}); }) &&
+                     says_forked([&] { context.on_devices([](Group&) {}); }) &&
+                     says_forked([&] { context.on_first([](ThreadTeam&) {}); });
+    _exit(all ? 0 : 1);
+  }
+  int ended = 0;
+  const pid_t waited = waitpid(child, &ended, 0);
+  over.set_value();
+  worker.join();
+  ASSERT_GT(child, 0);
+  ASSERT_EQ(waited, child);
+  EXPECT_TRUE(WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
 }
 
 }  // namespace

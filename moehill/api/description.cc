@@ -142,6 +142,13 @@ moehill_block_desc complete(const moehill_block_desc* desc) {
   return full;
 }
 
+moehill_block_desc complete_without_path(const moehill_block_desc* desc) {
+  moehill_block_desc full = known_members(desc);
+  full.path = MOEHILL_PATH_AUTO;
+  require_legal(full);
+  return full;
+}
+
 // An exchange has no experts of its own, so members about them are set to the smallest legal values.
 moehill_block_desc complete_for_exchange(const moehill_block_desc* desc) {
   const moehill_block_desc given = known_members(desc);

@@ -13,7 +13,9 @@ namespace moehill {
 // Returns the caller's struct, with the defaults for members that the caller's version of the struct does not
 // have.
 moehill_block_desc complete(const moehill_block_desc* desc);
-// Does the same, but keeps only the members that an exchange of rows uses.
+// Does the same, but ignores the path, which is AUTO in the result.
+moehill_block_desc complete_without_path(const moehill_block_desc* desc);
+// Does the same as complete(), but keeps only the members that an exchange of rows uses.
 moehill_block_desc complete_for_exchange(const moehill_block_desc* desc);
 // Returns a number that almost certainly differs if descriptions differ.
 int64_t fingerprint(const moehill_block_desc& desc);

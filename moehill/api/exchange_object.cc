@@ -208,8 +208,7 @@ NamedTensor ExchangeObject::tensor(const char* name, const void* data, int64_t r
 }
 
 // Runs one step of the exchange: checks order and memory, then works on each device.
-void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
-                          std::initializer_list<NamedTensor> written,
+void ExchangeObject::call(Entry entry, FunctionRef<void()> require_tensors,
                           FunctionRef<void(Group&, Device&)> on_device) {
   const auto check = [&] {
     if (!is_planned_) {
@@ -217,7 +216,7 @@ void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
                     "exchange: got no plan since the last error, allowed: after a plan; call "
                     "moehill_exchange_plan first");
     }
-    require_memory(read, written);
+    require_tensors();
     return int64_t{0};
   };
   context_->collective({.entry = entry, .object = number_, .check = check, .on_device = [&](Group& group) {
@@ -226,7 +225,10 @@ void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
 }
 
 void ExchangeObject::dispatch(const void* x, void* rows) {
-  call(Entry::dispatch, {tensor("x", x, tokens_.own)}, {tensor("rows", rows, num_rows_)},
+  const auto require_tensors = [&] {
+    require_memory({tensor("x", x, tokens_.own)}, {tensor("rows", rows, num_rows_)});
+  };
+  call(Entry::dispatch, require_tensors,
        // A row travels once to each device, which copies it for each of its experts that the token chose.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(x, group));
@@ -235,17 +237,21 @@ void ExchangeObject::dispatch(const void* x, void* rows) {
 }
 
 void ExchangeObject::combine(const void* rows, void* y) {
-  call(Entry::combine, {tensor("rows", rows, num_rows_)}, {tensor("y", y, tokens_.own)},
-       [&](Group& group, Device& device) {
-         device.sum(group, rows_view(rows, device), device.route.received().weight.data(),
-                    tokens_view(y, group));
-       });
+  const auto require_tensors = [&] {
+    require_memory({tensor("rows", rows, num_rows_)}, {tensor("y", y, tokens_.own)});
+  };
+  call(Entry::combine, require_tensors, [&](Group& group, Device& device) {
+    device.sum(group, rows_view(rows, device), device.route.received().weight.data(), tokens_view(y, group));
+  });
 }
 
 void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_rows, float* d_gates) {
-  const int64_t choices = d_gates == nullptr ? 0 : tokens_.own * config_.shape.topk;
-  call(Entry::combine_backward, {tensor("dy", dy, tokens_.own), tensor("rows", rows, num_rows_)},
-       {tensor("d_rows", d_rows, num_rows_), {"d_gates", d_gates, choices, sizeof(float)}},
+  const auto require_tensors = [&] {
+    const int64_t choices = d_gates == nullptr ? 0 : tokens_.own * config_.shape.topk;
+    require_memory({tensor("dy", dy, tokens_.own), tensor("rows", rows, num_rows_)},
+                   {tensor("d_rows", d_rows, num_rows_), {"d_gates", d_gates, choices, sizeof(float)}});
+  };
+  call(Entry::combine_backward, require_tensors,
        // d_row = gate * dy and d_gate = <dy, row>. So dy travels to the experts, as x does in dispatch.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(dy, group));
@@ -261,7 +267,10 @@ void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_
 }
 
 void ExchangeObject::dispatch_backward(const void* d_rows, void* dx) {
-  call(Entry::dispatch_backward, {tensor("d_rows", d_rows, num_rows_)}, {tensor("dx", dx, tokens_.own)},
+  const auto require_tensors = [&] {
+    require_memory({tensor("d_rows", d_rows, num_rows_)}, {tensor("dx", dx, tokens_.own)});
+  };
+  call(Entry::dispatch_backward, require_tensors,
        // The gradients of the copies of a row add up, as their results do in combine, but without gate
        // values.
        [&](Group& group, Device& device) {

@@ -42,8 +42,8 @@ class ExchangeObject {
   MatView rows_view(const void* data, const Device& device) const;
   NamedTensor tensor(const char* name, const void* data, int64_t rows) const;  // [rows, H]
   // Runs an entry that needs a plan: refuses it without a plan, checks its tensors, and works on each device.
-  void call(Entry entry, std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written,
-            FunctionRef<void(Group&, Device&)> on_device);
+  // `require_tensors` is called when the call's turn has come, because their sizes are those of the plan.
+  void call(Entry entry, FunctionRef<void()> require_tensors, FunctionRef<void(Group&, Device&)> on_device);
 
   std::shared_ptr<Context> context_;
   int64_t number_ = 0;  // its number among the objects of the context

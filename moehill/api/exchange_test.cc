@@ -2,6 +2,9 @@
 // multiply by a number, so that every sum is known.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "moehill/api/block_fixture.h"
 
 namespace moehill_test {
@@ -91,6 +94,37 @@ TEST(Exchange, AsksForAPlanFirst) {
   exchange.dispatch(x.data(), rows.data());
   EXPECT_THROW(exchange.dispatch(x.data(), nullptr), Error);
   EXPECT_THROW(exchange.combine(nullptr, x.data()), Error);
+}
+
+// A call that waits for its turn checks its tensors by the plan of that turn, not by the plan before. While
+// one thread plans, the other passes null: this is right without tokens, and is refused with some.
+TEST(Exchange, ChecksItsTensorsByThePlanOfItsTurn) {
+  const Context context(ContextOptions::callers_thread());
+  const moehill_block_desc desc =
+      BlockDesc{.hidden = 4, .experts = 2, .topk = 1, .max_tokens = 3, .dtype = DType::f32}.c();
+  moehill_exchange* exchange = nullptr;
+  ASSERT_EQ(moehill_exchange_create(context.handle(), &desc, &exchange), MOEHILL_OK);
+  const int32_t ids[] = {0, 1, 0};
+  const float gates[] = {1, 1, 1};
+  const auto plan = [&](int64_t tokens) {
+    int64_t num_rows = -1;
+    EXPECT_EQ(moehill_exchange_plan(exchange, tokens, ids, gates, &num_rows, nullptr), MOEHILL_OK);
+    EXPECT_EQ(num_rows, tokens);
+  };
+  plan(0);
+  std::atomic<bool> has_ended{false};
+  std::thread planner([&] {
+    for (int i = 0; i < 100; ++i) plan(i % 2 == 0 ? 3 : 0);
+    has_ended = true;
+  });
+  std::vector<float> rows(12);
+  while (!has_ended) {
+    const moehill_status status = moehill_exchange_dispatch(exchange, nullptr, rows.data());
+    EXPECT_TRUE(status == MOEHILL_OK || status == MOEHILL_INVALID_ARGUMENT) << moehill_last_error();
+    std::this_thread::yield();
+  }
+  planner.join();
+  moehill_exchange_destroy(exchange);
 }
 
 }  // namespace

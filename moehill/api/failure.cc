@@ -14,22 +14,15 @@ std::string& message_of_thread() {
   return message;
 }
 
-}  // namespace
+// Its text is made when the program starts, because later there may be no memory for it. Copies share the
+// text, so they need none.
+const Failure kOutOfMemory(
+    MOEHILL_OUT_OF_MEMORY,
+    "memory: the system has not as much as was asked for; take fewer tokens, or more processes");
 
-Failure invalid(const std::string& what, const std::string& got, const std::string& allowed,
-                const std::string& remedy) {
-  return {MOEHILL_INVALID_ARGUMENT, input_error(what, got, allowed, remedy).what()};
-}
-
-Failure out_of_memory() {
-  return {MOEHILL_OUT_OF_MEMORY,
-          "memory: the system has not as much as was asked for; take fewer tokens, or more processes"};
-}
-
-Failure null_argument(const char* what) { return invalid(what, "null", "an address", "pass one"); }
-
-// Each exception that the library throws on purpose has a status; any other is an internal error.
-Failure current_failure() {
+// Each exception that the library throws on purpose has a status; any other is an internal error. Throws if
+// there is no memory for the text.
+Failure failure_of_exception() {
   try {
     throw;
   } catch (const Failure& failure) {
@@ -46,6 +39,25 @@ Failure current_failure() {
     return {MOEHILL_INTERNAL, error.what()};
   } catch (...) {
     return {MOEHILL_INTERNAL, "an exception of an unknown type"};
+  }
+}
+
+}  // namespace
+
+Failure invalid(const std::string& what, const std::string& got, const std::string& allowed,
+                const std::string& remedy) {
+  return {MOEHILL_INVALID_ARGUMENT, input_error(what, got, allowed, remedy).what()};
+}
+
+Failure out_of_memory() { return kOutOfMemory; }
+
+Failure null_argument(const char* what) { return invalid(what, "null", "an address", "pass one"); }
+
+Failure current_failure() noexcept {
+  try {
+    return failure_of_exception();
+  } catch (...) {
+    return kOutOfMemory;
   }
 }
 

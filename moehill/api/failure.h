@@ -38,8 +38,9 @@ void require_between(const char* what, Number got, std::type_identity_t<Number> 
 Failure null_argument(const char* what);
 Failure out_of_memory();
 
-// Returns a failure for the exception that is being handled. Call it in a catch block.
-Failure current_failure();
+// Returns a failure for the exception that is being handled. Call it in a catch block. If there is no memory
+// for its text, the failure is out_of_memory().
+Failure current_failure() noexcept;
 
 // Returns the status of the exception that is being handled, and makes its text the last error of this
 // thread. Call it in a catch block.

@@ -159,8 +159,8 @@ void RouterObject::require_token_ids(const Tokens& tokens) const {
 }
 
 void RouterObject::route(const Tokens& tokens, int32_t* expert_ids, float* gates) {
-  const int64_t choices = tokens.count * topk_;
   require_tokens(tokens.count, experts_);
+  const int64_t choices = tokens.count * topk_;
   require_memory(
       {{"logits", tokens.logits, tokens.count * experts_, sizeof(float)}},
       {{"expert_ids", expert_ids, choices, sizeof(int32_t)}, {"gates", gates, choices, sizeof(float)}});
@@ -189,8 +189,8 @@ void RouterObject::require_choices(const Gradient& g) const {
 }
 
 void RouterObject::backward(const Gradient& g) {
-  const int64_t choices = g.count * topk_, all = g.count * experts_;
   require_tokens(g.count, experts_);
+  const int64_t choices = g.count * topk_, all = g.count * experts_;
   require_memory({{"logits", g.logits, all, sizeof(float)},
                   {"expert_ids", g.expert_ids, choices, sizeof(int32_t)},
                   {"d_gates", g.d_gates, choices, sizeof(float)}},

@@ -331,6 +331,10 @@ TEST(Router, RefusesCallsThatDoNotFit) {
   expect_error("gates: got memory that overlaps",
                [&] { router.route(3, logits.data(), ids.data(), logits.data()); });
   expect_error("tokens: got -1", [&] { router.route(-1, logits.data(), ids.data(), p.data()); });
+  // With so many tokens the number of choices does not fit 64 bits.
+  expect_error("tokens: got 9.2", [&] { router.route(INT64_MAX, logits.data(), ids.data(), p.data()); });
+  expect_error("tokens: got 9.2",
+               [&] { router.backward(INT64_MAX, logits.data(), ids.data(), dp.data(), dlogits.data()); });
   expect_error("without", [&] { router.set_bias(p.data()); });
   route(logits)();
   ids[3] = -1;

@@ -91,14 +91,15 @@ NamedTensor StackObject::tensor(const char* what, const MatView& m) const {
 GroupedGemm& StackObject::gemm(int64_t rows) const {
   if (gemm_ != nullptr && rows <= max_rows_) return *gemm_;
   const WeightView& w = stack_.view();
-  max_rows_ = std::max({int64_t{1}, rows, 2 * max_rows_});
+  const int64_t max_rows = std::max({int64_t{1}, rows, 2 * max_rows_});
   GemmLimits limits;
   limits.max_groups = static_cast<int>(w.num_groups);
-  limits.max_rows = max_rows_;
+  limits.max_rows = max_rows;
   limits.max_depth = std::max(w.k, w.n);
   limits.max_matrix = w.k * w.n;
   limits.num_threads = context_->threads_per_device();
   gemm_ = make_gmm(limits);
+  max_rows_ = max_rows;  // only now: if there was no memory, the last product stays with its own limit
   return *gemm_;
 }
 

@@ -87,10 +87,11 @@ MixerSoftmax<F> mixer_softmax(const Router& router, std::span<const float> logit
   return softmax;
 }
 
-InputError bad_logit(float logit, int64_t token, int64_t expert) {
+InputError bad_logit(float logit, int64_t token, int64_t expert,
+                     const char* allowed = "numbers, the largest of a token finite") {
   return input_error("router logits",
-                     fmt::format("{} for token {}, expert {}", unsigned_nan(logit), token, expert),
-                     "numbers, the largest of a token finite", "check what made the logits");
+                     fmt::format("{} for token {}, expert {}", unsigned_nan(logit), token, expert), allowed,
+                     "check what made the logits");
 }
 
 void refuse_bad_logits(RouterScore kind, int64_t token, const float* logits, int num) {
@@ -171,8 +172,18 @@ float scale_of(const Router& router, int32_t e) {
   return router.expert_scale.empty() ? 1.0f : router.expert_scale[static_cast<size_t>(e)];
 }
 
+// Returns the largest logit of the chosen experts. Throws if it is infinite: a table may choose only experts
+// with the logit -inf, over which there is no softmax.
+float largest_of_chosen(int64_t token, const float* logits, std::span<const int32_t> chosen) {
+  const int32_t best = *std::max_element(chosen.begin(), chosen.end(),
+                                         [&](int32_t a, int32_t b) { return logits[a] < logits[b]; });
+  if (std::isinf(logits[best]))
+    throw bad_logit(logits[best], token, best, "numbers, the largest of a token's chosen experts finite");
+  return logits[best];
+}
+
 // Writes the gate values of the chosen experts.
-void gate_values(const Router& router, std::span<const float> row, Scores<float> scores,
+void gate_values(const Router& router, int64_t token, std::span<const float> row, Scores<float> scores,
                  std::span<const int32_t> chosen, float* weight) {
   const RouterRule& rule = router.rule;
   const float* const logits = row.data();
@@ -183,10 +194,7 @@ void gate_values(const Router& router, std::span<const float> row, Scores<float>
     }
     return;
   }
-  if (rule.score == RouterScore::chosen_softmax) {
-    scores.largest = logits[chosen[0]];
-    for (const int32_t e : chosen) scores.largest = std::max(scores.largest, logits[e]);
-  }
+  if (rule.score == RouterScore::chosen_softmax) scores.largest = largest_of_chosen(token, logits, chosen);
   float sum = 0;
   for (size_t j = 0; j < chosen.size(); ++j) sum += weight[j] = scores.of(logits[chosen[j]]);
   if (rule.normalized) sum = std::max(sum, static_cast<float>(rule.least_sum));
@@ -238,18 +246,34 @@ void token_backward(const Router& router, const float* logits, std::span<const i
   }
 }
 
-// Computes the gradient of the softmax over the chosen. It needs only the gate values p_j = c_j q_j, where q
-// is the softmax: dlogit_j = p_j dp_j - q_j sum_i p_i dp_i.
-void token_backward_of_chosen(const Router& router, std::span<const int32_t> chosen, const float* weight,
-                              const float* dp, std::span<float> dlogits) {
-  double sum = 0;
-  for (size_t j = 0; j < chosen.size(); ++j) sum += static_cast<double>(weight[j]) * dp[j];
-  std::fill(dlogits.begin(), dlogits.end(), 0.0f);
-  for (size_t j = 0; j < chosen.size(); ++j) {
-    const double scale = router.rule.factor * static_cast<double>(scale_of(router, chosen[j]));
-    const double p = static_cast<double>(weight[j]);
-    dlogits[static_cast<size_t>(chosen[j])] = static_cast<float>(p * (dp[j] - sum / scale));
+// Writes the softmax q over the chosen. Without scales the gate values suffice, which are factor * q. A scale
+// may be 0, and then the gate value does not tell q, so with scales q is made from the logits.
+void softmax_of_chosen(const Router& router, const float* logits, std::span<const int32_t> chosen,
+                       const float* weight, double* q) {
+  if (router.expert_scale.empty()) {
+    for (size_t j = 0; j < chosen.size(); ++j) q[j] = static_cast<double>(weight[j]) / router.rule.factor;
+    return;
   }
+  double largest = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (const int32_t e : chosen) largest = std::max(largest, static_cast<double>(logits[e]));
+  for (size_t j = 0; j < chosen.size(); ++j)
+    sum += q[j] = std::exp(static_cast<double>(logits[chosen[j]]) - largest);
+  for (size_t j = 0; j < chosen.size(); ++j) q[j] /= sum;
+}
+
+// Computes the gradient of the softmax q over the chosen. The gate values are p_j = c_j q_j, so
+// dlogit_j = q_j (c_j dp_j - sum_i c_i dp_i q_i).
+void token_backward_of_chosen(const Router& router, const float* logits, std::span<const int32_t> chosen,
+                              const float* weight, const float* dp, std::span<float> dlogits) {
+  double q[kMostChoices], dq[kMostChoices], sum = 0;
+  softmax_of_chosen(router, logits, chosen, weight, q);
+  for (size_t j = 0; j < chosen.size(); ++j) {
+    dq[j] = router.rule.factor * static_cast<double>(scale_of(router, chosen[j])) * dp[j];
+    sum += q[j] * dq[j];
+  }
+  std::fill(dlogits.begin(), dlogits.end(), 0.0f);
+  for (size_t j = 0; j < chosen.size(); ++j)
+    dlogits[static_cast<size_t>(chosen[j])] = static_cast<float>(q[j] * (dq[j] - sum));
 }
 
 // Computes the gradient of sparsemixer: dlogit_e = sum_j dp_j p_j ([e = choice j] - q_je), where q_j is the
@@ -332,7 +356,7 @@ void route_token(const Router& router, int64_t token, std::span<const float> row
   } else {
     choose(rule, {router, logits, scores, rule.bias || rule.groups > 1}, num, chosen);
   }
-  gate_values(router, row, scores, chosen, weight);
+  gate_values(router, token, row, scores, chosen, weight);
 }
 
 double logit_margin(const Router& router, double logit) {
@@ -391,7 +415,7 @@ void weigh_choices(const Router& router, const float* logits, ThreadTeam& team, 
     for (int64_t t = begin; t < end; ++t) {
       const size_t first = static_cast<size_t>(t) * topk;
       const float* const row = logits + static_cast<size_t>(t) * num;
-      gate_values(router, {row, num}, scores_of<float>(router.rule.score, row, routing.num_experts),
+      gate_values(router, t, {row, num}, scores_of<float>(router.rule.score, row, routing.num_experts),
                   {routing.expert.data() + first, topk}, routing.weight.data() + first);
     }
   });
@@ -408,14 +432,15 @@ void route_backward(const Router& router, const RouterGradient& gradient, Range 
       const std::span<const int32_t> chosen{choices, topk};
       const std::span<float> row{gradient.dlogits + t * num, num};
       const float* dp = gradient.dp + t * topk;
+      const float* logits = gradient.logits == nullptr ? nullptr : gradient.logits + t * num;
       if (router.rule.score == RouterScore::sparsemixer) {
-        token_backward_of_mixer(router, {gradient.logits + t * num, num}, chosen, dp, row);
+        token_backward_of_mixer(router, {logits, num}, chosen, dp, row);
         continue;
       }
       if (router.rule.score == RouterScore::chosen_softmax) {
-        token_backward_of_chosen(router, chosen, routing.weight.data() + t * topk, dp, row);
+        token_backward_of_chosen(router, logits, chosen, routing.weight.data() + t * topk, dp, row);
       } else {
-        token_backward(router, gradient.logits + t * num, chosen, dp, row);
+        token_backward(router, logits, chosen, dp, row);
       }
     }
   });

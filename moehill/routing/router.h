@@ -34,8 +34,9 @@ struct Router {
 Router make_router(const RouterRule& rule, int64_t num_tokens, int num_experts, int topk, uint32_t seed);
 
 // Makes the choices and gate values of one token from its L logits. Throws InputError that names token and
-// expert for a NaN, for a logit of +inf, and if the largest logit of a softmax is -inf. (A single -inf is
-// legal: that expert is never chosen for its score.) Allocates nothing.
+// expert for a NaN, for a logit of +inf, and if the largest logit of a softmax is -inf, of all experts or of
+// those that a table chose. (A single -inf is legal: that expert is never chosen for its score.) Allocates
+// nothing.
 void route_token(const Router& router, int64_t token, std::span<const float> logits,
                  std::span<int32_t> chosen, float* weight);
 
@@ -55,11 +56,12 @@ Routing route_all(const Router& router, const std::vector<float>& logits, int64_
                   int topk, int num_spares = 0);
 
 // Computes the gate values of the choices that `routing` already has, from the logits [T, L] of all its
-// tokens.
+// tokens. Throws InputError if the logits of a token's choices have no softmax.
 void weigh_choices(const Router& router, const float* logits, ThreadTeam& team, Routing& routing);
 
 // RouterGradient has the operands of route_backward(), which makes dlogits [T, L] from dp [T, k], the
-// gradient of the gate values. `logits` may be null with chosen_softmax, for which the gate values suffice.
+// gradient of the gate values. `logits` may be null with chosen_softmax without scales, for which the gate
+// values suffice.
 struct RouterGradient {
   const float* logits;
   const Routing& routing;

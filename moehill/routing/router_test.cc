@@ -300,6 +300,21 @@ TEST(Router, RefusesLogitsThatAreNoNumbers) {
   EXPECT_NO_THROW(try_with(-std::numeric_limits<float>::infinity()));
 }
 
+// Over logits of -inf alone there is no softmax, though the token has finite logits, too.
+TEST(Router, RefusesATableThatChoosesOnlyInfiniteLogits) {
+  Router router = make_router(parse_router_rule("chosen-softmax,hash:1"), 1, 3, 2, 0);
+  router.experts_of_id = {0, 2};
+  const float infinity = std::numeric_limits<float>::infinity();
+  std::vector<float> logits = {-infinity, 0, -infinity};
+  Routing routing{1, 3, 2, {0, 2}, {0, 0}};
+  ThreadTeam team(1);
+  EXPECT_THROW(route(router, logits.data(), {0, 1}, team, routing), InputError);
+  EXPECT_THROW(weigh_choices(router, logits.data(), team, routing), InputError);
+  logits[2] = 0;
+  route(router, logits.data(), {0, 1}, team, routing);
+  EXPECT_EQ(routing.weight, (std::vector<float>{0, 1}));
+}
+
 // The reference is the central difference of sum_j dp_j p_j in double, with the choices held fixed.
 TEST(RouteBackward, IsTheGradientOfTheGateValues) {
   const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
@@ -336,6 +351,22 @@ TEST(RouteBackward, OfTheSoftmaxOverTheChosenNeedsNoLogits) {
   route_backward(r.router, {r.logits.data(), r.routing, dp.data(), with.data()}, {0, kTokens}, team);
   route_backward(r.router, {nullptr, r.routing, dp.data(), without.data()}, {0, kTokens}, team);
   EXPECT_EQ(with, without);
+}
+
+// The gate value of a scale of 0 is 0 and does not tell the softmax, on which the other gate values depend.
+TEST(RouteBackward, AScaleMayBeZero) {
+  Router router = make_router(parse_router_rule("chosen-softmax,expert-scale"), 1, 4, 2, 0);
+  router.expert_scale = {0, 1, 1, 1};
+  const std::vector<float> logits = {3, 2, 1, 0}, dp = {1, 1};
+  const Routing routing = route_all(router, logits, 1, 4, 2);
+  std::vector<float> dlogits(4, std::nanf(""));
+  ThreadTeam team(1);
+  route_backward(router, {logits.data(), routing, dp.data(), dlogits.data()}, {0, 1}, team);
+  const double q = 1 / (1 + std::exp(1.0));  // of expert 1
+  EXPECT_NEAR(dlogits[0], -q * (1 - q), 1e-6);
+  EXPECT_NEAR(dlogits[1], q * (1 - q), 1e-6);
+  EXPECT_EQ(dlogits[2], 0.0f);
+  EXPECT_EQ(dlogits[3], 0.0f);
 }
 
 }  // namespace
