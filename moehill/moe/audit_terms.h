@@ -3,7 +3,7 @@
 // below the rounding errors of its sum. Then neither a number nor a mean square shows that such terms were
 // left out. But the deviations of many tokens then lie along the missing terms, which rounding errors do not.
 //
-// So this collects, for groups of terms, what a least-squares estimate of a in `deviation = a term` needs
+// AuditTerms collects the sums for a least-squares estimate of a in `deviation = a term`, by groups of terms
 // (the common factor in moe/deviation.h). For right results a is 0 within its own error; it is -1 for terms
 // that were left out, and -1/2 for halved ones. The groups are the choices of each rank, the shared expert,
 // and the terms whose gate values are within one octave. The terms of a token in one octave count as their

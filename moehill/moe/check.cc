@@ -437,8 +437,6 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
     result.how += fmt::format("; rows between nodes as {}, by its definition", name_of(tensors.wire));
   if (tensors.router != nullptr) result.how += "; the router's choices and gate values against its logits";
   if (product) result.how += ", which are compared with x W_g";
-  if (share.operands_fault)
-    result.how += "; x and drawn rows and columns of the weights against what they were filled with";
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return verdict.finish();
 }
@@ -464,15 +462,12 @@ CheckResult both(const CheckResult& rest, const CheckResult& experts) {
     all.worst_number = experts.worst_number;
   }
   all.wire = experts.wire;
-  all.how = experts.how + rest.how.substr(std::min(rest.how.size(), rest.how.find("; x and drawn rows")));
+  all.how = experts.how;
   all.seconds += experts.seconds;
   return all;
 }
 
-}  // namespace
-
-CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
-  if (mode == CheckMode::off) return {};
+CheckResult check_parts(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
   if (share.tensors.shape.form.latent == 0) return check_part(share, pass, mode, seed, team);
   const CheckResult rest = check_part(rest_of_latent(share), pass, mode, seed, team);
   // The operands of both parts are compared with the first part.
@@ -480,6 +475,16 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
   of_experts.operands_fault = nullptr;
   const CheckResult experts = check_part(of_experts, pass, mode, seed, team);
   return share.is_first() ? both(rest, experts) : CheckResult{};
+}
+
+}  // namespace
+
+CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
+  if (mode == CheckMode::off) return {};
+  CheckResult result = check_parts(share, pass, mode, seed, team);
+  if (share.operands_fault && share.is_first())
+    result.how += "; x and drawn rows and columns of the weights against what they were filled with";
+  return result;
 }
 
 // Besides the audit's memory the sample needs the rows of one expert in double, and as many rows of

@@ -2,8 +2,8 @@
 // The check computes its reference from the operands that the step used. So operands that nobody filled, or
 // that are another expert's, would show nowhere else.
 //
-// Of each matrix one row and one column are made again, which the draw chooses, and of x every row. It shares
-// no list of tensors with the code that fills them (parallel/operands.h).
+// The draw chooses one row and one column of each matrix, and these are made again; so is every row of x. The
+// code that makes them shares no list of tensors with the code that fills them (parallel/operands.h).
 //
 //   const std::string fault = weights_fault(weights, places, {seed, layer}, {draw, others}, team);
 //   if (!fault.empty()) verdict.fail(fault);

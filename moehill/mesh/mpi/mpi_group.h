@@ -3,9 +3,9 @@
 //
 // A rank uses a peer's buffer in place if the peer is on this node and the buffer lies in exchange memory;
 // otherwise the rows come as a message. When the ranks of a node meet, they publish where their buffers are.
-// So both sides know whether a message is needed, and no rank waits for a message that does not come. Between
-// nodes, each pair of ranks that has rows exchanges a message. Before a rank waits for such rows, the nodes
-// agree that both sides expect the same counts (CallAgreement).
+// Both sides then know whether a message is needed, and no rank waits for a message that does not come.
+// Between nodes, each pair of ranks that has rows exchanges a message. Before a rank waits for such rows, the
+// nodes agree that both sides expect the same counts (CallAgreement).
 //
 //   MpiGroup group(comm, node, team, /*piece_bytes=*/0);   // collective; MpiMesh makes one
 //   group.all_gather(rows, offsets, row_bytes, all_rows);
