@@ -132,6 +132,14 @@ class FoundProbe {
   std::optional<std::string> before_;
 };
 
+// Returns a small block with expert parallelism over this many devices.
+Point small_point(int num_devices) {
+  Point point;
+  point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
+  point.config.num_devices = num_devices;
+  return point;
+}
+
 // Between nodes, auto uses a probe that was made on as many nodes.
 TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
   Probe probe = small_probe();
@@ -142,9 +150,7 @@ TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
   Environment environment = environment_of(probe);
   const auto chosen = [&](int nodes) {
     environment.num_nodes = nodes;
-    Point point;
-    point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
-    point.config.num_devices = 2 * nodes;
+    Point point = small_point(2 * nodes);
     point.config.ranks_per_node = 2;
     point.config.wire = options.wire;
     std::vector<Point> points = {point};
@@ -170,9 +176,7 @@ TEST(PredictPoints, NothingIsPredictedOnIrregularNodes) {
   environment.num_nodes = 2;
   BenchOptions options;
   options.mesh = MeshKind::mpi;
-  Point point;
-  point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
-  point.config.num_devices = 4;
+  Point point = small_point(4);
   point.config.ranks_per_node = 2;
   std::vector<Point> points = {point};
   EXPECT_TRUE(predict_points(options, environment, points).points.front().has_value());
@@ -194,10 +198,7 @@ TEST(PredictPoints, AFatTreeWithoutDimsIsOneNode) {
   probe.hardware.topology.dims.clear();
   const FoundProbe found(probe, file_of("probe_without_dims"));
   Environment environment = environment_of(probe);
-  Point point;
-  point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
-  point.config.num_devices = 2;
-  std::vector<Point> points = {point};
+  std::vector<Point> points = {small_point(2)};
   BenchOptions options;
   EXPECT_TRUE(predict_points(options, environment, points).points.front().has_value());
   environment.num_nodes = 2;
