@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <regex>
+#include <sstream>
 #include <tuple>
 
 #include "moehill/base/error.h"
@@ -94,7 +95,10 @@ constexpr const char* kAxes[] = {"tokens",
                                  "shared-placement",
                                  "placement",
                                  "devices",
-                                 "threads-per-device"};
+                                 "threads-per-device",
+                                 "shared-fused"};
+// The name of `-L` for single points in place of a product.
+constexpr const char* kSinglePoint = "point";
 
 // Refuses long expressions: the library makes one call inside another for each character, so a long
 // expression overflows the stack.
@@ -111,7 +115,8 @@ void require_expression(const std::string& text) {
 
 void declare_selection(OptionSet& set, BenchOptions& o, OptionSet::Pairs* lists) {
   set.pairs("--parameter-list", lists, "AXIS VALUES",
-            "a point for each value of this option, with commas between them; several -L: their product");
+            "a point for each value of this option, with commas between them; several -L: their product; "
+            "-L point \"topk=2 parallel_mode=ep\": this point");
   set.shorten("--parameter-list", 'L');
   set.custom("--filter", "REGEX", "", "only the points whose names have a match",
              [&o](const std::string& text) {
@@ -120,16 +125,69 @@ void declare_selection(OptionSet& set, BenchOptions& o, OptionSet::Pairs* lists)
              });
 }
 
-// Returns the values of an axis. A value that contains a comma, such as hot-experts:4,0.5, cannot be listed.
-std::vector<std::string> values_of(const std::string& axis, const std::string& values) {
-  const std::string name = axis.substr(0, 2) == "--" ? axis.substr(2) : axis;
+// Throws InputError for an option that is the same for all points of a command.
+void require_axis(const std::string& name) {
   if (std::find(std::begin(kAxes), std::end(kAxes), name) == std::end(kAxes))
-    throw input_error("--parameter-list", moehill::quoted(axis, 100),
-                      fmt::format("{}", fmt::join(kAxes, ", ")), "choose one of these");
-  return split(values, ',');
+    throw input_error("--parameter-list", moehill::quoted(name, 100),
+                      fmt::format("{}, point", fmt::join(kAxes, ", ")), "choose one of these");
 }
 
-// Returns the options of each combination: of the arguments without -L, with one value of each axis added.
+// Returns the steps of an axis, each with one value. A value that contains a comma, such as
+// hot-experts:4,0.5, cannot be listed.
+std::vector<OptionSet::Pairs> steps_of(const std::string& axis, const std::string& values) {
+  const std::string name = axis.substr(0, 2) == "--" ? axis.substr(2) : axis;
+  require_axis(name);
+  std::vector<OptionSet::Pairs> steps;
+  for (const std::string& value : split(values, ',')) steps.push_back({{name, value}});
+  return steps;
+}
+
+// Turns the options of one point, "topk=2 shared_fused=false", into their names and values.
+OptionSet::Pairs options_of_point(const std::string& text) {
+  OptionSet::Pairs options;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    const size_t equals = word.find('=');
+    std::string name = word.substr(0, equals);
+    std::replace(name.begin(), name.end(), '_', '-');
+    require_axis(name);
+    if (equals == std::string::npos)
+      throw input_error("--parameter-list point", moehill::quoted(word, 100),
+                        "NAME=VALUE with blanks between them",
+                        "write such as -L point 'topk=2 parallel_mode=ep'");
+    options.emplace_back(name, word.substr(equals + 1));
+  }
+  return options;
+}
+
+// Returns the axes of all -L in their order, each as its steps. All `-L point` together are one axis, whose
+// steps set several options.
+std::vector<std::vector<OptionSet::Pairs>> axes_of(const OptionSet::Pairs& lists) {
+  std::vector<std::vector<OptionSet::Pairs>> axes;
+  std::optional<size_t> points;
+  for (const auto& [axis, values] : lists) {
+    if (axis != kSinglePoint) {
+      axes.push_back(steps_of(axis, values));
+      continue;
+    }
+    if (!points) {
+      points = axes.size();
+      axes.emplace_back();
+    }
+    axes[*points].push_back(options_of_point(values));
+  }
+  return axes;
+}
+
+// Returns an option as an argument. A flag stands alone, or is left out if it is false.
+std::string argument_of(const std::string& name, const std::string& value) {
+  if (name != "shared-fused") return fmt::format("--{}={}", name, value);
+  if (value != "true" && value != "false")
+    throw input_error("--shared-fused", moehill::quoted(value, 100), "true or false", "choose one of these");
+  return value == "true" ? "--shared-fused" : "";
+}
+
+// Returns the options of each combination: of the arguments without -L, with one step of each axis added.
 std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, const OptionSet::Pairs& lists) {
   std::vector<std::string> rest;
   for (size_t i = 0; i < args.size(); ++i) {
@@ -139,12 +197,12 @@ std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, cons
       i += args[i] == "-L" || args[i] == "--parameter-list" ? 2 : 1;
   }
   std::vector<OptionSet::Pairs> combinations = {{}};
-  for (const auto& [axis, values] : lists) {
+  for (const std::vector<OptionSet::Pairs>& steps : axes_of(lists)) {
     std::vector<OptionSet::Pairs> longer;
     for (const OptionSet::Pairs& begin : combinations) {
-      for (const std::string& value : values_of(axis, values)) {
+      for (const OptionSet::Pairs& step : steps) {
         longer.push_back(begin);
-        longer.back().emplace_back(axis, value);
+        longer.back().insert(longer.back().end(), step.begin(), step.end());
       }
     }
     combinations = longer;
@@ -154,7 +212,10 @@ std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, cons
   std::vector<BenchOptions> variants;
   for (const OptionSet::Pairs& axes : combinations) {
     std::vector<std::string> arguments = rest;
-    for (const auto& [axis, value] : axes) arguments.push_back(fmt::format("--{}={}", axis, value));
+    for (const auto& [axis, value] : axes) {
+      const std::string argument = argument_of(axis, value);
+      if (!argument.empty()) arguments.push_back(argument);
+    }
     variants.push_back(parse_bench_options(arguments).value());
     variants.back().axes = axes;
   }

@@ -169,6 +169,9 @@ const BadLine kBadLines[] = {
     {"-L topk 2,4 --topk 2", {"--topk is given twice"}},
     {"-L dtype f32 --weights w", {"--weights cannot be used with -L"}},
     {"-L dtype f32 --tokens auto", {"--tokens auto cannot be used with -L"}},
+    {"-L point topk", {"--parameter-list point", "'topk'", "NAME=VALUE"}},
+    {"-L point seed=2", {"--parameter-list", "'seed'"}},
+    {"-L point shared_fused=maybe", {"--shared-fused", "'maybe'", "true or false"}},
 };
 
 TEST(BenchOptions, BadLinesAreRefusedWithReasons) {
@@ -292,6 +295,19 @@ TEST(BenchOptions, ListsOfAnyAxisMakeAProductAndAFilterSelects) {
   EXPECT_EQ(points[3].config.spread, Spread::ring_ag_rs);
   EXPECT_EQ(points[3].axes,
             (std::vector<std::pair<std::string, std::string>>{{"tokens", "128"}, {"ep-path", "ring_ag_rs"}}));
+}
+
+TEST(BenchOptions, SinglePointsStandInPlaceOfAProduct) {
+  const std::vector<Point> points =
+      expand_points(*parse_bench_options({"-L", "point", "topk=2 shared_fused=false", "-L", "point",
+                                          "topk=4 shared_fused=true", "-L", "remat-mode", "none,combine"}),
+                    2);
+  ASSERT_EQ(points.size(), 4u);
+  EXPECT_EQ(points[0].label, "topk=2 shared-fused=false remat-mode=none none");
+  EXPECT_EQ(points[3].label, "topk=4 shared-fused=true remat-mode=combine none");
+  EXPECT_FALSE(points[1].config.block.shared_fused);
+  EXPECT_TRUE(points[2].config.block.shared_fused);
+  EXPECT_EQ(points[2].config.shape.topk, 4);
 }
 
 TEST(BenchOptions, AReproIsTheCommandWithoutItsFiles) {

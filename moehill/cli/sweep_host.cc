@@ -8,6 +8,7 @@
 #include "moehill/base/error.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/profile_options.h"
+#include "moehill/machine/memory.h"
 #include "moehill/machine/process_identity.h"
 #include "moehill/measure/ablation_arms.h"
 #include "moehill/measure/make_record.h"
@@ -127,6 +128,7 @@ SweepHost make_sweep_host(const Environment& environment, const RunPredictor& pr
                                   const std::vector<std::string>& arguments) {
     return resolve_command(command, launched, arguments, num_cores, *own);
   };
+  host.usable_bytes = 0.9 * static_cast<double>(available_memory_bytes());
   host.program = "/proc/self/exe";
   host.build = build_identity(environment) + ", " + environment.compiler + ", " + environment.flags;
   host.machine =

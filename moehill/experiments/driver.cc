@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "moehill/base/error.h"
 #include "moehill/bench/schedule.h"
@@ -141,8 +142,13 @@ class Driver {
     return state == ClaimState::machine_busy || (is_race() && state == ClaimState::elsewhere);
   }
 
+  // Returns the seconds after which a run is ended. One process of a round has the time of all its points.
+  double time_limit() const {
+    return plan_.experiment.timeout_s * (shares_process_ ? static_cast<double>(plan_.points.size()) : 1);
+  }
+
   bool visit(size_t i, int64_t round) {
-    const double limit = plan_.experiment.timeout_s + kOverdueSeconds;
+    const double limit = time_limit() + kOverdueSeconds;
     ClaimAnswer answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     while (is_taken(answer.state) && options_.waits() && !stop_.wait(kBusyPollSeconds))
       answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
@@ -160,38 +166,98 @@ class Driver {
     return answer.state == ClaimState::claimed || answer.state == ClaimState::elsewhere;
   }
 
-  // Runs one attempt and stores it. Returns whether other work disturbed it.
-  bool measure(size_t i, const Claim& claim) {
-    const StoredPoint& point = plan_.points[i];
-    show(fmt::format("{} round {}{}", point.label, claim.round + 1, claim.repeat ? " again" : ""), false);
+  // MeasuredRun is one child with what the machine's counters say of its time.
+  struct MeasuredRun {
+    ChildResult child;
+    std::vector<StoredJson> records;
+    std::string disturbance;
+    bool killed_for_memory = false, out_of_budget = false;
+  };
+
+  MeasuredRun run_measured(const std::vector<std::string>& command, double time_limit) {
+    MeasuredRun run;
     // The machine's counters before and after the run tell whether other work disturbed it, and whether the
     // kernel killed it for its memory.
     const int64_t kills = kernel_memory_kills();
     const double load = load_average();
     const MachineTimes before = machine_times();
-    const double limit = std::min(plan_.experiment.timeout_s, options_.limit());
-    const ChildResult child = run_child(command_line(i), limit, stop_.file());
-    const MachineTimes after = machine_times();
+    const double limit = std::min(time_limit, options_.limit());
+    run.child = run_child(command, limit, stop_.file());
+    run.disturbance = disturbance_between(before, machine_times(), run.child.cpu_seconds, load);
+    run.killed_for_memory = kernel_memory_kills() > kills;
+    run.records = records_of(run.child.output);
+    // A race had no more time for it, which says nothing of the point.
+    run.out_of_budget = run.child.end == ChildEnd::timed_out && limit < time_limit;
+    measured_seconds_ += run.child.seconds;
+    return run;
+  }
+
+  // Returns the run of point i: its share of the round's process, or else that of a process of its own.
+  MeasuredRun run_point(size_t i, const Claim& claim) {
+    if (shares_process_) {
+      if (shared_round_ != claim.round || shared_[i].records.empty()) run_round(claim.round);
+      if (shares_process_) return std::exchange(shared_[i], {});
+      if (stop_.wait(0)) return stopped_run();
+      show("the process of all points failed, so each point has its own", true);
+    }
+    return run_measured(command_line(plan_.points[i].arguments, plan_.devices[i]),
+                        plan_.experiment.timeout_s);
+  }
+
+  static MeasuredRun stopped_run() {
+    MeasuredRun run;
+    run.child.end = ChildEnd::stopped;
+    return run;
+  }
+
+  // Measures all points in one process and keeps a run for each. If the process fails, or returns other
+  // points than the plan has, no round shares a process from then on: alone, each point shows what is wrong
+  // with it.
+  void run_round(int64_t round) {
+    MeasuredRun run = run_measured(command_line(plan_.round_arguments, plan_.devices[0]), time_limit());
+    const size_t n = plan_.points.size();
+    shares_process_ = run.child.end == ChildEnd::exited && run.child.status == 0 && run.records.size() == n &&
+                      std::equal(run.records.begin(), run.records.end(), plan_.points.begin(), is_of);
+    if (!shares_process_) return;
+    const std::vector<StoredJson> records = std::exchange(run.records, {});
+    run.child.seconds /= static_cast<double>(n);
+    run.child.cpu_seconds /= static_cast<double>(n);
+    shared_.assign(n, run);
+    for (size_t i = 0; i < n; ++i) shared_[i].records = {records[i]};
+    shared_round_ = round;
+  }
+
+  // Returns true if the record has the options of the point. A path that was chosen by itself may have any
+  // name.
+  static bool is_of(const StoredJson& record, const StoredPoint& point) {
+    const StoredJson config = record.value("config", StoredJson::object());
+    for (const auto& [name, value] : point.options.items())
+      if (config.contains(name) && value != "auto" && config[name] != value) return false;
+    return true;
+  }
+
+  // Runs one attempt and stores it. Returns whether other work disturbed it.
+  bool measure(size_t i, const Claim& claim) {
+    const StoredPoint& point = plan_.points[i];
+    show(fmt::format("{} round {}{}", point.label, claim.round + 1, claim.repeat ? " again" : ""), false);
+    const MeasuredRun run = run_point(i, claim);
     AttemptResult result;
-    result.records = records_of(child.output);
-    result.state = classify(child, result.records.size(), !plan_.experiment.launcher.empty(),
-                            kernel_memory_kills() > kills);
-    // The race had no more time for it, which says nothing of the point.
-    if (result.state == RunState::timeout && limit < plan_.experiment.timeout_s)
-      result.state = RunState::interrupted;
-    result.seconds = child.seconds;
-    result.exit_status = child.status;
-    result.output_tail = child.error_tail;
-    result.disturbance = disturbance_between(before, after, child.cpu_seconds, load);
+    result.records = run.records;
+    result.state =
+        classify(run.child, result.records.size(), !plan_.experiment.launcher.empty(), run.killed_for_memory);
+    if (run.out_of_budget) result.state = RunState::interrupted;
+    result.seconds = run.child.seconds;
+    result.exit_status = run.child.status;
+    result.output_tail = run.child.error_tail;
+    result.disturbance = run.disturbance;
     // Even if no counter shows another program, a peak far below the peaks of other runs shows that the run
     // did not have its cores.
     if (result.disturbance.empty()) result.disturbance = lost_peak_of(i, result.records);
     result.disturbed = !result.disturbance.empty();
     journal_.finish(claim, result);
-    if (child.status == kCheckFailedStatus) outcome_.check_failed = true;
+    if (run.child.status == kCheckFailedStatus) outcome_.check_failed = true;
     ++outcome_.counts.started;
     if (claim.repeat) ++outcome_.counts.repeated;
-    measured_seconds_ += child.seconds;
     last_ = describe(point, claim, result);
     count();
     show(last_, true);
@@ -210,15 +276,15 @@ class Driver {
     return lost_peak(peak("/peak/tflops_typical"), best);
   }
 
-  std::vector<std::string> command_line(size_t i) const {
+  std::vector<std::string> command_line(const std::vector<std::string>& options, int64_t devices) const {
     std::string program = host_.program;
     // In a launcher's command line, /proc/self/exe would name the launcher itself.
     if (!plan_.experiment.launcher.empty() && program == "/proc/self/exe")
       program = std::filesystem::read_symlink(program);
     std::vector<std::string> arguments = {program, plan_.experiment.command};
-    arguments.insert(arguments.end(), plan_.points[i].arguments.begin(), plan_.points[i].arguments.end());
+    arguments.insert(arguments.end(), options.begin(), options.end());
     arguments.insert(arguments.end(), {"--json", "-"});
-    return launched(plan_.experiment.launcher, plan_.devices[i], arguments);
+    return launched(plan_.experiment.launcher, devices, arguments);
   }
 
   static std::string describe(const StoredPoint& point, const Claim& claim, const AttemptResult& result) {
@@ -279,6 +345,10 @@ class Driver {
   bool claimed_some_ = false;
   // True once every round has a result: only then are disturbed rounds run again.
   bool repeats_ = false;
+  bool shares_process_ = !plan_.round_arguments.empty();
+  // The runs of all points by the process of one round; each is handed out once.
+  std::vector<MeasuredRun> shared_;
+  int64_t shared_round_ = -1;
   std::map<size_t, double> best_peak_;  // by point, in TF/s
   std::string last_;
   SweepOutcome outcome_;

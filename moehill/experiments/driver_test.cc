@@ -247,6 +247,61 @@ TEST_F(DriverTest, AFailingPointIsStoredAndTheOthersGoOn) {
   EXPECT_EQ(text_of("SELECT state FROM point WHERE label = 'p2'"), "failed");
 }
 
+// Each of these prints a record for each point of a round, and then is one of a single point.
+class SharedProcessTest : public DriverTest {
+ protected:
+  // The program prints what `round` says if it is asked for all points, and else one record.
+  SweepOutcome sweep_together(const std::string& round) {
+    write_program("if [ \"$2\" = --all ]; then " + round + "; else " + print_record("[9]") + "; fi");
+    SweepPlan p = plan();
+    p.round_arguments = {"--all"};
+    for (int i = 0; i < kPoints; ++i) p.points[static_cast<size_t>(i)].options["topk"] = i;
+    Store store = Store::open_or_create(database_);
+    DriverOptions options;
+    options.show = [](const std::string&, bool) {};
+    return run_sweep(store, p, host_, options);
+  }
+  static std::string record_of(int topk) {
+    return R"(echo '{"schema":"moehill/1","config":{"topk":)" + std::to_string(topk) +
+           R"(},"tflops":1,"check":{"status":"passed"},"time_s":{"median":1,"samples":[)" +
+           std::to_string(topk) + "]}}'";
+  }
+  static std::string all_records() {
+    std::string text = record_of(0);
+    for (int i = 1; i < kPoints; ++i) text += "; " + record_of(i);
+    return text;
+  }
+};
+
+TEST_F(SharedProcessTest, EachPointGetsItsRecord) {
+  EXPECT_EQ(sweep_together(all_records()).counts.done, kPoints);
+  expect_complete();
+  EXPECT_GE(runs_started(), kRounds);
+  EXPECT_LE(runs_started(), kRounds + kRounds * kPoints / 4) << "once more for disturbed ones at most";
+  EXPECT_EQ(number_of("result r JOIN sample s ON s.record_id = r.record_id JOIN point p ON p.id = r.point_id "
+                      "WHERE s.seconds != p.position"),
+            0);
+}
+
+TEST_F(SharedProcessTest, PointsRunAloneOnceTheirProcessFails) {
+  EXPECT_EQ(sweep_together(all_records() + "; exit 3").counts.done, kPoints);
+  expect_complete();
+  EXPECT_EQ(number_of("sample WHERE seconds != 9"), 0);
+  EXPECT_EQ(runs_started(), number_of("attempt") + 1);
+}
+
+TEST_F(SharedProcessTest, RecordsOfOtherPointsAreNotTaken) {
+  sweep_together(all_records() + "; " + record_of(5));
+  EXPECT_EQ(number_of("sample WHERE seconds != 9"), 0) << "one record too many";
+}
+
+TEST_F(SharedProcessTest, RecordsInAnotherOrderAreNotTaken) {
+  std::string text = record_of(kPoints - 1);
+  for (int i = kPoints - 1; i-- > 0;) text += "; " + record_of(i);
+  sweep_together(text);
+  EXPECT_EQ(number_of("sample WHERE seconds != 9"), 0);
+}
+
 // The other sweep ends its run while this one waits for it.
 TEST_F(DriverTest, ARaceTakesTheResultOfARunThatWasElsewhere) {
   SweepPlan p = plan_of_one_round(1);

@@ -63,17 +63,36 @@ class Reader {
     options_ = options_of(*known);
     for (const std::string& name : kDriversOptions) std::erase(options_, name);
     if (const toml::table* measure = toml_.subtable(root, "measure")) {
-      toml_.allow_keys(*measure, "[measure]", {"rounds", "timeout_s", "retries", "interleave"});
+      toml_.allow_keys(*measure, "[measure]", {"rounds", "timeout_s", "retries", "interleave", "process"});
       toml_.read(*measure, "rounds", &file_.rounds, 1, kMostRounds);
       toml_.read(*measure, "retries", &file_.retries, 0, 100);
       toml_.read(*measure, "timeout_s", &file_.timeout_s, 0.001, kLongestTimeout);
       toml_.read(*measure, "interleave", &file_.interleave);
+      read_process(*measure);
     }
     if (const toml::table* reference = toml_.subtable(root, "reference")) {
       toml_.allow_keys(*reference, "[reference]", {"section", "defect"});
       toml_.read(*reference, "section", &file_.reference_section);
       toml_.read(*reference, "defect", &file_.reference_defect);
     }
+  }
+
+  void read_process(const toml::table& measure) {
+    std::string process = name_of(file_.process);
+    toml_.read(measure, "process", &process);
+    const auto known = value_named<RunProcess>(process);
+    if (!known)
+      toml_.refuse(measure.get("process")->source(), "process is '" + process + "'", "point, round",
+                   "leave it out for a process of its own for each point");
+    file_.process = *known;
+    if (file_.process == RunProcess::point) return;
+    const auto refuse = [&](const std::string& what) {
+      toml_.refuse(measure.get("process")->source(), "process = \"round\" with " + what,
+                   "command bench, no launcher, and interleave = true", "leave one of the two out");
+    };
+    if (file_.command != SweptCommand::bench) refuse("command profile");
+    if (!file_.launcher.empty()) refuse("a launcher");
+    if (!file_.interleave) refuse("interleave = false");
   }
 
   // Remembers where an option stands, for messages about it that come later.

@@ -27,6 +27,10 @@ struct AxisGroup {
 enum class SweptCommand { bench, profile };
 constexpr auto words(SweptCommand) { return std::array{"bench", "profile"}; }
 
+// RunProcess says what one process measures: one point, or all points of a round, whose steps alternate.
+enum class RunProcess { point, round };
+constexpr auto words(RunProcess) { return std::array{"point", "round"}; }
+
 // ExperimentFile is the file as values, with defaults filled in.
 struct ExperimentFile {
   std::string name, path, toml;
@@ -40,6 +44,7 @@ struct ExperimentFile {
   int64_t rounds = 5, retries = 1;
   double timeout_s = 600;
   bool interleave = true;
+  RunProcess process = RunProcess::point;
   // Each option with its place in the file: "file.toml:12:3".
   std::vector<std::pair<std::string, std::string>> places;
 

@@ -79,6 +79,20 @@ std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file) {
   return points;
 }
 
+namespace {
+// Returns the value, or the values of an array with commas between them.
+std::string values_text(const StoredJson& value) {
+  std::vector<std::string> texts;
+  for (const StoredJson& one : value.is_array() ? value : StoredJson::array({value}))
+    texts.push_back(value_text(one));
+  return fmt::format("{}", fmt::join(texts, ","));
+}
+}  // namespace
+
+std::string option_text(const std::string& name, const StoredJson& value) {
+  return fmt::format("{}={}", name, values_text(value));
+}
+
 // Returns options as arguments of the command line. A flag that is false is left out.
 std::vector<std::string> arguments_of(const StoredJson& options) {
   std::vector<std::string> arguments;
@@ -87,11 +101,7 @@ std::vector<std::string> arguments_of(const StoredJson& options) {
     std::replace(flag.begin(), flag.end(), '_', '-');
     if (value == StoredJson(false)) continue;
     arguments.push_back(flag);
-    if (value.is_boolean()) continue;
-    std::vector<std::string> texts;
-    for (const StoredJson& one : value.is_array() ? value : StoredJson::array({value}))
-      texts.push_back(value_text(one));
-    arguments.push_back(fmt::format("{}", fmt::join(texts, ",")));
+    if (!value.is_boolean()) arguments.push_back(values_text(value));
   }
   return arguments;
 }

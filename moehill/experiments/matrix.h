@@ -24,6 +24,9 @@ struct MatrixPoint {
 // is the baseline.
 std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file);
 
+// Returns an option as -L point and a label name it: "topk=8".
+std::string option_text(const std::string& name, const StoredJson& value);
+
 // Returns the command line {"--topk", "8", "--stage-timing"}; a flag that is false is left out.
 std::vector<std::string> arguments_of(const StoredJson& options);
 

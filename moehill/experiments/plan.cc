@@ -119,13 +119,69 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
   return list;
 }
 
+// Returns the command line of one process for all points: the options that they share, and `-L point` with
+// the others for each.
+std::vector<std::string> round_arguments_of(const ExperimentFile& file,
+                                            const std::vector<MatrixPoint>& points) {
+  StoredJson shared = points[0].options;
+  for (const MatrixPoint& point : points) {
+    const StoredJson before = shared;  // the loop erases from `shared`
+    for (const auto& [name, value] : before.items())
+      if (!point.options.contains(name) || point.options[name] != value) shared.erase(name);
+  }
+  std::vector<std::string> arguments = arguments_of(shared);
+  for (const MatrixPoint& point : points) {
+    std::string text;
+    for (const auto& [name, value] : point.options.items()) {
+      if (shared.contains(name)) continue;
+      const std::string word = option_text(name, value);
+      if (word.find_first_of(" \t\n") != std::string::npos)
+        throw input_error(file.place_of(name), fmt::format("{} with blanks, in process = \"round\"", name),
+                          "values without blanks", "leave process out");
+      text += (text.empty() ? "" : " ") + word;
+    }
+    arguments.insert(arguments.end(), {"-L", "point", text});
+  }
+  return arguments;
+}
+
+ResolvedPoint resolve_round(const ExperimentFile& file, const SweepHost& host,
+                            const std::vector<std::string>& arguments) {
+  try {
+    return host.resolve(file.command, false, arguments);
+  } catch (const InputError& error) {
+    throw InputError(fmt::format("{}: process = \"round\": {}", file.path, error.what()));
+  }
+}
+
+// Plans one process for all points of a round. Points that together need more memory than this machine has
+// keep a process each.
+void share_process(const ExperimentFile& file, const SweepHost& host, const std::vector<MatrixPoint>& points,
+                   SweepPlan& plan) {
+  if (file.process != RunProcess::round || points.size() == 1) return;
+  const std::vector<std::string> arguments = round_arguments_of(file, points);
+  const ResolvedPoint all = resolve_round(file, host, arguments);
+  if (all.options.value("points", StoredJson::array()).size() != points.size())
+    throw input_error(file.path, "a point of several results, in process = \"round\"", "one result a point",
+                      "name one impl, parallel_mode and topk, or leave process out");
+  if (all.bytes.value_or(0) <= host.usable_bytes) {
+    plan.round_arguments = arguments;
+    return;
+  }
+  std::string& note = plan.experiment.options_note;
+  note += fmt::format("{}a process for each point: together they need {} of memory", note.empty() ? "" : "; ",
+                      gib(*all.bytes));
+}
+
 }  // namespace
 
 // Returns the identity by which a sweep finds the results of an earlier one. It covers everything that
 // decides the result of the run.
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options) {
-  const std::string text =
-      json_text(StoredJson::array({name_of(file.command), file.launcher, host.build, host.machine, options}));
+  StoredJson parts =
+      StoredJson::array({name_of(file.command), file.launcher, host.build, host.machine, options});
+  if (file.process == RunProcess::round) parts.push_back(name_of(file.process));
+  const std::string text = json_text(parts);
   return fmt::format("{:016x}{:016x}", hash_text(text, kFnvStart), hash_text(text, 0x84222325cbf29ce4u));
 }
 
@@ -139,7 +195,8 @@ SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Siz
   SweepPlan plan;
   plan.experiment = experiment_of(file, sizing);
   plan.interleave = file.interleave;
-  for (MatrixPoint& matrix_point : expand_matrix(file)) {
+  std::vector<MatrixPoint> matrix = expand_matrix(file);
+  for (MatrixPoint& matrix_point : matrix) {
     const ResolvedPoint resolved = resolve(file, host, matrix_point, sizing.factor);
     StoredPoint point;
     point.identity = identity_of(file, host, resolved.options);
@@ -156,6 +213,7 @@ SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Siz
     plan.tokens.push_back(resolved.tokens);
   }
   refuse_twins(file, plan);
+  share_process(file, host, matrix, plan);
   return plan;
 }
 
@@ -168,8 +226,9 @@ std::string plan_table(const SweepPlan& plan) {
                     fmt::format("{:.1f} s", point.predicted_seconds.value_or(0)),
                     gib(point.predicted_bytes.value_or(0))});
   }
-  return fmt::format("{}{} points, {} rounds: about {} in all\n",
+  return fmt::format("{}{}{} points, {} rounds: about {} in all\n",
                      format_table({"point", "tokens", "devices", "predicted time of a run", "memory"}, rows),
+                     plan.round_arguments.empty() ? "" : "all points of a round share a process\n",
                      plan.points.size(), plan.experiment.rounds, duration_text(plan.predicted_seconds()));
 }
 

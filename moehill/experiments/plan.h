@@ -27,13 +27,16 @@ struct SweepPlan {
   std::vector<StoredPoint> points;
   std::vector<int64_t> devices, tokens;  // [point]
   bool interleave = true;
+  // The command line that measures all points of a round in one process, in their order. Empty: each point
+  // has a process of its own.
+  std::vector<std::string> round_arguments;
 
   // Returns the sum over all rounds of all points; 0 if nothing is predicted.
   double predicted_seconds() const;
 };
 
-// Throws InputError, with the place in the file, for what a point's command would refuse and for two points
-// that are the same.
+// Throws InputError, with the place in the file, for what a point's command would refuse, for two points that
+// are the same, and with process = "round" for points that one process cannot have.
 SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Sizing& sizing);
 
 // Returns text for a terminal: a row for each point with predicted time and memory, then "4 points, 5 rounds:

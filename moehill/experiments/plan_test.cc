@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "moehill/base/error.h"
 #include "moehill/base/folder_fixture.h"
 #include "moehill/experiments/sizing.h"
@@ -85,6 +87,39 @@ TEST(SweepPlan, RefusesSizesThatMakeTwoPointsOne) {
   const ExperimentFile f = file("[axes]\ntokens = [1, 2]");
   EXPECT_NO_THROW(make_plan(f, host(), {}));
   EXPECT_THROW(make_plan(f, host(), {0.5, 0, ""}), InputError);
+}
+
+// Resolves several points as the command does, and calls each of them four bytes.
+SweepHost sharing_host(double usable_bytes) {
+  SweepHost shared = host();
+  shared.usable_bytes = usable_bytes;
+  shared.resolve = [one = host().resolve](SweptCommand command, bool launched,
+                                          const std::vector<std::string>& arguments) {
+    const int64_t num_points = std::count(arguments.begin(), arguments.end(), "point");
+    ResolvedPoint resolved = one(command, launched, num_points > 0 ? std::vector<std::string>{} : arguments);
+    for (int64_t i = 0; i < num_points; ++i) resolved.options["points"].push_back(i);
+    resolved.bytes = 4.0 * static_cast<double>(num_points);
+    return resolved;
+  };
+  return shared;
+}
+
+TEST(SweepPlan, PointsOfARoundShareAProcessIfTheyFitMemory) {
+  const ExperimentFile f =
+      file("[fixed]\ntokens = 64\n[axes]\ntopk = [1, 2]\nseed = [3, 4]\n[measure]\nprocess = 'round'");
+  const SweepPlan plan = make_plan(f, sharing_host(16), {0.5, 0, ""});
+  EXPECT_EQ(plan.round_arguments,
+            (std::vector<std::string>{"--tokens", "32", "-L", "point", "topk=1 seed=3", "-L", "point",
+                                      "topk=1 seed=4", "-L", "point", "topk=2 seed=3", "-L", "point",
+                                      "topk=2 seed=4"}));
+  const SweepPlan too_large = make_plan(f, sharing_host(15), {0.5, 0, ""});
+  EXPECT_TRUE(too_large.round_arguments.empty());
+  EXPECT_NE(too_large.experiment.options_note.find("a process for each point"), std::string::npos);
+  const SweepPlan alone = make_plan(file("[fixed]\ntokens = 64\n[axes]\ntopk = [1, 2]\nseed = [3, 4]"),
+                                    sharing_host(16), {0.5, 0, ""});
+  EXPECT_TRUE(alone.round_arguments.empty());
+  EXPECT_NE(alone.points[0].identity, plan.points[0].identity)
+      << "steps that alternate are another measurement";
 }
 
 TEST(SweepPlan, DurationsRoundTrip) {

@@ -146,8 +146,10 @@ std::string scope() {
          "same cores.\n"
          "- Primary metrics: GF/s of the model's FLOPs, tokens/s, and the change against the baseline point "
          "of an experiment with its interval.\n"
-         "- Constraints: every number has passed its check; points of an experiment are interleaved round by "
-         "round, each run in a process of its own; what differs between points is what the matrix says.\n\n";
+         "- Constraints: every number has passed its check; points of an experiment are interleaved, round "
+         "by "
+         "round in processes of their own or step by step in one process a round; what differs between "
+         "points is what the matrix says.\n\n";
 }
 
 // Returns the table of hypotheses. Their states follow from the rule of report/hypotheses.h.
