@@ -36,7 +36,7 @@ struct CompareOptions {
   std::vector<std::string> sources;
   std::vector<std::string> bench_arguments;  // of --builds
   std::string baseline, tolerance, json, junit, database, builds, point = kFloorPoint;
-  bool noise_floor = false, not_interleaved = false;
+  bool noise_floor = false, together = false, not_interleaved = false;
   std::optional<int64_t> rounds;
 };
 
@@ -66,6 +66,8 @@ OptionSet compare_option_set(CompareOptions& o) {
   set.flag(
       "--noise-floor", &o.noise_floor,
       "no comparison: run one point twice a round and store how far equal points differ on this machine");
+  set.flag("--together", &o.together,
+           "--noise-floor: both in one process, as process = \"round\" of an experiment file measures");
   set.output("--db", &o.database, "FILE", "--noise-floor: where; else $MOEHILL_DB, else ./moehill.sqlite");
   set.custom("--rounds", fmt::format("{}..10000", kFewRounds), fmt::format("20, or {}", kDefaultBuildRounds),
              "--noise-floor: pairs of runs; --builds: rounds of four runs", [&o](const std::string& text) {
@@ -82,7 +84,7 @@ void refuse_mixture(const OptionSet& set, const CompareOptions& o) {
   const bool stored = !o.noise_floor && o.builds.empty();
   const std::string mode = o.noise_floor ? "--noise-floor" : stored ? "stored results" : "--builds";
   std::vector<std::string> others;
-  if (!o.noise_floor) others.insert(others.end(), {"--db", "--point"});
+  if (!o.noise_floor) others.insert(others.end(), {"--db", "--point", "--together"});
   if (stored) others.push_back("--rounds");
   if (!stored) others.insert(others.end(), {"--baseline", "--not-interleaved"});
   if (o.noise_floor) others.insert(others.end(), {"--tolerance", "--json", "--junit", "--builds"});
@@ -238,7 +240,7 @@ int store_noise_floor(const CompareOptions& o) {
   refuse_outputs("--point", arguments);
   Store store = Store::open_or_create(database_path(o.database));
   const std::optional<StoredNoiseFloor> floor =
-      measure_noise_floor(arguments, {o.rounds.value_or(20), 600, show_progress});
+      measure_noise_floor(arguments, o.together, {o.rounds.value_or(20), 600, show_progress});
   if (!floor) return kExitInterrupted;
   store.add_noise_floor(*floor);
   show(noise_floor_text(*floor));

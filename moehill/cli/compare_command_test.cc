@@ -1,6 +1,7 @@
 // Tests of `moehill compare`: the exit statuses on which a gate in CI relies, and the noise floor of two
 // equal builds.
 #include "moehill/cli/command_fixture.h"
+#include "moehill/report/results_view.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
@@ -168,6 +169,21 @@ TEST_F(CompareCommand, TheNoiseFloorOfAnAARunIsStored) {
   EXPECT_EQ(floors[0].json["a"].size(), 6u);
   EXPECT_EQ(floors[0].json["b"].size(), 6u);
   EXPECT_NE(floors[0].machine.find("cores"), std::string::npos) << floors[0].machine;
+  EXPECT_FALSE(is_floor_together(floors[0]));
+}
+
+TEST_F(CompareCommand, TheNoiseFloorOfOneProcessIsKeptApart) {
+  ASSERT_EQ(
+      run("--noise-floor --together --rounds 6 --point 'tokens=32 hidden=32 mlp_dim=32 experts=4 topk=1 "
+          "shared_expert_dim=0 iters=2'"),
+      0)
+      << read("err");
+  EXPECT_NE(read("out").find("twice in one process"), std::string::npos) << read("out");
+  Store store = Store::open_existing(folder_ + "/moehill.sqlite");
+  const std::vector<StoredNoiseFloor> floors = store.noise_floors();
+  ASSERT_EQ(floors.size(), 1u);
+  EXPECT_TRUE(is_floor_together(floors[0]));
+  EXPECT_EQ(floors[0].json["b"].size(), 6u);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // Noise floor measures how much equal things differ on this machine. It makes an A/A run: one point runs
-// twice in each round, each time in a process of its own, as a sweep runs two points.
+// twice in each round, as a sweep runs two points. Each time it has a process of its own, or one process
+// measures it twice and alternates the steps (process = "round" in an experiment file).
 //
-//     const std::optional<StoredNoiseFloor> floor = measure_noise_floor(arguments, {.rounds = 20});
+//     const std::optional<StoredNoiseFloor> floor = measure_noise_floor(arguments, false, {.rounds = 20});
 //     if (floor) store.add_noise_floor(*floor);   // floor->floor: |log ratio|
 #pragma once
 
@@ -17,10 +18,11 @@ inline constexpr int64_t kFloorRounds = 5;  // rounds of a comparison for which 
 inline constexpr const char* kFloorPoint =
     "tokens=512 hidden=1024 mlp_dim=512 experts=16 topk=4 shared_expert_dim=0 parallel_mode=ep";
 
-// Returns the floor of this machine from pairs of `moehill bench ARGUMENTS`. Its json holds the arguments and
-// the medians of both halves under "a" and "b", from which report/results_view.h takes the floor for other
-// numbers of rounds. Returns nothing after SIGINT or SIGTERM. Throws as run_in_turn() does.
-std::optional<StoredNoiseFloor> measure_noise_floor(const std::vector<std::string>& arguments,
+// Returns the floor of this machine from pairs of `moehill bench ARGUMENTS`, in one process if `together`.
+// Its json holds the arguments and the medians of both halves under "a" and "b", from which
+// report/results_view.h takes the floor for other numbers of rounds. Returns nothing after SIGINT or SIGTERM.
+// Throws as run_in_turn() does.
+std::optional<StoredNoiseFloor> measure_noise_floor(const std::vector<std::string>& arguments, bool together,
                                                     const TurnOptions& options);
 
 // Describes the noise floor in a line.

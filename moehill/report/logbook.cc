@@ -171,7 +171,8 @@ std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
   for (size_t i = 0; i < book.views.size(); ++i)
     if (book.views[i].begun_utc < floor.time_utc) late.push_back(book.hypotheses[i].id);
   return fmt::format(
-      "{:.2f} % between equal points over {} rounds{}", 100 * floor.floor, floor.rounds,
+      "{:.2f} % between equal points{} over {} rounds{}", 100 * floor.floor,
+      is_floor_together(floor) ? " of one process" : "", floor.rounds,
       late.empty() ? ""
                    : fmt::format("; later than the results of {}, not used for them", fmt::join(late, ", ")));
 }

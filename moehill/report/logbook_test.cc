@@ -113,6 +113,17 @@ TEST_F(Logbook, TakesDetailsOfAnotherFormForNone) {
   }
 }
 
+TEST_F(Logbook, AFloorOfOneProcessIsOnlyForPointsOfOneProcess) {
+  const StoredJson env = {{"cpu", "a CPU"}, {"cores", 2}, {"kernel", "AVX2"}};
+  const std::string machine = machine_name(env);
+  const StoredNoiseFloor apart{0, "2026-01-01T00:00:00Z", machine, "b", 20, 0.05, StoredJson::object()};
+  const StoredNoiseFloor together{0, "2026-01-02T00:00:00Z", machine, "b", 20, 0.01, {{"together", true}}};
+  EXPECT_EQ(floor_of({apart, together}, env, 0, false), 0.05);
+  EXPECT_EQ(floor_of({apart, together}, env, 0, true), 0.01);
+  EXPECT_EQ(floor_of({apart}, env, 0, true), 0.05);
+  EXPECT_FALSE(floor_of({together}, env, 0, false));
+}
+
 // A noise floor that was measured after the results is shown, but no verdict uses it.
 TEST_F(Logbook, ThresholdsAreThoseOfBefore) {
   const std::string machine = "a CPU, 2 cores, AVX2";

@@ -322,8 +322,9 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
   MatchedPair pair{a.label, b.label, ratio_of_pair(set_a, a, set_b, b), {}, {}};
   const StoredJson env = a.record.value("env", StoredJson::object());
   // The noise floor must come from this machine; either side may know it.
-  pair.floor = floor_of(set_a.floors, env, pair.ratio.n);
-  if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.ratio.n);
+  const bool together = same_processes(a, b);
+  pair.floor = floor_of(set_a.floors, env, pair.ratio.n, together);
+  if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.ratio.n, together);
   // Records can be identical runs only if they were measured in turn. Other pairs are judged by their
   // figures.
   pair.verdict = pair.ratio.paired ? verdict_of(a.record, b.record, pair.ratio, pair.floor)

@@ -190,7 +190,7 @@ StoredJson page_data(Store& store, const std::vector<PublishedRow>& published) {
   const std::vector<ExperimentView> views = load_views(store, published);
   const StoredJson machine = first_environment(views);
   StoredJson json = {{"machine", machine},
-                     {"noise_floor", or_null(floor_of(store.noise_floors(), machine, 0))},
+                     {"noise_floor", or_null(floor_of(store.noise_floors(), machine, 0, false))},
                      {"experiments", StoredJson::array()}};
   const std::vector<ReplayedRatio> replayed = replayed_ratios(views);
   json["replayed"] = replayed.empty() ? StoredJson(nullptr) : StoredJson(replayed_sentence(replayed));

@@ -78,11 +78,16 @@ std::vector<double> times_at(const StoredJson& details, const char* side) {
 // after seeing the results.
 std::optional<double> floor_beforehand(std::vector<StoredNoiseFloor> floors, const ExperimentView& view) {
   std::erase_if(floors, [&](const StoredNoiseFloor& floor) { return floor.time_utc > view.begun_utc; });
-  for (const ResultRow& row : view.rows) {
-    if (row.measured)
-      return floor_of(floors, at_or_null(row.measured->first, "/env"), view.experiment.rounds);
-  }
-  return std::nullopt;
+  std::vector<const StoredJson*> records;
+  for (const ResultRow& row : view.rows)
+    if (row.measured) records.push_back(&row.measured->first);
+  if (records.empty()) return std::nullopt;
+  const StoredJson process = at_or_null(*records[0], "/process/id");
+  const bool together = records.size() > 1 && !process.is_null() &&
+                        std::all_of(records.begin(), records.end(), [&](const StoredJson* record) {
+                          return at_or_null(*record, "/process/id") == process;
+                        });
+  return floor_of(floors, at_or_null(*records[0], "/env"), view.experiment.rounds, together);
 }
 
 // Fills in the baseline, ratio and verdict of each row.
@@ -178,17 +183,20 @@ std::string machine_name(const StoredJson& env) {
   return fmt::format("{}, {} cores, {}", text("cpu"), text("cores"), text("kernel"));
 }
 
+bool is_floor_together(const StoredNoiseFloor& floor) { return part_of<bool>(floor.json, "together"); }
+
 std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env,
-                               int64_t rounds) {
+                               int64_t rounds, bool together) {
   const std::string machine = machine_name(env);
   // The newest floor of this machine counts. It is computed anew for `rounds`, since fewer rounds have more
   // noise.
   for (auto floor = floors.rbegin(); floor != floors.rend(); ++floor) {
-    if (floor->machine != machine) continue;
+    if (floor->machine != machine || is_floor_together(*floor) != together) continue;
     const std::vector<double> a = times_at(floor->json, "a"), b = times_at(floor->json, "b");
     const bool has_samples = a.size() == b.size() && static_cast<int64_t>(a.size()) >= kFewRounds;
     return rounds > 0 && has_samples ? noise_floor(a, b, rounds, 0) : floor->floor;
   }
+  if (together) return floor_of(floors, env, rounds, false);
   return std::nullopt;
 }
 
