@@ -287,16 +287,12 @@ TEST(Check, ForwardLooksAtYAlone) {
 }
 
 // Three tokens with one choice among six experts leave some experts idle.
-TEST(Check, MistrustsIdleExpertsOnAFullCheckOnly) {
+TEST(Check, IdleExpertsAreNoGroundForMistrust) {
   ThreadTeam team(1);
   BlockFixture fixture({3, 8, 9, 6, 1, 5, DType::f32});
   fixture.store_oracle(team);
-  const CheckResult full = check(fixture, team);
-  EXPECT_EQ(full.status, CheckStatus::mistrusted);
-  EXPECT_TRUE(full.numbers_ok);
-  EXPECT_FALSE(full.zero_reference);
-  EXPECT_NE(full.reason.find("no assignment"), std::string::npos) << full.reason;
-  EXPECT_EQ(check(fixture, team, CheckMode::sample).status, CheckStatus::passed);
+  for (const CheckMode mode : {CheckMode::full, CheckMode::sample})
+    EXPECT_EQ(check(fixture, team, mode).status, CheckStatus::passed) << check(fixture, team, mode).reason;
 }
 
 TEST(Check, GradientsOfIdleExpertsMustBeZero) {
