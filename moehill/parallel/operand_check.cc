@@ -41,8 +41,6 @@ struct DrawnMatrix {
   bool is_router = false;
 };
 
-float as_stored(float value, DType dtype) { return dtype == DType::f32 ? value : to_f32(to_bf16(value)); }
-
 bool same_bits(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
 
 float number_of_file(const SourceMatrix& source, int64_t row, int64_t column) {
@@ -84,7 +82,7 @@ class LineCheck {
   // Returns the number that belongs in memory if the file or the seed has `value`.
   float expected(int64_t k, int64_t n, float value) const {
     const WeightView& stack = m_.weights.stack;
-    const float rounded = as_stored(value, stack.dtype);
+    const float rounded = rounded_to(stack.dtype, value);
     if (!others_) return rounded;
     if (m_.is_router) return kOtherRouterWeights * rounded;
     return has_other_sign(stack.index(0, k, m_.weights.column(n))) ? -rounded : rounded;
@@ -293,7 +291,7 @@ std::string tokens_fault(const TokenOperands& tokens, Range rows, uint32_t seed,
       if (place == count) continue;
       return fmt::format("x is not what the seed gives: token {} column {} is {:g}, {:g} expected", t,
                          begin + place, x.at(t, begin + place),
-                         factor * as_stored(made[static_cast<size_t>(place)], x.dtype));
+                         factor * rounded_to(x.dtype, made[static_cast<size_t>(place)]));
     }
     return "";
   });

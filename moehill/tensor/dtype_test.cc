@@ -49,6 +49,11 @@ TEST(Bf16, InfinitiesStayAndNansStayNans) {
   }
 }
 
+TEST(Bf16, ANumberIsRoundedToTheTypeThatStoresIt) {
+  EXPECT_EQ(rounded_to(DType::f32, 0.1f), 0.1f);
+  EXPECT_EQ(rounded_to(DType::bf16, 0.1f), 0.10009765625f);
+}
+
 TEST(Bf16, EveryNumberSurvivesTheRoundTrip) {
   for (uint32_t bits = 0; bits <= 0xffff; ++bits) {
     const bf16 value{static_cast<uint16_t>(bits)};
