@@ -1,4 +1,5 @@
-// Tests that f32 and bf16 are converted into each other, and that numbers are rounded to nearest, ties to even.
+// Tests that f32 and bf16 are converted into each other, and that numbers are rounded to nearest, ties to
+// even.
 #include "moehill/tensor/dtype.h"
 
 #include <gtest/gtest.h>
