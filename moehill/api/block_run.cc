@@ -8,6 +8,7 @@
 #include "moehill/api/block_object.h"
 #include "moehill/api/brought_rows.h"
 #include "moehill/api/row_hashes.h"
+#include "moehill/api/run_router.h"
 #include "moehill/base/hash.h"
 #include "moehill/kernels/random_fill.h"
 #include "moehill/machine/naps.h"
@@ -16,8 +17,6 @@
 #include "moehill/parallel/other_operands.h"
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/result_parts.h"
-#include "moehill/parallel/router_product.h"
-#include "moehill/parallel/step_router.h"
 #include "moehill/parallel/wire_buffers.h"
 #include "moehill/routing/capacity_limiter.h"
 #include "moehill/routing/placement.h"
@@ -45,7 +44,8 @@ class BlockRun final : public Run {
         latent_(config(), held_.tokens),
         dp_(rows_held(config().shape.topk)),
         placed_(over_places(config())),
-        figures_(static_cast<size_t>(config().num_devices)) {
+        figures_(static_cast<size_t>(config().num_devices)),
+        router_(config(), parts_.routed, held_.tokens, local_, parts_.weights.get()) {
     if (parts_.tokens != nullptr) {
       const TokenOperands& tokens = *parts_.tokens;
       tokens_ = {tokens.among_all(tokens.x), tokens.among_all(tokens.y), tokens.among_all(tokens.dx)};
@@ -56,19 +56,7 @@ class BlockRun final : public Run {
     // written last and stays.
     for (size_t p = config().placement.size(); p-- > 0;)
       place_of_[static_cast<size_t>(config().placement[p])] = static_cast<int32_t>(p);
-    const bool product = config().block.router_product;
-    if (config().block.router_grad || (product && config().block.pass == Pass::forward_backward))
-      dlogits_.resize(rows_held(config().shape.num_logits()));
-    if (config().block.route_in_step) {
-      router_ =
-          std::make_unique<StepRouter>(*parts_.routed.router, parts_.routed.all_logits(), routing(), product);
-    }
-    if (product && parts_.weights != nullptr) products_.emplace(config(), local_, *parts_.weights);
     stepped_.resize(static_cast<size_t>(local_.size()));
-    const BalanceLoss& loss = config().block.balance_loss;
-    loss_counts_.resize(stepped_.size());
-    for (std::vector<float>& counts : loss_counts_)
-      counts.resize(static_cast<size_t>(num_windows(loss, config().shape.tokens) * config().shape.experts));
     if (parts_.context != nullptr) block_ = std::make_unique<BlockObject>(parts_.context, lent_parts());
     prequeue();
   }
@@ -103,8 +91,7 @@ class BlockRun final : public Run {
         fill(part.whole + part.bytes.begin, static_cast<size_t>(part.bytes.size()));
       if (group.rank() > 0) path.visit_replicas(fill);
       path.spoil_work_space(fill);
-      if (router_) router_->poison(result_tokens(config(), group.rank()));
-      if (products_) products_->spoil(group.rank(), fill);
+      router_.poison(group.rank(), fill);
     });
   }
 
@@ -263,8 +250,8 @@ class BlockRun final : public Run {
     t.wire = config().wire;
     t.far = far_.empty() ? nullptr : far_.data();
     t.router = parts_.routed.router.get();
-    t.logits = spans_processes() ? parts_.routed.all_logits() : logits_of_step();
-    t.step_routing = router_ ? &router_->routing() : nullptr;
+    t.logits = spans_processes() ? parts_.routed.all_logits() : router_.logits();
+    t.step_routing = router_.is_in_step() ? &router_.routing() : nullptr;
     if (config().block.pass == Pass::forward || parts_.weights == nullptr) return t;
     const ExpertWeights weights = parts_.weights->views();
     t.dx = tokens_.dx;
@@ -272,7 +259,7 @@ class BlockRun final : public Run {
     t.gradients.wg = router_weights(parts_.weights->router_grad);
     set_latent(weights.latent_grad, t.shape.form.latent, t.gradients);
     t.dp = dp();
-    t.dlogits = dlogits();
+    t.dlogits = router_.dlogits();
     t.balance_loss = config().block.balance_loss.empty() ? nullptr : &config().block.balance_loss;
     return t;
   }
@@ -366,7 +353,7 @@ class BlockRun final : public Run {
     for (float& logit : logits) logit = -logit;
     routed.logits = std::make_shared<const std::vector<float>>(std::move(logits));
     routed.routing = std::make_shared<const Routing>(routed_anew());
-    if (router_) router_->read(routed.all_logits());
+    router_.read_logits();
     take_routing();
     if (!far_.empty()) far_ = far_assignments(placed_, computed_, nodes_);
   }
@@ -399,11 +386,6 @@ class BlockRun final : public Run {
     return made;
   }
 
-  MatView own_x(int rank) const {
-    const Range tokens = result_tokens(config(), rank);
-    return tokens_.x.slice_rows(tokens.begin, tokens.end);
-  }
-
   static LogicalWeights router_weights(const WeightView& stack) {
     return stack.data == nullptr ? LogicalWeights{}
                                  : LogicalWeights{stack, LogicalWeights::Part::all, stack.n};
@@ -429,14 +411,10 @@ class BlockRun final : public Run {
     return config().shape.form.latent == 0 ? LatentRows{}
                                            : latent_.views(config().shape.tokens, held_.tokens.begin);
   }
-  // The next three return pointers as if the memory held the rows of all tokens.
-  float* dp() const { return among_all(dp_, config().shape.topk); }
-  float* dlogits() const {
-    return dlogits_.empty() ? nullptr : among_all(dlogits_, config().shape.num_logits());
-  }
-  float* among_all(const std::vector<float>& rows, int64_t cols) const {
-    return static_cast<float*>(
-        before(rows.data(), held_.tokens.begin, cols * static_cast<int64_t>(sizeof(float))));
+  // Returns a pointer as if the memory held the rows of all tokens.
+  float* dp() const {
+    const int64_t row_bytes = config().shape.topk * static_cast<int64_t>(sizeof(float));
+    return static_cast<float*>(before(dp_.data(), held_.tokens.begin, row_bytes));
   }
 
   // Returns the tokens whose rows are this device's results; each token is the result of one device
@@ -495,7 +473,7 @@ class BlockRun final : public Run {
     brought.logits = *parts_.routed.logits;
     const Range tokens = own_tokens(local_.begin);
     const int64_t num = config().shape.num_logits();
-    std::copy(router_->logits() + tokens.begin * num, router_->logits() + tokens.end * num,
+    std::copy(router_.logits() + tokens.begin * num, router_.logits() + tokens.end * num,
               brought.logits.begin() + tokens.begin * num);
     return brought.logits.data();
   }
@@ -521,7 +499,7 @@ class BlockRun final : public Run {
   LentParts lent_parts() {
     return {placed_,
             parts_.weights,
-            router_ ? &router_->routing() : &placed_routing_,
+            router_.is_in_step() ? &router_.routing() : &placed_routing_,
             {tokens_.x.data, tokens_.y.data, nullptr, tokens_.dx.data, dp()},
             latent_rows()};
   }
@@ -539,7 +517,7 @@ class BlockRun final : public Run {
             weights.routed_grad,
             weights.shared_grad,
             backward ? dp() : nullptr,
-            dlogits(),
+            router_.dlogits(),
             backward ? parts_.weights->router_grad.view() : WeightView{},
             weights.latent_grad};
   }
@@ -582,11 +560,7 @@ class BlockRun final : public Run {
     }
     path.leave_out(left_out);
     path.begin_step(group);
-    if (router_ && begins(listener, left_out, Stage::router)) {
-      const Range tokens = result_tokens(config(), group.rank());
-      if (products_) products_->forward(group, own_x(group.rank()), router_->own_logits(tokens.begin));
-      router_->route(tokens, group.team());
-    }
+    if (router_.is_in_step() && begins(listener, left_out, Stage::router)) router_.route(group, tokens_.x);
     if (makes_plan) path.make_plan(group, listener);
     // A muted group exchanges nothing, so the rows that the step before received stay where they are.
     std::optional<MuteGroup> mute;
@@ -598,51 +572,12 @@ class BlockRun final : public Run {
       const float dy_scale =
           static_cast<float>(2.0 / (static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden)));
       path.backward(rows, dy_scale, listener);
-      if (!left_out.has(Stage::router_grad)) finish_backward(rows, path, listener);
+      if (!left_out.has(Stage::router_grad)) router_.backward(rows, path, tokens_.x, dp(), listener);
     }
     if (listener != nullptr) listener->finish();
     // Devices also meet between steps, and such waits do not belong to the step.
     group.report_waits_to({});
     figures_[rank].traffic = group.traffic().since(before);
-  }
-
-  // Each device makes the router's gradient for its own tokens. It has tokens x experts elements and costs
-  // next to nothing.
-  void finish_backward(Group& group, ParallelPath& path, StageListener* listener) {
-    if (dlogits_.empty() || (group.rank() > 0 && !shards_tokens(config()))) return;
-    enter(listener, Stage::router_grad);
-    static const Router contract;
-    const Routed& routed = parts_.routed;
-    const RouterGradient gradient{logits_of_step(), router_ ? router_->routing() : routing(), dp(),
-                                  dlogits()};
-    route_backward(routed.router ? *routed.router : contract, gradient, result_tokens(config(), group.rank()),
-                   group.team());
-    if (!config().block.balance_loss.empty()) add_loss(group, path);
-    if (!products_) return;
-    const int64_t first = result_tokens(config(), group.rank()).begin;
-    products_->backward(group, own_x(group.rank()), dlogits() + first * config().shape.num_logits(),
-                        path.dx());
-    path.count_sent(group, Move::gradients);
-  }
-
-  const float* logits_of_step() const {
-    if (router_) return router_->logits();
-    return parts_.routed.all_logits();
-  }
-
-  // Each device counts the choices of its own tokens, and the counts are summed. They are integers, so the
-  // sums are exact in f32.
-  void add_loss(Group& group, ParallelPath& path) {
-    const BalanceLoss& loss = config().block.balance_loss;
-    const Routing& choices = router_ ? router_->routing() : routing();
-    const Range tokens = result_tokens(config(), group.rank());
-    std::vector<float>& counts = loss_counts_[local_index(group)];
-    count_choices(loss, choices, tokens, counts.data());
-    if (shards_tokens(config())) {
-      group.all_reduce(counts.data(), DType::f32, counts.data(), DType::f32, std::ssize(counts));
-      path.count_sent(group, Move::metadata);
-    }
-    add_balance_gradient({loss, logits_of_step(), choices, counts.data(), dlogits()}, tokens, group.team());
   }
 
   RunParts parts_;
@@ -653,8 +588,7 @@ class BlockRun final : public Run {
     MatView x, y, dx;  // [T, H], of which there is memory for the tokens held
   };
   TokenViews tokens_;
-  std::vector<float> dp_, dlogits_;              // for the tokens held
-  std::vector<std::vector<float>> loss_counts_;  // [local device] choices by window and expert
+  std::vector<float> dp_;  // for the tokens held
   // [T, k] 1 if the capacity kept the assignment; 1 if its row goes to another node.
   std::vector<int32_t> kept_;
   std::vector<uint8_t> far_;
@@ -665,8 +599,7 @@ class BlockRun final : public Run {
   std::vector<int32_t> place_of_;       // [E] the first place of each expert; empty without a placement
   Routing computed_;                    // with the experts that spilled assignments went to
   std::vector<DeviceFigures> figures_;  // [P] of the local devices; after collect() of all
-  std::unique_ptr<StepRouter> router_;  // null: the routing is made before the clock starts
-  std::optional<RouterProducts> products_;
+  RunRouter router_;
   std::vector<uint8_t> stepped_;  // [local devices]
   bool uses_others_ = false;      // the operands are the other ones (use_other_operands())
   uint64_t output_hash_ = 0;

@@ -203,11 +203,14 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
                               std::numeric_limits<int32_t>::max() / d.topk),
                   "cut the step into several");
   }
-  // Rows are counted in 32 bits, bytes in 64; what passes here cannot overflow either.
-  const double widest = static_cast<double>(std::max({d.hidden, 2 * d.mlp_dim, 2 * d.shared_dim}));
-  require_countable({static_cast<double>(tokens) * d.topk, widest});
-  require_countable(
-      {static_cast<double>(d.hidden), static_cast<double>(std::max(d.experts * d.mlp_dim, d.shared_dim)), 3});
+  // Rows are counted in 32 bits, bytes in 64; what passes here cannot overflow either. Rows of experts have
+  // the width latent_dim, if there is one.
+  const int64_t row = std::max(d.hidden, d.latent_dim);
+  const int64_t outputs = std::max(d.experts * d.mlp_dim, d.shared_dim);
+  require_countable({static_cast<double>(tokens) * d.topk,
+                     static_cast<double>(std::max({row, 2 * d.mlp_dim, 2 * d.shared_dim}))});
+  require_countable({static_cast<double>(row), static_cast<double>(outputs), 3});
+  require_countable({static_cast<double>(d.hidden), static_cast<double>(d.latent_dim)});
   config.shape = {
       tokens, d.hidden, d.mlp_dim, d.experts, d.topk, d.shared_dim, dtype_named(d.dtype, "dtype")};
   config.shape.form = form_of(d);

@@ -360,6 +360,10 @@ TEST(Misuse, SizesThatNoMemoryHas) {
   expect([](BlockDesc& d) { d.hidden = d.mlp_dim = 2147483647; });
   expect([](BlockDesc& d) { d.hidden = d.shared_dim = 2147483647; });
   expect([](BlockDesc& d) { d.hidden = 2147483647, d.max_tokens = 700000000; });
+  // Rows and weights of experts have the width latent_dim.
+  expect([](BlockDesc& d) { d.latent_dim = d.mlp_dim = 2147483647; });
+  expect([](BlockDesc& d) { d.latent_dim = 2147483647, d.max_tokens = 700000000; });
+  expect([](BlockDesc& d) { d.latent_dim = d.hidden = 2147483647; });
   expect_error(Status::out_of_memory, "memory",
                [&] { Stack stack(context, 65536, 2147483647, 2147483647, DType::bf16); });
   expect_error(Status::out_of_memory, "memory", [&] {

@@ -26,7 +26,7 @@
 #include "moehill/climb/builds.h"
 #include "moehill/climb/noise_floor.h"
 #include "moehill/machine/topology.h"
-#include "moehill/report/matching.h"
+#include "moehill/report/matching_report.h"
 
 namespace moehill {
 namespace {

@@ -10,6 +10,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/fields.h"
 #include "moehill/bench/comparison.h"
+#include "moehill/report/matching_report.h"
 
 namespace moehill {
 namespace {

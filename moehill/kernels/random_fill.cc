@@ -18,8 +18,13 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-using DU = hn::RebindToUnsigned<DP>;
-using DI = hn::RebindToSigned<DP>;
+// Blocks of the generator that are made together: one a lane, in the widest vectors. Where vectors have no
+// fixed width they are as in other files.
+inline constexpr int kBlocks = HWY_HAVE_SCALABLE || HWY_LANES(float) < 16 ? kPart : 16;
+using DF = hn::FixedTag<float, kBlocks>;
+using VF = hn::Vec<DF>;
+using DU = hn::RebindToUnsigned<DF>;
+using DI = hn::RebindToSigned<DF>;
 using VU = hn::Vec<DU>;
 
 template <int kRotation>
@@ -28,7 +33,7 @@ HWY_INLINE void threefry_round(VU& x0, VU& x1) {
   x1 = hn::Xor(hn::RotateRight<32 - kRotation>(x1), x0);
 }
 
-// threefry() of base/rng.h for kPart counters at once.
+// threefry() of base/rng.h for kBlocks counters at once.
 HWY_INLINE void threefry_vector(const uint32_t* key, VU& x0, VU& x1) {
   const DU d;
   x0 = hn::Add(x0, hn::Set(d, key[0]));
@@ -51,29 +56,29 @@ HWY_INLINE void threefry_vector(const uint32_t* key, VU& x0, VU& x1) {
   }
 }
 
-HWY_INLINE VP times_plus(VP a, VP b, float c) { return hn::Add(hn::Mul(a, b), hn::Set(DP(), c)); }
+HWY_INLINE VF times_plus(VF a, VF b, float c) { return hn::Add(hn::Mul(a, b), hn::Set(DF(), c)); }
 
 // Uniform in (0, 1), as uniform_from_bits() of base/rng.h.
-HWY_INLINE VP uniform(VU bits) {
-  const DP d;
-  const VP value = hn::ConvertTo(d, hn::BitCast(DI(), hn::ShiftRight<9>(bits)));
+HWY_INLINE VF uniform(VU bits) {
+  const DF d;
+  const VF value = hn::ConvertTo(d, hn::BitCast(DI(), hn::ShiftRight<9>(bits)));
   return hn::Mul(hn::Add(value, hn::Set(d, 0.5f)), hn::Set(d, 0x1p-23f));
 }
 
 // Returns the natural logarithm of a normal positive u. The polynomial is from logf in Cephes (Moshier), for
 // 1 + x between sqrt(1/2) and sqrt(2). The relative error is below 2e-7.
-HWY_INLINE VP logarithm(VP u) {
-  const DP d;
+HWY_INLINE VF logarithm(VF u) {
+  const DF d;
   const DI di;
   // The exponent is counted from sqrt(1/2) on, so that x is small on both sides of a power of two.
   const auto bits = hn::Sub(hn::BitCast(di, u), hn::Set(di, 0x3f3504f3));
-  const VP exponent = hn::ConvertTo(d, hn::ShiftRight<23>(bits));
+  const VF exponent = hn::ConvertTo(d, hn::ShiftRight<23>(bits));
   const auto mantissa = hn::And(bits, hn::Set(di, 0x007fffff));
-  const VP one_plus_x = hn::BitCast(d, hn::Add(mantissa, hn::Set(di, 0x3f3504f3)));
-  const VP x = hn::Sub(one_plus_x, hn::Set(d, 1.0f)), square = hn::Mul(x, x);
+  const VF one_plus_x = hn::BitCast(d, hn::Add(mantissa, hn::Set(di, 0x3f3504f3)));
+  const VF x = hn::Sub(one_plus_x, hn::Set(d, 1.0f)), square = hn::Mul(x, x);
   // Coefficients are taken in pairs, because in a chain of nine each step would wait for the one before.
   const auto pair = [&](float high, float low) { return times_plus(hn::Set(d, high), x, low); };
-  VP y = hn::Set(d, 7.0376836292e-2f);
+  VF y = hn::Set(d, 7.0376836292e-2f);
   y = hn::Add(hn::Mul(y, square), pair(-1.1514610310e-1f, 1.1676998740e-1f));
   y = hn::Add(hn::Mul(y, square), pair(-1.2420140846e-1f, 1.4249322787e-1f));
   y = hn::Add(hn::Mul(y, square), pair(-1.6668057665e-1f, 2.0000714765e-1f));
@@ -88,18 +93,18 @@ HWY_INLINE VP logarithm(VP u) {
 // Computes cosine and sine of 2 pi uniform(bits). The integer gives the nearest multiple of a quarter turn
 // without any rounding. The rest is at most an eighth of a turn; its polynomials are from sinf and cosf in
 // Cephes. The absolute error is below 2e-7.
-HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
-  const DP d;
+HWY_INLINE void cosine_sine(VU bits, VF& cosine, VF& sine) {
+  const DF d;
   const DI di;
   const auto value = hn::BitCast(di, hn::ShiftRight<9>(bits));  // 2^21 is a quarter turn
   const auto quarters = hn::ShiftRight<21>(hn::Add(value, hn::Set(di, 1 << 20)));
-  const VP rest = hn::Add(hn::ConvertTo(d, hn::Sub(value, hn::ShiftLeft<21>(quarters))), hn::Set(d, 0.5f));
-  const VP x = hn::Mul(rest, hn::Set(d, 7.490140566e-7f));  // pi / 2^22
-  const VP square = hn::Mul(x, x);
-  VP s = times_plus(hn::Set(d, -1.9515295891e-4f), square, 8.3321608736e-3f);
+  const VF rest = hn::Add(hn::ConvertTo(d, hn::Sub(value, hn::ShiftLeft<21>(quarters))), hn::Set(d, 0.5f));
+  const VF x = hn::Mul(rest, hn::Set(d, 7.490140566e-7f));  // pi / 2^22
+  const VF square = hn::Mul(x, x);
+  VF s = times_plus(hn::Set(d, -1.9515295891e-4f), square, 8.3321608736e-3f);
   s = times_plus(s, square, -1.6666654611e-1f);
   s = hn::Add(hn::Mul(hn::Mul(s, square), x), x);
-  VP c = times_plus(hn::Set(d, 2.443315711809948e-5f), square, -1.388731625493765e-3f);
+  VF c = times_plus(hn::Set(d, 2.443315711809948e-5f), square, -1.388731625493765e-3f);
   c = times_plus(c, square, 4.166664568298827e-2f);
   c = hn::Sub(hn::Mul(hn::Mul(c, square), square), hn::Mul(square, hn::Set(d, 0.5f)));
   c = hn::Add(c, hn::Set(d, 1.0f));
@@ -117,27 +122,26 @@ HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
 // Fills pairs [first_block, first_block + num_blocks) by Box-Muller, two floats each.
 void fill_pairs(uint32_t seed, uint32_t stream, uint64_t first_block, int64_t num_blocks, float deviation,
                 float* out) {
-  const DP d;
+  const DF d;
   const DU du;
   const uint32_t key[3] = {seed, stream, kThreefryParity ^ seed ^ stream};
-  for (int64_t b = 0; b < num_blocks; b += kPart) {
+  for (int64_t b = 0; b < num_blocks; b += kBlocks) {
     const uint64_t block = first_block + static_cast<uint64_t>(b);
-    alignas(64) uint32_t low[kPart], high[kPart];
-    for (uint64_t i = 0; i < kPart; ++i) {
-      low[i] = static_cast<uint32_t>(block + i);
-      high[i] = static_cast<uint32_t>((block + i) >> 32);
-    }
-    VU x0 = hn::Load(du, low), x1 = hn::Load(du, high);
+    const VU low = hn::Set(du, static_cast<uint32_t>(block));
+    VU x0 = hn::Add(low, hn::Iota(du, 0));
+    // A lane whose low word has begun again at 0 has the next high word; its mask is -1.
+    const VU carries = hn::VecFromMask(du, hn::Lt(x0, low));
+    VU x1 = hn::Sub(hn::Set(du, static_cast<uint32_t>(block >> 32)), carries);
     threefry_vector(key, x0, x1);
-    const VP square = hn::Mul(hn::Set(d, -2.0f), logarithm(uniform(x0)));
-    const VP radius = hn::Mul(hn::Set(d, deviation), hn::Sqrt(square));
-    VP cosine, sine;
+    const VF square = hn::Mul(hn::Set(d, -2.0f), logarithm(uniform(x0)));
+    const VF radius = hn::Mul(hn::Set(d, deviation), hn::Sqrt(square));
+    VF cosine, sine;
     cosine_sine(x1, cosine, sine);
-    const VP even = hn::Mul(radius, cosine), odd = hn::Mul(radius, sine);
-    if (num_blocks - b >= kPart) {
+    const VF even = hn::Mul(radius, cosine), odd = hn::Mul(radius, sine);
+    if (num_blocks - b >= kBlocks) {
       hn::StoreInterleaved2(even, odd, d, out + 2 * b);
     } else {
-      float pairs[2 * kPart];
+      float pairs[2 * kBlocks];
       hn::StoreInterleaved2(even, odd, d, pairs);
       std::copy(pairs, pairs + 2 * (num_blocks - b), out + 2 * b);
     }

@@ -109,7 +109,6 @@ inline float test_value(int rank, int64_t i) {
   x = (x ^ (x >> 12)) * 0x297a2d39u;
   return static_cast<float>(static_cast<int32_t>(x ^ (x >> 15))) * 0x1p-31f;
 }
-inline float stored(DType dtype, float value) { return dtype == DType::f32 ? value : to_f32(to_bf16(value)); }
 
 inline GuardedArray test_array(Group& group, bool exchange, DType dtype, int64_t n) {
   GuardedArray array(group, exchange, dtype, n);
@@ -119,9 +118,9 @@ inline GuardedArray test_array(Group& group, bool exchange, DType dtype, int64_t
 
 // Returns element i of the sum over ranks: added in rank order in f32 and rounded once.
 inline float test_sum(int num_ranks, DType input_dtype, DType output_dtype, int64_t i) {
-  float sum = stored(input_dtype, test_value(0, i));
-  for (int r = 1; r < num_ranks; ++r) sum += stored(input_dtype, test_value(r, i));
-  return stored(output_dtype, sum);
+  float sum = rounded_to(input_dtype, test_value(0, i));
+  for (int r = 1; r < num_ranks; ++r) sum += rounded_to(input_dtype, test_value(r, i));
+  return rounded_to(output_dtype, sum);
 }
 
 // Returns [ranks + 1] offsets of uneven segments of about `scale` elements; about every third one is empty.

@@ -45,7 +45,8 @@ inline void check_all_reduce(Group& group, DType input_dtype, DType output_dtype
                  [&] { group.all_reduce(input.data(), input_dtype, output.data(), output_dtype, n); });
   EXPECT_EQ(output.num_wrong([&](int64_t i) { return test_sum(num_ranks, input_dtype, output_dtype, i); }),
             0);
-  EXPECT_EQ(input.num_wrong([&](int64_t i) { return stored(input_dtype, test_value(group.rank(), i)); }), 0);
+  EXPECT_EQ(input.num_wrong([&](int64_t i) { return rounded_to(input_dtype, test_value(group.rank(), i)); }),
+            0);
   EXPECT_TRUE(all_ranks_agree(group, hash_of(output)));
 }
 
@@ -99,7 +100,7 @@ inline void check_all_gather(Group& group, DType dtype, int64_t row, const std::
   EXPECT_EQ(output.num_wrong([&](int64_t i) {
     const auto next = std::upper_bound(offsets.begin(), offsets.end(), i / row);
     const int source = static_cast<int>(next - offsets.begin()) - 1;
-    return stored(dtype, test_value(source, i - offsets[static_cast<size_t>(source)] * row));
+    return rounded_to(dtype, test_value(source, i - offsets[static_cast<size_t>(source)] * row));
   }),
             0);
 }
@@ -140,7 +141,7 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
     const int64_t first_sent = sends_of(from, num_ranks, scale)[static_cast<size_t>(rank)] * row;
     const int64_t first_received = receives[static_cast<size_t>(from)] * row;
     for (int64_t i = 0; i < rows_between(from, rank, scale) * row; ++i) {
-      num_wrong += output.at(first_received + i) != stored(dtype, test_value(from, first_sent + i));
+      num_wrong += output.at(first_received + i) != rounded_to(dtype, test_value(from, first_sent + i));
     }
   }
   EXPECT_EQ(num_wrong, 0);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -22,6 +23,8 @@ namespace {
 
 // The most numbers of a line that are compared with a file.
 constexpr int64_t kFilePlaces = 64;
+// Numbers of x that are made and compared together: they stay in the first cache.
+constexpr int64_t kTokenNumbers = 1024;
 // Columns that a file decodes together (decode_row()).
 constexpr int64_t kDecoded = 32;
 
@@ -37,8 +40,6 @@ struct DrawnMatrix {
   int64_t max_places;  // of a line
   bool is_router = false;
 };
-
-float as_stored(float value, DType dtype) { return dtype == DType::f32 ? value : to_f32(to_bf16(value)); }
 
 bool same_bits(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
 
@@ -81,7 +82,7 @@ class LineCheck {
   // Returns the number that belongs in memory if the file or the seed has `value`.
   float expected(int64_t k, int64_t n, float value) const {
     const WeightView& stack = m_.weights.stack;
-    const float rounded = as_stored(value, stack.dtype);
+    const float rounded = rounded_to(stack.dtype, value);
     if (!others_) return rounded;
     if (m_.is_router) return kOtherRouterWeights * rounded;
     return has_other_sign(stack.index(0, k, m_.weights.column(n))) ? -rounded : rounded;
@@ -242,6 +243,24 @@ std::string first_fault(ThreadTeam& team, int64_t n, const FaultOf& fault_of) {
   return first == n ? "" : fault_of(first);
 }
 
+// The bits in which a stored number is not `made` times the factor.
+template <typename T>
+uint32_t other_bits(T stored, float made, float factor) {
+  const float expected = factor * to_f32(from_f32<T>(made));
+  return std::bit_cast<uint32_t>(to_f32(stored)) ^ std::bit_cast<uint32_t>(expected);
+}
+
+// Returns the first place of [0, n) where a stored number is not `made` times the factor, or n. The first
+// loop has no branch, so that the compiler makes vector code of it: all of x is compared in each check.
+template <typename T>
+int64_t first_other(const T* stored, const float* made, int64_t n, float factor) {
+  uint32_t bits = 0;
+  for (int64_t i = 0; i < n; ++i) bits |= other_bits(stored[i], made[i], factor);
+  int64_t place = bits == 0 ? n : 0;
+  while (place < n && other_bits(stored[place], made[place], factor) == 0) ++place;
+  return place;
+}
+
 }  // namespace
 
 std::string weights_fault(const WeightOperands& weights, Range places, const WeightOrigin& origin,
@@ -262,13 +281,17 @@ std::string tokens_fault(const TokenOperands& tokens, Range rows, uint32_t seed,
   const float factor = others ? kOtherTokens : 1;
   return first_fault(team, rows.size(), [&](int64_t i) -> std::string {
     const int64_t t = rows.begin + i;
-    std::vector<float> row(static_cast<size_t>(x.cols));
-    random_row(seed, Stream::kX, static_cast<uint64_t>(t * x.cols), x.cols, 1.0f, row.data());
-    for (int64_t c = 0; c < x.cols; ++c) {
-      const float expected = factor * as_stored(row[static_cast<size_t>(c)], x.dtype);
-      if (same_bits(x.at(t, c), expected)) continue;
-      return fmt::format("x is not what the seed gives: token {} column {} is {:g}, {:g} expected", t, c,
-                         x.at(t, c), expected);
+    std::array<float, kTokenNumbers> made;
+    for (int64_t begin = 0; begin < x.cols; begin += kTokenNumbers) {
+      const int64_t count = std::min(kTokenNumbers, x.cols - begin);
+      random_row(seed, Stream::kX, static_cast<uint64_t>(t * x.cols + begin), count, 1.0f, made.data());
+      const int64_t place = x.dtype == DType::f32
+                                ? first_other(x.row<float>(t) + begin, made.data(), count, factor)
+                                : first_other(x.row<bf16>(t) + begin, made.data(), count, factor);
+      if (place == count) continue;
+      return fmt::format("x is not what the seed gives: token {} column {} is {:g}, {:g} expected", t,
+                         begin + place, x.at(t, begin + place),
+                         factor * rounded_to(x.dtype, made[static_cast<size_t>(place)]));
     }
     return "";
   });

@@ -2,8 +2,7 @@
 // pairs. `moehill compare` uses it; measure/results.h compares the points of one command.
 //
 //     const Matching matching = match_results(read_results("old.jsonl"), read_results("new.jsonl"));
-//     fmt::print("{}", matching_table(matching));
-//     const bool slower = !regressions(matching, 0.03).empty();
+//     matching.pairs[0].ratio, matching.pairs[0].verdict;   // report/matching_report.h has words for them
 #pragma once
 
 #include <map>
@@ -94,26 +93,5 @@ struct Matching {
 // round. Pairs that the same processes measured are compared by process, or by sample if there is a single
 // process. All other pairs are compared by compare_processes(), without the processes that are on both sides.
 Matching match_results(const ResultSet& a, const ResultSet& b);
-
-// Returns a line for each kind of record that is there and does not count.
-std::string notes_of(const ResultSet& set);
-
-StoredJson pair_json(const MatchedPair& pair);
-std::string pair_lines(const Matching& matching);  // one line for each pair
-std::string matching_table(const Matching& matching);
-
-// Returns JUnit XML of the comparison: a case for each pair, with its ratio, interval and verdict as
-// properties. A pair in regressions() is a failure; a pair without a verdict, or that one side lacks, is
-// skipped.
-std::string matching_junit(const Matching& matching, double tolerance);
-
-// Returns the pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.
-std::vector<std::string> regressions(const Matching& matching, double tolerance);
-
-// Returns what cannot be judged: pairs without an interval, baselines without a figure, results without a
-// check.
-std::vector<std::string> unjudged(const Matching& matching);
-// Says how to get what unjudged() lacks; empty if it lacks nothing.
-std::string remedy_of(const Matching& matching);
 
 }  // namespace moehill

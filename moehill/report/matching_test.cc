@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/report/matching_report.h"
 #include "moehill/report/report_fixture.h"
 
 namespace moehill {

@@ -46,6 +46,11 @@ inline bf16 from_f32<bf16>(float value) {
   return to_bf16(value);
 }
 
+// Returns the number that a tensor of this type has after `value` was stored in it.
+inline float rounded_to(DType dtype, float value) {
+  return dtype == DType::f32 ? value : to_f32(to_bf16(value));
+}
+
 template <typename T>
 inline constexpr DType dtype_of = DType::f32;
 template <>

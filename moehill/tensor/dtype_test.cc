@@ -1,3 +1,5 @@
+// Tests that f32 and bf16 are converted into each other, and that numbers are rounded to nearest, ties to
+// even.
 #include "moehill/tensor/dtype.h"
 
 #include <gtest/gtest.h>
@@ -47,6 +49,11 @@ TEST(Bf16, InfinitiesStayAndNansStayNans) {
     EXPECT_TRUE(std::isnan(to_f32(bf16{rounded(nan)}))) << std::hex << nan;
     EXPECT_EQ(rounded(nan) >> 15, nan >> 31) << std::hex << nan;
   }
+}
+
+TEST(Bf16, ANumberIsRoundedToTheTypeThatStoresIt) {
+  EXPECT_EQ(rounded_to(DType::f32, 0.1f), 0.1f);
+  EXPECT_EQ(rounded_to(DType::bf16, 0.1f), 0.10009765625f);
 }
 
 TEST(Bf16, EveryNumberSurvivesTheRoundTrip) {

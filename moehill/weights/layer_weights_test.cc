@@ -30,11 +30,6 @@ struct Stacks {
   LayerTargets targets;
 };
 
-float stored(double value, DType dtype) {
-  const float f = static_cast<float>(value);
-  return dtype == DType::f32 ? f : to_f32(to_bf16(f));
-}
-
 // Compares the logical matrix [inputs, outputs] of a group with the model's [outputs][inputs].
 void expect_matrix(const LogicalWeights& w, int64_t group, const std::vector<double>& values,
                    const std::string& what) {
@@ -42,8 +37,10 @@ void expect_matrix(const LogicalWeights& w, int64_t group, const std::vector<dou
   ASSERT_EQ(std::ssize(values), inputs * w.num_columns);
   int num_wrong = 0;
   for (int64_t n = 0; n < w.num_columns; ++n) {
-    for (int64_t k = 0; k < inputs; ++k)
-      num_wrong += w.at(group, k, n) != stored(values[static_cast<size_t>(n * inputs + k)], w.stack.dtype);
+    for (int64_t k = 0; k < inputs; ++k) {
+      const float value = static_cast<float>(values[static_cast<size_t>(n * inputs + k)]);
+      num_wrong += w.at(group, k, n) != rounded_to(w.stack.dtype, value);
+    }
   }
   EXPECT_EQ(num_wrong, 0) << what << " of group " << group;
 }

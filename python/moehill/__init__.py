@@ -34,7 +34,7 @@ def version():
 
 def _word(words, value, what):
     """Returns the number of a word; an error for other words."""
-    if value not in words:
+    if not isinstance(value, str) or value not in words:
         raise Error(_c.INVALID_ARGUMENT, f"{what}: got {value!r}, allowed: {', '.join(words)}; choose one of these")
     return words[value]
 
@@ -200,7 +200,7 @@ def suggest(context, tokens, hardware=None, **sizes):
     """
     desc = _desc(**sizes)
     suggestion = _c.Suggestion()
-    name = None if hardware is None else str(hardware).encode()
+    name = None if hardware is None else _c.text(hardware, "hardware")
     _c.call("suggest", _handle_of(context), c.byref(desc), tokens, name, c.byref(suggestion))
     names = {number: name for name, number in _c.PATHS.items()}
     seconds = {names[i]: s for i, s in enumerate(suggestion.seconds_of) if s > 0}
@@ -510,7 +510,8 @@ class Stack(_Handle):
 
     def store(self, first=0, count=None, order="in_out"):
         """Returns matrices [count, K, N] float32; without count all from `first` on."""
-        count = self._groups - first if count is None else count
+        first = _c.fitting(first, "first")
+        count = self._groups - first if count is None else _c.fitting(count, "count")
         shape = (self._k, self._n) if _word(_c.ORDERS, order, "order") else (self._n, self._k)
         matrices = np.empty((max(count, 0), *shape), np.float32)
         _c.call("stack_store", self._handle, first, count, matrices.ctypes.data, _c.F32, _c.ORDERS[order])

@@ -105,6 +105,17 @@ def number(value, what):
         raise Error(INVALID_ARGUMENT, f"{what}: got {value!r}, allowed: a number; convert it") from None
 
 
+def text(value, what):
+    """Returns a name or path as the bytes of a C string; an error if it is none, or has a zero, where C would cut it off."""
+    try:
+        found = os.fsencode(value)
+    except (TypeError, ValueError):
+        found = b"\0"
+    if b"\0" in found:
+        raise Error(INVALID_ARGUMENT, f"{what}: got {value!r}, allowed: a name or path, without zeros; check it")
+    return found
+
+
 def _library_paths():
     """Returns where the library may be: the path in MOEHILL_LIBRARY, or else the installation that this file is part of
     (PREFIX/share/moehill/python/moehill), then the system's folders."""
@@ -167,7 +178,7 @@ def call(name, *arguments):
             for i, (a, kind) in enumerate(zip(arguments, function.argtypes), 1)]
     status = function(*fits)
     if status != OK:
-        raise Error(status, library.moehill_last_error().decode(), of_library=True)
+        raise Error(status, library.moehill_last_error().decode(errors="replace"), of_library=True)
 
 
 def refuse(name, handle):

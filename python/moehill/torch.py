@@ -30,13 +30,17 @@ _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _contexts = {}  # by process, since a forked one needs its own
 
 
+def _refuse_after_fork():
+    raise Error(_c.FORKED, f"context: got a call in process {os.getpid()}, allowed: in the process that first used moehill; after a fork "
+                "make a Context of your own and pass it, or start workers by spawn")
+
+
 def default_context():
     """Returns a context with all cores of this process as one device. It is made when it is first used, once. After a fork the child gets an error."""
     if os.getpid() not in _contexts:
         if _contexts:
-            raise Error(_c.FORKED, f"context: got a call in process {os.getpid()}, allowed: in the process that first "
-                        "used moehill; after a fork make a Context of your own and pass it, or start workers by spawn")
-        _contexts[os.getpid()] = Context()
+            _refuse_after_fork()
+        _contexts.setdefault(os.getpid(), Context())  # another thread may have been faster
     return _contexts[os.getpid()]
 
 
@@ -103,18 +107,25 @@ class _Memory:
 
 class _Layer:
     """A block for one set of weights. It is made again when more tokens come than it has room for, and loaded again when the weights
-    have changed. A caller must hold `lock`, because a step is several calls of the library. weights: {name: tensor}."""
+    have changed. A caller must hold turn(), because a step is several calls of the library. weights: {name: tensor}."""
 
     def __init__(self, context):
         if context.processes > 1:
             _refuse("context", f"one of {context.processes} processes", "a context of one process, whose weights are all "
                     "here", "use moehill.Block over MPI")
         self.context = context
-        self.lock = threading.RLock()
+        self.process, self.lock = os.getpid(), threading.RLock()
         self.memory = _Memory()
         self.block = None
         self.key = self.loaded = None  # loaded: the weights that the block has, {name: _Seen}
         self.step = 0  # of forwards and backwards that began; the block has the state of a forward if no other followed
+
+    def turn(self):
+        """Returns the lock. A forked child must not wait for it and gets an error: another thread of its parent may have held the lock at
+        the fork, and then nobody unlocks the child's copy."""
+        if os.getpid() != self.process:
+            _refuse_after_fork()
+        return self.lock
 
     def prepare(self, x, topk, weights, form, training):
         """Makes the block if it does not fit, and loads the weights if they have changed."""
@@ -208,7 +219,7 @@ class _Function(torch.autograd.Function):
         ctx.layer, ctx.form, ctx.names = layer, form, names
         ctx.gates_dtype = gates.dtype
         gates = gates.float().contiguous()
-        with layer.lock:
+        with layer.turn():
             y = layer.forward(x, ids, gates, dict(zip(names, weights)), form, training)
             ctx.step = layer.step
         ctx.save_for_backward(x, gates, ids, *weights)
@@ -224,7 +235,7 @@ class _Function(torch.autograd.Function):
         layer, form, named = ctx.layer, ctx.form, dict(zip(ctx.names, weights))
         wanted = ctx.needs_input_grad
         gradients = {}
-        with layer.lock:
+        with layer.turn():
             if layer.step != ctx.step:  # another forward came between, so the rows that this forward kept are made again
                 layer.forward(x, ids, gates, named, form, True)
             dx, d_gates = layer.backward(x, dy.to(x.dtype).contiguous(), gates)

@@ -2,6 +2,7 @@
 import copy
 import multiprocessing
 import os
+import pathlib
 import pickle
 import signal
 import threading
@@ -440,6 +441,9 @@ class BlockTest(unittest.TestCase):
                                    (1, "hidden: got 'a'", lambda: moehill.Block(context, **{**SIZES, "hidden": "a"})),
                                    (1, "context: got NoneType", lambda: moehill.Block(None, **SIZES)),
                                    (1, "context: got int", lambda: moehill.suggest(3, 30, **SIZES)),
+                                   (1, "dtype: got ..f32", lambda: moehill.Block(context, **{**SIZES, "dtype": ["f32"]})),
+                                   (1, "order: got .., allowed", lambda: stack.store(order=[])),
+                                   (1, "first: got 'a'", lambda: stack.store(first="a")),
                                    (1, "stay below", lambda: stack.forward(offsets, a)),
                                    (2, "moehill_exchange_plan first", lambda: exchange.dispatch(d.x)),
                                    (2, "moehill_exchange_plan first", lambda: exchange.combine_backward(d.x, d.x)),
@@ -457,6 +461,16 @@ class BlockTest(unittest.TestCase):
         path, seconds, by_path = moehill.suggest(moehill.Context(devices=2, threads_per_device=1), 30, **SIZES)
         self.assertEqual(by_path[path], seconds)
         self.assertEqual(seconds, min(by_path.values()))
+
+    def test_names_of_hardware_are_passed_as_they_are(self):
+        context = moehill.Context(devices=2, threads_per_device=1)
+        suggest = lambda hardware: moehill.suggest(context, 30, hardware, **SIZES)
+        self.assertEqual(suggest(pathlib.Path("epyc-2-core")), suggest("epyc-2-core"))
+        # A zero would end the name in C, and a path of Linux need not be UTF-8.
+        for name in ("epyc-2-core\0x", os.fsdecode(b"/\xff"), 5):
+            with self.assertRaisesRegex(moehill.Error, "hardware: got") as caught:
+                suggest(name)
+            self.assertEqual(caught.exception.status, 1)
 
 
 class ExchangeTest(unittest.TestCase):

@@ -1,6 +1,7 @@
 """moehill for PyTorch: outputs and gradients of a plain loop, in f32 and bf16, and what it refuses."""
 import copy
 import dataclasses
+import multiprocessing
 import threading
 import types
 import unittest
@@ -38,6 +39,14 @@ def gradients(function, tensors, ids):
     y = function(x, ids, gates, gate_up, down)
     (y.float() ** 2).sum().backward()
     return [y.detach()] + [t.grad for t in (x, gates, gate_up, down)]
+
+
+def use_in_child(layer, arguments, results):
+    try:
+        layer(*arguments)
+        results.put("no error")
+    except moehill.Error as error:
+        results.put(str(error))
 
 
 class OperatorTest(unittest.TestCase):
@@ -169,6 +178,33 @@ class OperatorTest(unittest.TestCase):
         for t in threads:
             t.join()
         self.assertLess(max(worst), 1e-4)
+
+    def test_a_forked_worker_is_told_even_if_a_thread_was_in_a_step(self):
+        x, ids, gates, gate_up, down = (t.detach() for t in data())
+        layer = mt.Experts(gate_up, down)
+        expected = layer(x, ids, gates)
+        inside, go_on = threading.Event(), threading.Event()
+
+        def step():
+            with layer._layer.turn():
+                inside.set()
+                go_on.wait(60)
+
+        thread = threading.Thread(target=step)
+        thread.start()
+        inside.wait(60)
+        fork = multiprocessing.get_context("fork")
+        results = fork.Queue()
+        child = fork.Process(target=use_in_child, args=(layer, (x, ids, gates), results))
+        child.start()
+        try:
+            self.assertIn("after a fork", results.get(timeout=60))
+        finally:
+            child.kill()
+            child.join(60)
+            go_on.set()
+            thread.join()
+        torch.testing.assert_close(layer(x, ids, gates), expected)
 
     def test_goes_on_after_a_block_that_could_not_be_made(self):
         x, ids, gates, gate_up, down = (t.detach() for t in data(tokens=30))
