@@ -76,14 +76,24 @@ std::vector<LinkLoad> fullest_links(const SimulatedStep& step) {
   return links;
 }
 
+// Returns what a flow stands for and, with groups, how far they are from single messages.
 std::string grouping_text(const SimulatedStep& step) {
   const int group = step.program.group, per_node = step.cluster.devices_per_node;
   if (group == 1) return "one for each message of a stage";
-  const std::string whole = fmt::format(
+  std::string text =
       "grouped: what goes from one node to another is one flow, and so is what a device sends within its "
-      "node");
-  if (group <= per_node) return whole;
-  return fmt::format("{}; and what goes from a node to a group of {} others", whole, group / per_node);
+      "node";
+  if (group > per_node) {
+    text += fmt::format(
+        "; and what goes from a node to a group of {} others; ends of flows within {:g} % of a flow's time "
+        "are "
+        "one",
+        group / per_node, 100 * kEndTogether);
+  }
+  return text +
+         "\ngroups change no byte; on 64 to 512 devices they changed steps by -9 to +4 %, and messages alone "
+         "by "
+         "-13 to +10 % (docs/performance.md); --grouping 1 simulates single messages";
 }
 
 const char* form_text(CollectiveForm form) {
