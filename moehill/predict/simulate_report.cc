@@ -15,6 +15,8 @@ namespace moehill {
 namespace {
 
 constexpr size_t kLinksShown = 5, kLinksRecorded = 32;
+// Groups were compared with single messages on up to this many devices (docs/performance.md).
+constexpr int kMostCompared = 512;
 
 std::string bar(double share) {
   return std::string(static_cast<size_t>(std::lround(30 * std::clamp(share, 0.0, 1.0))), '#');
@@ -90,10 +92,11 @@ std::string grouping_text(const SimulatedStep& step) {
         "one",
         group / per_node, 100 * kEndTogether);
   }
-  return text +
-         "\ngroups change no byte; on 64 to 512 devices they changed steps by -9 to +4 %, and messages alone "
-         "by "
-         "-13 to +10 % (docs/performance.md); --grouping 1 simulates single messages";
+  text += fmt::format(
+      "\ngroups change no byte; of automatic size they changed steps on 64 to {} devices by -9 to +4 %, and "
+      "messages alone by -13 to +10 %{}; --grouping 1 simulates single messages",
+      kMostCompared, step.num_devices > kMostCompared ? "; on more devices this is not known" : "");
+  return text;
 }
 
 const char* form_text(CollectiveForm form) {
