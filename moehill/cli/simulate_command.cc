@@ -65,8 +65,11 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
   std::optional<Pace>
       pace;  // starts when the tokens of the first size are routed, since routing is not part of the estimate
   for (const int size : sizes) {
-    show_progress(fmt::format("routing {} tokens", o.tokens_at(size)));
-    const Routing& routing = source.route(o.tokens_at(size), most_tokens, size);
+    const std::string tokens = fmt::format("routing {} tokens", o.tokens_at(size));
+    show_progress(tokens);
+    const Routing& routing = source.route(o.tokens_at(size), most_tokens, size, [&](double part) {
+      show_progress(fmt::format("{}: {:.0f} %", tokens, 100 * part));
+    });
     if (!pace)
       pace.emplace(total, fmt::format("{} steps to simulate", sizes.size() * o.paths().size()), tell);
     for (const Spread path : o.paths()) {

@@ -54,7 +54,8 @@ MessageOptions message_options(const SimulateOptions& o, const Cluster& cluster)
 
 }  // namespace
 
-const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
+const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices,
+                                    const SimulationProgress& progress) {
   DistributionOptions distribution = options_.distribution;
   distribution.devices = num_devices;
   // A distribution may depend on the devices (a hot device) or on the number of tokens (ragged tokens). Then
@@ -66,9 +67,14 @@ const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int
     const int64_t count = is_whole ? num_tokens : std::max(num_tokens, most_tokens);
     const Router router =
         make_router(used_router(shape.router, distribution), count, shape.experts, shape.topk, options_.seed);
-    most_ = route_tokens(
-        {distribution, router, count, num_logits(router.rule, shape.experts), shape.topk, 0, options_.seed},
-        team);
+    most_ = route_tokens({.distribution = distribution,
+                          .router = router,
+                          .num_tokens = count,
+                          .num_logits = num_logits(router.rule, shape.experts),
+                          .topk = shape.topk,
+                          .seed = options_.seed,
+                          .progress = progress},
+                         team);
   }
   if (most_.num_tokens == num_tokens) return most_;
   return asked_ = first_tokens(most_, num_tokens);

@@ -49,7 +49,8 @@ class RoutingSource {
   explicit RoutingSource(const SimulateOptions& options) : options_(options) {}
   // Routes once for the most tokens that will be asked for, unless the distribution depends on the devices.
   // The routing that it returns is valid until the next call.
-  const Routing& route(int64_t num_tokens, int64_t most_tokens, int num_devices);
+  const Routing& route(int64_t num_tokens, int64_t most_tokens, int num_devices,
+                       const SimulationProgress& progress = {});
 
  private:
   const SimulateOptions& options_;

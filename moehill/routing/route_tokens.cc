@@ -14,6 +14,7 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kBlockTokens = 1024;
+constexpr int64_t kBlocksBetweenProgress = 32;
 
 // Appends the rows of those tokens of the block that are in `kept`.
 void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vector<float>& logits) {
@@ -96,7 +97,12 @@ Routing route_tokens(const RouteRequest& r, ThreadTeam& team) {
   Routing routing = unrouted(r.router, r.num_tokens, r.num_logits, r.topk);
   const std::optional<LargestNormals> largest = deciding_logits(r);
   team.parallel_for(r.num_tokens, [&](int64_t begin, int64_t end) {
-    route_blocks(r, {begin, end}, largest, routing, [](Range, const float*, const std::vector<float>&) {});
+    // All shares are about equal, so the thread with the first one speaks for all.
+    route_blocks(r, {begin, end}, largest, routing,
+                 [&](Range block, const float*, const std::vector<float>&) {
+                   if (r.progress && begin == 0 && block.begin / kBlockTokens % kBlocksBetweenProgress == 0)
+                     r.progress(static_cast<double>(block.end) / static_cast<double>(end));
+                 });
   });
   leave_out_tokens(r.distribution, routing);
   return routing;

@@ -5,6 +5,8 @@
 //                                         .num_logits = E, .topk = k, .seed = seed}, team);
 #pragma once
 
+#include <functional>
+
 #include "moehill/machine/thread_team.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/plan.h"
@@ -21,6 +23,9 @@ struct RouteRequest {
   int num_logits, topk, num_spares = 0;
   uint32_t seed = 0;
   Range kept{};  // the tokens whose logits are kept
+  // One of the threads of route_tokens() calls this now and then with the share of its tokens that are
+  // routed.
+  std::function<void(double part)> progress{};
 };
 // RoutedTokens is the routing, and the logits of the tokens `kept`; L is num_logits.
 struct RoutedTokens {

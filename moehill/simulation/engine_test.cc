@@ -249,7 +249,7 @@ TEST_F(EngineTest, FlowsOfManyDevicesAreBounded) {
     int64_t num_flows = 0;
     for (const std::vector<Flow>& sends : program.stages[0].exchanges[0].sends)
       num_flows += std::ssize(sends);
-    EXPECT_EQ(groups, 128);
+    EXPECT_EQ(groups, num_devices == 1024 ? 16 : 32);
     EXPECT_EQ(num_flows, num_devices + num_devices / 8 * (nodes - 1 + groups - 1));
     EXPECT_EQ(program.total_bytes(), bytes.total());
     if (num_devices > 1024) continue;

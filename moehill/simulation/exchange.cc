@@ -11,6 +11,9 @@ namespace {
 
 // The flows of whole nodes leave from this many devices of a node.
 constexpr int kLanesPerNode = 2;
+// Up to this many nodes a group is one node. With more nodes, flows between single nodes stand in each
+// other's way on the links between switches more than their messages do.
+constexpr int kMostSingleNodes = 32;
 
 // Returns the sums over units of `unit` devices, [units, units]. The diagonal is not used.
 ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
@@ -167,9 +170,11 @@ Exchange make_exchange(const ByteMatrix& bytes, const Grouping& grouping, int me
 
 int group_size(int num_devices, int devices_per_node, int exact_devices) {
   if (num_devices <= exact_devices) return 1;
-  int group = devices_per_node;
-  while (ceil_div(num_devices, group) > exact_devices) group *= 2;
-  return group;
+  const int num_nodes = ceil_div(num_devices, devices_per_node);
+  int nodes = 1;
+  while (num_nodes > kMostSingleNodes && 2 * nodes * nodes < num_nodes) nodes *= 2;
+  while (ceil_div(num_nodes, nodes) > exact_devices) nodes *= 2;
+  return nodes * devices_per_node;
 }
 
 }  // namespace moehill

@@ -78,8 +78,10 @@ struct Grouping {
 // A pair without bytes has no flow. `messages` is how many messages a pair exchanges, one after the other.
 Exchange make_exchange(const ByteMatrix& bytes, const Grouping& grouping, int messages = 1);
 
-// Returns 1 for up to `exact_devices` devices. For more devices it returns the devices of 1, 2, 4, ... nodes:
-// the smallest size that gives at most `exact_devices` groups.
+// Returns 1 for up to `exact_devices` devices, and for more the devices of one node if there are at most 32
+// nodes. Otherwise it returns the devices of 2, 4, 8, ... nodes: the smallest size with which a node sends
+// about as many flows within its group as to other groups. It then sends the fewest. There are never more
+// than `exact_devices` groups.
 int group_size(int num_devices, int devices_per_node, int exact_devices);
 
 }  // namespace moehill

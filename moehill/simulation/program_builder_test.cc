@@ -204,9 +204,12 @@ TEST(Exchange, KeepsAllBytesInGroupsOfAnySize) {
   }
   EXPECT_EQ(group_size(128, 8, 128), 1);
   EXPECT_EQ(group_size(129, 8, 128), 8);
-  EXPECT_EQ(group_size(1024, 8, 128), 8);
-  EXPECT_EQ(group_size(4096, 8, 128), 32);
-  EXPECT_EQ(group_size(200, 1, 128), 2);
+  EXPECT_EQ(group_size(256, 8, 128), 8);
+  EXPECT_EQ(group_size(512, 8, 128), 64);    // 7 flows to other groups, 7 within
+  EXPECT_EQ(group_size(1024, 8, 128), 64);   // 15 flows to other groups, 7 within
+  EXPECT_EQ(group_size(4096, 8, 128), 128);  // 31 flows to other groups, 15 within
+  EXPECT_EQ(group_size(4096, 8, 16), 256);
+  EXPECT_EQ(group_size(200, 1, 128), 16);
 }
 
 }  // namespace

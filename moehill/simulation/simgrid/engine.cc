@@ -47,6 +47,8 @@ class Arrivals {
 // Progress is reported each time that this many flows have arrived.
 constexpr int64_t kFlowsBetweenProgress = 256;
 
+constexpr double kLeastPrecision = 1e-9;  // s, which is SimGrid's own
+
 // Latencies is the mean of latencies that are added one by one.
 struct Latencies {
   double sum = 0;
@@ -107,12 +109,32 @@ class StepRun {
         met_.add();
         // All devices meet before an exchange, as they do in a collective.
         met_.wait_for(++num_exchanges * program_.num_devices);
+        set_precision(exchange);
         num_received += exchange.num_received[group_of(d)];
         take_part(exchange, d, num_received);
       }
       if (work != nullptr) work->wait();
       interval.end = sg4::Engine::get_clock();
     }
+  }
+
+  // For every flow that ends, SimGrid computes anew how all flows share the links, which takes most of the
+  // time of a simulation. So in groups of several nodes, flows whose ends are closer than kEndTogether of a
+  // usual flow's time end at once. Each flow is then shorter by at most this part.
+  void set_precision(const Exchange& exchange) {
+    if (program_.group <= cluster_.devices_per_node || &exchange == timed_) return;
+    timed_ = &exchange;
+    int64_t num_flows = 0;
+    for (int d = 0; d < program_.num_devices; ++d) {
+      for (const Flow& flow : exchange.sends[static_cast<size_t>(d)])
+        num_flows += cluster_.node_of(d) != cluster_.node_of(flow.to);
+    }
+    double precision = kLeastPrecision;
+    if (num_flows > 0) {
+      const double bytes = static_cast<double>(exchange.sums.network) / static_cast<double>(num_flows);
+      precision += kEndTogether * (cluster_.network.latency_s + bytes / cluster_.network.bytes_per_s);
+    }
+    sg4::Engine::set_config("surf/precision", precision);
   }
 
   void take_part(const Exchange& exchange, int d, int num_received) {
@@ -161,10 +183,11 @@ class StepRun {
   const StepProgram& program_;
   const SimulationProgress& progress_;
   std::vector<sg4::Host*> hosts_;
-  std::vector<Arrivals> received_;  // [groups] flows
-  std::vector<Latencies> ways_;     // [groups] of flows to other nodes
-  int64_t num_awaited_ = 0;         // flows in all
-  Arrivals met_;                    // begins of exchanges, of all devices
+  std::vector<Arrivals> received_;   // [groups] flows
+  std::vector<Latencies> ways_;      // [groups] of flows to other nodes
+  int64_t num_awaited_ = 0;          // flows in all
+  Arrivals met_;                     // begins of exchanges, of all devices
+  const Exchange* timed_ = nullptr;  // the precision is set for this one
   std::map<sg4::Link*, int64_t> link_bytes_;
   Simulation result_;
 };
