@@ -49,6 +49,16 @@ TEST(Points, TheWireIsThatOfSeveralDevices) {
   EXPECT_TRUE(differ_in_mode_only(points[0], points[1]));
 }
 
+TEST(Points, AutoIsThePathOfThosePointsThatNameNone) {
+  const std::vector<std::string> arguments = {
+      "-L", "point", "parallel_mode=none ep_path=auto",       "-L", "point", "parallel_mode=ep",
+      "-L", "point", "parallel_mode=ep ep_path=dense_masked", "-L", "point", "parallel_mode=ep ep_path=auto"};
+  std::vector<bool> are_auto;
+  for (const Point& point : expand_points(*parse_bench_options(arguments), 4))
+    are_auto.push_back(point.path_is_auto);
+  EXPECT_EQ(are_auto, (std::vector<bool>{false, true, false, true}));
+}
+
 // Nodes have neighbouring devices, equally many on each but the last.
 TEST(Points, NodesAreAsManyAsWereAskedForOrRefused) {
   const auto nodes_of_point = [](int devices, int nodes) {

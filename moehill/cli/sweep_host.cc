@@ -22,7 +22,7 @@ namespace {
 // the choice depends on a probe that may change.
 StoredJson point_options(const BenchOptions& options, const Point& point) {
   StoredJson config = json_of(recorded_config(options, point));
-  if (!options.ep_path && is_ep(point.config.spread)) config["ep_path"] = "auto";
+  if (point.path_is_auto) config["ep_path"] = "auto";
   return config;
 }
 

@@ -285,6 +285,7 @@ std::vector<Point> points_of_lists(const BenchOptions& options, int num_cores) {
     refuse_topk(axes.topk, options.shape.experts);
     Point point;
     point.config = config_of(options, axes, layout);
+    point.path_is_auto = is_ep(point.config.spread) && !options.ep_path;
     refuse_unbuilt(point.config);
     refuse_impossible(point.config.shape.router, point.config.shape.experts, point.config.shape.topk);
     refuse_overflow(point.config.shape, options.block.capacity);

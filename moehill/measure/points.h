@@ -22,6 +22,7 @@ struct Point {
   ProfilePath path = ProfilePath::none;
   Tuned tuned = Tuned::off;
   std::vector<std::pair<std::string, std::string>> axes = {};  // of -L, which the label begins with
+  bool path_is_auto = false;  // no --ep-path was given for this ep point, so the prediction chooses it
 };
 
 // Layout: P devices of N threads for ep, one device of `none_threads` for none. If neither P nor N is given,

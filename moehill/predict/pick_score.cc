@@ -152,7 +152,7 @@ std::vector<ScoredRun> scored_runs(const BenchOptions& options, const CommandRes
         point.check.status == CheckStatus::failed)
       continue;
     runs.push_back({command.time_utc, command.environment.build, command.environment.topology.cpu_model,
-                    problem_of(options, point.point), name_of(config.spread), !options.ep_path,
+                    problem_of(options, point.point), name_of(config.spread), point.point.path_is_auto,
                     static_cast<int>(candidate_paths(config).size()), point.prediction->time_s,
                     median_of(point.samples)});
   }

@@ -116,7 +116,6 @@ TEST(PickScore, PathsOfAProblemAreTheSameProblem) {
       c.spread = path;
       c.split_rows = path == Spread::ring_ag_rs;  // it has no effect on the others
       o.split_rows = Switch::on;
-      o.ep_path = path;
     }));
   }
   EXPECT_EQ(problems.size(), 1u) << fmt::format("{}", fmt::join(problems, "\n"));

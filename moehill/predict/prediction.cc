@@ -101,29 +101,28 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   BenchPredictions result;
   result.points.resize(points.size());
   const ProbedHardware probed = probed_hardware(environment);
-  const bool choose = !options.ep_path.has_value();
   const DeviceMemory memory = device_memory(options.mesh);
-  const auto has_path = [](const Point& point) { return is_ep(point.config.spread); };
   // Where nothing can be predicted, `auto` takes the default path and says why.
   const std::string why_not = unpredictable_job(probed, environment);
   if (!why_not.empty()) {
-    if (choose && std::any_of(points.begin(), points.end(), has_path))
-      result.text = fmt::format("--ep-path auto: {}, since {}\n",
-                                name_of(default_path(options.shape, options.wire)), why_not);
+    const auto chosen =
+        std::find_if(points.begin(), points.end(), [](const Point& point) { return point.path_is_auto; });
+    if (chosen != points.end())
+      result.text = fmt::format("--ep-path auto: {}, since {}\n", name_of(chosen->config.spread), why_not);
     return result;
   }
   for (size_t i = 0; i < points.size(); ++i) {
     Point& point = points[i];
     const std::string why = unpredictable(point.config);
     if (!why.empty()) {
-      if (choose && has_path(point))
+      if (point.path_is_auto)
         result.text += fmt::format("--ep-path auto: {}, since {}\n", name_of(point.config.spread), why);
       continue;
     }
     const Routing routing =
         routing_of(point.config.shape, point.distribution, options.seed, point.config.block.capacity.spares);
     // `auto` becomes the path with the lowest predicted time, also in `points`, so that the run uses it.
-    if (choose && has_path(point)) {
+    if (point.path_is_auto) {
       const std::vector<RankedPath> ranked = rank_paths(point.config, routing, *probed.hardware, memory);
       point.config.spread = ranked.front().path;
       result.text += choice_line(point.label, ranked);

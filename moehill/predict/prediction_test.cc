@@ -132,11 +132,12 @@ class FoundProbe {
   std::optional<std::string> before_;
 };
 
-// Returns a small block with expert parallelism over this many devices.
+// Returns a small block with expert parallelism over this many devices, on a path that auto chooses.
 Point small_point(int num_devices) {
   Point point;
   point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
   point.config.num_devices = num_devices;
+  point.path_is_auto = true;
   return point;
 }
 
@@ -191,6 +192,24 @@ TEST(PredictPoints, NothingIsPredictedOnIrregularNodes) {
       << predicted.text;
 }
 
+// The points of one command may name paths or leave the choice to auto, in any order.
+TEST(PredictPoints, AutoChoosesOnlyForPointsWithoutAPath) {
+  const Probe probe = small_probe();
+  const FoundProbe found(probe, file_of("probe_for_some_points"));
+  Point chosen = small_point(2), named = small_point(2);
+  named.config.spread = Spread::dense_masked;
+  named.path_is_auto = false;
+  for (const std::vector<Point>& in_order : {std::vector{chosen, named}, std::vector{named, chosen}}) {
+    std::vector<Point> points = in_order;
+    const std::string text = predict_points({}, environment_of(probe), points).text;
+    for (const Point& point : points)
+      EXPECT_EQ(point.config.spread == Spread::dense_masked, !point.path_is_auto) << text;
+    const size_t first = text.find("--ep-path auto");
+    EXPECT_NE(first, std::string::npos) << text;
+    EXPECT_EQ(text.find("--ep-path auto", first + 1), std::string::npos) << text;
+  }
+}
+
 // Nobody measures a fat tree without dims, but somebody may write one into a probe.
 TEST(PredictPoints, AFatTreeWithoutDimsIsOneNode) {
   Probe probe = small_probe();
@@ -222,6 +241,7 @@ TEST(PredictPoints, AutoTakesTwoLevelsWhereTheNetworkBinds) {
     point.config = {.shape = {4096, 2048, 64, 64, 8, 0, DType::bf16}, .spread = Spread::compact_psum};
     point.config.num_devices = 32;
     point.config.ranks_per_node = 8;
+    point.path_is_auto = true;
     std::vector<Point> points = {point};
     const std::string text = predict_points(options, environment, points).text;
     const bool is_slow = network < 1e9;

@@ -52,7 +52,7 @@ double RunPredictor::step_seconds(const BenchOptions& options, const Point& poin
   if (!probed_.hardware || !unpredictable(point.config).empty()) return estimate_step_seconds(point, speed_);
   const Routing& routed = routing(point, options.seed);
   const DeviceMemory memory = device_memory(options.mesh);
-  if (is_ep(point.config.spread) && !options.ep_path)
+  if (point.path_is_auto)
     return rank_paths(point.config, routed, *probed_.hardware, memory).front().prediction.time_s;
   return predict_run(point.config, routed, *probed_.hardware, memory).time_s;
 }
@@ -62,8 +62,7 @@ std::optional<RunPredictor::Step> RunPredictor::step(const BenchOptions& options
   RunConfig config = point.config;
   const Routing& routed = routing(point, options.seed);
   const DeviceMemory memory = device_memory(options.mesh);
-  if (is_ep(config.spread) && !options.ep_path)
-    config.spread = rank_paths(config, routed, *probed_.hardware, memory).front().path;
+  if (point.path_is_auto) config.spread = rank_paths(config, routed, *probed_.hardware, memory).front().path;
   const PlanCounts counts =
       plan_counts(config, config.placement.empty() ? routed : place(routed, {config.placement}));
   const Roofline bound = roofline(placed_problem(config, *probed_.hardware, memory), counts,

@@ -27,8 +27,8 @@ class RunPredictor {
       : probed_(std::move(probed)), speed_(speed) {}
 
   // Returns the seconds from the start of `moehill bench` to its end: the steps, and before them the making
-  // of random operands of this size and the double-precision check. An ep point without a path in `options`
-  // takes the best path.
+  // of random operands of this size and the double-precision check. A point whose path is auto takes the
+  // best path.
   double run_seconds(const BenchOptions& options, const std::vector<Point>& points);
 
   // Step is one step by the model, and at the bound of its roofline. step() returns nothing if the model does

@@ -45,12 +45,12 @@ TEST(RunPredictor, TakesTheModelWhereThereIsHardware) {
 TEST(RunPredictor, TakesTheBestPathWhereNoneIsGiven) {
   const Hardware hardware = load_hardware("epyc-2-core");
   RunPredictor predictor({hardware, ""}, kSpeed);
-  BenchOptions any, masked;
-  masked.ep_path = Spread::dense_masked;
-  Point point = small_point();
-  point.config.spread = Spread::dense_masked;
-  point.config.num_devices = 2;
-  EXPECT_LT(predictor.run_seconds(any, {point}), predictor.run_seconds(masked, {point}));
+  Point masked = small_point();
+  masked.config.spread = Spread::dense_masked;
+  masked.config.num_devices = 2;
+  Point any = masked;
+  any.path_is_auto = true;
+  EXPECT_LT(predictor.run_seconds({}, {any}), predictor.run_seconds({}, {masked}));
 }
 
 // Threads of one process read rows in place, so a bound with rows that are copied would be none.
@@ -63,7 +63,6 @@ TEST(RunPredictor, TheBoundOfThreadsIsThatOfRowsReadInPlace) {
   point.config.num_devices = 2;
   for (const Spread path : {Spread::fused, Spread::ring_ag_rs}) {
     point.config.spread = path;
-    threads.ep_path = processes.ep_path = path;
     const auto in_place = predictor.step(threads, point), copied = predictor.step(processes, point);
     ASSERT_TRUE(in_place && copied);
     EXPECT_LT(in_place->bound_seconds, copied->bound_seconds) << name_of(path);
