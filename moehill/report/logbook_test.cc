@@ -124,6 +124,19 @@ TEST_F(Logbook, AFloorOfOneProcessIsOnlyForPointsOfOneProcess) {
   EXPECT_FALSE(floor_of({together}, env, 0, false));
 }
 
+// A sweep whose process of all points fails in some round measures the points of the next ones apart.
+TEST_F(Logbook, AFloorOfOneProcessIsForRoundsThatAllHadOne) {
+  const int64_t all = replayed_experiment().rounds;
+  for (const int64_t rounds : {all, all - 1}) {
+    Store store = Store::open_or_create(folder_.file(std::to_string(rounds)));
+    fill_replayed(store, replayed_experiment(), {.rounds_together = rounds});
+    const std::string machine = "a CPU, 2 cores, AVX2", before = "2026-01-01T00:00:00Z";
+    store.add_noise_floor({0, before, machine, "b", 20, 0.05, StoredJson::object()});
+    store.add_noise_floor({0, before, machine, "b", 20, 0.01, {{"together", true}}});
+    EXPECT_EQ(load_views(store, {})[0].floor, rounds == all ? 0.01 : 0.05) << rounds;
+  }
+}
+
 // A noise floor that was measured after the results is shown, but no verdict uses it.
 TEST_F(Logbook, ThresholdsAreThoseOfBefore) {
   const std::string machine = "a CPU, 2 cores, AVX2";

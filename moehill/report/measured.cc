@@ -31,6 +31,8 @@ Measured measure_path(const std::vector<StoredRecord>& records, ProfilePath path
     if (measured.rounds.empty()) measured.first = record.json;
     measured.rounds.push_back(record.round);
     measured.hosts.push_back(measuring_host(record.json));
+    const StoredJson process = at_or_null(record.json, "/process/id");
+    measured.processes.push_back(process.is_string() ? process.get<std::string>() : "");
     measured.seconds.push_back(*seconds);
     measured.tflops.push_back(*tflops);
     if (peak.fraction) measured.peak_shares.push_back(*peak.fraction);

@@ -25,6 +25,7 @@ struct Measured {
   std::vector<int64_t> rounds;
   std::vector<double> seconds, tflops, tokens_per_s;  // by `rounds`
   std::vector<std::string> hosts;                     // by `rounds`; "": not known
+  std::vector<std::string> processes;                 // ids by `rounds`; "": not known
   std::vector<double> peak_shares;                    // of the rounds that have one
   int64_t disturbed = 0;                              // rounds that other work disturbed
   std::optional<double> peak_tflops, read_gbps;       // medians over the rounds

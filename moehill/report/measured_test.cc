@@ -32,15 +32,17 @@ TEST(Measured, RecordsWithoutAPassedCheckAreNoResults) {
   }
 }
 
-TEST(Measured, TheHostOfEachRoundIsKnown) {
+TEST(Measured, TheHostAndProcessOfEachRoundAreKnown) {
   StoredRecord first{.round = 0, .json = block_record("none", 2, 1.0)}, second = first, third = first;
   first.json["env"]["host"] = "one";
+  first.json["process"]["id"] = "a";
   second.round = 1;
   second.json["env"]["host"] = "two";
   third.round = 2;
   const std::vector<Measured> measured = measure({first, second, third});
   ASSERT_EQ(measured.size(), 1u);
   EXPECT_EQ(measured[0].hosts, (std::vector<std::string>{"one", "two", ""}));
+  EXPECT_EQ(measured[0].processes, (std::vector<std::string>{"a", "", ""}));
 }
 
 }  // namespace

@@ -63,6 +63,8 @@ struct Planted {
   bool last_fails = true;
   int64_t rounds = 0;        // rounds that are measured; 0: all
   std::string ep_host = "";  // if there is one: that of ep's records, and "one" is that of the others
+  // One process measured all points in each of the first rounds, as many as this; 0: no record names one.
+  int64_t rounds_together = 0;
 };
 
 inline void fill_replayed(Store& store, const StoredExperiment& experiment, Planted planted = {}) {
@@ -96,6 +98,9 @@ inline void fill_replayed(Store& store, const StoredExperiment& experiment, Plan
         result.records = {block_record(mode, points[i].axes["topk"], seconds)};
         if (!planted.ep_host.empty())
           result.records[0]["env"]["host"] = mode == "ep" ? planted.ep_host : "one";
+        if (planted.rounds_together > 0)
+          result.records[0]["process"]["id"] =
+              std::to_string(round) + (round < planted.rounds_together ? "" : points[i].label);
       }
       const ClaimAnswer answer = journal.claim(points[i].id, round, 60);
       if (answer.state == ClaimState::claimed) journal.finish(answer.claim, result);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "moehill/base/table.h"
 #include "moehill/record/record.h"
@@ -74,20 +75,32 @@ std::vector<double> times_at(const StoredJson& details, const char* side) {
   return are_times ? times : std::vector<double>{};
 }
 
+// Returns true if one process measured all rows of each round. Some rounds may have a process for each point,
+// for example because the process of all points failed; such rounds differ more by chance.
+bool is_measured_together(const std::vector<ResultRow>& rows) {
+  std::map<int64_t, std::string> process_of;  // by round
+  size_t num_timed = 0;
+  for (const ResultRow& row : rows) {
+    if (!row.timed()) continue;
+    ++num_timed;
+    for (size_t i = 0; i < row.measured->rounds.size(); ++i) {
+      const std::string& process = row.measured->processes[i];
+      if (process.empty() || process_of.emplace(row.measured->rounds[i], process).first->second != process)
+        return false;
+    }
+  }
+  return num_timed > 1;
+}
+
 // Returns the newest noise floor that was known when the results began, so that nobody can choose a threshold
 // after seeing the results.
 std::optional<double> floor_beforehand(std::vector<StoredNoiseFloor> floors, const ExperimentView& view) {
   std::erase_if(floors, [&](const StoredNoiseFloor& floor) { return floor.time_utc > view.begun_utc; });
-  std::vector<const StoredJson*> records;
-  for (const ResultRow& row : view.rows)
-    if (row.measured) records.push_back(&row.measured->first);
-  if (records.empty()) return std::nullopt;
-  const StoredJson process = at_or_null(*records[0], "/process/id");
-  const bool together = records.size() > 1 && !process.is_null() &&
-                        std::all_of(records.begin(), records.end(), [&](const StoredJson* record) {
-                          return at_or_null(*record, "/process/id") == process;
-                        });
-  return floor_of(floors, at_or_null(*records[0], "/env"), view.experiment.rounds, together);
+  const auto first = std::find_if(view.rows.begin(), view.rows.end(),
+                                  [](const ResultRow& row) { return row.measured.has_value(); });
+  if (first == view.rows.end()) return std::nullopt;
+  return floor_of(floors, at_or_null(first->measured->first, "/env"), view.experiment.rounds,
+                  is_measured_together(view.rows));
 }
 
 // Fills in the baseline, ratio and verdict of each row.
