@@ -120,7 +120,7 @@ SweepPlan plan_and_show(const SweepOptions& o, const std::string& path, const Sw
   SweepPlan plan = make_plan(file, host, sizing);
   plan.experiment.sizing = kept_sizing(o.sizing, host, plan, sizing);
   show(fmt::format("{}: {}\n", printable(plan.experiment.name), printable(plan.experiment.title)));
-  if (!sizing.note.empty()) show(sizing.note + "\n");
+  if (!plan.experiment.options_note.empty()) show(printable(plan.experiment.options_note) + "\n");
   if (o.dry_run) show(plan_table(plan));
   return plan;
 }

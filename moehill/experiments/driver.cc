@@ -147,12 +147,19 @@ class Driver {
     return plan_.experiment.timeout_s * (shares_process_ ? static_cast<double>(plan_.points.size()) : 1);
   }
 
+  // Returns the seconds after which another host takes the owner of a claim for dead. If the process of a
+  // round fails, each of its points runs alone under the claim that it has.
+  double claim_limit() const { return time_limit() * (shares_process_ ? 2 : 1) + kOverdueSeconds; }
+
   bool visit(size_t i, int64_t round) {
-    const double limit = time_limit() + kOverdueSeconds;
+    const double limit = claim_limit();
     ClaimAnswer answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     while (is_taken(answer.state) && options_.waits() && !stop_.wait(kBusyPollSeconds))
       answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
-    if (answer.state == ClaimState::claimed) {
+    if (answer.state == ClaimState::claimed && shares_process_) {
+      measure_round(i, answer.claim);
+      claimed_some_ = true;
+    } else if (answer.state == ClaimState::claimed) {
       const double begin = seconds();
       const bool disturbed = measure(i, answer.claim);
       claimed_some_ = true;
@@ -192,55 +199,92 @@ class Driver {
     return run;
   }
 
-  // Returns the run of point i: its share of the round's process, or else that of a process of its own.
-  MeasuredRun run_point(size_t i, const Claim& claim) {
-    if (shares_process_) {
-      if (shared_round_ != claim.round || shared_[i].records.empty()) run_round(claim.round);
-      if (shares_process_) return std::exchange(shared_[i], {});
-      if (stop_.wait(0)) return stopped_run();
+  // OwnedClaim is a claim of this process on a point.
+  struct OwnedClaim {
+    size_t point;
+    Claim claim;
+  };
+
+  // Claims the other points of the round whose first point this process has claimed. All are claimed before
+  // they run, because another sweep that got some of them would measure these by a process of its own.
+  std::vector<OwnedClaim> claim_round(size_t first, const Claim& claim) {
+    std::vector<OwnedClaim> claims = {{first, claim}};
+    for (size_t i = 0; i < plan_.points.size(); ++i) {
+      if (i == first) continue;
+      const ClaimAnswer answer =
+          journal_.claim(plan_.points[i].id, claim.round, claim_limit(), repeats_, Beside::own_runs);
+      if (answer.state == ClaimState::claimed) claims.push_back({i, answer.claim});
+    }
+    return claims;
+  }
+
+  // Measures the round in one process and stores the result of each point that lacks one. If the process
+  // fails, no round shares one from then on: alone, each point shows what is wrong with it.
+  void measure_round(size_t first, const Claim& claim) {
+    const std::vector<OwnedClaim> claims = claim_round(first, claim);
+    show(fmt::format("all points round {}{}", claim.round + 1, claim.repeat ? " again" : ""), false);
+    const std::vector<MeasuredRun> runs = run_round();
+    if (runs.empty() && !stop_.wait(0)) {
+      shares_process_ = false;
       show("the process of all points failed, so each point has its own", true);
     }
-    return run_measured(command_line(plan_.points[i].arguments, plan_.devices[i]),
-                        plan_.experiment.timeout_s);
+    for (const OwnedClaim& own : claims) {
+      if (!runs.empty())
+        keep(own.point, own.claim, runs[own.point]);
+      else if (stop_.wait(0))
+        give_back(own.claim);
+      else
+        measure(own.point, own.claim);
+    }
   }
 
-  static MeasuredRun stopped_run() {
-    MeasuredRun run;
-    run.child.end = ChildEnd::stopped;
-    return run;
+  // Ends a claim whose run has not been made.
+  void give_back(const Claim& claim) {
+    AttemptResult result;
+    result.state = RunState::interrupted;
+    journal_.finish(claim, result);
   }
 
-  // Measures all points in one process and keeps a run for each. If the process fails, or returns other
-  // points than the plan has, no round shares a process from then on: alone, each point shows what is wrong
-  // with it.
-  void run_round(int64_t round) {
+  // Measures all points in one process. Returns a run for each, or nothing if the process failed or returned
+  // other points than the plan has.
+  std::vector<MeasuredRun> run_round() {
     MeasuredRun run = run_measured(command_line(plan_.round_arguments, plan_.devices[0]), time_limit());
     const size_t n = plan_.points.size();
-    shares_process_ = run.child.end == ChildEnd::exited && run.child.status == 0 && run.records.size() == n &&
-                      std::equal(run.records.begin(), run.records.end(), plan_.points.begin(), is_of);
-    if (!shares_process_) return;
+    if (run.child.end != ChildEnd::exited || run.child.status != 0 || run.records.size() != n ||
+        !std::equal(run.records.begin(), run.records.end(), plan_.points.begin(), is_of))
+      return {};
     const std::vector<StoredJson> records = std::exchange(run.records, {});
     run.child.seconds /= static_cast<double>(n);
     run.child.cpu_seconds /= static_cast<double>(n);
-    shared_.assign(n, run);
-    for (size_t i = 0; i < n; ++i) shared_[i].records = {records[i]};
-    shared_round_ = round;
+    std::vector<MeasuredRun> runs(n, run);
+    for (size_t i = 0; i < n; ++i) runs[i].records.push_back(records[i]);
+    return runs;
   }
 
-  // Returns true if the record has the options of the point. A path that was chosen by itself may have any
-  // name.
+  // Returns true if the record has the options of the point. If the run chose the path itself, the options
+  // that only some paths have may have any value.
   static bool is_of(const StoredJson& record, const StoredPoint& point) {
     const StoredJson config = record.value("config", StoredJson::object());
-    for (const auto& [name, value] : point.options.items())
-      if (config.contains(name) && value != "auto" && config[name] != value) return false;
+    const bool any_path = point.options.contains("ep_path") && point.options["ep_path"] == "auto";
+    for (const auto& [name, value] : point.options.items()) {
+      const bool of_path = name == "ep_path" || name == "shared_placement" || name == "ring_split";
+      if (!(any_path && of_path) && config.contains(name) && config[name] != value) return false;
+    }
     return true;
   }
 
   // Runs one attempt and stores it. Returns whether other work disturbed it.
   bool measure(size_t i, const Claim& claim) {
+    show(fmt::format("{} round {}{}", plan_.points[i].label, claim.round + 1, claim.repeat ? " again" : ""),
+         false);
+    return keep(
+        i, claim,
+        run_measured(command_line(plan_.points[i].arguments, plan_.devices[i]), plan_.experiment.timeout_s));
+  }
+
+  // Stores a run as the attempt of a claim. Returns whether other work disturbed it.
+  bool keep(size_t i, const Claim& claim, const MeasuredRun& run) {
     const StoredPoint& point = plan_.points[i];
-    show(fmt::format("{} round {}{}", point.label, claim.round + 1, claim.repeat ? " again" : ""), false);
-    const MeasuredRun run = run_point(i, claim);
     AttemptResult result;
     result.records = run.records;
     result.state =
@@ -346,9 +390,6 @@ class Driver {
   // True once every round has a result: only then are disturbed rounds run again.
   bool repeats_ = false;
   bool shares_process_ = !plan_.round_arguments.empty();
-  // The runs of all points by the process of one round; each is handed out once.
-  std::vector<MeasuredRun> shared_;
-  int64_t shared_round_ = -1;
   std::map<size_t, double> best_peak_;  // by point, in TF/s
   std::string last_;
   SweepOutcome outcome_;

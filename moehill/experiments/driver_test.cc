@@ -252,25 +252,48 @@ class SharedProcessTest : public DriverTest {
  protected:
   // The program prints what `round` says if it is asked for all points, and else one record.
   SweepOutcome sweep_together(const std::string& round) {
+    write_round(round);
+    return sweep_written();
+  }
+  void write_round(const std::string& round) {
     write_program("if [ \"$2\" = --all ]; then " + round + "; else " + print_record("[9]") + "; fi");
+  }
+  SweepOutcome sweep_written() {
     SweepPlan p = plan();
     p.round_arguments = {"--all"};
-    for (int i = 0; i < kPoints; ++i) p.points[static_cast<size_t>(i)].options["topk"] = i;
+    for (int i = 0; i < kPoints; ++i) {
+      p.points[static_cast<size_t>(i)].options["topk"] = i;
+      p.points[static_cast<size_t>(i)].options.update(more_options_);
+    }
     Store store = Store::open_or_create(database_);
     DriverOptions options;
     options.show = [](const std::string&, bool) {};
     return run_sweep(store, p, host_, options);
   }
-  static std::string record_of(int topk) {
-    return R"(echo '{"schema":"moehill/1","config":{"topk":)" + std::to_string(topk) +
+  // Starts another process, which ends with status 0 or, if it was interrupted, 75.
+  pid_t start_written() {
+    const pid_t pid = fork();
+    if (pid != 0) return pid;
+    try {
+      _exit(sweep_written().end == SweepEnd::done ? 0 : 75);
+    } catch (const std::exception& error) {
+      std::cerr << error.what() << std::endl;
+      _exit(5);
+    }
+  }
+  std::string record_of(int topk) const {
+    return R"(echo '{"schema":"moehill/1","config":{"topk":)" + std::to_string(topk) + more_config_ +
            R"(},"tflops":1,"check":{"status":"passed"},"time_s":{"median":1,"samples":[)" +
            std::to_string(topk) + "]}}'";
   }
-  static std::string all_records() {
+  std::string all_records() const {
     std::string text = record_of(0);
     for (int i = 1; i < kPoints; ++i) text += "; " + record_of(i);
     return text;
   }
+
+  StoredJson more_options_ = StoredJson::object();  // of all points
+  std::string more_config_;                         // of all records, such as ,"ep_path":"fused"
 };
 
 TEST_F(SharedProcessTest, EachPointGetsItsRecord) {
@@ -300,6 +323,47 @@ TEST_F(SharedProcessTest, RecordsInAnotherOrderAreNotTaken) {
   for (int i = kPoints - 1; i-- > 0;) text += "; " + record_of(i);
   sweep_together(text);
   EXPECT_EQ(number_of("sample WHERE seconds != 9"), 0);
+}
+
+// Another path may lack what the default path has, and have what that lacks.
+TEST_F(SharedProcessTest, APathThatTheRunChoseMayHaveOtherOptions) {
+  more_options_ = {{"ep_path", "auto"}, {"shared_placement", "sliced"}, {"ring_split", nullptr}};
+  more_config_ = R"(,"ep_path":"ring_ag_rs","shared_placement":null,"ring_split":"off")";
+  sweep_together(all_records());
+  EXPECT_EQ(number_of("sample WHERE seconds = 9"), 0) << "a process for each point";
+}
+
+TEST_F(SharedProcessTest, ARecordOfAnotherPathIsNotTaken) {
+  more_options_ = {{"ep_path", "dense_masked"}};
+  more_config_ = R"(,"ep_path":"fused")";
+  sweep_together(all_records());
+  EXPECT_EQ(number_of("sample WHERE seconds != 9"), 0);
+}
+
+// Points of two processes are not as comparable as those of one.
+TEST_F(SharedProcessTest, TwoSweepsAtOnceShareTheRoundsAndNotTheirPoints) {
+  write_round("sleep 0.01; " + all_records());
+  const pid_t first = start_written(), second = start_written();
+  EXPECT_EQ(wait_for(first), 0);
+  EXPECT_EQ(wait_for(second), 0);
+  expect_complete();
+  EXPECT_EQ(number_of("(SELECT 1 FROM attempt WHERE counts = 1 GROUP BY round HAVING count(DISTINCT "
+                      "owner_pid) > 1)"),
+            0);
+  EXPECT_EQ(runs_started() * kPoints, number_of("attempt"));
+}
+
+TEST_F(SharedProcessTest, SigintLeavesAllPointsOfTheRoundToTheNextSweep) {
+  signal(SIGINT, SIG_DFL);  // a script that runs the tests in the background ignores it
+  write_round("exec sleep 1000");
+  const pid_t driver = start_written();
+  for (int i = 0; i < 500 && runs_started() == 0; ++i) usleep(10000);
+  kill(driver, SIGINT);
+  EXPECT_EQ(wait_for(driver), 75);
+  EXPECT_EQ(number_of("attempt WHERE state = 'interrupted'"), kPoints);
+  EXPECT_EQ(number_of("attempt"), kPoints);
+  EXPECT_EQ(sweep_together(all_records()).counts.done, kPoints);
+  EXPECT_EQ(number_of("sample WHERE seconds = 9"), 0);
 }
 
 // The other sweep ends its run while this one waits for it.

@@ -135,7 +135,7 @@ std::vector<std::string> round_arguments_of(const ExperimentFile& file,
     for (const auto& [name, value] : point.options.items()) {
       if (shared.contains(name)) continue;
       const std::string word = option_text(name, value);
-      if (word.find_first_of(" \t\n") != std::string::npos)
+      if (word.find_first_of(" \t\n\v\f\r") != std::string::npos)
         throw input_error(file.place_of(name), fmt::format("{} with blanks, in process = \"round\"", name),
                           "values without blanks", "leave process out");
       text += (text.empty() ? "" : " ") + word;
@@ -159,6 +159,9 @@ ResolvedPoint resolve_round(const ExperimentFile& file, const SweepHost& host,
 void share_process(const ExperimentFile& file, const SweepHost& host, const std::vector<MatrixPoint>& points,
                    SweepPlan& plan) {
   if (file.process != RunProcess::round || points.size() == 1) return;
+  if (points[0].options.contains("ablate"))
+    throw input_error(file.place_of("ablate"), "ablate, in process = \"round\"", "one result a point",
+                      "leave one of the two out");
   const std::vector<std::string> arguments = round_arguments_of(file, points);
   const ResolvedPoint all = resolve_round(file, host, arguments);
   if (all.options.value("points", StoredJson::array()).size() != points.size())
@@ -168,9 +171,11 @@ void share_process(const ExperimentFile& file, const SweepHost& host, const std:
     plan.round_arguments = arguments;
     return;
   }
+  const std::string why =
+      fmt::format("a process for each point: together they need {} of memory", gib(*all.bytes));
   std::string& note = plan.experiment.options_note;
-  note += fmt::format("{}a process for each point: together they need {} of memory", note.empty() ? "" : "; ",
-                      gib(*all.bytes));
+  // A sweep that goes on under --budget has the note of its start already.
+  if (note.find(why) == std::string::npos) note += (note.empty() ? "" : "; ") + why;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace moehill {
 namespace {
 
-std::vector<std::string> planned_options(SweptCommand) { return {"tokens", "topk", "seed"}; }
+std::vector<std::string> planned_options(SweptCommand) { return {"tokens", "topk", "seed", "ablate"}; }
 
 // This command takes a millisecond for each token and 2 s besides; the default is 4096 tokens.
 SweepHost host() {
@@ -114,12 +114,27 @@ TEST(SweepPlan, PointsOfARoundShareAProcessIfTheyFitMemory) {
                                       "topk=2 seed=4"}));
   const SweepPlan too_large = make_plan(f, sharing_host(15), {0.5, 0, ""});
   EXPECT_TRUE(too_large.round_arguments.empty());
-  EXPECT_NE(too_large.experiment.options_note.find("a process for each point"), std::string::npos);
+  const std::string note = too_large.experiment.options_note;
+  EXPECT_NE(note.find("a process for each point"), std::string::npos);
+  EXPECT_EQ(make_plan(f, sharing_host(15), {0.5, 0, note}).experiment.options_note, note)
+      << "a sweep that goes on says it once";
   const SweepPlan alone = make_plan(file("[fixed]\ntokens = 64\n[axes]\ntopk = [1, 2]\nseed = [3, 4]"),
                                     sharing_host(16), {0.5, 0, ""});
   EXPECT_TRUE(alone.round_arguments.empty());
   EXPECT_NE(alone.points[0].identity, plan.points[0].identity)
       << "steps that alternate are another measurement";
+}
+
+// An ablated point gives several records, so the process of a round would give more than the plan has points.
+TEST(SweepPlan, PointsWithAblationsShareNoProcess) {
+  const std::string toml = "[fixed]\nablate = 'pack'\n[axes]\ntopk = [1, 2]\n[measure]\nprocess = ";
+  EXPECT_NO_THROW(make_plan(file(toml + "'point'"), sharing_host(16), {}));
+  try {
+    make_plan(file(toml + "'round'"), sharing_host(16), {});
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_EQ(std::string(error.what()).rfind("q.toml:3:1: got ablate", 0), 0u) << error.what();
+  }
 }
 
 TEST(SweepPlan, DurationsRoundTrip) {

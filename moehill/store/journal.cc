@@ -157,9 +157,14 @@ void Journal::bury_dead_owners() {
   }
 }
 
-bool Journal::machine_is_busy() {
-  Statement statement(database_, "SELECT count(*) FROM attempt WHERE state = 'running' AND owner_host = ?");
-  return one_integer(statement.bind(owner_.host)) > 0;
+bool Journal::machine_is_busy(Beside beside) {
+  Statement statement(
+      database_,
+      "SELECT count(*) FROM attempt WHERE state = 'running' AND owner_host = ? AND NOT (? AND "
+      "owner_boot = ? AND owner_pid = ? AND owner_start_ticks = ?)");
+  const bool is_own_free = beside == Beside::own_runs;
+  return one_integer(statement.bind(owner_.host, is_own_free, owner_.boot, owner_.pid, owner_.start_ticks)) >
+         0;
 }
 
 bool Journal::runs_elsewhere(int64_t point_id, int64_t round) {
@@ -212,7 +217,8 @@ void Journal::settle(int64_t experiment_id) {
 }
 
 // The checks and the claim are one transaction under the write lock, so two sweeps cannot claim the same run.
-ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats) {
+ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats,
+                           Beside beside) {
   Transaction transaction(database_);
   bury_dead_owners();
   // The order of the questions matters: first whether there is nothing to do, then whether the point has
@@ -224,7 +230,7 @@ ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds
     refused = ClaimState::given_up;
   } else if (runs_elsewhere(point_id, round)) {
     refused = ClaimState::elsewhere;
-  } else if (machine_is_busy()) {
+  } else if (machine_is_busy(beside)) {
     refused = ClaimState::machine_busy;
   }
   Claim claim{0, point_id, round, false};

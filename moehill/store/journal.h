@@ -38,6 +38,10 @@ struct ClaimAnswer {
   Claim claim;
 };
 
+// Beside says what else may run on this machine while a claim is held. A run of several points is claimed
+// once for each of them, by the same process.
+enum class Beside { nothing, own_runs };
+
 // AttemptResult is what a finished attempt gave.
 struct AttemptResult {
   RunState state = RunState::failed;
@@ -67,13 +71,14 @@ class Journal {
 
   // Asks for a run. After `limit_seconds` the owner of the attempt counts as dead if nothing else shows
   // whether it lives. `repeats` tells whether a round with a disturbed result may be run once more.
-  ClaimAnswer claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats = true);
+  ClaimAnswer claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats = true,
+                    Beside beside = Beside::nothing);
   // Stores the result of a claimed run.
   void finish(const Claim& claim, const AttemptResult& result);
 
  private:
   void bury_dead_owners();
-  bool machine_is_busy();
+  bool machine_is_busy(Beside beside);
   bool runs_elsewhere(int64_t point_id, int64_t round);
   bool has_settled(int64_t point_id, int64_t round, bool repeats);
   bool may_repeat(int64_t point_id, int64_t round);

@@ -93,6 +93,24 @@ TEST_F(JournalTest, OneAttemptOnAMachineAtATime) {
   EXPECT_EQ(theirs.claim(points_[1].id, 0, 60).state, ClaimState::claimed);
 }
 
+// One process measures several points at once; another process waits until all of them have ended.
+TEST_F(JournalTest, OneProcessMayClaimSeveralPointsOfARun) {
+  ProcessIdentity other = this_process();
+  other.start_ticks += 1;
+  Journal ours = journal();
+  ours.save_plan(small_experiment(1, 0), points_);
+  const ClaimAnswer first = ours.claim(points_[0].id, 0, 60);
+  ASSERT_EQ(first.state, ClaimState::claimed);
+  EXPECT_EQ(journal(other).claim(points_[1].id, 0, 60, true, Beside::own_runs).state,
+            ClaimState::machine_busy);
+  EXPECT_EQ(ours.claim(points_[0].id, 0, 60, true, Beside::own_runs).state, ClaimState::elsewhere);
+  const ClaimAnswer second = ours.claim(points_[1].id, 0, 60, true, Beside::own_runs);
+  ASSERT_EQ(second.state, ClaimState::claimed);
+  ours.finish(first.claim, done_in(1));
+  ours.finish(second.claim, done_in(1));
+  EXPECT_EQ(store_.records(points_[1].id).size(), 1u);
+}
+
 TEST_F(JournalTest, WhatADeadOwnerHeldIsFree) {
   ProcessIdentity dead = this_process();
   dead.start_ticks += 1;
