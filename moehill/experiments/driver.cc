@@ -262,13 +262,15 @@ class Driver {
   }
 
   // Returns true if the record has the options of the point. If the run chose the path itself, the options
-  // that only some paths have may have any value.
+  // that only some paths have may have any value, and so may blocks that a tuned table had.
   static bool is_of(const StoredJson& record, const StoredPoint& point) {
     const StoredJson config = record.value("config", StoredJson::object());
     const bool any_path = point.options.contains("ep_path") && point.options["ep_path"] == "auto";
+    const bool is_tuned = record.contains("tuned") && record["tuned"] == "hit";
     for (const auto& [name, value] : point.options.items()) {
       const bool of_path = name == "ep_path" || name == "shared_placement" || name == "ring_split";
-      if (!(any_path && of_path) && config.contains(name) && config[name] != value) return false;
+      const bool is_chosen = (any_path && of_path) || (is_tuned && name == "blocks");
+      if (!is_chosen && config.contains(name) && config[name] != value) return false;
     }
     return true;
   }

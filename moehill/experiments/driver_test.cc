@@ -333,6 +333,13 @@ TEST_F(SharedProcessTest, APathThatTheRunChoseMayHaveOtherOptions) {
   EXPECT_EQ(number_of("sample WHERE seconds = 9"), 0) << "a process for each point";
 }
 
+TEST_F(SharedProcessTest, TunedBlocksAreNotThoseOfTheOptions) {
+  more_options_ = {{"blocks", "bt=64"}};
+  more_config_ = R"(,"blocks":"bt=128"},"tuned":"hit","more":{"a":1)";  // it ends the config
+  sweep_together(all_records());
+  EXPECT_EQ(number_of("sample WHERE seconds = 9"), 0) << "a process for each point";
+}
+
 TEST_F(SharedProcessTest, ARecordOfAnotherPathIsNotTaken) {
   more_options_ = {{"ep_path", "dense_masked"}};
   more_config_ = R"(,"ep_path":"fused")";
