@@ -26,6 +26,7 @@
 #include "moehill/climb/builds.h"
 #include "moehill/climb/noise_floor.h"
 #include "moehill/machine/topology.h"
+#include "moehill/measure/points.h"
 #include "moehill/report/matching_report.h"
 
 namespace moehill {
@@ -205,6 +206,15 @@ void refuse_outputs(const std::string& option, const std::vector<std::string>& a
                       "leave out --json, --export-*, --dump, --trace-dir, --save-routing and --ablate");
 }
 
+// Throws InputError for options that give several results, since a noise floor compares a point with itself.
+void refuse_several_points(const std::vector<std::string>& arguments) {
+  const BenchOptions o = parse_bench_options(arguments).value();
+  const size_t num = expand_points(o, detect_topology().num_cores).size();
+  if (num == 1) return;
+  throw input_error("--point", fmt::format("{} points", num), "one point",
+                    "name one impl, parallel_mode, distribution, queue_mode and topk");
+}
+
 // Returns the absolute path of the program. Runs are started without a shell, so nothing searches $PATH.
 std::string require_program(const std::string& path) {
   if (is_plain_file(path) && access(path.c_str(), X_OK) == 0) return std::filesystem::absolute(path).string();
@@ -238,6 +248,7 @@ int compare_two_builds(const CompareOptions& o) {
 int store_noise_floor(const CompareOptions& o) {
   const std::vector<std::string> arguments = arguments_of_point(o.point);
   refuse_outputs("--point", arguments);
+  refuse_several_points(arguments);
   Store store = Store::open_or_create(database_path(o.database));
   const std::optional<StoredNoiseFloor> floor =
       measure_noise_floor(arguments, o.together, {o.rounds.value_or(20), 600, show_progress});

@@ -172,6 +172,14 @@ TEST_F(CompareCommand, TheNoiseFloorOfAnAARunIsStored) {
   EXPECT_FALSE(is_floor_together(floors[0]));
 }
 
+TEST_F(CompareCommand, ANoiseFloorIsOfOnePoint) {
+  for (const char* options : {"parallel_mode=both", "impl=all bench_pass=forward", "topk_list=1,2"}) {
+    EXPECT_EQ(run(std::string("--noise-floor --together --rounds 6 --point '") + options + "'"), 2);
+    EXPECT_NE(read("err").find("--point: got"), std::string::npos) << read("err");
+    EXPECT_NE(read("err").find("allowed: one point"), std::string::npos) << read("err");
+  }
+}
+
 TEST_F(CompareCommand, TheNoiseFloorOfOneProcessIsKeptApart) {
   ASSERT_EQ(
       run("--noise-floor --together --rounds 6 --point 'tokens=32 hidden=32 mlp_dim=32 experts=4 topk=1 "

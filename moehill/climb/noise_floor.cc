@@ -17,7 +17,7 @@ std::optional<StoredNoiseFloor> measure_noise_floor(const std::vector<std::strin
   std::vector<TurnCommand> commands = {{"the noise floor", bench}, {"the noise floor again", bench}};
   if (together) {
     commands.pop_back();
-    // Two points that change nothing.
+    // Two points that change nothing, so each gives one record.
     commands[0].arguments.insert(commands[0].arguments.end(), {"-L", "point", "", "-L", "point", ""});
   }
   const Turns turns = run_in_turn(commands, options);
