@@ -434,8 +434,9 @@ std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& 
     for (const char* other : {"--weights", "--save-routing", "--climbed", "--topk-list"})
       if (set.given(other))
         throw usage_error(fmt::format("{} cannot be used with -L", other), "leave one of the two out");
-    if (options.tokens_auto) throw usage_error("--tokens auto cannot be used with -L", "give a number");
     std::vector<BenchOptions> variants = variants_of(args, lists);
+    if (std::any_of(variants.begin(), variants.end(), [](const BenchOptions& o) { return o.tokens_auto; }))
+      throw usage_error("--tokens auto cannot be used with -L", "give a number");
     const std::string repro = options.repro;
     options = variants.front();
     options.axes.clear();

@@ -169,6 +169,8 @@ const BadLine kBadLines[] = {
     {"-L topk 2,4 --topk 2", {"--topk is given twice"}},
     {"-L dtype f32 --weights w", {"--weights cannot be used with -L"}},
     {"-L dtype f32 --tokens auto", {"--tokens auto cannot be used with -L"}},
+    {"-L tokens 128,auto", {"--tokens auto cannot be used with -L"}},
+    {"-L point tokens=64 -L point tokens=auto", {"--tokens auto cannot be used with -L"}},
     {"-L point topk", {"--parameter-list point", "'topk'", "NAME=VALUE"}},
     {"-L point seed=2", {"--parameter-list", "'seed'"}},
     {"-L point shared_fused=maybe", {"--shared-fused", "'maybe'", "true or false"}},
