@@ -1,6 +1,8 @@
 // Tests of `moehill sweep`: an experiment of four tiny points, from its file to its rows, and what the
 // command refuses.
 #include <array>
+#include <map>
+#include <set>
 
 #include "moehill/cli/command_fixture.h"
 #include "moehill/store/store.h"
@@ -56,6 +58,40 @@ TEST_F(SweepCommand, FromTheFileToTheRowsAndNotTwice) {
   }
   ASSERT_EQ(run("q.toml --db moehill.sqlite"), 0);
   EXPECT_NE(read("out").find("0 runs now"), std::string::npos) << read("out");
+}
+
+TEST_F(SweepCommand, ARoundOfSeveralPathsIsOneProcess) {
+  write("m.toml", R"(title = "paths"
+[fixed]
+tokens = 64
+hidden = 64
+mlp_dim = 32
+experts = 4
+topk = 2
+shared_expert_dim = 32
+iters = 2
+[[zip]]
+parallel_mode = ["none", "ep", "ep"]
+ep_path = ["auto", "dense_masked", "auto"]
+[measure]
+rounds = 2
+process = "round"
+)");
+  ASSERT_EQ(run("m.toml"), 0) << read("err");
+  Store store = Store::open_existing(folder_ + "/moehill.sqlite");
+  std::map<int64_t, std::set<std::string>> processes;  // by round
+  for (const StoredPoint& point : store.points(store.find_experiment("m")->id)) {
+    const std::vector<StoredRecord> records = store.records(point.id);
+    EXPECT_EQ(records.size(), 2u) << point.label;
+    for (const StoredRecord& record : records) {
+      processes[record.round].insert(record.json["process"]["id"].get<std::string>());
+      if (point.axes["ep_path"] == "dense_masked") {
+        EXPECT_EQ(record.json["config"]["ep_path"], "dense_masked");
+      }
+    }
+  }
+  ASSERT_EQ(processes.size(), 2u);
+  for (const auto& [round, ids] : processes) EXPECT_EQ(ids.size(), 1u) << "round " << round;
 }
 
 // The rebuilt program has the same name of its build, as after an edit without a new configuration: only its
