@@ -1,6 +1,6 @@
-// RunRouter is the router of a run that is measured, as far as it is part of the step: the product that makes
-// the logits, the choices, the gradient of the logits, and the loss that balances experts. Choices from
-// before the clock are in api/block_run.h (Routed).
+// RunRouter is the part of the router that belongs to the measured step: the product that makes the logits,
+// the choices, the gradient of the logits, and the loss that balances experts. Choices that are made before
+// the clock starts are in api/block_run.h (Routed).
 //
 //     RunRouter router(config, routed, tokens_held, local_devices, weights);
 //     if (router.is_in_step()) router.route(group, x);            // on each device, before its plan
@@ -30,7 +30,7 @@ class RunRouter {
   bool is_in_step() const { return step_ != nullptr; }
   void route(Group& group, const MatView& x);
   void backward(Group& group, ParallelPath& path, const MatView& x, const float* dp, StageListener* listener);
-  // Spoils what the next step has to make itself.
+  // Overwrites what the next step has to make itself.
   void poison(int rank, const MemoryVisitor& fill);
 
   // Reads the logits of `routed` again, after they were replaced.

@@ -1,6 +1,6 @@
-// Noise floor measures how much equal things differ on this machine. It makes an A/A run: one point runs
-// twice in each round, as a sweep runs two points. Each time it has a process of its own, or one process
-// measures it twice and alternates the steps (process = "round" in an experiment file).
+// This header measures the noise floor: how much equal points differ on this machine. It makes an A/A run, in
+// which one point runs twice in each round, as a sweep runs two points. Each run has a process of its own, or
+// one process measures both and alternates their steps (as process = "round" in an experiment file).
 //
 //     const std::optional<StoredNoiseFloor> floor = measure_noise_floor(arguments, false, {.rounds = 20});
 //     if (floor) store.add_noise_floor(*floor);   // floor->floor: |log ratio|

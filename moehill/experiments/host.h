@@ -30,7 +30,7 @@ struct SweepHost {
   // processes.
   std::function<ResolvedPoint(SweptCommand command, bool launched, const std::vector<std::string>& arguments)>
       resolve;
-  double usable_bytes = 0;  // of memory, for all points of a process together
+  double usable_bytes = 0;  // memory for all points of a process together
   std::string program;      // is run as "program COMMAND ARGUMENTS --json -"
   // Identity of the program and of the machine. A point of another program or machine is another point.
   std::string build;

@@ -36,7 +36,7 @@ struct SweepPlan {
 };
 
 // Throws InputError, with the place in the file, for what a point's command would refuse, for two points that
-// are the same, and with process = "round" for points that one process cannot have.
+// are the same, and, with process = "round", for points that cannot run in one process.
 SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Sizing& sizing);
 
 // Returns text for a terminal: a row for each point with predicted time and memory, then "4 points, 5 rounds:

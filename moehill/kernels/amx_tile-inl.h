@@ -1,6 +1,6 @@
-// This file has the body of the AMX tile, written in terms of the operations of `Ops`. These are the CPU's
-// instructions (x86/amx_registers.h) or their emulation in C++ (dot_emulation.h), so that tests run the same
-// body on any CPU.
+// This file has the body of the AMX tile, written in terms of the operations of `Ops`. The operations are the
+// CPU's instructions (x86/amx_registers.h) or their emulation in C++ (dot_emulation.h), so that tests run the
+// same body on any CPU.
 //
 // Ops::begin(steps) configures the tile registers: tiles of A get rows of `steps` words, tiles of B get
 // `steps` rows. It must come before all other operations, and again for another number of steps; end() comes
@@ -26,8 +26,8 @@ void move_sums(const TileCall<uint32_t, uint32_t>& call) {
   Ops::template zero<kTile>();
 }
 
-// AheadLines prefetches the memory of call.ahead, each cache line once. AMX makes 16 steps at a time, so the
-// class asks for the lines of 16 steps at a time.
+// AheadLines prefetches the memory of call.ahead, each cache line once. AMX computes 16 steps at a time, so
+// the class prefetches the lines of 16 steps at a time.
 class AheadLines {
  public:
   explicit AheadLines(const Ahead& ahead)
@@ -52,8 +52,8 @@ class AheadLines {
   int64_t run_;
 };
 
-// Makes a product whose depth is either a multiple of whole tiles, or less than one tile. kTall: more than 16
-// rows. kWide: two panels.
+// Computes a product whose depth is either a multiple of whole tiles, or less than one tile. kTall means more
+// than 16 rows, and kWide means two panels.
 template <class Ops, bool kTall, bool kWide>
 void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   const int64_t steps = std::min<int64_t>(call.depth, kAmxSteps);
@@ -100,8 +100,8 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   return wide ? amx_part<Ops, false, true>(call, stream) : amx_part<Ops, false, false>(call, stream);
 }
 
-// Makes the product for any depth: first the whole tiles, then the rest. The rest needs the tile registers in
-// another shape, so the sums pass through memory in between.
+// Computes the product for any depth: first the whole tiles, then the rest. The rest needs the tile registers
+// in another shape, so the sums pass through memory in between.
 template <class Ops>
 void amx_sums(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   const int64_t whole = call.depth / kAmxSteps * kAmxSteps;

@@ -2,7 +2,7 @@
 // pairs of bf16. The other register tiles are gmm_tile-inl.h (f32) and dot_tile.h (AVX512_BF16).
 //
 // A call has up to 32 rows and two panels, and uses four tiles of sums, two of A and two of B. 16 steps of
-// depth of a panel of pairs (tensor/weight_stack.h) are a tile of B as they lie in memory. A strip of A is
+// depth of a panel of pairs (tensor/weight_stack.h) form a tile of B without being moved. A strip of A is
 // packed so that the rows of a tile are 64 bytes each: step d of row i lies at (d / 16 * 32 + i) * 16 + d %
 // 16. The last 16 steps of a strip may be incomplete.
 //
@@ -18,16 +18,16 @@ namespace moehill {
 
 inline constexpr int kAmxRows = 32, kAmxPanels = 2, kAmxSteps = 16;
 
-// AmxTile is a table of the tile's functions. So the CPU and the emulation (dot_emulation.h) have the same
-// type.
+// AmxTile is a table of the tile's functions. It is a table so that the CPU's tile and the emulated one
+// (dot_emulation.h) have the same type.
 struct AmxTile {
   // begin() configures the tile registers of the calling thread and end() releases them. Both wait for all
   // earlier instructions, which takes as long as 40 steps of depth, so call them once for a product.
   void (*begin)();
   void (*end)();
   // Computes the product of a call, whose steps of depth are pairs. It writes 16 or 32 rows of sums, even if
-  // call.rows is less. Rows of A beyond call.rows may hold anything. stream: the panels come from memory and
-  // not from a cache.
+  // call.rows is less. Rows of A beyond call.rows may hold anything. `stream` says that the panels come from
+  // memory and not from a cache.
   void (*sums)(const TileCall<uint32_t, uint32_t>& call, bool stream);
 };
 

@@ -1,5 +1,5 @@
 // This header has loops over rows for the check (moe/audit.h), on the best SIMD target. They are deliberately
-// not the loops of the kernels: a check must share no code with the step that it checks. A step may not use
+// not the loops of the kernels: a check must share no code with the step that it checks. A step must not use
 // them.
 //
 // All matrices are row-major and without gaps. F is float or double.
@@ -14,7 +14,7 @@
 
 namespace moehill {
 
-// AuditLoops is a table of functions, chosen once for the CPU.
+// AuditLoops is a table of functions, which is chosen once for the CPU.
 template <typename F>
 struct AuditLoops {
   // c [m, n] += a [m, k] b [k, n].

@@ -1,8 +1,8 @@
 // This header gives access to OpenBLAS, which it loads when a product first needs it and not when the program
 // starts. A loaded OpenBLAS takes 128 MiB of address space for each core, and as much for each thread at its
-// first product. If the system refuses, it tries again for ever, and a program that only prints its help must
-// not hang in that. Only kernels/ uses OpenBLAS: as a second backend (ragged_dot.cc), as the yardstick, and
-// for the check.
+// first product. If the system refuses the memory, OpenBLAS tries again for ever. A program that only prints
+// its help must not hang there. Only kernels/ uses OpenBLAS: as a second backend (ragged_dot.cc), as a
+// reference speed, and for the check.
 //
 //   const Blas& blas = blas_on_this_thread();
 //   blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, a, k, b, n, 0, c, n);

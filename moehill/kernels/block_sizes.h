@@ -12,8 +12,9 @@
 
 namespace moehill {
 
-// The two kinds of products of a gated MLP: into the expert's width (the up products, and the gradient dh),
-// or out of it to the model's width (the down product, and the gradient dx).
+// Product is one of the two kinds of products of an expert's MLP. A product leads to the expert's width (the
+// up products, and the gradient dh), or from there to the model's width (the down product, and the gradient
+// dx).
 enum class Product { to_width, to_hidden };
 
 // All sizes count rows or columns, not bytes. In a gated MLP a product to_width makes two columns, gate and

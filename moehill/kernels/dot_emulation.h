@@ -30,7 +30,7 @@ inline float emulated_multiply_add(uint32_t a_bits, uint32_t b_bits, float sum) 
   return without_denormal(std::fma(a, b, sum));
 }
 
-// One lane of vdpbf16ps.
+// Computes one lane of vdpbf16ps.
 inline float emulated_dot(float sum, uint32_t a, uint32_t b) {
   constexpr uint32_t kUpper = 0xffff0000u;
   sum = emulated_multiply_add(a & kUpper, b & kUpper, without_denormal(sum));
@@ -101,7 +101,7 @@ struct EmulatedTileOps {
   static inline thread_local Tile tile[8];
   static inline thread_local int num_steps = 0;
 
-  // Ends the program for a configuration that the CPU would refuse.
+  // Ends the program if the CPU would refuse this configuration.
   static void begin(int steps) {
     if (steps < 1 || steps > 16) std::abort();
     num_steps = steps;

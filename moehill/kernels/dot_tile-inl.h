@@ -69,7 +69,7 @@ template <class Ops, int kRows, int kPanels, bool kStream>
   }
 }
 
-// Makes such a product and stores it as rows of a bf16 gradient.
+// Computes the same sums as dot_sums(), and stores them as rows of a bf16 gradient.
 template <class Ops, int kRows, int kPanels>
 [[gnu::noinline]] void dot_gradient(const DotCall& call, const GradientPlace& place) {
   typename Ops::Sums sum[kRows][kPanels];
@@ -108,8 +108,8 @@ void any_dot_gradient(const DotCall& call, const GradientPlace& place) {
   if constexpr (kRows > 1) any_dot_gradient<Ops, kRows - 1>(call, place);
 }
 
-// A flipped product (flipped_call.h): each square of weights gives kHeight vectors of sums. With two copies,
-// a vector holds the sums of two rows of the weights.
+// Computes a flipped product (flipped_call.h): each square of weights gives kHeight vectors of sums. With two
+// copies, a vector holds the sums of two rows of the weights.
 template <class Ops, int kCopies>
 [[gnu::noinline]] void dot_flipped(const FlippedCall<uint32_t>& call) {
   constexpr int kHeight = 16 / kCopies;

@@ -26,8 +26,8 @@ struct GradientPlace {
   float scale;
 };
 
-// DotTile is a table of the tile's functions. So the CPU and the emulation (dot_emulation.h) have the same
-// type.
+// DotTile is a table of the tile's functions. It is a table so that the CPU's tile and the emulated one
+// (dot_emulation.h) have the same type.
 struct DotTile {
   void (*sums)(const DotCall& call, bool stream);  // stream: the panels come from memory and not from a cache
   void (*gradient)(const DotCall& call,

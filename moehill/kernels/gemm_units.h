@@ -20,13 +20,13 @@ struct GemmUnit {
   int32_t panel_begin, panel_end;  // columns of the result / 16
 };
 
-// The fewest panels of a unit: with fewer columns, packing the rows of the unit does not pay.
+// This is the fewest panels of a unit: with fewer columns, packing the rows of the unit does not pay.
 inline constexpr int64_t kMinUnitPanels = 4;
 
 // UnitCut is the rule of cutting. A block has at most max_rows rows of a group (0: all of them) and at most
 // max_panels panels, or max_panels_tall in a group of more than tall_rows rows. Units of fewer than
-// min_panels panels are made only if threads would otherwise be idle. keep_empty: empty groups get units too,
-// because a thread must write their zeros.
+// min_panels panels are made only if threads would otherwise be idle. With keep_empty, empty groups get units
+// too, because a thread must write their zeros.
 struct UnitCut {
   int64_t num_panels;
   int64_t max_rows;

@@ -40,7 +40,7 @@ HWY_INLINE const float* as_squares(const VectorKernel<bf16>&, const bf16* rows, 
 }
 
 // A panel of bf16 has pairs of rows, but the tile needs pairs of columns. So this function exchanges the
-// middle halves of each two words.
+// middle halves of every two neighbouring words.
 HWY_INLINE const uint32_t* as_squares(const DotKernel&, const bf16* rows, int64_t num_rows, float* scratch) {
   uint32_t* out = reinterpret_cast<uint32_t*>(scratch);
   const int64_t words = num_rows * kPanelWidth / 2, all = round_up(num_rows, kPanelWidth) * kPanelWidth / 2;
@@ -49,7 +49,7 @@ HWY_INLINE const uint32_t* as_squares(const DotKernel&, const bf16* rows, int64_
   return out;
 }
 
-// Packs the rows of dC, each as often as the tile wants it. Step d begins at d * width.
+// Packs the rows of dC, each shape.copies times side by side. Step d begins at d * width.
 template <class Kernel>
 void pack_flipped_rows(const RowSource& source, const GemmUnit& unit, const FlippedShape& shape,
                        int64_t depth, GmmScratch& scratch) {
@@ -77,7 +77,7 @@ HWY_INLINE void finish_squares(const float* sums, const FlippedShape& shape, con
   }
 }
 
-// One unit: rows [16 panel_begin, 16 panel_end) of the weights times the unit's rows of dC.
+// Computes one unit: rows [16 panel_begin, 16 panel_end) of the weights times the unit's rows of dC.
 template <class Kernel>
 HWY_NOINLINE void flipped_unit(const Kernel& kernel, const GemmUnit& unit, const ColumnsProduct& product,
                                GmmScratch& scratch) {

@@ -27,8 +27,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Makes pointers to elements [begin, ...) of kRows rows of a strip. For a missing row, or one past row_end,
-// the pointer is to zeros.
+// Sets pointers to elements [begin, ...) of kRows rows of a strip. The pointer of a missing row, or of one
+// past row_end, is to zeros.
 template <int kRows, typename T>
 HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end, int64_t begin,
                            const float* zeros, const T** rows) {
@@ -125,14 +125,14 @@ struct BlockPlace {
   int64_t panel, panels, k0, depth;
 };
 
-// This is where a tile finds a block of B: panel p begins at data + p * stride.
+// Block says where a tile finds a block of B: panel p begins at data + p * stride.
 template <typename B>
 struct Block {
   const B* data;
   int64_t stride;
 };
 
-// Blocks of B of the forward product: the panels themselves, as they lie.
+// PanelBlocks are the blocks of B of the forward product: the panels themselves, where they lie.
 template <typename T>
 struct PanelBlocks {
   static constexpr bool kPanels = true, kStream = false;
@@ -156,22 +156,22 @@ struct PanelBlocks {
   }
 };
 
-// These are panels for units of few strips. A unit reads each panel once, as one stream, which the tile
-// itself prefetches.
+// StreamedBlocks are panels for units of few strips. Such a unit reads each panel once, as one stream, which
+// the tile itself prefetches.
 template <typename T>
 struct StreamedBlocks : PanelBlocks<T> {
   static constexpr bool kStream = true;
   void prefetch(const BlockPlace&, int64_t, int64_t) const {}
 };
 
-// Panels of bf16 as words of pairs, for the dot and the AMX tile.
+// PairBlocks are panels of bf16 as words of pairs, for the dot tile and the AMX tile.
 struct PairBlocks : PanelBlocks<bf16> {
   Block<uint32_t> block(const BlockPlace& place, float*) const {
     return {reinterpret_cast<const uint32_t*>(at(place)), panel_rows * kPanelWidth / 2};
   }
 };
 
-// Panels of bf16 that are first widened to f32 into scratch.
+// WidenedBlocks are panels of bf16 that are first widened to f32, into scratch.
 struct WidenedBlocks {
   static constexpr bool kPanels = false, kStream = false;
   PanelBlocks<bf16> panels;
@@ -186,8 +186,8 @@ struct WidenedBlocks {
   void prefetch(const BlockPlace& place, int64_t s, int64_t parts) const { panels.prefetch(place, s, parts); }
 };
 
-// Blocks of B of the product with the transposed matrix. Panel p of the result is rows 16 p to 16 p + 15 of
-// the weights, and depth runs over their columns, 16 at a time.
+// TransposedBlocks are the blocks of B of the product with the transposed matrix. Panel p of the result is
+// rows 16 p to 16 p + 15 of the weights, and depth runs over their columns, 16 at a time.
 template <class Kernel>
 struct TransposedBlocks {
   static constexpr bool kPanels = false, kStream = false;
@@ -233,8 +233,8 @@ struct TransposedBlocks {
 };
 
 // Returns the block that columns_unit() needs after `place`: the next panels of the pass, then the next
-// depth, then the next pass. After the last block of the unit it is the unit's first one, which costs nothing
-// to prefetch.
+// depth, then the next pass. After the last block of the unit it returns the unit's first one, because the
+// tile needs some address to prefetch.
 HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, int64_t pass,
                                  int64_t pass_end, const UnitDepth& depth) {
   const int64_t panel = place.panel + place.panels;
@@ -246,8 +246,8 @@ HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, 
   return {first, std::min(place.panels, unit.panel_end - first), 0, std::min(depth.call, depth.all)};
 }
 
-// Returns how many panels one tile reads side by side. A unit of one strip reads each panel only once, so it
-// takes them one after the other, so that the panel it prefetches is also next in memory.
+// Returns how many panels one tile reads side by side. A unit of one strip reads each panel only once. It
+// takes the panels one after the other, because the panel that it prefetches is then next in memory.
 template <class Kernel, class Blocks>
 HWY_INLINE int64_t panels_of_tile(int64_t strips) {
   return Blocks::kPanels && Kernel::kAsksAhead && strips == 1 ? 1 : Kernel::kPanels;
@@ -268,7 +268,7 @@ HWY_INLINE void multiply_strip(const Kernel& kernel, const Blocks& blocks, const
 }
 
 // Computes one unit: packs its rows and multiplies them by its panels. If there is only one strip, the unit
-// reads its panels as one stream, which an epilogue would interrupt. So it does the epilogues of several
+// reads its panels as one stream, which each epilogue interrupts. So it applies the epilogues of several
 // panels together.
 template <class Kernel, class Blocks>
 HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const ColumnsProduct& product,

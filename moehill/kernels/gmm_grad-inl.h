@@ -65,7 +65,7 @@ void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t 
   }
 }
 
-// Packs for kernels that want kBlock steps of a column side by side: it packs strips as the function above
+// Packs for kernels that read kBlock steps of a column side by side: it packs strips as pack_columns_a()
 // does, and then transposes them.
 template <class Kernel>
 void pack_blocks_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
@@ -112,8 +112,8 @@ void pack_b(const RowSource& source, Range rows, const GemmUnit& unit, GmmScratc
   }
 }
 
-// Computes the sums of one tile over `call.depth` packed steps, in calls of kGradSteps. finish: these are the
-// last rows, so the sums are complete and are stored as rows of the gradient.
+// Computes the sums of one tile over `call.depth` packed steps, in calls of kGradSteps. `finish` says that
+// these are the last rows. The sums are then complete, and are stored as rows of the gradient.
 template <class Kernel, class Call>
 HWY_INLINE void grad_tile(const Kernel& kernel, Call call, bool finish,
                           const GradientRows<typename Kernel::T>& rows) {

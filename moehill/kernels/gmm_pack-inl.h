@@ -126,7 +126,7 @@ HWY_INLINE void pack_strip_transposed(const T* const* rows, int num_rows, const 
   pack_groups<kRows, kGroups>(rows, num_rows, depth, out);
 }
 
-// Packs kBlock steps of a row side by side, as AMX wants it. The last block is filled with zeros.
+// Packs kBlock steps of a row side by side, as AMX reads them. The last block is filled with zeros.
 template <int kRows, int kBlock>
 HWY_INLINE void pack_strip_blocks(const bf16* const* rows, int num_rows, const StripDepth& depth,
                                   uint32_t* HWY_RESTRICT out) {
@@ -211,7 +211,7 @@ HWY_INLINE void store_transposed(VU pairs, int row, int column, float* out) {
   hn::StoreU(hn::BitCast(DP(), high_half(pairs)), DP(), out + (column + 1) * 16 + row);
 }
 
-// Transposes each two neighbouring words as 2 x 2 values, by exchanging their middle halves.
+// Transposes every two neighbouring words as 2 x 2 values, by exchanging their middle halves.
 template <class V, class D = hn::DFromV<V>>
 HWY_INLINE V exchanged(V words) {
   const hn::Repartition<uint8_t, D> d8;

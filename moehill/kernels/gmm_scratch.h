@@ -1,5 +1,5 @@
-// GmmScratch is the work space of one thread of this library's grouped GEMM. It owns no memory; Gmm (gmm.cc)
-// does.
+// GmmScratch is the work space of one thread of this library's grouped GEMM. It does not own its memory; Gmm
+// (gmm.cc) does.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct alignas(64) GmmScratch {
   // that strips have met.
   int64_t num_packed = 0, num_blocks = 0;
 
-  // Called between pieces of work of about a millisecond.
+  // The loops call it between pieces of work of about a millisecond.
   void poll() const {
     if (polling != nullptr) polling->poll();
   }

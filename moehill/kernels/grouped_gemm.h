@@ -134,10 +134,10 @@ struct GemmLimits {
 
 // Makes this library's own backend: weights in panels, register tiles, rows gathered while packing.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits);
-// Takes the tiles for bf16 from the caller; tests use it for emulated tiles.
+// Makes the same backend with tiles for bf16 from the caller. Tests use it for emulated tiles.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits, const PairTiles& tiles);
-// Makes a backend that multiplies nothing and leaves results as they are. An ablation measures the time of a
-// step without products by it. It asks for the same operands as `like`.
+// Makes a backend that multiplies nothing and leaves results as they are. An ablation uses it to measure the
+// time of a step without products. The backend asks for the same operands as `like`.
 std::unique_ptr<GroupedGemm> make_no_gemm(std::unique_ptr<GroupedGemm> like);
 int gmm_tile_rows();  // rows of a register tile of f32 on this CPU
 size_t gmm_workspace_bytes(const GemmLimits& limits);

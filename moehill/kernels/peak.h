@@ -1,6 +1,6 @@
-// This header measures peaks ("yardsticks"): the most that the cores of a team can do. The harness shows
-// rates of the kernels as shares of them. Peaks are measured in this process, because data sheets do not know
-// the clock of a shared machine.
+// This header measures peaks: the highest rates that the cores of a team reach. The harness shows the rates
+// of the kernels as shares of them. Peaks are measured in this process, because data sheets do not give the
+// clock of a shared machine.
 //
 //   const double flops = measure_fma_peak(team);         // FLOP/s of f32
 //   const double bytes = measure_copy_bandwidth(team);   // B/s
@@ -54,7 +54,7 @@ class ReadMemory {
  public:
   // The threads of `owner` write the memory first, so that it lies on their memory node.
   ReadMemory(ThreadTeam& owner, int64_t bytes);
-  // Reads all of it once.
+  // Reads all of the memory once.
   Burst read(ThreadTeam& team) const;
 
  private:

@@ -36,9 +36,9 @@ struct TileCall {
 template <typename A, typename B>
 TileCall(int, int, const A*, const B*, int64_t, int64_t, float*, int64_t, bool) -> TileCall<A, B>;
 
-// The distance in bytes at which a tile prefetches ahead of its loads when it streams panels from memory.
-// Tiles on vectors of up to 8 lanes prefetch into L1 only. Tiles on wider vectors first prefetch far ahead
-// into L2, which can have twice as many lines under way, and then into L1.
+// These are the distances in bytes at which a tile prefetches ahead of its loads when it streams panels from
+// memory. Tiles on vectors of up to 8 lanes prefetch into L1 only. Tiles on wider vectors first prefetch far
+// ahead into L2, which can have twice as many lines under way, and then into L1.
 inline constexpr int64_t kStreamAhead = 8192, kStreamAheadL2 = 16384, kStreamAheadL1 = 1024;
 // Tiles of at most this many rows leave the stream to the CPU's own prefetcher, which more requests would
 // slow down.

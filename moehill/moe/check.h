@@ -85,9 +85,10 @@ double gradient_limit(DType dtype);
 // the weights of projections cannot be known in advance. The reference gradients come from the stored y,
 // which is checked itself. The work runs on `team`.
 //
-// The result is "mistrusted" in two cases: a reference is zero everywhere (except dlogits with one choice,
-// whose gate value is constant), or a product that the audit made itself is wrong. An expert without
-// assignments passes if its gradients are zero.
+// The result is "mistrusted" in three cases: the reference of a tensor is zero everywhere (except dlogits
+// with one choice, whose gate value is constant), the reference of an expert is zero in all of its rows, or a
+// product that the audit made itself is wrong. An expert without assignments passes if its gradients are
+// zero.
 //
 // The call is collective over the processes of the share, each with its own team. The first process gets the
 // result, the others an empty one.

@@ -1,7 +1,7 @@
 // CopyGradients adds up the gradients of experts that several devices have copies of. Each device has the
-// gradient of the rows that its own copy got. All copies end with the sum, because each device would update
-// its own copy with it. It is for expert parallelism with a placement that repeats experts (--placement). It
-// is not for `dp`, where every device has every expert and an all-reduce sums the gradients
+// gradient of the rows that its own copy got. All copies end with the sum, because each device updates its
+// own copy with it. CopyGradients is for expert parallelism with a placement that repeats experts
+// (--placement). It is not for `dp`, where every device has every expert and an all-reduce sums the gradients
 // (data_parallel_path.cc).
 //
 //     CopyGradients copies(placement, weights.routed_grad, rank, num_devices);

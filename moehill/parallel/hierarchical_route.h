@@ -1,6 +1,6 @@
 // HierarchicalRoute decides in two levels which rows go where, so that a token crosses the network once for
-// each node that has one of its experts, however many devices of that node have some. It moves no rows of x:
-// HierarchicalExchange does.
+// each node that has one of its experts, however many devices of that node have some. It moves no rows of x;
+// HierarchicalExchange moves them.
 #pragma once
 
 #include <vector>
@@ -16,7 +16,7 @@ namespace moehill {
 //            There it lands at one rank, which its device's number determines (Nodes::landing_rank)
 //   inside   from there it goes once to every rank of the node that holds one of its experts
 //
-// Sums come back on the same ways. The landing rank adds the sums of its node's ranks in their order, and the
+// Sums come back the same way. The landing rank adds the sums of its node's ranks in their order, and the
 // token's device adds the sums of the nodes. Received rows are put in the order of all tokens, so a device's
 // block plans from the same routing as on `ragged_a2a`.
 //

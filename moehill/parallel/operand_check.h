@@ -2,8 +2,9 @@
 // The check computes its reference from the operands that the step used. So operands that nobody filled, or
 // that are another expert's, would show nowhere else.
 //
-// The draw chooses one row and one column of each matrix, and these are made again; so is every row of x. The
-// code that makes them shares no list of tensors with the code that fills them (parallel/operands.h).
+// A random draw chooses one row and one column of each matrix. These, and every row of x, are made again and
+// compared. The code that makes them shares no list of tensors with the code that fills them
+// (parallel/operands.h).
 //
 //   const std::string fault = weights_fault(weights, places, {seed, layer}, {draw, others}, team);
 //   if (!fault.empty()) verdict.fail(fault);
@@ -21,9 +22,9 @@ struct OperandDraw {
   bool others = false;  // the operands are the other ones of parallel/other_operands.h
 };
 
-// Returns the first number that is not what it came from, in words, or "". `places` are the experts (or the
-// places of experts, with a placement) that this process needs. A row or column of a file is compared at up
-// to 64 places, so that few pages of the file are read.
+// Describes the first number that differs from its origin; returns "" if none does. `places` are the experts
+// (or the places of experts, with a placement) that this process needs. A row or column of a file is compared
+// at up to 64 places, so that few pages of the file are read.
 std::string weights_fault(const WeightOperands& weights, Range places, const WeightOrigin& origin,
                           const OperandDraw& draw, ThreadTeam& team);
 // Does the same for these rows of x, all of them.

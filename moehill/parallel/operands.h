@@ -124,8 +124,8 @@ struct WeightOrigin {
 // Allocates weights that are all zero.
 std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, bool with_gradients);
 void add_gradients(WeightOperands& weights);
-// Returns where row 0 would be if `first` rows of this size lay before `data`. So a process can number rows
-// as if it had all of them. The rows before `data` do not exist and must not be read.
+// Returns where row 0 would be if `first` rows of this size lay before `data`. With it a process can number
+// its rows as if it had all of them. The rows before `data` do not exist and must not be read.
 void* before(const void* data, int64_t first, int64_t row_bytes);
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, Range held);
 void add_gradients(TokenOperands& tokens);

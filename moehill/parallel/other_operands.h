@@ -1,7 +1,7 @@
-// Other operands are for a step that cannot use anything of the steps before it: results, packed weights, or
-// scales of rows. They have the same memory and magnitude, and their values follow from the first ones
-// exactly, so that taking them back gives every bit. Tokens are multiplied by a power of two, and about half
-// of the numbers of each weight matrix get the other sign.
+// Other operands are for a step in which everything that is kept from earlier steps is wrong: results, packed
+// weights, or scales of rows. They take the place of the first operands in memory and have the same
+// magnitude. Their values follow from the first ones exactly, so that every bit can be restored. Tokens are
+// multiplied by a power of two, and about half of the numbers of each weight matrix get the other sign.
 //
 //   flip_signs(team, w1, {0, num_experts});                 // other weights
 //   flip_signs(team, w1, {0, num_experts});                 // the first ones again
@@ -30,10 +30,11 @@ inline void scale_exactly(ThreadTeam& team, const MatView& m, float factor) {
   });
 }
 
-// Which numbers of a stored matrix get the other sign follows from their places times this factor. The bits
-// are mixed, so that no product with the matrix is a multiple of the product before.
+// The place of a number in a stored matrix, times this factor, decides whether it gets the other sign. The
+// bits are mixed, so that no product with the matrix is a multiple of the product before.
 inline constexpr uint32_t kPlaceFactor = 0x9e3779b1u;
-// Returns the sign bit of an f32 if a number gets the other sign, else 0. `place` is multiplied already.
+// Returns the sign bit of an f32 if a number gets the other sign, else 0. `place` has already been multiplied
+// by kPlaceFactor.
 inline uint32_t sign_bit(uint32_t place) { return (place ^ (place >> 15)) * 0x85ebca77u & 0x80000000u; }
 inline bool has_other_sign(int64_t place) {
   return sign_bit(static_cast<uint32_t>(place) * kPlaceFactor) != 0;

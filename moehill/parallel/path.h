@@ -1,6 +1,7 @@
 // ParallelPath is one device's part of a path, a way to spread the block over devices. A new path is a class
 // and one line of make_path(). `none` is in path.cc; each other path has a file. A path has no clock and
-// reads no files: a caller that measures passes a StageListener. It takes memory only when it is made.
+// reads no files. A caller that measures times passes a StageListener. A path takes memory only when it is
+// made.
 //
 //     std::unique_ptr<ParallelPath> path = make_path(inputs);   // one for each device
 //     path->prepare(group);                                     // all devices, once

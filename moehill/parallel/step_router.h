@@ -35,9 +35,9 @@ class StepRouter {
   float* own_logits(int64_t token) { return made_.data() + token * routing_.num_logits(); }
   // From the next step on, reads other logits [T, L] of the same tokens.
   void read(const float* logits) { logits_ = logits; }
-  // Takes the choices of these tokens away and sets their gate values to NaN, and logits if a step makes
-  // them. A step that does not route them then shows: the plan refuses the choices, or the check sees the
-  // values.
+  // Removes the choices of these tokens and sets their gate values to NaN, and also their logits if a step
+  // makes them. So a step that does not route them is found: the plan refuses the choices, or the check sees
+  // the values.
   void poison(Range tokens);
   const Routing& routing() const { return routing_; }
 

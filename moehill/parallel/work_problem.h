@@ -1,5 +1,5 @@
-// This header translates a run's configuration for the performance model (model/work.h), which knows no
-// options of blocks. It predicts nothing itself.
+// This header translates a run's configuration for the performance model (model/work.h), which does not know
+// the options of a block. It predicts nothing itself.
 //
 //     const WorkProblem problem = placed_problem(config, hardware);
 //     const PlanCounts counts = plan_counts(config, routing);   // rows by device, as this routing has them
@@ -10,7 +10,7 @@
 
 namespace moehill {
 
-// Returns the problem of the experts of the config, with rows that are copied.
+// Returns the problem of the experts of the config. It assumes that rows are copied and not read in place.
 WorkProblem work_problem(const RunConfig& config);
 
 // DeviceMemory tells whether the devices of a node are threads of one process (`shared`), which `fused` and
@@ -20,7 +20,7 @@ inline DeviceMemory device_memory(MeshKind mesh) {
   return mesh == MeshKind::mpi ? DeviceMemory::apart : DeviceMemory::shared;
 }
 // Returns the problem of the places of the config on this hardware. Within one node, paths that pull rows
-// read them in place if the devices share memory and are no chips.
+// read them in place if the devices share memory and are cores of CPUs.
 WorkProblem placed_problem(const RunConfig& config, const Hardware& hardware,
                            DeviceMemory memory = DeviceMemory::shared);
 // Returns the nodes of the config's devices, with ranks_per_node devices on each; 0: one node.

@@ -67,9 +67,8 @@ std::string machine_name(const StoredJson& env);
 
 // Returns the newest floor of that machine. It is computed for a comparison over `rounds` rounds if the
 // floor's samples are stored; rounds = 0: the floor as it was stored. Points that one process measured
-// together
-// (`together`) differ less by chance, so they have floors of their own; without one, that of points in
-// processes of their own is taken.
+// together (`together`) differ less by chance, so they have floors of their own. If there is none, it returns
+// the floor of points in processes of their own.
 std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env,
                                int64_t rounds, bool together);
 // Returns true if the floor is one of points that were measured together.

@@ -47,14 +47,14 @@ struct Simulation {
 // With groups, a flow stands for messages of many devices. So a device ends no earlier than its own messages
 // would take one after the other and alone on their links, and no earlier than its whole group has received
 // everything. What the links of a node carry is exact as long as a group is not larger than a node. With
-// groups of several nodes, flows that end within kEndTogether of each other end at once, because each end has
-// the shares of all flows computed anew.
+// groups of several nodes, flows whose ends are closer than kEndTogether end at once, because SimGrid
+// computes the shares of all flows anew at each end.
 //
 // The process that simulates calls SimulationProgress now and then with the share of the flows that have
 // arrived.
 using SimulationProgress = std::function<void(double part)>;
 
-// This is a part of the time that a usual flow between nodes takes alone.
+// This is a fraction of the time that an average flow between nodes takes alone.
 inline constexpr double kEndTogether = 0.01;
 
 // Throws InputError in a build without SimGrid, so that a command can refuse before it does anything.

@@ -80,8 +80,8 @@ Exchange make_exchange(const ByteMatrix& bytes, const Grouping& grouping, int me
 
 // Returns 1 for up to `exact_devices` devices, and for more the devices of one node if there are at most 32
 // nodes. Otherwise it returns the devices of 2, 4, 8, ... nodes: the smallest size with which a node sends
-// about as many flows within its group as to other groups. It then sends the fewest. There are never more
-// than `exact_devices` groups.
+// about as many flows within its group as to other groups. The sum of both is then the smallest. There are
+// never more than `exact_devices` groups.
 int group_size(int num_devices, int devices_per_node, int exact_devices);
 
 }  // namespace moehill
