@@ -10,6 +10,7 @@
 #include "moehill/api/row_hashes.h"
 #include "moehill/api/run_router.h"
 #include "moehill/base/hash.h"
+#include "moehill/base/values_in.h"
 #include "moehill/kernels/random_fill.h"
 #include "moehill/machine/naps.h"
 #include "moehill/mesh/mute_group.h"
@@ -173,9 +174,8 @@ class BlockRun final : public Run {
     }
     std::vector<uint64_t> hashes;  // of all places on the first process
     for (const std::string& text : gather(own)) {
-      const size_t first = hashes.size();
-      hashes.resize(first + text.size() / sizeof(uint64_t));
-      std::memcpy(hashes.data() + first, text.data(), text.size());
+      const std::vector<uint64_t> of_process = values_in<uint64_t>(text);
+      hashes.insert(hashes.end(), of_process.begin(), of_process.end());
     }
     const std::vector<int32_t> home = home_places({config().placement});
     for (size_t p = 0; p < hashes.size(); ++p) {
@@ -191,10 +191,10 @@ class BlockRun final : public Run {
       DeviceFigures& figures = figures_[static_cast<size_t>(rank)] = figures_of(rank);
       own.append(reinterpret_cast<const char*>(&figures), sizeof(figures));
     }
-    size_t device = 0;
+    auto device = figures_.begin();
     for (const std::string& text : gather(own)) {
-      std::memcpy(&figures_[device], text.data(), text.size());
-      device += text.size() / sizeof(DeviceFigures);
+      const std::vector<DeviceFigures> of_process = values_in<DeviceFigures>(text);
+      device = std::copy(of_process.begin(), of_process.end(), device);
     }
     on_devices([this](Group& group, ParallelPath&) {
       if (group.rank() == local_.begin) nodes_ = group.nodes();

@@ -153,6 +153,8 @@ const BadLine kBadLines[] = {
     {"--hidden 2147483647 --mlp-dim 2147483647", {"hidden", "smaller"}},
     {"--tokens 1 --hidden 2000000000 --shared-expert-dim 2000000000 --mlp-dim 1",
      {"hidden * shared-expert-dim"}},
+    {"--tokens 1 --hidden 1 --mlp-dim 16777216 --experts 64 --topk 1 --expert-form silu,latent:16777216",
+     {"experts * latent * mlp-dim"}},
     {"--iters 0", {"--iters"}},
     {"--warmup -1", {"--warmup"}},
     {"--min-time -1", {"--min-time"}},

@@ -35,6 +35,15 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
   EXPECT_NE(outcome("--collective-form star").find("two-level"), std::string::npos);
 }
 
+TEST(SimulateOptions, SizesWhoseBytesNoIntegerCountsAreRefused) {
+  EXPECT_EQ(outcome("--preset deepseek-v3 --devices 256 --tokens-per-device 524288"), "accepted");
+  EXPECT_NE(outcome("--tokens-per-device 2147483647").find("tokens * topk: got"), std::string::npos);
+  EXPECT_NE(outcome("--hidden 2147483647 --mlp-dim 2147483647").find("hidden"), std::string::npos);
+  EXPECT_NE(outcome("--expert-form silu,latent:16777216 --experts 64 --mlp-dim 16777216 --hidden 1")
+                .find("experts * latent * mlp-dim"),
+            std::string::npos);
+}
+
 std::string messages_outcome(const std::string& line) {
   try {
     refuse_impossible_messages(*parse_simulate_options(words(line)),

@@ -7,6 +7,7 @@
 #include "moehill/base/parse.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
+#include "moehill/measure/points.h"
 #include "moehill/validate/simulate_validation.h"
 
 namespace moehill {
@@ -98,12 +99,9 @@ void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
                       fmt::format("1 to {}, the number of experts", o.shape.experts),
                       fmt::format("use --topk {}", o.shape.experts));
   }
-  // Assignments are numbered in 32 bits.
-  const double assignments = static_cast<double>(o.tokens_at(o.devices)) * static_cast<double>(o.shape.topk);
-  if (assignments > static_cast<double>(kMaxDim)) {
-    throw input_error("tokens * topk", fmt::format("{:.4g}", assignments), fmt::format("at most {}", kMaxDim),
-                      "choose fewer tokens");
-  }
+  MoeShape shape = o.shape;
+  shape.tokens = o.tokens_at(o.devices);
+  refuse_overflow(shape, {}, kMaxClusterElements);
 }
 
 }  // namespace

@@ -39,8 +39,10 @@ StoredJson options_json(const BenchOptions& options, const std::vector<Point>& p
   // The loop erases from `shared`, so it goes over a copy.
   const StoredJson first = shared;
   for (const auto& [name, value] : first.items()) {
+    // A point may lack an option that the first point has, such as a wire or a placement.
     const auto agrees = [&, key = name, &expected = value](const StoredJson& one) {
-      return one[key] == expected;
+      const auto found = one.find(key);
+      return found != one.end() && *found == expected;
     };
     if (!std::all_of(all.begin(), all.end(), agrees)) shared.erase(name);
   }

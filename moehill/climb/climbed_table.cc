@@ -116,6 +116,9 @@ ClimbedTable read_climbed(const std::string& path) {
     ClimbedTable table;
     for (const auto& [key, e] : json.at("entries").items()) {
       if (!e.at("options").is_object()) throw not_a_table(path, "options that are none");
+      // The library would convert any number to an int, even one that is too large for it.
+      if (e.contains("cores") && !e.at("cores").is_number_integer())
+        throw not_a_table(path, "cores that are no integer");
       table[key] = entry_of_json(e);
     }
     return table;

@@ -68,6 +68,13 @@ TEST_F(ClimbedTableTest, OtherProblemsOtherKernelsAndOtherFilesAreRefused) {
   EXPECT_THROW(read_climbed(other), InputError);
 }
 
+TEST_F(ClimbedTableTest, CoresThatAreNoIntegerAreRefused) {
+  std::filesystem::create_directories(place_.file("folder"));
+  std::ofstream(path_) << R"({"schema": "moehill/climbed-1", "entries": {"tokens=1": {"options": {},
+    "gain": 1.5, "cpu": "cpu", "cores": 1e300, "kernels": "k1", "time_utc": "2026-01-01T00:00:00Z"}}})";
+  EXPECT_THROW(read_climbed(path_), InputError);
+}
+
 TEST_F(ClimbedTableTest, OtherCoresAndOtherSimdTargetsAreRefused) {
   keep_climbed(path_, "tokens=1", entry(fast_));
   EXPECT_EQ(refusal(), "");

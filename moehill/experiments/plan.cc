@@ -278,6 +278,8 @@ double parse_duration(const std::string& option, const std::string& text) {
 }
 
 std::string duration_text(double seconds) {
+  // The predicted time of a huge point may have more seconds than 64 bits can count.
+  if (!(seconds < 1e15)) return fmt::format("{:.3g}h", seconds / 3600);
   const int64_t whole = static_cast<int64_t>(std::lround(seconds));
   if (whole < 60) return fmt::format("{}s", whole);
   if (whole < 3600)

@@ -149,6 +149,8 @@ TEST(SweepPlan, DurationsRoundTrip) {
   EXPECT_EQ(duration_text(7260), "2h01m");
   EXPECT_EQ(duration_text(60), "1m");
   EXPECT_EQ(duration_text(3600), "1h00m");
+  EXPECT_EQ(duration_text(9e14), "250000000000h00m");
+  EXPECT_EQ(duration_text(3.6e20), "1e+17h") << "it has no whole seconds in 64 bits";
 }
 
 TEST(Sizing, OfADamagedDatabaseIsRefused) {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "moehill/base/rng.h"
+#include "moehill/base/values_in.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/interruption.h"
 #include "moehill/machine/memory.h"
@@ -141,11 +142,8 @@ void Measurement::prepare() {
   // Each process has loaded its own experts, so their hashes are gathered.
   const std::vector<uint64_t>& own = options_.layer_weights->hashes();
   const char* const bytes = reinterpret_cast<const char*>(own.data());
-  for (const std::string& text : job_.session()->gather({bytes, own.size() * sizeof(uint64_t)})) {
-    std::vector<uint64_t> hashes(text.size() / sizeof(uint64_t));
-    std::memcpy(hashes.data(), text.data(), text.size());
-    options_.layer_weights->take(hashes);
-  }
+  for (const std::string& text : job_.session()->gather({bytes, own.size() * sizeof(uint64_t)}))
+    options_.layer_weights->take(values_in<uint64_t>(text));
 }
 
 std::vector<DevicePlace> Measurement::placement_of(Run& run) const {

@@ -25,7 +25,6 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();  // plans number rows in 32 bits
-constexpr int64_t kMaxElements = int64_t{1} << 40;                 // of one tensor; 4 TiB of f32
 constexpr int64_t kMaxThreads = 1024;
 
 // Refuses a product above `limit`. The factors are few and below 2^32 each, so a double is exact enough to
@@ -198,14 +197,18 @@ void refuse_topk(int64_t topk, int64_t experts) {
 }
 
 // Throws InputError for shapes whose row numbers or bytes would overflow.
-void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
+void refuse_overflow(const MoeShape& s, const Capacity& capacity, int64_t max_elements) {
   refuse_product("tokens * topk", {s.tokens, s.topk}, kMaxRows);
-  refuse_product("tokens * experts", {s.tokens, s.experts}, kMaxElements);
+  refuse_product("tokens * experts", {s.tokens, s.experts}, max_elements);
   refuse_product("tokens * topk * max(hidden, mlp-dim)", {s.tokens, s.topk, std::max(s.hidden, s.mlp_dim)},
-                 kMaxElements);
-  refuse_product("tokens * shared-expert-dim", {s.tokens, s.shared_dim}, kMaxElements);
-  refuse_product("experts * hidden * mlp-dim", {s.experts, s.hidden, s.mlp_dim}, kMaxElements);
-  refuse_product("hidden * shared-expert-dim", {s.hidden, s.shared_dim}, kMaxElements);
+                 max_elements);
+  refuse_product("tokens * shared-expert-dim", {s.tokens, s.shared_dim}, max_elements);
+  refuse_product("experts * hidden * mlp-dim", {s.experts, s.hidden, s.mlp_dim}, max_elements);
+  refuse_product("hidden * shared-expert-dim", {s.hidden, s.shared_dim}, max_elements);
+  // Without a latent width these products are 0.
+  refuse_product("tokens * topk * latent", {s.tokens, s.topk, s.form.latent}, max_elements);
+  refuse_product("experts * latent * mlp-dim", {s.experts, s.form.latent, s.mlp_dim}, max_elements);
+  refuse_product("hidden * latent", {s.hidden, s.form.latent}, max_elements);
   if (capacity.policy == CapacityPolicy::none) return;
   const double rows =
       std::ceil(capacity.factor * static_cast<double>(s.assignments()) / s.experts) * s.experts;

@@ -55,8 +55,13 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores);
 // Throws InputError if k is above E.
 void refuse_topk(int64_t topk, int64_t experts);
 
+// The most elements of one tensor in the memory of this machine: 4 TiB of f32.
+inline constexpr int64_t kMaxElements = int64_t{1} << 40;
+// The most elements of one tensor on a cluster: the bytes that 4096 devices send of it fit in 64 bits.
+inline constexpr int64_t kMaxClusterElements = int64_t{1} << 46;
+
 // Throws InputError if a product of dimensions is more than indices and buffers can hold.
-void refuse_overflow(const MoeShape& shape, const Capacity& capacity);
+void refuse_overflow(const MoeShape& shape, const Capacity& capacity, int64_t max_elements = kMaxElements);
 
 // Throws InputError for a capacity that this shape, path or routing cannot have.
 void refuse_capacity(const RunConfig& config, const DistributionOptions& distribution);

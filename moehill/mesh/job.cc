@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 #include <sstream>
 
+#include "moehill/base/values_in.h"
 #include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
@@ -112,10 +112,8 @@ std::vector<std::vector<double>> Job::gather(const std::vector<double>& values) 
   if (session_ == nullptr) return {values};
   const char* bytes = reinterpret_cast<const char*>(values.data());
   std::vector<std::vector<double>> all;
-  for (const std::string& text : session_->gather({bytes, values.size() * sizeof(double)})) {
-    all.emplace_back(text.size() / sizeof(double));
-    std::memcpy(all.back().data(), text.data(), text.size());
-  }
+  for (const std::string& text : session_->gather({bytes, values.size() * sizeof(double)}))
+    all.push_back(values_in<double>(text));
   return all;
 }
 

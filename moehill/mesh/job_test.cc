@@ -73,6 +73,15 @@ TEST(Job, ReducesOverAllProcesses) {
   EXPECT_EQ(session.num_waits, 1);  // the others have already gone on
 }
 
+TEST(Job, AProcessMayHaveNoValues) {
+  MadeUpSession session;
+  const double value = 7;
+  session.others[1].assign(reinterpret_cast<const char*>(&value), sizeof value);
+  const Job job(&session);
+  EXPECT_EQ(job.gather({1, 2}), (std::vector<std::vector<double>>{{1, 2}, {}, {7}}));
+  EXPECT_EQ(job.gather({}), (std::vector<std::vector<double>>{{}, {}, {7}}));
+}
+
 TEST(Job, BadInputOfAnotherProcessIsThrownHereWithItsRank) {
   MadeUpSession session;
   session.others = {"", "no such file"};

@@ -10,6 +10,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
+#include "moehill/measure/points.h"
 
 namespace moehill {
 namespace {
@@ -233,6 +234,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
     config.ranks_per_node = devices > per_node ? per_node : 0;
     config.threads_per_device = units;
     config.shape.tokens = q.tokens_per_device * (total / groups);
+    refuse_overflow(config.shape, {}, kMaxClusterElements);
     // All lines compare the same load, so the experts of a hot device are a device's share in each of them.
     DistributionOptions distribution = q.distribution;
     distribution.devices = total;

@@ -39,6 +39,13 @@ TEST(Advice, OneProcessNeverSpansNodesAndAllDevicesAreUsed) {
 }
 
 // Three nodes of eight: six or three devices would lie on two nodes, but the model takes them for one.
+TEST(Advice, MoreChoicesThanAnIntegerCountsAreRefused) {
+  AdviceQuestion q = question(2);
+  q.shape.topk = q.shape.experts;
+  q.tokens_per_device = 1 << 24;
+  EXPECT_THROW(advise(q, load_hardware("epyc-cluster")), InputError);
+}
+
 TEST(Advice, NoGroupStraddlesNodes) {
   int in_a_node = 0, over_all = 0;
   for (const AdviceLine& line : advise(question(3), load_hardware("epyc-cluster")).lines) {

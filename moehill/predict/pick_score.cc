@@ -78,6 +78,13 @@ ScoredRun run_of(const Json& json) {
           json.at("candidates"), json.at("predicted_s"), json.at("measured_s")};
 }
 
+// Returns whether the figures can be those of a run. The library would convert any number to an int, even one
+// that is too large for it, and times of 0 would give errors that have no order.
+bool has_figures(const Json& json) {
+  return json.at("candidates").is_number_integer() && json.at("predicted_s").get<double>() > 0 &&
+         json.at("measured_s").get<double>() > 0;
+}
+
 double error_of(const ScoredRun& run) { return run.predicted_s / run.measured_s - 1; }
 
 // Problem is one problem on one machine: the times of each path, and how many paths there are to choose from.
@@ -174,15 +181,20 @@ std::vector<ScoredRun> read_scores(const std::string& file) {
   std::vector<ScoredRun> runs;
   if (!is_there(file)) return runs;
   const InputFile source{"--score", file, "lines written by moehill bench", "move the file away"};
+  const auto bad_line = [&] {
+    return input_error("--score", fmt::format("{}, line {}", file, runs.size() + 1), source.allowed,
+                       source.remedy);
+  };
   std::ifstream lines = open_input_file(source);
   for (std::string line; read_input_line(lines, line, source);) {
     try {
       const auto json = parse_strict_json<Json>(
           line, {fmt::format("--score {}, line {}", quoted(file, 200), runs.size() + 1), source.remedy});
-      if (json.at("schema") == kSchema) runs.push_back(run_of(json));
+      if (json.at("schema") != kSchema) continue;
+      if (!has_figures(json)) throw bad_line();
+      runs.push_back(run_of(json));
     } catch (const nlohmann::json::exception&) {
-      throw input_error("--score", fmt::format("{}, line {}", file, runs.size() + 1),
-                        "lines written by moehill bench", "move the file away");
+      throw bad_line();
     }
   }
   return runs;

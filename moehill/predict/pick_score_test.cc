@@ -46,6 +46,24 @@ TEST(PickScore, RefusesAFileOfSomethingElse) {
   EXPECT_THROW(read_scores(file), InputError);
 }
 
+TEST(PickScore, RefusesFiguresThatNoRunHas) {
+  const TemporaryFolder folder;
+  const auto written = [&](const char* candidates, const char* predicted, const char* measured) {
+    const std::string file = folder.file("score.jsonl");
+    std::ofstream(file) << fmt::format(
+        R"({{"schema": "moehill/score-2", "time_utc": "t", "build": "b", "cpu": "c", "problem": "p", )"
+        R"("path": "fused", "taken": true, "candidates": {}, "predicted_s": {}, "measured_s": {}}})"
+        "\n",
+        candidates, predicted, measured);
+    return read_scores(file).size();
+  };
+  EXPECT_EQ(written("2", "1", "1"), 1u);
+  EXPECT_THROW(written("1e300", "1", "1"), InputError);
+  EXPECT_THROW(written("2", "0", "1"), InputError);
+  EXPECT_THROW(written("2", "0", "0"), InputError);
+  EXPECT_THROW(written("2", "1", "-1"), InputError);
+}
+
 TEST(PickScore, JudgesWhereAllPathsWereMeasured) {
   const std::vector<ScoredRun> runs = {
       run_of("good", "fused", true, 1.0, 1.0),   run_of("good", "ragged_a2a", false, 1.1, 1.2),

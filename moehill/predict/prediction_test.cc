@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "moehill/base/error.h"
@@ -69,6 +70,19 @@ TEST(ProbeFile, RefusesWhatIsNone) {
   for (const char* text : {"", "{}", "[1]", "{\"schema\": \"moehill/1\"}"}) {
     std::ofstream(path) << text;
     EXPECT_THROW(read_probe(path), InputError) << text;
+  }
+}
+
+TEST(ProbeFile, RefusesACountThatIsNoInteger) {
+  const std::string path = file_of("no_count");
+  write_probe(small_probe(), path);
+  std::ifstream file(path);
+  const nlohmann::json probe = nlohmann::json::parse(file);
+  for (const char* key : {"cores", "job_processes", "job_nodes", "repeated", "disturbed"}) {
+    nlohmann::json damaged = probe;
+    damaged[key] = 1e300;
+    std::ofstream(path) << damaged;
+    EXPECT_THROW(read_probe(path), InputError) << key;
   }
 }
 

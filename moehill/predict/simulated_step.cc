@@ -20,6 +20,8 @@ Routing first_tokens(const Routing& routing, int64_t num_tokens) {
   const int64_t assignments = num_tokens * routing.topk;
   part.expert.assign(routing.expert.begin(), routing.expert.begin() + assignments);
   part.weight.assign(routing.weight.begin(), routing.weight.begin() + assignments);
+  part.num_zero_experts = routing.num_zero_experts;
+  if (!routing.zero.empty()) part.zero.assign(routing.zero.begin(), routing.zero.begin() + assignments);
   return part;
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "moehill/base/error.h"
+#include "moehill/routing/statistics.h"
 
 namespace moehill {
 namespace {
@@ -27,6 +28,18 @@ SimulateOptions options_of(const std::string& distribution, const Case& c) {
   options.distribution = parse_distributions(distribution).front();
   options.compare_paths = true;
   return options;
+}
+
+TEST(RoutingSource, FewerTokensKeepTheirZeroExperts) {
+  SimulateOptions options;
+  options.shape = {0, 64, 32, 12, 4, 0, DType::bf16};
+  options.shape.router = parse_router_rule("softmax,zero:4");
+  RoutingSource source(options);
+  const Routing part = source.route(50, 200, 4);
+  EXPECT_EQ(part.num_tokens, 50);
+  EXPECT_EQ(part.num_logits(), 16);
+  EXPECT_GT(num_zero_choices(part), 0);
+  EXPECT_EQ(num_zero_choices(part), num_unassigned(part)) << "nobody else has no expert";
 }
 
 class GroupedStep : public testing::TestWithParam<std::string> {

@@ -23,6 +23,15 @@ InputError not_a_probe(const std::string& path, const std::string& reason) {
                      "measure again: moehill probe --file " + quoted(path, 200));
 }
 
+// Throws InputError if one of these keys is there and no integer. The library would convert any number to an
+// int, even one that is too large for it.
+void require_integers(const Json& json, std::initializer_list<const char*> keys, const std::string& path) {
+  for (const char* key : keys) {
+    if (json.contains(key) && !json.at(key).is_number_integer())
+      throw not_a_probe(path, fmt::format("{} that is no integer", key));
+  }
+}
+
 }  // namespace
 
 std::string default_probe_file() {
@@ -80,6 +89,7 @@ Probe read_probe(const std::string& path) {
   try {
     const auto json = parse_strict_json<Json>(text, {"probe " + quoted(path, 200), remedy});
     if (json.at("schema") != kSchema) throw not_a_probe(path, "another schema");
+    require_integers(json, {"cores", "job_processes", "job_nodes", "repeated", "disturbed"}, path);
     Probe probe;
     probe.time_utc = json.at("time_utc");
     probe.cpu = json.at("cpu");
@@ -93,15 +103,18 @@ Probe read_probe(const std::string& path) {
     probe.bf16_all = json.value("bf16_all_cores", probe.f32_all);
     probe.tile_all = json.at("tile_all_cores");
     for (const Json& b : json.at("bandwidth")) {
+      require_integers(b, {"threads"}, path);
       const double read = b.at("read_bytes_per_s");
       probe.bandwidth.push_back(
           {b.at("threads"),
            {read, b.value("read_min_bytes_per_s", read), b.value("read_max_bytes_per_s", read)},
            b.at("copy_bytes_per_s")});
     }
-    for (const Json& b : json.value("numa_pairs", Json::array()))
+    for (const Json& b : json.value("numa_pairs", Json::array())) {
+      require_integers(b, {"cores_of", "memory_of"}, path);
       probe.numa.push_back(
           {b.at("cores_of"), b.at("memory_of"), b.at("read_bytes_per_s"), b.at("copy_bytes_per_s")});
+    }
     probe.num_processes = json.value("job_processes", 1);
     probe.num_nodes = json.value("job_nodes", 1);
     probe.repeated = json.value("repeated", 0);

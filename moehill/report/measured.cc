@@ -27,7 +27,8 @@ Measured measure_path(const std::vector<StoredRecord>& records, ProfilePath path
     if (peak.read_gbps.median) rates.push_back(*peak.read_gbps.median);
     const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
     const Figure tflops = tflops_of(record.json);
-    if (!seconds || !tflops || *tflops <= 0) continue;
+    // Other figures come only from a damaged database. Their logarithms would have no order.
+    if (!seconds || !tflops || *tflops <= 0 || *seconds <= 0) continue;
     if (measured.rounds.empty()) measured.first = record.json;
     measured.rounds.push_back(record.round);
     measured.hosts.push_back(measuring_host(record.json));

@@ -32,6 +32,15 @@ TEST(Measured, RecordsWithoutAPassedCheckAreNoResults) {
   }
 }
 
+TEST(Measured, TimesThatAreNoneAreNoResults) {
+  const StoredRecord good{.round = 1, .json = block_record("none", 2, 1.0)};
+  for (const double seconds : {0.0, -1.0}) {
+    StoredRecord bad{.round = 0, .json = good.json};
+    bad.json["time_s"]["median"] = seconds;
+    EXPECT_EQ(measure({bad, good}).at(0).seconds, std::vector<double>{1}) << seconds;
+  }
+}
+
 TEST(Measured, TheHostAndProcessOfEachRoundAreKnown) {
   StoredRecord first{.round = 0, .json = block_record("none", 2, 1.0)}, second = first, third = first;
   first.json["env"]["host"] = "one";

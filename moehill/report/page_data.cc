@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "moehill/base/error.h"
 #include "moehill/record/record.h"
 #include "moehill/report/hypotheses.h"
 #include "moehill/report/replayed.h"
@@ -169,13 +170,24 @@ StoredJson first_environment(const std::vector<ExperimentView>& views) {
   return StoredJson::object();
 }
 
+// Returns whether a run can have these sizes. A record may claim any, whose products would overflow 64 bits.
+bool is_possible(const MoeShape& shape) {
+  try {
+    MoeShape::fields(shape, RangeCheck{});
+  } catch (const InputError&) {
+    return false;
+  }
+  const double row = static_cast<double>(std::max(shape.hidden, shape.form.latent));
+  const double width = static_cast<double>(std::max({shape.mlp_dim, shape.shared_dim, shape.form.latent}));
+  return shape.experts * row * width <= 0x1p56;
+}
+
 }  // namespace
 
 StoredJson least_intensity(const StoredJson& config) {
   const auto shape = part_from<MoeShape>(config);
   const auto block = part_from<BlockOptions>(config);
-  if (shape.assignments() == 0 || shape.hidden == 0 || shape.mlp_dim == 0 || shape.experts == 0)
-    return nullptr;
+  if (!is_possible(shape)) return nullptr;
   const bool training = block.pass != Pass::forward;
   // The least traffic reads each weight once and each row of x once, and writes y. Training also reads
   // weights again, writes their gradients, and moves dy and dx and x again.

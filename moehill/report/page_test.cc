@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "moehill/report/measured.h"
 #include "moehill/report/page_data.h"
 #include "moehill/store/store_fixture.h"
@@ -95,6 +97,19 @@ TEST(PageData, IntensityIsFlopsOverTheLeastBytes) {
   // 6 T H (k M + S) FLOPs; 3 H (E M + S) weights, T H of x and of y, four bytes each.
   EXPECT_DOUBLE_EQ(least_intensity(config).get<double>(), 6.0 * 10 * 4 * 17 / (4 * (3 * 4 * 23 + 2 * 40)));
   EXPECT_TRUE(least_intensity(StoredJson::object()).is_null());
+}
+
+TEST(PageData, SizesThatNoRunHasGiveNoIntensity) {
+  const StoredJson config = {{"tokens", 10}, {"hidden", 4}, {"mlp_dim", 6}, {"experts", 3}, {"topk", 2}};
+  EXPECT_TRUE(least_intensity(config).is_number());
+  for (const char* size : {"tokens", "hidden", "mlp_dim"}) {
+    StoredJson huge = config;
+    huge[size] = std::numeric_limits<int64_t>::max();
+    EXPECT_TRUE(least_intensity(huge).is_null()) << size;
+  }
+  StoredJson product = config;
+  product["hidden"] = product["mlp_dim"] = 2147483647;
+  EXPECT_TRUE(least_intensity(product).is_null());
 }
 
 TEST(Page, TextFromFilesCannotLeaveTheData) {

@@ -42,30 +42,43 @@ double fitted_exponent(int num, double mean_log_rank) {
   return (lo + hi) / 2;
 }
 
+// Returns how many choices each logit has. Distributions make the logits of zero experts like those of
+// experts.
+std::vector<int64_t> logit_load(const Routing& routing) {
+  std::vector<int64_t> load(static_cast<size_t>(routing.num_logits()), 0);
+  for (size_t a = 0; a < routing.expert.size(); ++a) {
+    const int32_t logit = routing.logit_of(a);
+    if (logit != kNoExpert) ++load[static_cast<size_t>(logit)];
+  }
+  return load;
+}
+
 SkewProperty zipf_property(const DistributionOptions& options, const Routing& routing, uint32_t seed) {
-  const std::vector<int32_t> order = expert_order(routing.num_experts, seed);
+  const int num_logits = routing.num_logits();
+  const std::vector<int32_t> order = expert_order(num_logits, seed);
   std::vector<double> log_rank(order.size());
   for (size_t r = 0; r < order.size(); ++r) {
     log_rank[static_cast<size_t>(order[r])] = std::log(static_cast<double>(r + 1));
   }
   double sum = 0;
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
-    sum += log_rank[static_cast<size_t>(routing.expert[static_cast<size_t>(t * routing.topk)])];
+    sum += log_rank[static_cast<size_t>(routing.logit_of(static_cast<size_t>(t * routing.topk)))];
   }
-  // The range follows from Bernstein's inequality for the mean of T independent values ln(rank) in [0, ln E].
+  // The range follows from Bernstein's inequality for the mean of T independent values ln(rank) in [0, ln L].
   const double num = static_cast<double>(routing.num_tokens), miss = std::log(2 / kMissProbability);
-  const Moments asked = log_rank_moments(routing.num_experts, options.zipf_exponent);
+  const Moments asked = log_rank_moments(num_logits, options.zipf_exponent);
   const double deviation = std::sqrt(2 * asked.variance * miss / num) +
-                           std::log(static_cast<double>(routing.num_experts)) * 2 * miss / (3 * num);
-  const auto fitted = [&](double mean) { return fitted_exponent(routing.num_experts, mean); };
+                           std::log(static_cast<double>(num_logits)) * 2 * miss / (3 * num);
+  const auto fitted = [&](double mean) { return fitted_exponent(num_logits, mean); };
   return {"zipf_exponent", options.zipf_exponent, fitted(sum / num), fitted(asked.mean + deviation),
           fitted(asked.mean - deviation)};
 }
 
 SkewProperty hot_property(const DistributionOptions& options, const Routing& routing, uint32_t seed) {
-  const std::vector<int64_t> load = expert_load(routing);
+  const std::vector<int64_t> load = logit_load(routing);
   int64_t hot = 0;
-  for (const int32_t e : hot_experts(options, routing.num_experts, seed)) hot += load[static_cast<size_t>(e)];
+  for (const int32_t e : hot_experts(options, routing.num_logits(), seed))
+    hot += load[static_cast<size_t>(e)];
   const double assignments = static_cast<double>(routing.expert.size());
   const double one = 1 / assignments;
   return {"hot_share", options.hot_share, static_cast<double>(hot) / assignments, options.hot_share - one,

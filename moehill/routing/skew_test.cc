@@ -85,6 +85,19 @@ TEST(Skew, ZipfFirstChoicesFollowTheRanks) {
   EXPECT_NEAR(skew_properties(zipf(1), routing, 3)[0].achieved, 1, 0.02);
 }
 
+// A zero expert has no number among the experts, but a rank and a share like them.
+TEST(Skew, ChoicesOfZeroExpertsCount) {
+  constexpr int kExperts = 12, kLogits = 16, kTopk = 4;
+  constexpr int64_t kTokens = 5000;
+  const Router router = make_router(parse_router_rule("softmax,zero:4"), kTokens, kExperts, kTopk, 3);
+  for (const DistributionOptions& o : {zipf(1), hot(3, 0.37)}) {
+    const Routing routing =
+        route_all(router, make_logits(o, kTokens, kLogits, kTopk, 3), kTokens, kLogits, kTopk);
+    EXPECT_GT(num_zero_choices(routing), 0) << to_string(o);
+    EXPECT_NO_THROW(require_properties(o, routing, 3)) << to_string(o);
+  }
+}
+
 TEST(Skew, BalancedLoadsDifferByOneAfterAnyNumberOfTokens) {
   for (int64_t tokens = 1; tokens < 40; ++tokens) {
     const std::vector<int64_t> load = expert_load(route(balanced(), tokens, 7, 3));

@@ -104,12 +104,22 @@ StoredPoint read_point(const Statement& row) {
   return p;
 }
 
+// Reads the number of a round. Who looks for the next number adds to it, so it must be one that a sweep
+// writes.
+int64_t round_at(const Statement& row, int column) {
+  const int64_t round = row.integer(column);
+  if (round < 0 || round >= kMostRounds)
+    throw input_error(row.place(column), std::to_string(round), fmt::format("0 to {}", kMostRounds - 1),
+                      kRemedy);
+  return round;
+}
+
 // Reads a row of the SELECT in attempts().
 StoredAttempt read_attempt(const Statement& row) {
   StoredAttempt a;
   a.id = row.integer(0);
   a.point_id = row.integer(1);
-  a.round = row.integer(2);
+  a.round = round_at(row, 2);
   a.state = state_named(row.text(3));
   a.counts = row.integer(4) != 0;
   a.started_utc = row.text(5);
@@ -188,7 +198,7 @@ std::vector<StoredRecord> Store::records(int64_t point_id) {
       "SELECT r.id, r.attempt_id, r.point_id, r.round, r.seq, a.disturbed, r.json FROM record r "
       "JOIN attempt a ON a.id = r.attempt_id WHERE r.point_id = ? AND a.counts = 1 ORDER BY r.round, r.seq");
   auto records = read_all<StoredRecord>(statement.bind(point_id), [](const Statement& row) {
-    return StoredRecord{row.integer(0), row.integer(1),      row.integer(2),   row.integer(3),
+    return StoredRecord{row.integer(0), row.integer(1),      row.integer(2),   round_at(row, 3),
                         row.integer(4), row.integer(5) != 0, record_at(row, 6)};
   });
   for (StoredRecord& record : records) add_samples(record);

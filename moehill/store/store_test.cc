@@ -124,6 +124,21 @@ TEST(Store, RefusesRoundsThatNoSweepHas) {
   }
 }
 
+TEST(Store, RefusesARunOfARoundThatNoSweepHas) {
+  const TemporaryFolder folder;
+  for (const std::string round : {"-1", "10000", "9223372036854775807"}) {
+    for (const std::string table : {"attempt", "record"}) {
+      Store store =
+          changed_store(folder.file(table + round + ".sqlite"), "UPDATE " + table + " SET round = " + round);
+      const int64_t experiment = store.experiments().at(0).id, point = store.points(experiment).at(0).id;
+      const auto read = [&] {
+        table == "attempt" ? (void)store.attempts(point) : (void)store.records(point);
+      };
+      EXPECT_THROW(read(), InputError) << table << " " << round;
+    }
+  }
+}
+
 TEST(Store, RefusesSamplesThatAreNoArray) {
   const TemporaryFolder folder;
   for (const std::string samples : {"{}", "5", "\"x\""}) {

@@ -64,6 +64,8 @@ TunedTable parse(const std::string& text, const std::string& path) {
     for (const auto& [key, e] : json.at("entries").items()) {
       TunedEntry entry;
       entry.blocks = blocks_in(e.at("blocks"), path);
+      // The library would convert any number to an integer, even one that is too large for it.
+      if (!e.at("rounds").is_number_integer()) throw not_a_table(path, "rounds that are no integer");
       entry.gain = gain_in(e);
       entry.cpu = e.at("cpu");
       entry.kernels = e.at("kernels");
