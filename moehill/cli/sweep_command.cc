@@ -1,6 +1,6 @@
 // `moehill sweep` plans the points of an experiment file, runs them round by round, each in a process of its
-// own, and stores every result. A sweep that is started again continues. make_plan() plans and run_sweep()
-// runs (moehill/experiments).
+// own unless the file says otherwise, and stores every result. A sweep that is started again continues.
+// make_plan() plans and run_sweep() runs (moehill/experiments).
 //
 //     moehill sweep experiments/reference/ep_vs_none.toml --dry-run
 //     moehill sweep experiments/reference/ep_vs_none.toml --budget 5m --db book.sqlite
@@ -37,13 +37,13 @@ struct SweepOptions {
 };
 
 OptionSet sweep_option_set(SweepOptions& o) {
-  OptionSet set("moehill sweep FILE",
-                "Runs every point of an experiment file (TOML), round by round, each in a process of its "
-                "own, and stores every "
-                "result. Started again it goes on where it was.",
-                {"moehill sweep experiments/reference/ep_vs_none.toml --dry-run",
-                 "moehill sweep experiments/reference/ep_vs_none.toml --budget 5m",
-                 "moehill sweep experiments/reference/ep_vs_none.toml --scale 0.125 --db book.sqlite"});
+  OptionSet set(
+      "moehill sweep FILE",
+      "Runs every point of an experiment file (TOML), round by round, each in a process of its "
+      "own unless the file says otherwise, and stores every result. Started again it goes on where it was.",
+      {"moehill sweep experiments/reference/ep_vs_none.toml --dry-run",
+       "moehill sweep experiments/reference/ep_vs_none.toml --budget 5m",
+       "moehill sweep experiments/reference/ep_vs_none.toml --scale 0.125 --db book.sqlite"});
   set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
   set.text("--budget", &o.sizing.budget, "TIME",
            "90s, 10m, 2h: fewer tokens and rounds, so that all of it takes about that long");
