@@ -87,12 +87,12 @@ TEST(Skew, ZipfFirstChoicesFollowTheRanks) {
 
 // A zero expert has no number among the experts, but a rank and a share like them.
 TEST(Skew, ChoicesOfZeroExpertsCount) {
-  constexpr int kExperts = 12, kLogits = 16, kTopk = 4;
-  constexpr int64_t kTokens = 5000;
-  const Router router = make_router(parse_router_rule("softmax,zero:4"), kTokens, kExperts, kTopk, 3);
+  constexpr int num_experts = 12, num_logits = 16, topk = 4;
+  constexpr int64_t num_tokens = 5000;
+  const Router router = make_router(parse_router_rule("softmax,zero:4"), num_tokens, num_experts, topk, 3);
   for (const DistributionOptions& o : {zipf(1), hot(3, 0.37)}) {
     const Routing routing =
-        route_all(router, make_logits(o, kTokens, kLogits, kTopk, 3), kTokens, kLogits, kTopk);
+        route_all(router, make_logits(o, num_tokens, num_logits, topk, 3), num_tokens, num_logits, topk);
     EXPECT_GT(num_zero_choices(routing), 0) << to_string(o);
     EXPECT_NO_THROW(require_properties(o, routing, 3)) << to_string(o);
   }
