@@ -142,24 +142,6 @@ std::vector<OptionSet::Pairs> steps_of(const std::string& axis, const std::strin
   return steps;
 }
 
-// Turns the options of one point, "topk=2 shared_fused=false", into their names and values.
-OptionSet::Pairs options_of_point(const std::string& text) {
-  OptionSet::Pairs options;
-  std::istringstream words(text);
-  for (std::string word; words >> word;) {
-    const size_t equals = word.find('=');
-    std::string name = word.substr(0, equals);
-    std::replace(name.begin(), name.end(), '_', '-');
-    require_axis(name);
-    if (equals == std::string::npos)
-      throw input_error("--parameter-list point", moehill::quoted(word, 100),
-                        "NAME=VALUE with blanks between them",
-                        "write such as -L point 'topk=2 parallel_mode=ep'");
-    options.emplace_back(name, word.substr(equals + 1));
-  }
-  return options;
-}
-
 // Returns the axes of all -L in their order, each as its steps. All `-L point` together are one axis, whose
 // steps set several options.
 std::vector<std::vector<OptionSet::Pairs>> axes_of(const OptionSet::Pairs& lists) {
@@ -175,16 +157,9 @@ std::vector<std::vector<OptionSet::Pairs>> axes_of(const OptionSet::Pairs& lists
       axes.emplace_back();
     }
     axes[*points].push_back(options_of_point(values));
+    for (const auto& [name, value] : axes[*points].back()) require_axis(name);
   }
   return axes;
-}
-
-// Returns an option as an argument. A flag stands alone, or is left out if it is false.
-std::string argument_of(const std::string& name, const std::string& value) {
-  if (name != "shared-fused") return fmt::format("--{}={}", name, value);
-  if (value != "true" && value != "false")
-    throw input_error("--shared-fused", moehill::quoted(value, 100), "true or false", "choose one of these");
-  return value == "true" ? "--shared-fused" : "";
 }
 
 // Returns the options of each combination: of the arguments without -L, with one step of each axis added.
@@ -223,6 +198,23 @@ std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, cons
 }
 
 }  // namespace
+
+OptionSet::Pairs options_of_point(const std::string& text) {
+  OptionSet::Pairs options;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    const size_t equals = word.find('=');
+    std::string name = word.substr(0, equals);
+    std::replace(name.begin(), name.end(), '_', '-');
+    options.emplace_back(name, equals == std::string::npos ? "true" : word.substr(equals + 1));
+  }
+  return options;
+}
+
+std::string argument_of(const std::string& name, const std::string& value) {
+  if (value == "false") return "";
+  return value == "true" ? "--" + name : fmt::format("--{}={}", name, value);
+}
 
 // Declares the options of the problem's size; --preset and --config fill those that are not given
 // (apply_model()).

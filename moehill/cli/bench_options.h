@@ -44,6 +44,12 @@ void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s);
 // option is parsed.
 void declare_timeout(OptionSet& set, double* timeout_s);
 
+// Returns the names and values of the options of one point, which an experiment file names so: "topk=2
+// shared_fused". The value of a flag is "true" or "false", and "true" if it has none.
+OptionSet::Pairs options_of_point(const std::string& text);
+// Returns the option as an argument: "--topk=2". A flag stands alone; one that is false is left out ("").
+std::string argument_of(const std::string& name, const std::string& value);
+
 // Parses, applies the preset, and throws InputError for contradictions and for flags without effect. Returns
 // nothing if help was printed.
 std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& args);

@@ -180,17 +180,11 @@ void refuse_other_times(const Matching& matching) {
   }
 }
 
-// Turns "topk=2 shared_fused" into arguments of bench: --topk 2 --shared-fused.
+// Returns the arguments of bench for the options of a point.
 std::vector<std::string> arguments_of_point(const std::string& text) {
   std::vector<std::string> arguments;
-  std::istringstream words(text);
-  for (std::string word; words >> word;) {
-    const size_t equals = word.find('=');
-    std::string name = word.substr(0, equals);
-    std::replace(name.begin(), name.end(), '_', '-');
-    arguments.push_back("--" + name);
-    if (equals != std::string::npos) arguments.push_back(word.substr(equals + 1));
-  }
+  for (const auto& [name, value] : options_of_point(text)) arguments.push_back(argument_of(name, value));
+  std::erase(arguments, "");
   return arguments;
 }
 

@@ -6,6 +6,7 @@
 #include "moehill/cli/simulate_options.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/predict/simulate_report.h"
+#include "moehill/simulation/simulator_fixture.h"
 
 namespace moehill {
 namespace {
@@ -75,15 +76,12 @@ TEST(SimulateOptions, ThePresetsRouterGoesWithItsExperts) {
   EXPECT_EQ(groups("--preset deepseek-v3 --topk 4"), 1);
 }
 
-TEST(SimulatedStep, RecordAndTablesAgree) {
+class SimulatedStepTest : public NeedsSimulator {};
+
+TEST_F(SimulatedStepTest, RecordAndTablesAgree) {
   SimulateOptions o = *parse_simulate_options(
       words("--devices 4 --tokens-per-device 64 --hidden 64 --mlp-dim 32 --experts 8 --topk 2 "
             "--shared-expert-dim 0 --distribution hot-device:0.5"));
-  try {
-    require_simulator();
-  } catch (const InputError& error) {
-    GTEST_SKIP() << error.what();
-  }
   const Hardware hardware = load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cluster.toml");
   const Routing routing = RoutingSource(o).route(256, 256, 4);
   const SimulatedStep step = simulate_step(o, hardware, Spread::ragged_a2a, 4, routing);
@@ -100,12 +98,7 @@ TEST(SimulatedStep, RecordAndTablesAgree) {
 }
 
 // A step keeps less where its devices read rows in place: on one node, which has 8 devices here.
-TEST(SimulatedStep, ReadsRowsInPlaceWhereThePredictionDoes) {
-  try {
-    require_simulator();
-  } catch (const InputError& error) {
-    GTEST_SKIP() << error.what();
-  }
+TEST_F(SimulatedStepTest, ReadsRowsInPlaceWhereThePredictionDoes) {
   const SimulateOptions o = *parse_simulate_options(
       words("--devices 16 --tokens-per-device 64 --hidden 64 --mlp-dim 32 --experts 16 --topk 2 "
             "--shared-expert-dim 0"));

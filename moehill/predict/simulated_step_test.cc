@@ -5,6 +5,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/routing/statistics.h"
+#include "moehill/simulation/simulator_fixture.h"
 
 namespace moehill {
 namespace {
@@ -42,16 +43,7 @@ TEST(RoutingSource, FewerTokensKeepTheirZeroExperts) {
   EXPECT_EQ(num_zero_choices(part), num_unassigned(part)) << "nobody else has no expert";
 }
 
-class GroupedStep : public testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override {
-    try {
-      require_simulator();
-    } catch (const InputError& error) {
-      GTEST_SKIP() << error.what();
-    }
-  }
-};
+class GroupedStep : public NeedsSimulator, public testing::WithParamInterface<std::string> {};
 
 // The latency of messages counts here about as much as their bytes, which is where groups err the most:
 // single messages wait for each other in ways that a flow of many does not have.

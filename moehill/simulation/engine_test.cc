@@ -11,20 +11,12 @@
 #include "moehill/base/error.h"
 #include "moehill/mesh/message_counts.h"
 #include "moehill/simulation/critical_path.h"
+#include "moehill/simulation/simulator_fixture.h"
 
 namespace moehill {
 namespace {
 
-class EngineTest : public testing::Test {
- protected:
-  void SetUp() override {
-    try {
-      require_simulator();
-    } catch (const InputError& error) {
-      GTEST_SKIP() << error.what();
-    }
-  }
-};
+class EngineTest : public NeedsSimulator {};
 
 Cluster cluster_of(TopologyKind kind, int num_devices, int devices_per_node) {
   Cluster c;
