@@ -96,7 +96,9 @@ constexpr const char* kAxes[] = {"tokens",
                                  "placement",
                                  "devices",
                                  "threads-per-device",
-                                 "shared-fused"};
+                                 "shared-fused",
+                                 "ring-split",
+                                 "blocks"};
 // The name of `-L` for single points in place of a product.
 constexpr const char* kSinglePoint = "point";
 
@@ -137,6 +139,11 @@ void require_axis(const std::string& name) {
 std::vector<OptionSet::Pairs> steps_of(const std::string& axis, const std::string& values) {
   const std::string name = axis.substr(0, 2) == "--" ? axis.substr(2) : axis;
   require_axis(name);
+  // A value of blocks is a list itself.
+  if (name == "blocks")
+    throw input_error("--parameter-list blocks", moehill::quoted(values, 100),
+                      "blocks of single points, since commas stand within them",
+                      "write such as -L point 'blocks=bt=64,bf=512'");
   std::vector<OptionSet::Pairs> steps;
   for (const std::string& value : split(values, ',')) steps.push_back({{name, value}});
   return steps;

@@ -175,6 +175,9 @@ const BadLine kBadLines[] = {
     {"-L point tokens=64 -L point tokens=auto", {"--tokens auto cannot be used with -L"}},
     {"-L point topk", {"--topk", "no value"}},
     {"-L point seed=2", {"--parameter-list", "'seed'"}},
+    {"-L blocks bt=64,bt=128", {"--parameter-list blocks", "'bt=64,bt=128'", "-L point 'blocks="}},
+    {"-L point blocks=bt=64 -L point blocks=bt=x", {"--blocks bt"}},
+    {"-L point parallel_mode=ep -L point ring_split=on", {"--ring-split", "ring_ag_rs"}},
     {"-L point shared_fused=maybe", {"--shared-fused", "'maybe'"}},
 };
 
@@ -312,6 +315,22 @@ TEST(BenchOptions, SinglePointsStandInPlaceOfAProduct) {
   EXPECT_FALSE(points[1].config.block.shared_fused);
   EXPECT_TRUE(points[2].config.block.shared_fused);
   EXPECT_EQ(points[2].config.shape.topk, 4);
+}
+
+TEST(BenchOptions, SinglePointsHaveTheirOwnBlocksAndRing) {
+  const std::string ring = "parallel_mode=ep ep_path=ring_ag_rs";
+  const BenchOptions options =
+      *parse_bench_options({"-L", "point", "blocks=bt=64,bf=512", "-L", "point", "", "-L", "point",
+                            ring + " ring_split=on", "-L", "point", ring + " ring_split=off"});
+  const std::vector<Point> points = expand_points(options, 2);
+  ASSERT_EQ(points.size(), 4u);
+  EXPECT_EQ(points[0].config.block.blocks.bt, 64);
+  EXPECT_EQ(points[0].config.block.blocks.bf, 512);
+  EXPECT_EQ(points[1].config.block.blocks, BlockSizes{});
+  EXPECT_TRUE(points[2].config.split_rows);
+  EXPECT_FALSE(points[3].config.split_rows);
+  EXPECT_TRUE(own_options(options, points[0]).blocks_given);
+  EXPECT_FALSE(own_options(options, points[1]).blocks_given);
 }
 
 TEST(BenchOptions, AReproIsTheCommandWithoutItsFiles) {

@@ -324,6 +324,12 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
   return filtered(points, options.filter);
 }
 
+const BenchOptions& own_options(const BenchOptions& options, const Point& point) {
+  const auto own = std::find_if(options.variants.begin(), options.variants.end(),
+                                [&](const BenchOptions& variant) { return variant.axes == point.axes; });
+  return own == options.variants.end() ? options : *own;
+}
+
 bool differ_in_mode_only(const Point& a, const Point& b) {
   return mode_of(a.config.spread) != mode_of(b.config.spread) && a.axes == b.axes &&
          a.config.shape == b.config.shape && a.distribution == b.distribution &&

@@ -52,6 +52,9 @@ void adopt_nodes(const Job& job, BenchOptions& options);
 // and if no point is left.
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores);
 
+// Returns the options that a point was made from: those of its combination of the values of -L, or else all.
+const BenchOptions& own_options(const BenchOptions& options, const Point& point);
+
 // Throws InputError if k is above E.
 void refuse_topk(int64_t topk, int64_t experts);
 

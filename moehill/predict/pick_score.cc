@@ -50,7 +50,7 @@ std::string problem_of(const BenchOptions& options, const Point& point) {
   for (const int32_t expert : c.placement) places = fnv1a(places, static_cast<uint64_t>(expert));
   if (!c.placement.empty()) problem["placement"] = fmt::format("{:016x}", places);
   if (c.shared_placement == SharedPlacement::replicated) problem["replicated"] = true;
-  if (options.split_rows == Switch::on) problem["ring_split"] = true;
+  if (own_options(options, point).split_rows == Switch::on) problem["ring_split"] = true;
   if (options.mesh == MeshKind::mpi) problem["mpi"] = true;
   problem["seed"] = options.seed;
   return problem.dump(-1, ' ', false, Json::error_handler_t::replace);

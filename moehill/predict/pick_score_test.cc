@@ -7,6 +7,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <set>
 
 #include "moehill/base/error.h"
@@ -125,6 +126,21 @@ TEST(PickScore, ProblemsDifferInWhatDecidesTheTime) {
   std::set<std::string> problems;
   for (const auto& change : changes) problems.insert(problem_with(change));
   EXPECT_EQ(problems.size(), std::size(changes));
+}
+
+// Another point of the command may ask for it, or may not.
+TEST(PickScore, APointOfSeveralHasItsOwnRingSplit) {
+  const std::string split = problem_with([](BenchOptions& o, RunConfig&) { o.split_rows = Switch::on; });
+  const std::string whole = problem_with([](BenchOptions&, RunConfig&) {});
+  const auto of_several = [](std::optional<Switch> own, std::optional<Switch> of_command) {
+    return problem_with([=](BenchOptions& o, RunConfig&) {
+      o.variants.resize(1);
+      o.variants[0].split_rows = own;
+      o.split_rows = of_command;
+    });
+  };
+  EXPECT_EQ(of_several(Switch::on, std::nullopt), split);
+  EXPECT_EQ(of_several(std::nullopt, Switch::on), whole);
 }
 
 TEST(PickScore, PathsOfAProblemAreTheSameProblem) {

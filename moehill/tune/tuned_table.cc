@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
@@ -185,13 +186,15 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
   const char* asked = std::getenv("MOEHILL_TUNED");
   const bool automatic = options.table == TableChoice::automatic;
   const bool off = automatic && asked != nullptr && std::string(asked) == name_of(TableChoice::off);
-  if (options.table == TableChoice::off || options.blocks_given || off) return "";
+  const auto names_blocks = [&](const Point& point) { return own_options(options, point).blocks_given; };
+  const bool none = std::all_of(points.begin(), points.end(), names_blocks);
+  if (options.table == TableChoice::off || off || none) return "";
   // The user's entries win over shipped ones: merge() keeps an entry that is there already.
   TunedTable table = read_tuned(automatic ? default_tuned_file(environment) : options.table_file);
   if (automatic) table.merge(shipped_tuned());
   std::set<std::string> lines;
   for (Point& point : points) {
-    if (!has_blocks(point.config)) continue;
+    if (!has_blocks(point.config) || names_blocks(point)) continue;
     const Routing routing =
         routing_of(point.config.shape, point.distribution, options.seed, point.config.block.capacity.spares);
     const TunedLookup found = look_up(table, tuned_key(point.config, routing), environment);

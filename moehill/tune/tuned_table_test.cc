@@ -143,6 +143,32 @@ TEST_F(TunedFile, WhatIsNoTableIsRefusedWithItsName) {
   }
 }
 
+// Of two points of one command only the one without --blocks takes the table's, whichever comes first.
+TEST_F(TunedFile, AppliesToThePointsThatNameNoBlocks) {
+  keep_tuned(file(), key_of(config()), entry(64));
+  BenchOptions options;
+  options.variants.resize(2);
+  options.variants[0].axes = {{"blocks", "bt=96"}};
+  options.variants[0].blocks_given = true;
+  std::vector<Point> points(2);
+  for (size_t i = 0; i < points.size(); ++i) {
+    points[i].config = config();
+    points[i].axes = options.variants[i].axes;
+  }
+  points[0].config.block.blocks.bt = 96;
+  for (const bool of_command : {false, true}) {
+    options.table = TableChoice::file;
+    options.table_file = file();
+    options.blocks_given = of_command;
+    std::vector<Point> some = points;
+    EXPECT_NE(apply_tuned(options, environment(), some), "");
+    EXPECT_EQ(some[0].config.block.blocks.bt, 96);
+    EXPECT_EQ(some[0].tuned, Tuned::off);
+    EXPECT_EQ(some[1].config.block.blocks, entry(64).blocks);
+    EXPECT_EQ(some[1].tuned, Tuned::hit);
+  }
+}
+
 TEST(TunedLookup, HitStaleAndMiss) {
   const TunedTable table = {{"a", entry(64)}};
   EXPECT_EQ(look_up(table, "a", environment()).status, Tuned::hit);
