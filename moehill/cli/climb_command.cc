@@ -1,6 +1,7 @@
-// `moehill climb` searches for the fastest configuration of a problem on this machine. Each round of a race
-// runs every configuration in a process of its own, so that none inherits another one's memory or caches.
-// Climber (moehill/climb/climber.h) does the search. A climb that is started again continues.
+// `moehill climb` searches for the fastest configuration of a problem on this machine. One process takes the
+// steps of all configurations of a round in turn, or each configuration has a process of its own where that
+// cannot be (moehill/climb/move_runner.h). The winner is compared with the first configuration in processes
+// of their own. Climber (moehill/climb/climber.h) does the search. A climb that is started again continues.
 //
 //     moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m
 //     moehill bench --preset qwen1.5-moe-a2.7b --tokens 2048 --climbed   # uses what was found
@@ -43,9 +44,8 @@ OptionSet climb_option_set(ClimbCommand& o) {
   OptionSet set(
       "moehill climb [FILE]",
       "Searches for the fastest configuration of a problem: impl, backend, path, devices x threads, blocks "
-      "and more, by "
-      "races whose every round runs each arm in a process of its own. What is given as an option of bench is "
-      "kept. FILE: an "
+      "and more, by races whose rounds are a process each, which takes a step of each arm in turn. What is "
+      "given as an option of bench is kept. FILE: an "
       "experiment file, whose [fixed] options are taken. Started again it goes on where it was.",
       {"moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m",
        "moehill climb --tokens 256 --hidden 512 --mlp-dim 256 --experts 8 --topk 2 --dry-run",

@@ -241,7 +241,8 @@ MoveRequest Climber::request_of(const ClimbMove& move) const {
 
 // Runs a move and takes over its result. Returns whether the climb goes on.
 bool Climber::take_move(ClimbMove move) {
-  const double first_run = budget_.expected(outcome_.first.resolved.seconds.value_or(0));
+  // The last comparison has a process for each run.
+  const double first_run = budget_.expected(outcome_.first.resolved.seconds.value_or(0), RunProcess::point);
   budget_.reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
   const MoveRequest request = request_of(move);
   if (!affords_move(budget_, request)) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "moehill/base/error.h"
 #include "moehill/base/table.h"
 #include "moehill/experiments/child.h"
 #include "moehill/experiments/matrix.h"
@@ -20,6 +21,22 @@ namespace moehill {
 namespace {
 
 constexpr double kLimitSeconds = 600;  // of one run
+
+// Lets the arms of a round share a process, if one process can measure all of them.
+void share_process(const MoveRequest& request, const SweepHost& host, SweepPlan& plan) {
+  // A process tells how much memory it took, and not how much each arm took.
+  if (request.fixed_rounds || request.memory_bytes) return;
+  std::vector<StoredJson> options;
+  for (const MoveArm& arm : request.arms) options.push_back(arm.options);
+  const SharedCommand command = shared_command(options);
+  try {
+    const ResolvedPoint all = host.resolve(SweptCommand::bench, false, command.of_all());
+    const size_t num_points = all.options.value("points", StoredJson::array()).size();
+    if (num_points == options.size() && all.bytes.value_or(0) <= host.usable_bytes) plan.shared = command;
+  } catch (const InputError&) {
+    // `bench -L` refuses some options, such as the weights of a model.
+  }
+}
 
 SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   SweepPlan plan;
@@ -49,11 +66,14 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
     plan.devices.push_back(arm.resolved.devices);
     plan.tokens.push_back(arm.resolved.tokens);
   }
+  share_process(request, host, plan);
+  if (!plan.shared.empty()) ++e.rounds;  // for the trial
   return plan;
 }
 
-double expected_seconds(const ClimbBudget& budget, const MoveRequest& request, size_t arm) {
-  return budget.expected(request.arms[arm].resolved.seconds.value_or(0));
+double expected_seconds(const ClimbBudget& budget, const MoveRequest& request, size_t arm,
+                        RunProcess process) {
+  return budget.expected(request.arms[arm].resolved.seconds.value_or(0), process);
 }
 
 // MoveRunner runs one move.
@@ -74,11 +94,11 @@ class MoveRunner {
                        duration_text(budget_.limit_s), line),
            finished);
     };
-    driver.number_of = [&](int64_t round) { return begin_round(round); };
-    driver.wants = [&](size_t arm, int64_t round) { return begin_run(arm, round); };
+    driver.number_of = [&](int64_t) { return begin_round(); };
+    driver.wants = [&](size_t arm, int64_t) { return begin_run(arm); };
     driver.goes_on = [&](int64_t round) { return end_round(round); };
-    driver.repeats = [&](double seconds) { return budget_.affords(seconds); };
-    driver.limit = [&] { return limit_of_run(); };
+    driver.affords = [&](double seconds) { return budget_.affords(seconds); };
+    driver.limit = [&](const std::vector<size_t>& arms) { return limit_of_run(arms); };
     driver.waits = [&] { return budget_.left_s() > 0; };
     result_.interrupted = run_sweep(store_, plan_, host_, driver).end == SweepEnd::interrupted;
     return result_;
@@ -95,9 +115,15 @@ class MoveRunner {
   struct Begun {
     size_t arm = 0;
     std::optional<double> at;  // by the budget's clock, after it waited for its turn
+    size_t num_sharing = 1;    // arms of its process
   };
 
-  bool wants(size_t arm) const { return request_.fixed_rounds || result_.race.wants(arm); }
+  bool wants(size_t arm) const {
+    if (is_trial_) return arm == 0;
+    return request_.fixed_rounds || result_.race.wants(arm);
+  }
+  bool is_first() const { return result_.race.rounds() == 0; }
+  bool shares_process() const { return !plan_.shared.empty(); }
 
   Runs runs_of(size_t arm) const {
     Runs runs;
@@ -122,30 +148,42 @@ class MoveRunner {
 
   // Returns under which number a round is stored: that of the next round in the database which can be taken
   // over, or else a new one.
-  int64_t begin_round(int64_t round) {
+  int64_t begin_round() {
     const int64_t next = next_number();
-    is_stored_ = false;
+    is_stored_ = is_trial_ = false;
     for (++number_; number_ < next; ++number_) {
       book_stored();
-      is_stored_ = take_over(round);
+      is_stored_ = take_over();
       if (is_stored_) break;
     }
     accounted_ = this_round_.size();
+    is_trial_ = !is_stored_ && needs_trial();
     return number_;
+  }
+
+  // Returns whether the incumbent first runs alone, in a round that the race does not see. Before the first
+  // run of a climb nobody knows how long runs take, and a process of all arms may last too long.
+  bool needs_trial() const {
+    return shares_process() && is_first() && !budget_.knows_costs() &&
+           request_.arms[0].resolved.seconds.value_or(0) > 0;
   }
 
   // Books the runs of a stored round. They were paid for, whether they can be taken over or not.
   void book_stored() {
-    for (size_t arm = 0; arm < request_.arms.size(); ++arm) {
-      const Runs runs = runs_of(arm);
-      budget_.stored_s += runs.seconds;
-      learn(arm, runs, 0);
+    std::vector<Runs> all;
+    for (size_t arm = 0; arm < request_.arms.size(); ++arm) all.push_back(runs_of(arm));
+    const auto num_results =
+        std::count_if(all.begin(), all.end(), [](const Runs& runs) { return runs.has_result; });
+    const bool are_shared = shares_process() && num_results > 1;
+    for (size_t arm = 0; arm < all.size(); ++arm) {
+      budget_.stored_s += all[arm].seconds;
+      learn(arm, all[arm], 0, are_shared ? budget_.together : budget_.alone);
     }
   }
 
   // Takes over a stored round if every arm that this round wants has run in it. Arms that the budget left out
   // of the first round may be missing, if it leaves them out now, too.
-  bool take_over(int64_t round) {
+  bool take_over() {
     std::vector<size_t> missing;
     for (size_t arm = 0; arm < request_.arms.size(); ++arm) {
       if (!wants(arm)) continue;
@@ -154,8 +192,9 @@ class MoveRunner {
       else
         missing.push_back(arm);
     }
+    accounted_ = this_round_.size();
     const bool serves = std::none_of(missing.begin(), missing.end(),
-                                     [&](size_t arm) { return round > 0 || affords_arm(arm); });
+                                     [&](size_t arm) { return !is_first() || affords_arm(arm); });
     if (!serves) this_round_.clear();
     for (size_t i = 0; serves && i < missing.size(); ++i) leave_out(missing[i]);
     return serves;
@@ -169,23 +208,29 @@ class MoveRunner {
 
   // Says whether an arm runs now. A round that the budget does not last for is cut short and decides nothing.
   // In a round that was taken over no arm runs again, so it costs nothing.
-  bool begin_run(size_t arm, int64_t round) {
-    account();
+  bool begin_run(size_t arm) {
+    // Arms that share a process begin together, after the last of them was asked for.
+    if (!shares_process()) account();
     if (!wants(arm) || cut_) return false;
     if (is_stored_) return true;
-    if (round == 0 && !affords_arm(arm)) {
+    if (is_first() && !affords_arm(arm)) {
       leave_out(arm);
       return false;
     }
-    cut_ = !budget_.affords(expected(arm));
+    double seconds = expected(arm);
+    for (size_t i = accounted_; i < this_round_.size(); ++i) seconds += expected(this_round_[i].arm);
+    cut_ = !budget_.affords(seconds);
     if (!cut_) this_round_.push_back({arm, std::nullopt});
     return !cut_;
   }
 
-  // Returns how long the run may take that begins now.
-  double limit_of_run() {
-    std::optional<double>& at = this_round_.back().at;
-    if (!at) at = budget_.clock();
+  // Returns how long the process of these arms may take that begins now.
+  double limit_of_run(const std::vector<size_t>& arms) {
+    for (Begun& begun : this_round_) {
+      if (begun.at || std::find(arms.begin(), arms.end(), begun.arm) == arms.end()) continue;
+      begun.at = budget_.clock();
+      begun.num_sharing = arms.size();
+    }
     return std::max(budget_.least_run_s, budget_.left_s());
   }
 
@@ -195,16 +240,18 @@ class MoveRunner {
       const Begun& begun = this_round_[accounted_];
       const Runs runs = runs_of(begun.arm);
       budget_.own_s += runs.seconds;
-      learn(begun.arm, runs, begun.at ? budget_.clock() - *begun.at : 0);
+      const double lasted_s = begun.at ? budget_.clock() - *begun.at : 0;
+      learn(begun.arm, runs, lasted_s / static_cast<double>(begun.num_sharing),
+            begun.num_sharing > 1 ? budget_.together : budget_.alone);
     }
   }
 
   // Compares what a run took with its prediction. The prediction counts once, however often work of others
   // made the run repeat: that is what a run costs. A run without a result says nothing of others.
-  void learn(size_t arm, const Runs& runs, double lasted_s) {
+  void learn(size_t arm, const Runs& runs, double lasted_s, RunCost& cost) const {
     if (!runs.has_result) return;
-    budget_.measured_s += std::max(runs.seconds, lasted_s);
-    budget_.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
+    cost.measured_s += std::max(runs.seconds, lasted_s);
+    cost.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
   }
 
   // Takes over what the round gave. Returns whether another one follows.
@@ -222,6 +269,7 @@ class MoveRunner {
     this_round_.clear();
     accounted_ = 0;
     Race& race = result_.race;
+    if (is_trial_) return end_trial(seconds[0].has_value());
     if (cut_) race.end();
     if (request_.fixed_rounds)
       return !some_failed && !cut_ && round + 1 < request_.rules.most_screening &&
@@ -231,7 +279,19 @@ class MoveRunner {
     return !race.over();
   }
 
-  double expected(size_t arm) const { return expected_seconds(budget_, request_, arm); }
+  // Takes over what the trial gave. Without a figure there is nothing to race against.
+  bool end_trial(bool has_figure) {
+    is_trial_ = false;
+    if (has_figure)
+      result_.arms[0] = {};  // its figure is of no round
+    else
+      result_.race.end();
+    return has_figure;
+  }
+
+  double expected(size_t arm) const {
+    return expected_seconds(budget_, request_, arm, shares_process() ? RunProcess::round : RunProcess::point);
+  }
 
   double seconds_of_round() const {
     double sum = 0;
@@ -247,10 +307,12 @@ class MoveRunner {
   // Returns in the first round whether the budget suffices to screen the arm with those that have begun, and
   // to confirm it. Before the first run of a climb nobody knows how long runs take.
   bool affords_arm(size_t arm) const {
-    if (request_.fixed_rounds || arm == 0 || budget_.predicted_s <= 0) return true;
+    if (request_.fixed_rounds || arm == 0 || !budget_.knows_costs()) return true;
     const double rounds = static_cast<double>(request_.rules.least_screening);
     double seconds = rounds * expected(arm) + seconds_to_confirm(arm);
-    for (const Begun& begun : this_round_) seconds += (rounds - 1) * expected(begun.arm);
+    // Runs that were accounted for are paid.
+    for (size_t i = 0; i < this_round_.size(); ++i)
+      seconds += (i < accounted_ ? rounds - 1 : rounds) * expected(this_round_[i].arm);
     return budget_.affords(seconds);
   }
 
@@ -309,6 +371,7 @@ class MoveRunner {
   MoveResult result_;
   int64_t number_ = -1;            // of this round in the database
   bool is_stored_ = false;         // it was taken over
+  bool is_trial_ = false;          // the incumbent runs alone, and the race does not see it
   std::vector<Begun> this_round_;  // runs, in their order
   size_t accounted_ = 0;           // of them
   bool cut_ = false;
@@ -317,11 +380,11 @@ class MoveRunner {
 }  // namespace
 
 bool affords_move(const ClimbBudget& budget, const MoveRequest& request) {
-  const double incumbent = expected_seconds(budget, request, 0);
-  if (budget.predicted_s <= 0) return budget.affords(incumbent);
+  const double incumbent = expected_seconds(budget, request, 0, RunProcess::round);
+  if (!budget.knows_costs()) return budget.affords(incumbent);
   double other = std::numeric_limits<double>::infinity();
   for (size_t i = 1; i < request.arms.size(); ++i)
-    other = std::min(other, expected_seconds(budget, request, i));
+    other = std::min(other, expected_seconds(budget, request, i, RunProcess::round));
   const double rounds = static_cast<double>(request.rules.least_screening + request.rules.looks.front());
   return budget.affords(rounds * (incumbent + other));
 }

@@ -1,6 +1,11 @@
 // Move runner makes one move of a climb an experiment of its own. The points of that experiment are the
-// move's arms, which are raced round by round. Each run has a process of its own, and is stored like a run of
-// a sweep. climb/race.h decides which arms run.
+// move's arms, which are raced round by round. If it is possible, one process runs all arms of a round and
+// takes a step of each in turn; otherwise each run has a process of its own. Runs are stored like those of a
+// sweep. climb/race.h decides which arms run.
+//
+// The unit of a race is the round, with or without shared processes. The arms of a process share its
+// operands, its warm threads and the memory that other arms have freed, so they differ less by chance; what
+// the process as a whole adds to or takes from an arm is in the spread over rounds.
 //
 // A move that is run again takes over the stored rounds in which every arm that it wants has run. The other
 // ones stay as they are, and its own rounds come after them. So a stored round has the runs of one start
@@ -28,25 +33,34 @@ struct MoveArm {
   ResolvedPoint resolved;  // the same with every default
 };
 
+// RunCost is what runs took so far, and what the model had predicted for them.
+struct RunCost {
+  double measured_s = 0, predicted_s = 0;
+};
+
 // ClimbBudget counts the seconds that a climb has spent: all since it was started, including the work between
 // its runs, and the runs of earlier starts, which the database keeps. A climb that is started again comes to
 // the same decisions, as long as it needs no other runs.
 struct ClimbBudget {
   double limit_s = 0;
-  double reserve_s = 0;                    // for the last comparison
-  double stored_s = 0, own_s = 0;          // of the runs of earlier starts, and of this start
-  double least_run_s = 10;                 // a run may take so long, whatever is left
-  double begin_s = 0;                      // when this start began
-  std::function<double()> clock{};         // by which it began
-  double measured_s = 0, predicted_s = 0;  // of all runs so far, and what the model had predicted for them
+  double reserve_s = 0;             // for the last comparison
+  double stored_s = 0, own_s = 0;   // of the runs of earlier starts, and of this start
+  double least_run_s = 10;          // a run may take so long, whatever is left
+  double begin_s = 0;               // when this start began
+  std::function<double()> clock{};  // by which it began
+  RunCost alone, together;          // of runs in processes of their own, and of runs that shared one
 
   double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
   double left_s() const { return limit_s - reserve_s - spent_s(); }
   bool affords(double seconds) const { return seconds <= left_s(); }
+  bool knows_costs() const { return alone.predicted_s > 0 || together.predicted_s > 0; }
   // Returns the seconds that a run will take, from the model's prediction and from how earlier ones turned
-  // out.
-  double expected(double predicted) const {
-    return predicted_s > 0 ? predicted * measured_s / predicted_s : predicted;
+  // out; those of the other kind if there are none of its own.
+  double expected(double predicted, RunProcess process) const {
+    const bool shares = process == RunProcess::round;
+    const bool has_own = (shares ? together : alone).predicted_s > 0;
+    const RunCost& cost = shares == has_own ? together : alone;
+    return cost.predicted_s > 0 ? predicted * cost.measured_s / cost.predicted_s : predicted;
   }
 };
 
@@ -57,7 +71,8 @@ struct MoveRequest {
   std::vector<MoveArm> arms;        // the incumbent first
   RaceRules rules;
   std::optional<double> memory_bytes;  // a run that takes more is out
-  bool fixed_rounds = false;           // no race: every arm runs in rules.most_screening rounds
+  // No race: every arm runs in rules.most_screening rounds, and each run has a process of its own.
+  bool fixed_rounds = false;
 };
 
 // MoveArmResult is what the runs of one arm gave.
@@ -84,7 +99,10 @@ bool affords_move(const ClimbBudget& budget, const MoveRequest& request);
 
 // Runs a move. Arms for whose rounds the budget does not last are left out, the last ones first, and the
 // screening ends while confirming rounds still fit. A run or a wait that lasts longer than the budget is
-// ended; its round decides nothing, and a larger budget can make it.
+// ended; its round decides nothing, and a larger budget can make it. The arms of a round share a process if
+// `bench -L point` takes what they differ in, if they fit into memory together, and if no limit asks how much
+// memory each of them takes. If that process fails, each arm runs alone in this round; the arms that pass
+// share a process again.
 MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,
                     const std::function<void(const std::string& line, bool finished)>& show);
 

@@ -6,7 +6,9 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -97,9 +99,11 @@ class Driver {
         break;
       }
       const int64_t number = options_.number_of(round);
-      for (const int i : round_order(round, static_cast<int>(plan_.points.size()))) {
-        if (options_.wants && !options_.wants(static_cast<size_t>(i), round)) continue;
-        again = visit(static_cast<size_t>(i), number) || again;
+      const std::vector<size_t> order = order_of(round);
+      choose_together(order, round);
+      for (const size_t i : order) {
+        if (!runs_in(i, round)) continue;
+        again = visit(i, number) || again;
         if (outcome_.end == SweepEnd::interrupted) return false;
       }
       if (is_race() && !options_.goes_on(round)) {
@@ -109,6 +113,38 @@ class Driver {
     }
     return again;
   }
+
+  std::vector<size_t> order_of(int64_t round) const {
+    const std::vector<int> order = round_order(round, static_cast<int>(plan_.points.size()));
+    return {order.begin(), order.end()};
+  }
+
+  // Finds the points of the round that share a process, before the first of them runs. A race has them in
+  // another order each round, so that no point is always the first one in its process.
+  void choose_together(const std::vector<size_t>& order, int64_t round) {
+    together_.reset();
+    visited_.clear();
+    if (plan_.shared.empty()) return;
+    std::vector<size_t> chosen;
+    for (size_t i = 0; i < plan_.points.size(); ++i)
+      if (!options_.wants || options_.wants(i, round)) chosen.push_back(i);
+    together_ = chosen;
+    if (!is_race()) return;
+    together_->clear();
+    std::copy_if(order.begin(), order.end(), std::back_inserter(*together_),
+                 [&](size_t i) { return contains(chosen, i); });
+  }
+
+  static bool contains(const std::vector<size_t>& points, size_t i) {
+    return std::find(points.begin(), points.end(), i) != points.end();
+  }
+
+  bool runs_in(size_t i, int64_t round) const {
+    if (together_) return contains(*together_, i) && !contains(visited_, i);
+    return !options_.wants || options_.wants(i, round);
+  }
+
+  bool shares_process() const { return !plan_.shared.empty() && together_ && together_->size() > 1; }
 
   bool pass_by_points() {
     claimed_some_ = false;
@@ -142,32 +178,29 @@ class Driver {
     return state == ClaimState::machine_busy || (is_race() && state == ClaimState::elsewhere);
   }
 
-  // Returns the seconds after which a run is ended. One process of a round has the time of all its points.
-  double time_limit() const {
-    return plan_.experiment.timeout_s * (shares_process_ ? static_cast<double>(plan_.points.size()) : 1);
+  // Returns the seconds after which a process is ended. It has the time of all its points.
+  double time_limit(const std::vector<size_t>& points) const {
+    return plan_.experiment.timeout_s * static_cast<double>(points.size());
   }
 
   // Returns the seconds after which another host takes the owner of a claim for dead. If the process of a
   // round fails, each of its points runs alone under the claim that it has.
-  double claim_limit() const { return time_limit() * (shares_process_ ? 2 : 1) + kOverdueSeconds; }
+  double claim_limit() const {
+    const double runs = shares_process() ? 2 * static_cast<double>(together_->size()) : 1;
+    return plan_.experiment.timeout_s * runs + kOverdueSeconds;
+  }
 
   bool visit(size_t i, int64_t round) {
     const double limit = claim_limit();
     ClaimAnswer answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     while (is_taken(answer.state) && options_.waits() && !stop_.wait(kBusyPollSeconds))
       answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
-    if (answer.state == ClaimState::claimed && shares_process_) {
-      measure_round(i, answer.claim);
+    if (answer.state == ClaimState::claimed) {
       claimed_some_ = true;
-    } else if (answer.state == ClaimState::claimed) {
-      const double begin = seconds();
-      const bool disturbed = measure(i, answer.claim);
-      claimed_some_ = true;
-      // In a race the next runs depend on this result, so a disturbed run is repeated at once.
-      if (disturbed && is_race() && !stop_.wait(0) && options_.repeats(seconds() - begin)) {
-        const ClaimAnswer repeat = journal_.claim(plan_.points[i].id, round, limit, true);
-        if (repeat.state == ClaimState::claimed) measure(i, repeat.claim);
-      }
+      if (shares_process())
+        measure_round(i, answer.claim);
+      else
+        measure_alone(i, answer.claim);
     }
     if (stop_.wait(0)) outcome_.end = SweepEnd::interrupted;
     return answer.state == ClaimState::claimed || answer.state == ClaimState::elsewhere;
@@ -181,20 +214,20 @@ class Driver {
     bool killed_for_memory = false, out_of_budget = false;
   };
 
-  MeasuredRun run_measured(const std::vector<std::string>& command, double time_limit) {
+  MeasuredRun run_measured(const std::vector<std::string>& command, const std::vector<size_t>& points) {
     MeasuredRun run;
     // The machine's counters before and after the run tell whether other work disturbed it, and whether the
     // kernel killed it for its memory.
     const int64_t kills = kernel_memory_kills();
     const double load = load_average();
     const MachineTimes before = machine_times();
-    const double limit = std::min(time_limit, options_.limit());
+    const double longest = time_limit(points), limit = std::min(longest, options_.limit(points));
     run.child = run_child(command, limit, stop_.file());
     run.disturbance = disturbance_between(before, machine_times(), run.child.cpu_seconds, load);
     run.killed_for_memory = kernel_memory_kills() > kills;
     run.records = records_of(run.child.output);
     // A race had no more time for it, which says nothing of the point.
-    run.out_of_budget = run.child.end == ChildEnd::timed_out && limit < time_limit;
+    run.out_of_budget = run.child.end == ChildEnd::timed_out && limit < longest;
     measured_seconds_ += run.child.seconds;
     return run;
   }
@@ -207,35 +240,73 @@ class Driver {
 
   // Claims the other points of the round whose first point this process has claimed. All are claimed before
   // they run, because another sweep that got some of them would measure these by a process of its own.
-  std::vector<OwnedClaim> claim_round(size_t first, const Claim& claim) {
+  std::vector<OwnedClaim> claim_round(size_t first, const Claim& claim, bool repeats) {
     std::vector<OwnedClaim> claims = {{first, claim}};
-    for (size_t i = 0; i < plan_.points.size(); ++i) {
+    for (const size_t i : *together_) {
       if (i == first) continue;
       const ClaimAnswer answer =
-          journal_.claim(plan_.points[i].id, claim.round, claim_limit(), repeats_, Beside::own_runs);
+          journal_.claim(plan_.points[i].id, claim.round, claim_limit(), repeats, Beside::own_runs);
       if (answer.state == ClaimState::claimed) claims.push_back({i, answer.claim});
     }
+    // Its race drops a point that fails, so the round does not try it again.
+    for (const OwnedClaim& own : claims)
+      if (is_race()) visited_.push_back(own.point);
     return claims;
   }
 
-  // Measures the round in one process and stores the result of each point that lacks one. If the process
-  // fails, no round shares one from then on: alone, each point shows what is wrong with it.
+  // Returns true if a run is repeated at once that other work has disturbed. It is in a race, because the
+  // next runs depend on the result.
+  bool repeats_at_once(bool disturbed, double begin) {
+    return disturbed && is_race() && !stop_.wait(0) && options_.affords(seconds() - begin);
+  }
+
+  // Measures the round in one process.
   void measure_round(size_t first, const Claim& claim) {
-    const std::vector<OwnedClaim> claims = claim_round(first, claim);
-    show(fmt::format("all points round {}{}", claim.round + 1, claim.repeat ? " again" : ""), false);
-    const std::vector<MeasuredRun> runs = run_round();
-    if (runs.empty() && !stop_.wait(0)) {
-      shares_process_ = false;
-      show("the process of all points failed, so each point has its own", true);
-    }
+    const double begin = seconds();
+    if (!repeats_at_once(measure_together(claim_round(first, claim, repeats_)), begin)) return;
+    const ClaimAnswer repeat = journal_.claim(plan_.points[first].id, claim.round, claim_limit(), true);
+    if (repeat.state == ClaimState::claimed) measure_together(claim_round(first, repeat.claim, true));
+  }
+
+  // Measures the points that share a process and stores the results of those that are claimed. Returns
+  // whether other work disturbed them.
+  bool measure_together(const std::vector<OwnedClaim>& claims) {
+    const double begin = seconds();
+    const size_t n = together_->size();
+    show(fmt::format("{} points round {}{}", n == plan_.points.size() ? "all" : std::to_string(n),
+                     claims[0].claim.round + 1, claims[0].claim.repeat ? " again" : ""),
+         false);
+    const std::map<size_t, MeasuredRun> runs = run_together();
+    bool disturbed = false;
+    for (const OwnedClaim& own : claims)
+      if (!runs.empty()) disturbed = keep(own.point, own.claim, runs.at(own.point)).disturbed || disturbed;
+    if (runs.empty()) measure_one_by_one(claims, (seconds() - begin) / static_cast<double>(n));
+    return disturbed;
+  }
+
+  // Runs the points alone whose process has failed; `each` is the time of that process for each of them.
+  void measure_one_by_one(const std::vector<OwnedClaim>& claims, double each) {
+    if (!stop_.wait(0)) show("the process of all points failed, so each point has its own", true);
+    bool some_failed = false;
     for (const OwnedClaim& own : claims) {
-      if (!runs.empty())
-        keep(own.point, own.claim, runs[own.point]);
-      else if (stop_.wait(0))
+      if (stop_.wait(0) || !options_.affords(each))
         give_back(own.claim);
       else
-        measure(own.point, own.claim);
+        some_failed = has_failed(measure_alone(own.point, own.claim).state) || some_failed;
     }
+    // A race goes on without the points that failed.
+    if (!stop_.wait(0) && !(is_race() && some_failed)) plan_.shared = {};
+  }
+
+  // Runs a point in a process of its own. Returns its first result.
+  AttemptResult measure_alone(size_t i, const Claim& claim) {
+    const double begin = seconds();
+    AttemptResult result = measure(i, claim);
+    if (!repeats_at_once(result.disturbed, begin)) return result;
+    const ClaimAnswer repeat =
+        journal_.claim(plan_.points[i].id, claim.round, claim_limit(), true, Beside::own_runs);
+    if (repeat.state == ClaimState::claimed) measure(i, repeat.claim);
+    return result;
   }
 
   // Ends a claim whose run has not been made.
@@ -245,20 +316,40 @@ class Driver {
     journal_.finish(claim, result);
   }
 
-  // Measures all points in one process. Returns a run for each, or nothing if the process failed or returned
-  // other points than the plan has.
-  std::vector<MeasuredRun> run_round() {
-    MeasuredRun run = run_measured(command_line(plan_.round_arguments, plan_.devices[0]), time_limit());
-    const size_t n = plan_.points.size();
-    if (run.child.end != ChildEnd::exited || run.child.status != 0 || run.records.size() != n ||
-        !std::equal(run.records.begin(), run.records.end(), plan_.points.begin(), is_of))
-      return {};
+  // Measures the points that share a process. Returns a run for each, or nothing if the process failed or
+  // returned other points. If the budget ended it, the runs have no records.
+  std::map<size_t, MeasuredRun> run_together() {
+    const std::vector<size_t>& points = *together_;
+    const size_t n = points.size();
+    MeasuredRun run = run_measured(command_line(plan_.shared.of(points), plan_.devices[0]), points);
+    const bool is_whole = run.child.end == ChildEnd::exited && run.child.status == 0 && are_of(run.records);
+    if (!is_whole && !run.out_of_budget) return {};
     const std::vector<StoredJson> records = std::exchange(run.records, {});
     run.child.seconds /= static_cast<double>(n);
     run.child.cpu_seconds /= static_cast<double>(n);
-    std::vector<MeasuredRun> runs(n, run);
-    for (size_t i = 0; i < n; ++i) runs[i].records.push_back(records[i]);
+    std::map<size_t, MeasuredRun> runs;
+    for (size_t k = 0; k < n; ++k) {
+      MeasuredRun& one = runs[points[k]] = run;
+      if (is_whole) one.records.push_back(records[k]);
+    }
+    if (is_race()) share_disturbance(runs);
     return runs;
+  }
+
+  // Sets for all points what disturbed one of them. A race compares the points of a round, so it repeats all
+  // of them by one process, or none.
+  void share_disturbance(std::map<size_t, MeasuredRun>& runs) {
+    std::string disturbance;
+    for (const auto& [point, run] : runs)
+      if (disturbance.empty())
+        disturbance = run.disturbance.empty() ? lost_peak_of(point, run.records) : run.disturbance;
+    for (auto& [point, run] : runs) run.disturbance = disturbance;
+  }
+
+  // Returns true if these are the records of the points that share a process, in their order.
+  bool are_of(const std::vector<StoredJson>& records) const {
+    return std::equal(records.begin(), records.end(), together_->begin(), together_->end(),
+                      [&](const StoredJson& record, size_t i) { return is_of(record, plan_.points[i]); });
   }
 
   // Returns true if the record has the options of the point. If the run chose the path itself, the options
@@ -275,17 +366,15 @@ class Driver {
     return true;
   }
 
-  // Runs one attempt and stores it. Returns whether other work disturbed it.
-  bool measure(size_t i, const Claim& claim) {
+  // Runs one attempt and stores it.
+  AttemptResult measure(size_t i, const Claim& claim) {
     show(fmt::format("{} round {}{}", plan_.points[i].label, claim.round + 1, claim.repeat ? " again" : ""),
          false);
-    return keep(
-        i, claim,
-        run_measured(command_line(plan_.points[i].arguments, plan_.devices[i]), plan_.experiment.timeout_s));
+    return keep(i, claim, run_measured(command_line(plan_.points[i].arguments, plan_.devices[i]), {i}));
   }
 
-  // Stores a run as the attempt of a claim. Returns whether other work disturbed it.
-  bool keep(size_t i, const Claim& claim, const MeasuredRun& run) {
+  // Stores a run as the attempt of a claim, and returns what it stored.
+  AttemptResult keep(size_t i, const Claim& claim, const MeasuredRun& run) {
     const StoredPoint& point = plan_.points[i];
     AttemptResult result;
     result.records = run.records;
@@ -307,7 +396,7 @@ class Driver {
     last_ = describe(point, claim, result);
     count();
     show(last_, true);
-    return result.disturbed;
+    return result;
   }
 
   // Compares the peak of this run with the peaks of the same point's rounds that this process has run.
@@ -391,7 +480,9 @@ class Driver {
   bool claimed_some_ = false;
   // True once every round has a result: only then are disturbed rounds run again.
   bool repeats_ = false;
-  bool shares_process_ = !plan_.round_arguments.empty();
+  // The points that run in this round, if the plan lets them share a process.
+  std::optional<std::vector<size_t>> together_;
+  std::vector<size_t> visited_;         // those of them that this round of a race needs no more
   std::map<size_t, double> best_peak_;  // by point, in TF/s
   std::string last_;
   SweepOutcome outcome_;

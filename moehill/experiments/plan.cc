@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
@@ -119,30 +120,28 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
   return list;
 }
 
-// Returns the command line of one process for all points: the options that they share, and `-L point` with
-// the others for each.
-std::vector<std::string> round_arguments_of(const ExperimentFile& file,
-                                            const std::vector<MatrixPoint>& points) {
-  StoredJson shared = points[0].options;
-  for (const MatrixPoint& point : points) {
-    const StoredJson before = shared;  // the loop erases from `shared`
+// Returns the options that all points have with the same value.
+StoredJson common_options(const std::vector<StoredJson>& options) {
+  StoredJson common = options[0];
+  for (const StoredJson& own : options) {
+    const StoredJson before = common;  // the loop erases from `common`
     for (const auto& [name, value] : before.items())
-      if (!point.options.contains(name) || point.options[name] != value) shared.erase(name);
+      if (!own.contains(name) || own[name] != value) common.erase(name);
   }
-  std::vector<std::string> arguments = arguments_of(shared);
-  for (const MatrixPoint& point : points) {
-    std::string text;
-    for (const auto& [name, value] : point.options.items()) {
-      if (shared.contains(name)) continue;
-      const std::string word = option_text(name, value);
-      if (word.find_first_of(" \t\n\v\f\r") != std::string::npos)
-        throw input_error(file.place_of(name), fmt::format("{} with blanks, in process = \"round\"", name),
-                          "values without blanks", "leave process out");
-      text += (text.empty() ? "" : " ") + word;
+  return common;
+}
+
+// Refuses values that -L point would cut at their blanks.
+void refuse_blanks(const ExperimentFile& file, const std::vector<StoredJson>& options) {
+  const StoredJson common = common_options(options);
+  for (const StoredJson& own : options) {
+    for (const auto& [name, value] : own.items()) {
+      if (common.contains(name) || option_text(name, value).find_first_of(" \t\n\v\f\r") == std::string::npos)
+        continue;
+      throw input_error(file.place_of(name), fmt::format("{} with blanks, in process = \"round\"", name),
+                        "values without blanks", "leave process out");
     }
-    arguments.insert(arguments.end(), {"-L", "point", text});
   }
-  return arguments;
 }
 
 ResolvedPoint resolve_round(const ExperimentFile& file, const SweepHost& host,
@@ -162,13 +161,16 @@ void share_process(const ExperimentFile& file, const SweepHost& host, const std:
   if (points[0].options.contains("ablate"))
     throw input_error(file.place_of("ablate"), "ablate, in process = \"round\"", "one result a point",
                       "leave one of the two out");
-  const std::vector<std::string> arguments = round_arguments_of(file, points);
-  const ResolvedPoint all = resolve_round(file, host, arguments);
+  std::vector<StoredJson> options;
+  for (const MatrixPoint& point : points) options.push_back(point.options);
+  refuse_blanks(file, options);
+  const SharedCommand command = shared_command(options);
+  const ResolvedPoint all = resolve_round(file, host, command.of_all());
   if (all.options.value("points", StoredJson::array()).size() != points.size())
     throw input_error(file.path, "a point of several results, in process = \"round\"", "one result a point",
                       "name one impl, parallel_mode and topk, or leave process out");
   if (all.bytes.value_or(0) <= host.usable_bytes) {
-    plan.round_arguments = arguments;
+    plan.shared = command;
     return;
   }
   const std::string why =
@@ -179,6 +181,30 @@ void share_process(const ExperimentFile& file, const SweepHost& host, const std:
 }
 
 }  // namespace
+
+std::vector<std::string> SharedCommand::of(const std::vector<size_t>& chosen) const {
+  std::vector<std::string> line = arguments;
+  for (const size_t i : chosen) line.insert(line.end(), {"-L", "point", points[i]});
+  return line;
+}
+
+std::vector<std::string> SharedCommand::of_all() const {
+  std::vector<size_t> all(points.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  return of(all);
+}
+
+SharedCommand shared_command(const std::vector<StoredJson>& options) {
+  const StoredJson common = common_options(options);
+  SharedCommand command{arguments_of(common), {}};
+  for (const StoredJson& own : options) {
+    std::vector<std::string> words;
+    for (const auto& [name, value] : own.items())
+      if (!common.contains(name)) words.push_back(option_text(name, value));
+    command.points.push_back(fmt::format("{}", fmt::join(words, " ")));
+  }
+  return command;
+}
 
 // Returns the identity by which a sweep finds the results of an earlier one. It covers everything that
 // decides the result of the run.
@@ -233,8 +259,8 @@ std::string plan_table(const SweepPlan& plan) {
   }
   return fmt::format("{}{}{} points, {} rounds: about {} in all\n",
                      format_table({"point", "tokens", "devices", "predicted time of a run", "memory"}, rows),
-                     plan.round_arguments.empty() ? "" : "all points of a round share a process\n",
-                     plan.points.size(), plan.experiment.rounds, duration_text(plan.predicted_seconds()));
+                     plan.shared.empty() ? "" : "all points of a round share a process\n", plan.points.size(),
+                     plan.experiment.rounds, duration_text(plan.predicted_seconds()));
 }
 
 Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budget_seconds) {

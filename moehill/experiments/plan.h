@@ -21,15 +21,28 @@ struct Sizing {
   std::string note;    // in words; empty: the file's sizes
 };
 
+// SharedCommand is one process for several points. It has the options that all of them share, and for each
+// point the others, as `bench -L point` takes them. Empty: each point has a process of its own.
+struct SharedCommand {
+  std::vector<std::string> arguments;
+  std::vector<std::string> points;  // "topk=2 parallel_mode=ep"
+
+  bool empty() const { return points.empty(); }
+  // Returns the command line that measures the chosen points, in their order, or all of them.
+  std::vector<std::string> of(const std::vector<size_t>& chosen) const;
+  std::vector<std::string> of_all() const;
+};
+
+// Makes the command from the options of each point. Values must have no blanks.
+SharedCommand shared_command(const std::vector<StoredJson>& options);
+
 // SweepPlan is what the driver runs.
 struct SweepPlan {
   StoredExperiment experiment;
   std::vector<StoredPoint> points;
   std::vector<int64_t> devices, tokens;  // [point]
   bool interleave = true;
-  // The command line that measures all points of a round in one process, in their order. Empty: each point
-  // has a process of its own.
-  std::vector<std::string> round_arguments;
+  SharedCommand shared;  // of the points of a round; the driver empties it if that process fails
 
   // Returns the sum over all rounds of all points; 0 if nothing is predicted.
   double predicted_seconds() const;

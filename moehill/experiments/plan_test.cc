@@ -108,21 +108,32 @@ TEST(SweepPlan, PointsOfARoundShareAProcessIfTheyFitMemory) {
   const ExperimentFile f =
       file("[fixed]\ntokens = 64\n[axes]\ntopk = [1, 2]\nseed = [3, 4]\n[measure]\nprocess = 'round'");
   const SweepPlan plan = make_plan(f, sharing_host(16), {0.5, 0, ""});
-  EXPECT_EQ(plan.round_arguments,
+  EXPECT_EQ(plan.shared.of_all(),
             (std::vector<std::string>{"--tokens", "32", "-L", "point", "topk=1 seed=3", "-L", "point",
                                       "topk=1 seed=4", "-L", "point", "topk=2 seed=3", "-L", "point",
                                       "topk=2 seed=4"}));
   const SweepPlan too_large = make_plan(f, sharing_host(15), {0.5, 0, ""});
-  EXPECT_TRUE(too_large.round_arguments.empty());
+  EXPECT_TRUE(too_large.shared.empty());
   const std::string note = too_large.experiment.options_note;
   EXPECT_NE(note.find("a process for each point"), std::string::npos);
   EXPECT_EQ(make_plan(f, sharing_host(15), {0.5, 0, note}).experiment.options_note, note)
       << "a sweep that goes on says it once";
   const SweepPlan alone = make_plan(file("[fixed]\ntokens = 64\n[axes]\ntopk = [1, 2]\nseed = [3, 4]"),
                                     sharing_host(16), {0.5, 0, ""});
-  EXPECT_TRUE(alone.round_arguments.empty());
+  EXPECT_TRUE(alone.shared.empty());
   EXPECT_NE(alone.points[0].identity, plan.points[0].identity)
       << "steps that alternate are another measurement";
+}
+
+TEST(SharedCommand, HasTheChosenPointsInTheirOrder) {
+  const StoredJson fused = {{"tokens", 64}, {"shared_fused", true}}, plain = {{"tokens", 64}},
+                   blocks = {{"tokens", 64}, {"blocks", "bt=8,bf=16"}};
+  const SharedCommand command = shared_command({fused, plain, blocks});
+  EXPECT_EQ(command.of({2, 0}),
+            (std::vector<std::string>{"--tokens", "64", "-L", "point", "blocks=bt=8,bf=16", "-L", "point",
+                                      "shared_fused=true"}));
+  EXPECT_EQ(command.of({1}), (std::vector<std::string>{"--tokens", "64", "-L", "point", ""}));
+  EXPECT_EQ(command.of_all(), command.of({0, 1, 2}));
 }
 
 // An ablated point gives several records, so the process of a round would give more than the plan has points.

@@ -148,7 +148,7 @@ TEST_F(TunedFile, AppliesToThePointsThatNameNoBlocks) {
   keep_tuned(file(), key_of(config()), entry(64));
   BenchOptions options;
   options.variants.resize(2);
-  options.variants[0].axes = {{"blocks", "bt=96"}};
+  options.variants[0].axes.emplace_back("blocks", "bt=96");
   options.variants[0].blocks_given = true;
   std::vector<Point> points(2);
   for (size_t i = 0; i < points.size(); ++i) {
