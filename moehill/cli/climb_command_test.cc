@@ -1,6 +1,11 @@
 // Tests of `moehill climb`: what it refuses, what it lists, and that bench uses the winner that it kept.
+#include <algorithm>
+#include <iterator>
+#include <map>
+
 #include "moehill/cli/command_fixture.h"
 #include "moehill/store/results.h"
+#include "moehill/store/store.h"
 
 namespace moehill {
 namespace {
@@ -8,6 +13,24 @@ namespace {
 class ClimbCommand : public CommandFixture {
  protected:
   ClimbCommand() : CommandFixture("climb") {}
+  // Expects that all arms of a round of a move were measured by one process.
+  void expect_rounds_of_one_process() const {
+    Store store = Store::open_existing(folder_ + "/moehill.sqlite");
+    size_t num_shared = 0;
+    for (const StoredExperiment& move : store.experiments()) {
+      if (move.name.find("-total-") != std::string::npos) continue;
+      std::map<int64_t, std::vector<std::string>> processes;  // by round
+      for (const StoredPoint& point : store.points(move.id))
+        for (const StoredRecord& record : store.records(point.id))
+          processes[record.round].push_back(record.json["process"]["id"].get<std::string>());
+      for (const auto& [round, ids] : processes) {
+        EXPECT_EQ(std::count(ids.begin(), ids.end(), ids[0]), std::ssize(ids)) << "round " << round;
+        num_shared += ids.size() > 1 ? 1 : 0;
+      }
+    }
+    EXPECT_GE(num_shared, 1u);
+  }
+
   const std::string shape_ =
       "--tokens 32 --hidden 32 --mlp-dim 32 --experts 4 --topk 1 --shared-expert-dim 0 ";
 };
@@ -41,6 +64,7 @@ TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesItWithTheOptionsThatWereGiven) 
   EXPECT_EQ(climbed.status, 0) << climbed.err;
   for (const char* part : {"winner: moehill bench", "kept in "})
     EXPECT_NE(climbed.out.find(part), std::string::npos) << part << "\n" << climbed.out;
+  expect_rounds_of_one_process();
   const Outcome taken = run_program(place_.path(), bench + "--impl fast " + given, environment);
   EXPECT_EQ(taken.status, 0) << taken.err;
   EXPECT_NE(taken.out.find("climbed: "), std::string::npos) << taken.out;

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <random>
 #include <set>
 #include <thread>
@@ -258,13 +259,18 @@ class SharedProcessTest : public DriverTest {
   void write_round(const std::string& round) {
     write_program("if [ \"$2\" = --all ]; then " + round + "; else " + print_record("[9]") + "; fi");
   }
-  SweepOutcome sweep_written() {
+  SweepPlan shared_plan() const {
     SweepPlan p = plan();
-    p.round_arguments = {"--all"};
+    p.shared.arguments = {"--all"};
     for (int i = 0; i < kPoints; ++i) {
       p.points[static_cast<size_t>(i)].options["topk"] = i;
       p.points[static_cast<size_t>(i)].options.update(more_options_);
+      p.shared.points.push_back("topk=" + std::to_string(i));
     }
+    return p;
+  }
+  SweepOutcome sweep_written() {
+    SweepPlan p = shared_plan();
     Store store = Store::open_or_create(database_);
     DriverOptions options;
     options.show = [](const std::string&, bool) {};
@@ -373,6 +379,112 @@ TEST_F(SharedProcessTest, SigintLeavesAllPointsOfTheRoundToTheNextSweep) {
   EXPECT_EQ(number_of("sample WHERE seconds = 9"), 0);
 }
 
+// Each of these prints a record for each point that the command names, in their order.
+class SharedRaceTest : public SharedProcessTest {
+ protected:
+  // These lines of the script run before it prints the records of several points, or of one.
+  void write_race(const std::string& before_all, const std::string& before_one) {
+    write_program("if [ \"$2\" = --all ]; then " + before_all + "\n" + R"(
+for word in "$@"; do
+  case "$word" in topk=*)
+    k=${word#topk=}
+    echo '{"schema":"moehill/1","config":{"topk":'$k'},"tflops":1,"check":{"status":"passed"},"time_s":)" +
+                  R"({"median":1,"samples":['$k']}}';;
+  esac
+done
+else )" + before_one +
+                  "\n" + print_record("[9]") + "; fi");
+  }
+  // Runs as many rounds. All points run in the first one, and `wanted` after it.
+  void race(int64_t num_rounds, const std::set<size_t>& wanted) {
+    SweepPlan p = shared_plan();
+    Store store = Store::open_or_create(database_);
+    DriverOptions options;
+    options.show = [](const std::string&, bool) {};
+    options.wants = [&](size_t point, int64_t round) { return round == 0 || wanted.contains(point); };
+    options.goes_on = [&](int64_t round) { return round + 1 < num_rounds; };
+    options.limit = [&](const std::vector<size_t>& points) {
+      processes_.push_back(points);
+      return std::numeric_limits<double>::infinity();
+    };
+    run_sweep(store, p, host_, options);
+  }
+  int64_t num_lines_with(const std::string& text) const {
+    std::ifstream file(log_);
+    int64_t lines = 0;
+    for (std::string line; std::getline(file, line);) lines += line.find(text) != std::string::npos ? 1 : 0;
+    return lines;
+  }
+  // Results that the process of several points gave, which are named after their points, or that it did not.
+  int64_t num_shared() const {
+    return number_of(
+        "result r JOIN sample s ON s.record_id = r.record_id JOIN point p ON p.id = r.point_id "
+        "WHERE s.seconds = p.position");
+  }
+  int64_t num_alone() const { return number_of("sample WHERE seconds = 9"); }
+
+  std::vector<std::vector<size_t>> processes_;  // the points of each, in the order of the runs
+};
+
+TEST_F(SharedRaceTest, OnlyThePointsThatARoundWantsAreInItsProcess) {
+  write_race(":", ":");
+  race(4, {0, 1, 3});
+  EXPECT_EQ(num_shared(), kPoints + 3 * 3);
+  EXPECT_EQ(results().size(), static_cast<size_t>(kPoints + 3 * 3));
+  EXPECT_EQ(num_alone(), 0);
+  EXPECT_GE(num_lines_with("bench --all -L point topk=0 -L point topk=1 -L point topk=2 -L point topk=3 -L "
+                           "point topk=4 --json -"),
+            1);
+  std::set<std::vector<size_t>> orders(processes_.begin(), processes_.end());
+  orders.erase({0, 1, 2, 3, 4});
+  EXPECT_EQ(orders, (std::set<std::vector<size_t>>{{3, 1, 0}, {1, 3, 0}, {0, 3, 1}}))
+      << "no point is always the first";
+}
+
+TEST_F(SharedRaceTest, ThePointsThatPassShareAProcessAgain) {
+  write_race("case \"$*\" in *topk=2*) exit 3;; esac", "case \"$*\" in *\"--point 2\"*) exit 3;; esac");
+  race(3, {0, 1, 3, 4});
+  EXPECT_EQ(num_lines_with("topk=2"), 1) << "its first process fails, and so it alone";
+  EXPECT_GE(number_of("failure WHERE label = 'p2' AND exit_status = 3"), 1);
+  EXPECT_EQ(results().size(), 3u * 4);
+  EXPECT_EQ(num_shared(), 2 * 4);
+  EXPECT_GE(num_alone(), 4);
+}
+
+TEST_F(SharedRaceTest, PointsThatFailOnlyTogetherShareNoMore) {
+  write_race("exit 1", ":");
+  race(3, {0, 1});
+  EXPECT_EQ(num_lines_with("--all"), 1);
+  EXPECT_EQ(results().size(), static_cast<size_t>(kPoints + 2 * 2));
+  EXPECT_EQ(number_of("attempt WHERE state != 'done'"), 0);
+}
+
+TEST_F(SharedRaceTest, APointThatIsAloneInItsRoundSharesNothing) {
+  write_race(":", ":");
+  race(2, {4});
+  EXPECT_EQ(num_lines_with("bench --point 4 --json -"),
+            static_cast<int64_t>(processes_.size()) - num_lines_with("--all"));
+  EXPECT_EQ(results().size(), static_cast<size_t>(kPoints + 1));
+  EXPECT_GE(num_alone(), 1);
+}
+
+// The process that ends with its race's time says nothing of its points, so they do not run alone.
+TEST_F(SharedRaceTest, AProcessThatItsRaceEndsCanStillBeRun) {
+  write_race("exec sleep 1000", ":");
+  SweepPlan p = shared_plan();
+  Store store = Store::open_or_create(database_);
+  DriverOptions options = race_of_one_round();
+  options.limit = [](const std::vector<size_t>&) { return 0.02; };
+  options.affords = [](double) { return false; };
+  run_sweep(store, p, host_, options);
+  EXPECT_EQ(number_of("attempt"), kPoints);
+  EXPECT_EQ(number_of("attempt WHERE state != 'interrupted' OR seconds = 0"), 0);
+  write_race(":", ":");
+  SweepPlan again = shared_plan();
+  run_sweep(store, again, host_, race_of_one_round());
+  EXPECT_EQ(num_shared(), kPoints);
+}
+
 // The other sweep ends its run while this one waits for it.
 TEST_F(DriverTest, ARaceTakesTheResultOfARunThatWasElsewhere) {
   SweepPlan p = plan_of_one_round(1);
@@ -416,13 +528,13 @@ TEST_F(DriverTest, ARunThatItsRaceEndsCanStillBeMade) {
   SweepPlan p = plan_of_one_round(1);
   Store store = Store::open_or_create(database_);
   DriverOptions options = race_of_one_round();
-  options.limit = [] { return 0.02; };
+  options.limit = [](const std::vector<size_t>&) { return 0.02; };
   run_sweep(store, p, host_, options);
   EXPECT_GE(number_of("attempt"), 1);
   EXPECT_EQ(number_of("attempt WHERE state != 'interrupted'"), 0);
   write_program(print_record("[1, 2]"));
   SweepPlan again = plan_of_one_round(1);
-  options.limit = [] { return 1000.0; };
+  options.limit = [](const std::vector<size_t>&) { return 1000.0; };
   run_sweep(store, again, host_, options);
   EXPECT_EQ(results().size(), 1u);
 }
