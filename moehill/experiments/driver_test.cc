@@ -395,7 +395,7 @@ done
 else )" + before_one +
                   "\n" + print_record("[9]") + "; fi");
   }
-  // Runs as many rounds. All points run in the first one, and `wanted` after it.
+  // Runs a race of that many rounds. All points run in the first one, and `wanted` after it.
   void race(int64_t num_rounds, const std::set<size_t>& wanted) {
     SweepPlan p = shared_plan();
     Store store = Store::open_or_create(database_);
@@ -415,7 +415,7 @@ else )" + before_one +
     for (std::string line; std::getline(file, line);) lines += line.find(text) != std::string::npos ? 1 : 0;
     return lines;
   }
-  // Results that the process of several points gave, which are named after their points, or that it did not.
+  // Both return a number of results: that processes of several points gave, or processes of one point.
   int64_t num_shared() const {
     return number_of(
         "result r JOIN sample s ON s.record_id = r.record_id JOIN point p ON p.id = r.point_id "
