@@ -143,7 +143,7 @@ TEST_F(TunedFile, WhatIsNoTableIsRefusedWithItsName) {
   }
 }
 
-// Of two points of one command only the one without --blocks takes the table's, whichever comes first.
+// The point without --blocks takes the blocks of the table, and the other point of its command keeps its own.
 TEST_F(TunedFile, AppliesToThePointsThatNameNoBlocks) {
   keep_tuned(file(), key_of(config()), entry(64));
   BenchOptions options;
