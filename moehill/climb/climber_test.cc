@@ -380,7 +380,7 @@ TEST_F(SharingClimberTest, OneProcessTellsApartWhatTwoProcessesDoNot) {
   const std::vector<std::string> all = commands();
   const auto first = std::find_if(all.begin(), all.end(), is_shared);
   const auto last = std::find_if(all.rbegin(), all.rend(), is_shared).base();
-  EXPECT_GE(first - all.begin(), 1);
+  EXPECT_EQ(first - all.begin(), 1) << "even where the machine is busy";
   EXPECT_TRUE(std::all_of(first, last, is_shared));
   EXPECT_EQ(
       std::count_if(all.begin(), first,
@@ -452,6 +452,18 @@ TEST_F(SharingClimberTest, AProcessThatTheBudgetEndsIsMadeByALargerOne) {
   const ClimbOutcome whole = climb(sharing());
   EXPECT_EQ(whole.end, ClimbEnd::worth);
   EXPECT_EQ(whole.winner.options.value("impl", ""), "fast");
+}
+
+// A process takes a second, however many arms it has. Alone, three arms would be too many for this budget.
+TEST_F(SharingClimberTest, WhatAnArmCostsAloneLeavesNoneOut) {
+  ClimbOptions small = sharing();
+  let_runs_take_a_second(small);
+  small.budget_s = 18;
+  const ClimbOutcome outcome = climb(small);
+  ASSERT_GE(outcome.moves.size(), 1u);
+  size_t num_left_out = 0;
+  for (const MoveArmResult& arm : outcome.moves[0].result.arms) num_left_out += arm.left_out ? 1 : 0;
+  EXPECT_EQ(num_left_out, 1u) << "the one of 3000 s";
 }
 
 TEST_F(ClimberTest, WhatIsGivenIsKept) {

@@ -97,7 +97,8 @@ class MoveRunner {
     driver.number_of = [&](int64_t) { return begin_round(); };
     driver.wants = [&](size_t arm, int64_t) { return begin_run(arm); };
     driver.goes_on = [&](int64_t round) { return end_round(round); };
-    driver.affords = [&](double seconds) { return budget_.affords(seconds); };
+    // A disturbed trial still tells how long runs take.
+    driver.affords = [&](double seconds) { return !is_trial_ && budget_.affords(seconds); };
     driver.limit = [&](const std::vector<size_t>& arms) { return limit_of_run(arms); };
     driver.waits = [&] { return budget_.left_s() > 0; };
     result_.interrupted = run_sweep(store_, plan_, host_, driver).end == SweepEnd::interrupted;
@@ -309,7 +310,10 @@ class MoveRunner {
   bool affords_arm(size_t arm) const {
     if (request_.fixed_rounds || arm == 0 || !budget_.knows_costs()) return true;
     const double rounds = static_cast<double>(request_.rules.least_screening);
-    double seconds = rounds * expected(arm) + seconds_to_confirm(arm);
+    double seconds = rounds * expected(arm);
+    // Arms that share a process share its start and its measurements of the peak, so they may take far less
+    // than alone. Before the first such round nobody knows how much less, so only the screening has to fit.
+    if (!shares_process() || budget_.together.predicted_s > 0) seconds += seconds_to_confirm(arm);
     // Runs that were accounted for are paid.
     for (size_t i = 0; i < this_round_.size(); ++i)
       seconds += (i < accounted_ ? rounds - 1 : rounds) * expected(this_round_[i].arm);
