@@ -55,8 +55,9 @@ struct ClimbMove {
 // ClimbEnd is why a climb ended.
 enum class ClimbEnd { worth, budget, interrupted, check_failed, last_check_failed };
 constexpr auto words(ClimbEnd) {
-  return std::array{"nothing is left that could gain enough", "the budget is spent", "interrupted",
-                    "the first configuration gives no figure", "a check failed in the last comparison"};
+  return std::array{"nothing is left that could gain enough", "too little of the budget is left",
+                    "interrupted", "the first configuration gives no figure",
+                    "a check failed in the last comparison"};
 }
 
 // ClimbOutcome is the whole climb.
