@@ -20,7 +20,7 @@ int plot_command(const std::vector<std::string>& args) {
       "Draws ratios to the baseline, or the share of the peak by top-k, as one SVG. RECORDS: files of "
       "--json with a comma between them, a database of sweeps, or a file of peers/compare --json.",
       {"moehill plot moehill.sqlite -o ratios.svg", "moehill plot moehill.sqlite --picture peak -o peak.svg",
-       "moehill plot out.jsonl -o peak.svg"});
+       "moehill plot out.jsonl -o ratios.svg"});
   set.output("--output", &output, "FILE", "where to");
   set.shorten("--output", 'o');
   set.choice("--picture", &picture, "to draw; auto: ratios where there are some");

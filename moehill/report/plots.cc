@@ -126,6 +126,52 @@ size_t num_places(const CurvePanel& panel) {
   return most;
 }
 
+// These options may differ between a record and its baseline: they say how the same block is spread.
+constexpr const char* kSpread[] = {"parallel_mode", "ep_path", "shared_placement",
+                                   "ring_split",    "devices", "threads_per_device",
+                                   "mesh",          "blocks"};
+
+// Returns the options of a record's problem: what a block computes, and how it is measured.
+nlohmann::json problem_of(const StoredJson& record) {
+  nlohmann::json config = record["config"];
+  for (const char* option : kSpread) config.erase(option);
+  return config;
+}
+
+// Returns the words that tell a spread from others: "ep ragged_a2a".
+std::string spread_words(const StoredJson& record) {
+  std::vector<std::string> parts;
+  for (const char* option : {"parallel_mode", "ep_path"}) {
+    const StoredJson value = at_or_null(record, std::string("/config/") + option);
+    if (!value.is_null()) parts.push_back(value_text(value));
+  }
+  return fmt::format("{}", fmt::join(parts, " "));
+}
+
+bool is_undivided(const StoredJson& record) {
+  return at_or_null(record, "/config/parallel_mode") == StoredJson("none");
+}
+
+// Returns the marks of all records with the baseline's problem that are no baselines themselves.
+std::vector<RatioMark> marks_over(const ComparedResult& baseline, const ResultSet& records) {
+  const auto alone = [&](const ComparedResult& result) {
+    return ResultSet{records.source, "", {result}, {}};
+  };
+  std::vector<RatioMark> marks;
+  for (const ComparedResult& result : records.results) {
+    if (is_undivided(result.record) || problem_of(result.record) != problem_of(baseline.record)) continue;
+    const Matching matching = match_results(alone(baseline), alone(result));
+    if (matching.pairs.empty()) continue;  // one of them has no figure
+    const MatchedPair& pair = matching.pairs[0];
+    RatioMark mark{
+        .label = spread_words(result.record), .ratio = pair.ratio.ratio, .interval = pair.ratio.interval};
+    mark.tip = fmt::format("{} over {}: {}, {}", pair.label_b, pair.label_a, change_text(pair.ratio),
+                           verdict_words(pair.ratio, pair.floor));
+    marks.push_back(mark);
+  }
+  return marks;
+}
+
 InputError nothing(const std::string& source, const std::string& lacks) {
   return input_error("plot", quoted(source, 200) + ", which has " + lacks,
                      "a database with ratios, or records with a share of the peak",
@@ -151,6 +197,20 @@ std::string ratio_plot(const std::vector<ExperimentView>& views) {
     key.push_back("± within the noise   ? not decided");
   }
   return ratio_picture("Throughput over the baseline", groups, key);
+}
+
+std::string ratio_plot(const ResultSet& records) {
+  std::vector<RatioGroup> groups;
+  for (const ComparedResult& result : records.results) {
+    if (!is_undivided(result.record)) continue;
+    const StoredJson topk = at_or_null(result.record, "/config/topk");
+    const StoredJson tokens = at_or_null(result.record, "/config/tokens");
+    RatioGroup group{fmt::format("top-{}, {} tokens", value_text(topk), value_text(tokens)),
+                     "over parallel_mode=none", marks_over(result, records)};
+    if (!group.marks.empty()) groups.push_back(group);
+  }
+  if (groups.empty()) return "";
+  return ratio_picture("Throughput over the baseline", groups, {"● here, with its interval"});
 }
 
 std::string peak_plot(const std::vector<ExperimentView>& views) {
@@ -193,12 +253,16 @@ std::string peak_plot(const ResultSet& records) {
 
 std::string plot_of(const std::string& source, Picture picture) {
   if (!is_database(source)) {
-    if (picture == Picture::ratios) throw nothing(source, "no baselines");
     if (has_peer_samples(source)) {
+      if (picture == Picture::ratios) throw nothing(source, "samples of peers, which have no baseline");
       const PeerPanels peers = peer_panels(source);
       return curve_picture("Share of the measured peak", peers.x_title, peers.panels);
     }
-    const std::string plot = peak_plot(read_results(source));
+    const ResultSet records = read_results(source);
+    const std::string ratios = picture == Picture::peak ? "" : ratio_plot(records);
+    if (!ratios.empty()) return ratios;
+    if (picture == Picture::ratios) throw nothing(source, "no record beside one of parallel_mode=none");
+    const std::string plot = peak_plot(records);
     return plot.empty() ? throw nothing(source, "no share of the peak") : plot;
   }
   Store store = Store::open_existing(source);

@@ -13,6 +13,9 @@ namespace moehill {
 
 // Draws the ratios to the baseline of each experiment, with the published ones beside them.
 std::string ratio_plot(const std::vector<ExperimentView>& views);
+// Draws the ratios of records to the record of parallel_mode=none with the same problem, in one group for
+// each such record. Returns "" if no record has one beside it.
+std::string ratio_plot(const ResultSet& records);
 
 // Draws the share of the measured peak by top-k. For a database, each experiment with at least three values
 // of top-k has a panel (with two, if no experiment has three), and the panel has a curve for each combination
@@ -24,7 +27,7 @@ enum class Picture { automatic, ratios, peak };
 constexpr auto words(Picture) { return std::array{"auto", "ratios", "peak"}; }
 
 // Returns the picture of a source: a database, files of records (written as for read_results()), or one file
-// of samples of peers/compare. `automatic` means ratios if a database has some, otherwise the share of the
+// of samples of peers/compare. `automatic` means ratios if the source has some, otherwise the share of the
 // peak. Throws InputError if there is nothing to show.
 std::string plot_of(const std::string& source, Picture picture);
 

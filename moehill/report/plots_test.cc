@@ -117,8 +117,27 @@ TEST(Plots, RecordsShowTheirShareOfThePeakByTopk) {
   ASSERT_NE(eight, std::string::npos) << svg;
   EXPECT_LT(one, two);
   EXPECT_LT(two, eight);
-  EXPECT_THROW(plot_of(path, Picture::ratios), InputError);
+  EXPECT_THROW(plot_of(path, Picture::ratios), InputError);  // none of parallel_mode=none is beside them
   EXPECT_THROW(plot_of(folder.file("none.jsonl"), Picture::automatic), InputError);
+}
+
+TEST(Plots, RecordsShowTheirRatioToTheRecordOfNoneWithTheSameProblem) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.jsonl");
+  std::ofstream file(path);
+  for (const int64_t topk : {2, 8}) {
+    file << json_text(block_record("none", topk, 1)) << "\n"
+         << json_text(block_record("ep", topk, 0.5)) << "\n";
+  }
+  StoredJson wider = block_record("ep", 8, 0.1);
+  wider["config"]["hidden"] = 4096;  // nothing of this size is a baseline
+  file << json_text(wider) << "\n";
+  file.close();
+  const std::string svg = plot_of(path, Picture::ratios);
+  EXPECT_EQ(count(svg, "over parallel_mode=none</text>"), 2u);
+  EXPECT_SAYS(svg, ">top-2, 256 tokens</text>");
+  EXPECT_EQ(count(svg, ">ep dense_masked</text>"), 2u) << svg;
+  EXPECT_SAYS(svg, "+100.0 %");
 }
 
 std::string peer_line(const std::string& name, const std::string& contender, double seconds, double peak) {
