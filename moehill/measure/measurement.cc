@@ -158,19 +158,22 @@ std::vector<DevicePlace> Measurement::placement_of(Run& run) const {
 }
 
 // Each distribution has one factory: its runs share operands, and it knows in advance which runs follow.
+// Points with one distribution share operands, so a new factory learns the sizes of all of them first.
+RunFactory& Measurement::factory_of(const DistributionOptions& distribution) {
+  for (const auto& [known, factory] : factories_)
+    if (same_routing(known, distribution)) return *factory;
+  auto factory = std::make_unique<RunFactory>(distribution, options_.seed, yardstick_.node_cpus(),
+                                              job_.session(), options_.layer_weights);
+  for (const LivePoint& point : points_) {
+    if (same_routing(point.result.point.distribution, distribution))
+      factory->expect(point.result.point.config);
+  }
+  return *factories_.emplace_back(distribution, std::move(factory)).second;
+}
+
 void Measurement::prepare_point(LivePoint& live) {
   const Point& point = live.result.point;
-  std::unique_ptr<RunFactory>& factory = factories_[point.distribution.kind];
-  if (factory == nullptr) {
-    // Points with one distribution share operands, so the factory learns the sizes of all of them first.
-    factory = std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.node_cpus(),
-                                           job_.session(), options_.layer_weights);
-    for (const LivePoint& other : points_) {
-      if (other.result.point.distribution.kind == point.distribution.kind)
-        factory->expect(other.result.point.config);
-    }
-  }
-  live.run = factory->make(point.config);
+  live.run = factory_of(point.distribution).make(point.config);
   live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), clock_);
   live.operands = live.run->operand_hash();
   make_ready(live);

@@ -10,11 +10,11 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "moehill/api/measuring.h"
@@ -87,6 +87,7 @@ class Measurement {
   void before_sample(LivePoint& live);
   double agree(LivePoint& live, double elapsed);
   void after_sample(LivePoint& live);
+  RunFactory& factory_of(const DistributionOptions& distribution);
   void check(LivePoint& live);
   std::vector<std::pair<std::string, double>> losses_of(const Run& run) const;
   void dump(const LivePoint& live, const CheckShare& share) const;
@@ -104,7 +105,8 @@ class Measurement {
   Yardstick& yardstick_;
   Watcher watcher_;
   std::function<double()> clock_;
-  std::map<Distribution, std::unique_ptr<RunFactory>> factories_;
+  // One factory for each routing that a distribution makes: `zipf:0.5` and `zipf:1.5` have one each.
+  std::vector<std::pair<DistributionOptions, std::unique_ptr<RunFactory>>> factories_;
   // True if this process has memory for all caches of its node, false if it has only its share.
   bool cold_is_whole_ = true;
   std::unique_ptr<ColdMemory> cold_;

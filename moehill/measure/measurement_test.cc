@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "moehill/base/folder_fixture.h"
 #include "moehill/routing/test_routings.h"
@@ -62,6 +63,44 @@ TEST(Measurement, ChecksEveryPointAndTakesASampleARound) {
   EXPECT_EQ(measured.command.stop_reason, "iters");
   EXPECT_EQ(measured.progress.front(), "checking 1 of 2: none");
   EXPECT_EQ(measured.progress.back(), "round 3 of 3");
+}
+
+// Points of one command may share a kind of distribution and differ in its parameters, or in the devices that
+// a balanced routing counts. Each one has the plan that it has alone.
+void expect_own_plans(const BenchOptions& options, const std::vector<Point>& points) {
+  const Measured together = measure_points(options, points);
+  ASSERT_EQ(together.command.points.size(), points.size());
+  std::set<uint64_t> plans;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const Measured alone = measure_points(options, {points[i]});
+    plans.insert(alone.command.points[0].plan_hash);
+    EXPECT_EQ(together.command.points[i].plan_hash, alone.command.points[0].plan_hash) << points[i].label;
+  }
+  EXPECT_EQ(plans.size(), points.size()) << "the routings are not distinct, so this test sees nothing";
+}
+
+TEST(Measurement, EachPointHasTheRoutingOfItsOwnDistribution) {
+  BenchOptions options = measured_options();
+  options.modes = {ParallelMode::none};
+  options.distributions.clear();
+  for (const char* text : {"zipf:0.5", "zipf:1.5", "W0", "W1", "hot-experts:2,0.5", "hot-experts:2,0.9"})
+    options.distributions.push_back(parse_distributions(text).front());
+  expect_own_plans(options, expand_points(options, 4));
+}
+
+TEST(Measurement, EachPointHasTheBalanceOfItsOwnDevices) {
+  BenchOptions options = measured_options();
+  options.modes = {ParallelMode::ep};
+  options.distributions = parse_distributions("balanced");
+  std::vector<Point> points;
+  for (const int devices : {2, 4}) {
+    options.devices = devices;
+    points.push_back(expand_points(options, 4).front());
+  }
+  EXPECT_FALSE(same_routing(points[0].distribution, points[1].distribution));
+  expect_own_plans(options, points);
+  points[0].distribution.kind = points[1].distribution.kind = Distribution::random;
+  EXPECT_TRUE(same_routing(points[0].distribution, points[1].distribution));
 }
 
 TEST(Measurement, StagesAreOfTheTimedRoundsAlone) {

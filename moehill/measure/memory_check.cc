@@ -10,6 +10,8 @@
 #include <map>
 #include <numeric>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
@@ -117,9 +119,14 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, 
                                               CheckMode check) {
   std::vector<MemoryPart> sum;
   // Runs of different distributions have operands of their own.
-  std::map<Distribution, std::vector<RunConfig>> runs_of;
-  for (const Point& point : points) runs_of[point.distribution.kind].push_back(point.config);
-  for (const auto& [kind, runs] : runs_of) {
+  std::vector<std::pair<DistributionOptions, std::vector<RunConfig>>> runs_of;
+  for (const Point& point : points) {
+    auto known = std::find_if(runs_of.begin(), runs_of.end(),
+                              [&](const auto& runs) { return same_routing(runs.first, point.distribution); });
+    if (known == runs_of.end()) known = runs_of.insert(known, {point.distribution, {}});
+    known->second.push_back(point.config);
+  }
+  for (const auto& [distribution, runs] : runs_of) {
     for (const MemoryPart& part : predict_memory(runs, process)) {
       const auto same =
           std::find_if(sum.begin(), sum.end(), [&](const MemoryPart& p) { return p.name == part.name; });

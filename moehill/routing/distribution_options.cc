@@ -166,6 +166,12 @@ void refuse_impossible(const DistributionOptions& o, int num_experts, int topk) 
   if (o.kind == Distribution::hot_device) refuse_bad_share(o, num_experts / o.devices, num_experts, topk);
 }
 
+bool same_routing(const DistributionOptions& a, const DistributionOptions& b) {
+  DistributionOptions other = b;
+  if (!depends_on_devices(b.kind)) other.devices = a.devices;
+  return a == other;
+}
+
 // Names without values are tried first, then workloads, then the kinds with values.
 std::vector<DistributionOptions> parse_distributions(const std::string& text) {
   if (text == "both") return {of_kind(Distribution::random), of_kind(Distribution::runs)};

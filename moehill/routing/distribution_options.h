@@ -72,6 +72,15 @@ std::vector<DistributionOptions> parse_distributions(const std::string& text);
 // devices that does not divide E.
 void refuse_impossible(const DistributionOptions& options, int num_experts, int topk);
 
+// Returns true if a routing of this kind depends on how many devices share the experts.
+constexpr bool depends_on_devices(Distribution kind) {
+  return kind == Distribution::hot_device || kind == Distribution::balanced;
+}
+
+// Returns true if both make the same routing for the same shape and seed. The number of devices only counts
+// for a distribution that depends on it.
+bool same_routing(const DistributionOptions& a, const DistributionOptions& b);
+
 // Returns true for W4, which leaves out some tokens (workloads.h). A router cannot leave out tokens, so with
 // W4 it does not run in the step, and the logits get no gradient.
 bool is_ragged(const DistributionOptions& options);
@@ -91,7 +100,7 @@ RouterRule parse_router_text(const std::string& text);
 template <typename Self, typename Visit>
 void DistributionOptions::fields(Self& self, Visit&& visit) {
   const bool runs = self.kind == Distribution::runs;
-  const bool counts_devices = self.kind == Distribution::hot_device || self.kind == Distribution::balanced;
+  const bool counts_devices = depends_on_devices(self.kind);
   std::string text = to_string(self);
   visit(Field{"distribution"}, Told{text});
   if constexpr (!std::is_const_v<Self>) self = parse_distributions(text).front();

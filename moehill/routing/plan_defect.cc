@@ -124,8 +124,8 @@ class PlanCheck {
   }
 
   // The first C assignments of an expert are kept and the others dropped. If C is not given, it is taken from
-  // the plan: the rows that an expert with a dropped assignment kept, or with padding the rows of any expert.
-  // It must be the same for all experts.
+  // the plan: the rows, with padding, of an expert with a dropped assignment. It must be the same for all
+  // experts.
   std::string drops() const {
     std::vector<int64_t> kept(idx(plan_.num_experts), 0), dropped(idx(plan_.num_experts), 0);
     int64_t num_dropped = 0;
@@ -155,7 +155,7 @@ class PlanCheck {
       limit = known_capacity();
     } else {
       for (int e = 0; e < plan_.num_experts; ++e) {
-        if (dropped[idx(e)] > 0) limit = std::min(limit, kept[idx(e)]);
+        if (dropped[idx(e)] > 0) limit = std::min(limit, holds(e) ? rows_of(e) : kept[idx(e)]);
       }
     }
     for (int e = 0; e < plan_.num_experts; ++e) {
@@ -165,6 +165,11 @@ class PlanCheck {
       }
     }
     return "";
+  }
+
+  int64_t rows_of(int expert) const {
+    const size_t group = idx(expert - plan_.expert_begin);
+    return plan_.group_offset[group + 1] - plan_.group_offset[group];
   }
 
   int64_t known_capacity() const { return capacity_rows(*capacity_, num_assignments(), plan_.num_experts); }

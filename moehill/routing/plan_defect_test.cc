@@ -118,6 +118,22 @@ TEST(PlanDefect, CapacityKnownFindsMore) {
   EXPECT_NE(plan_defect(build_plan(routing(), {0, 4}, PackStrategy::argsort, pad), routing(), &two), "");
 }
 
+TEST(PlanDefect, NoExpertWithPaddingDrops) {
+  const Capacity capacity{CapacityPolicy::pad, 1.5};
+  const RoutingPlan plan = build_plan(routing(), {0, 4}, PackStrategy::counting_sort, capacity);
+  ASSERT_EQ(plan_defect(plan, routing()), "");
+  for (int g = 0; g < 4; ++g) {
+    RoutingPlan lost = plan;
+    int64_t row = lost.group_offset[idx(g + 1)] - 1;
+    while (row >= lost.group_offset[idx(g)] && lost.row_assignment[idx(row)] == -1) --row;
+    if (row < lost.group_offset[idx(g)]) continue;  // no token chose this expert
+    lost.assignment_row[idx(lost.row_assignment[idx(row)])] = -1;
+    lost.row_assignment[idx(row)] = lost.row_token[idx(row)] = -1;
+    ++lost.num_dropped;
+    EXPECT_NE(plan_defect(lost, routing()), "") << g;
+  }
+}
+
 TEST(PlanDefect, MaskedGroup) {
   RoutingPlan plan = build_plan(routing(), {1, 2}, PackStrategy::counting_sort, {}, PlanScope::masked);
   ASSERT_EQ(plan_defect(plan, routing()), "");
