@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -77,6 +78,54 @@ void expect_own_plans(const BenchOptions& options, const std::vector<Point>& poi
     EXPECT_EQ(together.command.points[i].plan_hash, alone.command.points[0].plan_hash) << points[i].label;
   }
   EXPECT_EQ(plans.size(), points.size()) << "the routings are not distinct, so this test sees nothing";
+}
+
+// Points share operands, routings and threads where they can. Whatever they differ in, no point may take what
+// belongs to another one.
+TEST(Measurement, APointOfManyHasTheBitsThatItHasAlone) {
+  const std::vector<std::function<void(BenchOptions&)>> changes = {
+      [](BenchOptions&) {},
+      [](BenchOptions& o) { o.shape.tokens = 40; },
+      [](BenchOptions& o) { o.shape.hidden = 24; },
+      [](BenchOptions& o) { o.shape.mlp_dim = 12; },
+      [](BenchOptions& o) { o.shape.experts = 8; },
+      [](BenchOptions& o) { o.topk_list = {3}; },
+      [](BenchOptions& o) { o.shape.shared_dim = 0; },
+      [](BenchOptions& o) { o.shape.dtype = DType::bf16; },
+      [](BenchOptions& o) { o.shape.router.score = RouterScore::sigmoid; },
+      [](BenchOptions& o) { o.shape.router.factor = 2.5; },
+      [](BenchOptions& o) { o.shape.router.bias = true; },
+      [](BenchOptions& o) { o.shape.form.activation.function = ActivationFunction::gelu_tanh; },
+      [](BenchOptions& o) { o.shape.form.biases = true; },
+      [](BenchOptions& o) {
+        o.block.capacity = {CapacityPolicy::drop, 1.0};
+      },
+      [](BenchOptions& o) {
+        o.block.capacity = {CapacityPolicy::pad, 1.25};
+      },
+      [](BenchOptions& o) { o.block.route_in_step = true; },
+      [](BenchOptions& o) { o.block.pass = Pass::forward; },
+      [](BenchOptions& o) { o.block.remat = Remat::expert_mlp; },
+      [](BenchOptions& o) { o.impls = {Impl::baseline}; },
+      [](BenchOptions& o) { o.modes = {ParallelMode::ep}; },
+  };
+  std::vector<Point> points;
+  for (const auto& change : changes) {
+    BenchOptions options = measured_options();
+    options.modes = {ParallelMode::none};
+    change(options);
+    points.push_back(expand_points(options, 2).front());
+  }
+  const BenchOptions options = measured_options();
+  const Measured together = measure_points(options, points);
+  ASSERT_EQ(together.command.points.size(), points.size());
+  for (size_t i = 0; i < points.size(); ++i) {
+    const PointResult& here = together.command.points[i];
+    const PointResult alone = measure_points(options, {points[i]}).command.points[0];
+    EXPECT_EQ(here.check.status, CheckStatus::passed) << i << ": " << here.check.reason;
+    EXPECT_EQ(here.plan_hash, alone.plan_hash) << i;
+    EXPECT_EQ(here.output_hash, alone.output_hash) << i;
+  }
 }
 
 TEST(Measurement, EachPointHasTheRoutingOfItsOwnDistribution) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "moehill/base/partition.h"
 #include "moehill/routing/plan.h"
 #include "moehill/routing/test_routings.h"
 
