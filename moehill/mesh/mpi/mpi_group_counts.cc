@@ -73,6 +73,7 @@ void MpiGroup::tell_counts() {
                                              : count_disagreement(rank_, mine.sent, r, other.expected);
   }
   if (!difference.empty()) throw CollectiveError(difference);
+  // No pair of this rank is at fault. In a round trip the counts may fit although the cuts into parts do not.
   if (!to_all || call_.n > 0)
     throw CollectiveError("round_trip: the ranks cut their rows differently into parts");
 }
