@@ -364,8 +364,8 @@ std::string prediction_lines(const CommandResult& result) {
   return text;
 }
 
-// Returns with what the points that passed were compared. Points that were compared in the same way share a
-// line, which shows the worst of them.
+// Returns lines that say what the passed points were compared with. Points that were compared in the same way
+// share a line, which shows the worst of them.
 std::string passed_lines(const CommandResult& result) {
   std::map<std::string, const CheckResult*> worst_of;
   for (const PointResult& point : result.points) {
