@@ -26,8 +26,8 @@ constexpr std::pair<const char*, const char*> kShipped[] = {
 
 constexpr const char* kKinds[] = {"node", "fat-tree", "torus", "dragonfly"};
 
-// Limits are the limits of a figure, ends included. They are wide enough for ten times any machine that
-// exists, and narrow enough to notice a wrong unit or a made-up figure.
+// Limits are the lowest and the highest value that a figure may have. They are wide enough for ten times any
+// machine that exists, and narrow enough to notice a wrong unit or a made-up figure.
 struct Limits {
   double lowest, highest;
   bool or_zero = false;  // 0 is allowed too: not known, or none

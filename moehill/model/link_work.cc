@@ -45,7 +45,7 @@ class Links {
     count_all_gather(traffic, counts_.num_devices, own, n, bytes);
     add(Collective::all_gather, traffic);
   }
-  // Adds rows by the routing: to their experts, or back (`back`).
+  // Adds the rows that the routing sends to their experts, or their way back (`back`).
   void exchange(bool back, size_t row_bytes, RowWay way = RowWay::direct) {
     const int64_t bytes = static_cast<int64_t>(row_bytes);
     exchange(back, bytes, bytes, way);
@@ -94,7 +94,8 @@ class Links {
     links_.back().in_place = p_.in_place;
     mark_flight();
   }
-  // Adds the sums on two levels: first within the node of the experts, then one sum for each node and token.
+  // Adds the sums that go back on two levels: first within the node of the experts, then one sum for each
+  // node and token.
   void sums_of_nodes() {
     exchange(true, row_bytes(), RowWay::inside);
     exchange(true, row_bytes(), RowWay::across);
