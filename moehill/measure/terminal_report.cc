@@ -117,7 +117,7 @@ std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>
     case Verdict::cannot_tell:
       return fmt::format("{}: {}; {}\n", what, verdict_words(c.ratio, std::nullopt), figures);
     case Verdict::identical:
-      break;  // is said of records, never of a ratio
+      break;  // only records can be identical, never a ratio
   }
   return "";
 }

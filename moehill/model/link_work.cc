@@ -263,7 +263,8 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
     links.copy_gradients();
     if (!problem.shared_replicated) links.shared_gradient();
   }
-  // The ring sums the rows of dx while it passes them on; the gradients of gate values follow.
+  // ring_ag_rs sums the rows of dx by a reduce-scatter, while the weights' gradients are computed. The
+  // gradients of gate values follow.
   if (links.is_ring()) {
     links.reduce_scatter(own * problem.hidden, counts.tokens * problem.hidden, kF32);
     links.mark_flight();

@@ -191,8 +191,8 @@ void backward_at_once(const Work& w) {
   mlp_weight_grad(w.mlp(), w.plan.offset, step, buffers, w.pass.weights.routed_grad);
 }
 
-// Each portion makes its products again, and its gradients of the weights, before the next portion takes over
-// its buffers.
+// Each portion makes its products again if forward did not keep them. It also makes its gradients of the
+// weights before the next portion takes over its buffers.
 void backward_recompute(const Work& w) {
   all_arrive(w);
   pack_dy(w);

@@ -202,7 +202,7 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
     }
     // With the softmax over all experts, the other logits change the chosen scores too.
     if (!of_all) continue;
-    const double through_all = c * s[j] * (through_sum ? 0 : 1);  // the sum over i of what went to choice i
+    const double through_all = c * s[j] * (through_sum ? 0 : 1);  // the sum over i of s_i dp_j / ds_i
     for (size_t e = 0; e < softmax_.size(); ++e) {
       value[e] -= through_all * softmax_[e].value;
       size[e] += std::abs(c) * s[j] * (through_sum ? 2 : 1) * softmax_[e].value;

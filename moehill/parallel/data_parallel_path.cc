@@ -1,6 +1,5 @@
-// The path `dp`: tokens are sharded and experts replicated. Every device does the whole block for its own
-// tokens, and nothing travels in the forward pass. The backward pass ends with an all-reduce of all weight
-// gradients.
+// This file has the path `dp`: tokens are sharded and experts replicated. Every device does the whole block
+// for its own tokens, and no rows travel. The backward pass ends with an all-reduce of all weight gradients.
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 

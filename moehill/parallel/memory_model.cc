@@ -90,7 +90,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   const bool backward = config.block.pass == Pass::forward_backward;
   const double rows = matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
   const double sums = matrix_bytes(shape.tokens, shape.hidden, DType::f32);
-  // A process's part of the shared expert's gradient lies where its results do.
+  // With several processes, a process's part of the shared expert's gradient is in the memory of its results.
   const double shared_part = num_processes > 1 ? 0 : shared_gradient_bytes(config);
   if (config.spread == Spread::none) return 0;
   if (config.spread == Spread::dp) {

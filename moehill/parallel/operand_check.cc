@@ -21,11 +21,11 @@
 namespace moehill {
 namespace {
 
-// The most numbers of a line that are compared with a file.
+// At most this many numbers of a row or column are compared with a file.
 constexpr int64_t kFilePlaces = 64;
-// Numbers of x that are made and compared together: they stay in the first cache.
+// This many numbers of x are made and compared together, so that they stay in the first cache.
 constexpr int64_t kTokenNumbers = 1024;
-// Columns that a file decodes together (decode_row()).
+// A file decodes this many columns together (decode_row()).
 constexpr int64_t kDecoded = 32;
 
 // Numbers makes the numbers of one row of a matrix, in the given columns.

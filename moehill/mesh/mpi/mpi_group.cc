@@ -56,7 +56,7 @@ Rows received(const Started& call, int from) {
   return rows_at(call.output, call.receive_offsets, from, call.element_bytes);
 }
 
-// These return rows to and from ranks of other nodes, in the form in which they travel.
+// These functions return rows to and from ranks of other nodes, in the form in which they travel.
 Rows sent_far(const Started& call, int from, int to) {
   if (call.far.row_bytes == 0) return sent(call, from, to);
   return rows_at(call.far.sent, call.send_offsets, to, call.far.row_bytes);
@@ -370,7 +370,7 @@ void MpiGroup::start_reduce_scatter(const void* input, DType input_dtype, std::s
   fly();
 }
 
-// The ranks of the node have met already.
+// Sums this rank's slice of all inputs. finish() calls it when the ranks of the node have met.
 void MpiGroup::reduce_slices(const Started& call) {
   const std::span<const int64_t> offsets = call.send_offsets;
   collect_slices(call.name(), {static_cast<const char*>(call.input), offsets, call.element_bytes});
