@@ -16,8 +16,8 @@ bool has_work(const Point& point, const Ablation& ablation) {
   return !ablation.stages.in_common_with(stages_of_step(point.config)).empty();
 }
 
-// The label and the folder tell the arm from its point; everything else is the same, so that only the stages
-// differ.
+// Returns an arm: the point without some stages. Only its label and its folder differ besides, so that the
+// difference in time comes from the stages.
 Point arm_of(const Point& whole, const Ablation& ablation) {
   Point arm = whole;
   arm.config.block.ablation = ablation;

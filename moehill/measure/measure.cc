@@ -113,7 +113,8 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   {
     Measurement measurement(options, points, job, yardstick, job.is_root() ? watcher : Watcher{});
     measurement.prepare();
-    // The watcher hears of it only now, so that an error of preparing would be the only line.
+    // The watcher is told of a busy machine only now. If preparing had failed, its error would be the only
+    // line.
     watcher.tell(busy);
     limit_waits(options, job, measurement.longest_step());
     OtherWork others(job);

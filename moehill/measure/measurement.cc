@@ -71,7 +71,8 @@ PageSample pages_of_experts(const Run& run, int device, const std::vector<Thread
   return sum;
 }
 
-// `config` counts places (where experts are put) in place of experts.
+// Sets how unevenly rows and assignments are spread over the devices, and how large the buffers are for them.
+// The experts of `config` are places (over_places()).
 void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, PointResult& result) {
   std::vector<int64_t> received, computed;
   int64_t largest_buffer = 0;
@@ -157,7 +158,6 @@ std::vector<DevicePlace> Measurement::placement_of(Run& run) const {
   return gather_places(job_, local);
 }
 
-// Each distribution has one factory: its runs share operands, and it knows in advance which runs follow.
 // Points with one distribution share operands, so a new factory learns the sizes of all of them first.
 RunFactory& Measurement::factory_of(const DistributionOptions& distribution) {
   for (const auto& [known, factory] : factories_)
@@ -198,8 +198,8 @@ void Measurement::prepare_point(LivePoint& live) {
 }
 
 // Makes the state in which every step of every point begins. Results and work space hold NaN, and the caches
-// hold nothing of them or of the operands. Then all processes wait for each other. Processes without a part
-// in the step are asleep while the others wake their threads.
+// hold nothing of them or of the operands. Then all processes wait for each other. A process without a device
+// in the step is asleep while the others wake their threads.
 void Measurement::make_ready(LivePoint& live) {
   live.run->poison();
   // All processes read at the same time. One that read alone would show the bandwidth of the whole node.
@@ -270,7 +270,7 @@ void Measurement::check(LivePoint& live) {
   if (ablated) live.result.check.reason = kAblated;
   if (share && !options_.dump.empty()) dump(live, *share);
   live.result.losses = losses_of(*live.run);
-  // The root alone describes the point, since it has the figures of all devices.
+  // Only the root describes the point, since the root has the figures of all devices.
   job_.on_root([&] {
     describe(live);
     if (!options_.save_routing.empty()) write_trace(options_.save_routing, live.run->routing());
@@ -331,8 +331,9 @@ void Measurement::describe(LivePoint& live) {
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();
-  // Data parallelism must add up gradients; other modes must move rows to their experts and back. A spilled
-  // assignment goes where the tensors say. It has no placement.
+  // Data parallelism must add up gradients; other modes must move rows to their experts and back. With next
+  // choices (spares), only the routing in the tensors says where spilled assignments go. Such a point has no
+  // placement, so its experts are its places.
   const BlockTensors tensors = run.tensors();
   const Routing& placed = config.block.capacity.spares > 0 ? *tensors.routing : run.placed_routing();
   result.lower_bound_bytes =
@@ -386,9 +387,9 @@ std::vector<WaitEntry> Measurement::waits_of_step(const LivePoint& live) const {
   return steps.empty() ? std::vector<WaitEntry>{} : wait_entries(steps.front());
 }
 
-// All other steps have the same input, so a step that takes results or anything else from an earlier step
-// would pass. This step has other tokens, other weights and, if it routes, other logits, which are restored
-// afterwards. Its results are checked. They must prove as much as those of the first step.
+// Makes a step on other tokens, other weights and, if it routes, other logits, and restores them afterwards.
+// All other steps have the same input, so without this one a step could take results from an earlier step
+// unnoticed. The results are checked, and the point keeps the worse of the two verdicts.
 void Measurement::step_on_other_operands(LivePoint& live) {
   if (live.result.check.status == CheckStatus::off) return;
   live.run->use_other_operands(true);
@@ -459,15 +460,16 @@ void Measurement::after_sample(LivePoint& live) {
   live.stages->restart();
 }
 
-// Complete on the first process.
+// Returns the bytes/s of the fastest pass over the cold memory. The figure is complete on the first process.
 double Measurement::fastest_read(const LivePoint& live) const {
   std::vector<double> own;  // bytes and seconds of each pass
   for (const Burst& burst : live.reads) own.insert(own.end(), {burst.amount, burst.end - burst.begin});
   return fastest_pass(job_.gather(own));
 }
 
-// Fails the point if a process used more CPUs in its steps than the threads of its devices can. MPI may have
-// one thread of its own beside them, which moves messages along. More are more than the layout says, too.
+// Fails the point if a process used more CPUs in its steps than its devices have threads. MPI may have one
+// thread of its own, which moves messages along. With any other thread the layout would not say what the step
+// used.
 void Measurement::hold_cpus(LivePoint& live, const std::vector<bool>& counts) {
   std::vector<CpuSample> timed = live.cpu_samples;
   keep_counted(timed, counts);
@@ -482,7 +484,7 @@ void Measurement::hold_cpus(LivePoint& live, const std::vector<bool>& counts) {
                   cpus, threads, threads == 1 ? "" : "s");
 }
 
-// Returns the mean over the rounds that count, for each process.
+// Returns for each process the mean CPU seconds of a step, over the rounds that count.
 std::vector<double> Measurement::cpu_seconds(const LivePoint& live, const std::vector<bool>& counts) const {
   std::vector<CpuSample> timed = live.cpu_samples;
   keep_counted(timed, counts);

@@ -230,7 +230,8 @@ std::vector<double> require_memory(const std::vector<Point>& points, const Job& 
   return by_rank(job, total_bytes(predict_points_memory(points, place_of(job), check)));
 }
 
-// none and dp need the whole block in one process. If the other points fit without them, these are measured.
+// none and dp need the whole block in one process. If the memory suffices only without them, they are left
+// out and the other points are measured.
 std::vector<Point> without_large_references(const std::vector<Point>& points, const Job& job, CheckMode check,
                                             std::string& note) {
   if (job.session() == nullptr) return points;

@@ -232,7 +232,7 @@ void refuse_capacity(const RunConfig& config, const DistributionOptions& distrib
     refuse("--capacity-sources", capacity.sources,
            fmt::format("1 or {}, the devices, on a path that shards the tokens", config.num_devices));
   if (capacity.spares == 0) return;
-  // A router ranks the spares with the choices, of which it takes so many at most.
+  // A router ranks the spares behind the choices, and it ranks at most kMostChoices experts.
   const int most_spares = std::min(shape.experts, kMostChoices) - shape.topk;
   if (capacity.spares > most_spares)
     refuse("--capacity-spares", capacity.spares,
@@ -245,7 +245,7 @@ void refuse_capacity(const RunConfig& config, const DistributionOptions& distrib
            "with --router-grad");
 }
 
-// Places the experts for the load of the point's own routing.
+// Places the experts as --placement says: by a file, or for the load of the point's own routing.
 void place_experts(const BenchOptions& options, Point& point) {
   RunConfig& config = point.config;
   if (options.placement.empty() || !is_ep(config.spread)) return;
@@ -254,7 +254,6 @@ void place_experts(const BenchOptions& options, Point& point) {
         "--placement cannot be used with --router in-step, which chooses experts where rows go to places",
         "leave one of the two out");
   const PlacementRule rule = parse_placement(options.placement);
-  // Without a file, the placement follows the load of the point's own routing.
   Placement placement;
   if (rule.kind == PlacementRule::file) {
     placement = read_placement(rule.path);

@@ -6,8 +6,8 @@
 
 namespace moehill {
 
-// A process may begin a little later than the others, so the pass of all lasts at least as long as the
-// longest one, and the rate is never too low.
+// Processes may begin at slightly different times, so all of them together took at least as long as the
+// longest of them. Therefore the rate by the longest time is never too low.
 double fastest_pass(const std::vector<std::vector<double>>& processes) {
   double fastest = 0;
   for (size_t pass = 0; !processes.empty() && pass + 1 < processes.front().size(); pass += 2) {

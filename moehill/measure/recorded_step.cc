@@ -1,4 +1,5 @@
-// Implementation of measure/recorded_step.h.
+// Implements recorded_step.h: reads records of bench, checks their numbers like options, since a record may
+// come from anywhere, and makes the routing of each step again.
 #include "moehill/measure/recorded_step.h"
 
 #include <fmt/format.h>
@@ -33,7 +34,8 @@ void refuse_long_routing(const MoeShape& shape) {
                     fmt::format("at most {}", kMostRoutingSteps), "take the record of a smaller run");
 }
 
-// Refuses a step on nodes that its configuration cannot say. The model would count bytes of other nodes.
+// Refuses a step whose devices are on nodes in a way that RunConfig cannot describe, because the model would
+// count the bytes of another way.
 void refuse_irregular_nodes(const Record& record) {
   const std::vector<int>& nodes = record.layout.node_of;
   if (nodes.empty() || record.config.run.num_devices == 1) return;
@@ -70,7 +72,7 @@ RecordedStep step_of(const Record& record) {
   step.peak_flops = 1e12 * record.peak.tflops_measured.value_or(0);
   step.instruction = record.peak.instruction.value_or("");
   step.read_bytes_per_s = 1e9 * record.peak.read_gbps.median.value_or(0);
-  // Without a passed check the seconds are no result, and the step is as one that was not timed.
+  // Without a passed check the seconds are no result, so the step counts as one that was not timed.
   if (record.check.status != CheckStatus::passed) {
     step.label += fmt::format(", not timed: its check is {}", name_of(record.check.status));
     return step;

@@ -27,9 +27,9 @@ double model_flops_of(const PointResult& result) {
   return model_flops(config.shape, config.block.pass, computed) + router;
 }
 
-// Returns the time by which a speed is judged. If fewer than half of the steps were skipped, the median does
-// not show it, so this is the second smallest sample. The smallest may be a slip of the clock. Of fewer than
-// five samples two are about a half, and the median is as good.
+// Returns the time by which a speed is judged: the second smallest sample. If fewer than half of the steps
+// skipped their work, the median would not show it. The smallest sample may be a slip of the clock. Of fewer
+// than five samples two are about a half, so there the median is as good.
 double judged_seconds(const PointResult& result) {
   constexpr size_t kLeastSamples = 5;
   std::vector<double> samples = result.samples;
@@ -49,11 +49,11 @@ double fewest_bytes(const PointResult& result) {
   return static_cast<double>(result.lower_bound_bytes) * (out + stored) / (2 * stored);
 }
 
-// Returns why a path has not counted its FLOPs or its bytes right; empty if it may have. No right step is
-// refused: a whole step makes every product of the model, and padding, masked rows and recomputation only add
-// to them. Both are sums of integers, so they differ by less than the share kRounding if they are equal. A
-// whole step also moves every row to its experts and back (measure/comm_bytes.h), even if its plan was made
-// before the clock started.
+// Returns why a path cannot have counted its FLOPs or its bytes right; empty if it may have. No right step is
+// refused. A whole step makes every product of the model, and padding, masked rows and recomputation only add
+// to them. A whole step also moves every row to its experts and back (measure/comm_bytes.h), even if its plan
+// was made before the clock started. Both counts are sums of integers, so two equal counts differ by less
+// than the share kRounding.
 std::string miscounted(const PointResult& result) {
   constexpr double kRounding = 1e-9;
   const double model = model_flops_of(result), executed = result.executed_flops;

@@ -117,7 +117,7 @@ std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>
     case Verdict::cannot_tell:
       return fmt::format("{}: {}; {}\n", what, verdict_words(c.ratio, std::nullopt), figures);
     case Verdict::identical:
-      break;  // is said of records, never of a ratio
+      break;  // only records can be identical, never a ratio
   }
   return "";
 }
@@ -364,8 +364,8 @@ std::string prediction_lines(const CommandResult& result) {
   return text;
 }
 
-// Returns with what the points that passed were compared. Points that were compared in the same way share a
-// line, which shows the worst of them.
+// Returns lines that say what the passed points were compared with. Points that were compared in the same way
+// share a line, which shows the worst of them.
 std::string passed_lines(const CommandResult& result) {
   std::map<std::string, const CheckResult*> worst_of;
   for (const PointResult& point : result.points) {

@@ -64,7 +64,8 @@ std::pair<Key, double> largest(const std::map<Key, double>& sums) {
   return {at->first, at->second};
 }
 
-// Returns which of the devices that device `d` waits for in its n-th wait came last; -1 if there is none.
+// Returns the device that came last among those for which device `d` waits in its n-th wait; -1 if there is
+// none.
 int last_to_come(const StepEvents& events, size_t d, size_t n) {
   const Wait& own = events[d].waits[n];
   int last = -1;

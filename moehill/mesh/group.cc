@@ -122,7 +122,7 @@ void Group::begin_trip(const RoundTrip& trip) {
   trip_landed_ = false;
 }
 
-// Without a better way, a round trip is two all_to_alls one after the other.
+// A backend without a better way makes a round trip by two all_to_alls, one after the other.
 void Group::start_round_trip(const RoundTrip& trip) {
   begin_trip(trip);
   far_ = trip.far;

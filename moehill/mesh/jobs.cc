@@ -35,7 +35,8 @@ void narrow(const float* __restrict sums, Out* __restrict output, int64_t n) {
   for (int64_t i = 0; i < n; ++i) output[i] = from_f32<Out>(sums[i]);
 }
 
-// It reads all inputs of a block before it writes any output, so sums in place are right.
+// Sums n elements of all inputs. It reads all inputs of a block before it writes any output, so an output may
+// be an input.
 template <typename In, typename Out>
 void sum_block(const SumJob& job, bool past_caches, int64_t begin, int64_t n) {
   alignas(64) float sums[kBlock];

@@ -58,7 +58,7 @@ class Matching {
   std::map<int, size_t> owner_;  // [cpu]
 };
 
-// Under a CPU quota no thread is pinned, and all processes see the same number of cores.
+// Returns false under a CPU quota. Then no thread is pinned, and all processes see the same number of cores.
 bool has_places(const std::vector<std::vector<int>>& allowed) {
   return std::none_of(allowed.begin(), allowed.end(), [](const std::vector<int>& cpus) {
     return std::find(cpus.begin(), cpus.end(), kAnyCpu) != cpus.end();

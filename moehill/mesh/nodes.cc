@@ -5,7 +5,7 @@
 namespace moehill {
 
 Nodes::Nodes(const std::vector<int>& node_of) {
-  std::vector<int> first;  // [nodes] the number that it was given
+  std::vector<int> first;  // [nodes] the number by which the caller calls the node
   for (size_t r = 0; r < node_of.size(); ++r) {
     const auto found = std::find(first.begin(), first.end(), node_of[r]);
     node_of_.push_back(static_cast<int>(found - first.begin()));

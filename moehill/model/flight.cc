@@ -67,7 +67,8 @@ FlightWaits waits_of(const WavePass& pass, std::span<const double> shares, doubl
   return waits;
 }
 
-// The stages repeat the order in parallel/sharded_path.cc, since this room may not include a higher one.
+// The stages repeat the order in parallel/sharded_path.cc. This code cannot call that one, because model/ may
+// not include parallel/.
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage) {
   if (!is_ep(problem.spread) || is_psum(problem.spread)) return {};
   const bool splits = goes_in_waves(problem);

@@ -26,8 +26,8 @@ constexpr std::pair<const char*, const char*> kShipped[] = {
 
 constexpr const char* kKinds[] = {"node", "fat-tree", "torus", "dragonfly"};
 
-// Limits are the limits of a figure, ends included. They are wide enough for ten times any machine that
-// exists, and narrow enough to notice a wrong unit or a made-up figure.
+// Limits are the lowest and the highest value that a figure may have. They are wide enough for ten times any
+// machine that exists, and narrow enough to notice a wrong unit or a made-up figure.
 struct Limits {
   double lowest, highest;
   bool or_zero = false;  // 0 is allowed too: not known, or none
@@ -44,7 +44,7 @@ constexpr Limits kRows{1e-3, 1e12}, kFraction{1e-6, 1.1};
 constexpr Limits kBytes{1, 1e15}, kSeconds{1e-9, 1e5};  // of a collective
 constexpr double kMostCount = 1 << 20;
 constexpr int kMostDevicesOfNode = 1 << 12;
-constexpr int kMostNodes = 1 << 16;  // of dims, since a simulation makes all of them: seconds
+constexpr int kMostNodes = 1 << 16;  // product of dims; a simulation makes them all, in seconds
 
 std::string to_string(const Limits& limits) {
   return fmt::format("{}a number from {:g} to {:g}", limits.or_zero ? "0 or " : "", limits.lowest,

@@ -45,7 +45,7 @@ class Links {
     count_all_gather(traffic, counts_.num_devices, own, n, bytes);
     add(Collective::all_gather, traffic);
   }
-  // Adds rows by the routing: to their experts, or back (`back`).
+  // Adds the rows that the routing sends to their experts, or their way back (`back`).
   void exchange(bool back, size_t row_bytes, RowWay way = RowWay::direct) {
     const int64_t bytes = static_cast<int64_t>(row_bytes);
     exchange(back, bytes, bytes, way);
@@ -94,7 +94,8 @@ class Links {
     links_.back().in_place = p_.in_place;
     mark_flight();
   }
-  // Adds the sums on two levels: first within the node of the experts, then one sum for each node and token.
+  // Adds the sums that go back on two levels: first within the node of the experts, then one sum for each
+  // node and token.
   void sums_of_nodes() {
     exchange(true, row_bytes(), RowWay::inside);
     exchange(true, row_bytes(), RowWay::across);
@@ -262,7 +263,8 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
     links.copy_gradients();
     if (!problem.shared_replicated) links.shared_gradient();
   }
-  // The ring sums the rows of dx while it passes them on; the gradients of gate values follow.
+  // ring_ag_rs sums the rows of dx by a reduce-scatter, while the weights' gradients are computed. The
+  // gradients of gate values follow.
   if (links.is_ring()) {
     links.reduce_scatter(own * problem.hidden, counts.tokens * problem.hidden, kF32);
     links.mark_flight();

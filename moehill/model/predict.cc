@@ -156,8 +156,9 @@ size_t slowest_of(const std::vector<DeviceTime>& devices) {
 }
 
 // Devices meet in every stage that has a collective. There the faster devices wait for the device that took
-// longest since the last meeting. Returns device `slowest` with its waits. Its rows in flight take at most
-// the time by which the longest link of a stage exceeds the longest link of any device that is not in flight.
+// longest since the last meeting. Returns device `slowest` with its waits. In each stage the time of its rows
+// in flight is limited to the difference of two maxima over the devices: of the link time, and of the link
+// time without rows in flight.
 DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
   const size_t num_stages = devices.front().stages.size();
   DeviceTime merged = devices[slowest];
@@ -231,10 +232,10 @@ const char* name_of(Bound bound) {
 }
 
 double gemm_fraction(const Hardware& hardware, const GemmQuery& query) {
-  // If no curve has the type, curves of the other type are used.
+  // If no curve has the data type, curves of the other type are used.
   const bool any = std::any_of(hardware.gemm.begin(), hardware.gemm.end(),
                                [&](const GemmCurve& curve) { return curve.dtype == query.dtype; });
-  // This is the distance from the layout that was asked for: by units, then by groups.
+  // A Layout is the distance of a curve from the layout that was asked for: first by units, then by groups.
   using Layout = std::pair<double, bool>;
   const auto other_layout = [&](const GemmCurve& curve) -> Layout {
     return {curve.units == 0 ? 0 : std::abs(std::log(to_double(query.units) / to_double(curve.units))),
@@ -293,8 +294,8 @@ bool is_on_network(const Hardware& h, const LinkWork& link, int num_devices) {
   if (link.in_place || link.way == RowWay::inside || !spans_nodes(h, num_devices)) return false;
   if (link.way == RowWay::across || link.op != Collective::all_to_all) return true;
   const double in_node = h.topology.devices_per_node;
-  // Leaving and inside are the bytes of a node's connection and of a device's own link. Only for rows of two
-  // forms they are counted; otherwise the same share of each row leaves.
+  // Leaving and inside are the bytes of a node's connection and of a device's own link. They are counted only
+  // for rows of two forms. For other rows the same share of every row leaves the node, so any unit will do.
   double leaving = in_node * (num_devices - in_node) / (num_devices - 1), inside = 1;
   if (link.is_mixed()) {
     leaving = in_node * to_double(std::max(link.network_sent_bytes, link.network_received_bytes));

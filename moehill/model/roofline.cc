@@ -9,8 +9,8 @@
 namespace moehill {
 namespace {
 
-// Returns the seconds on the links without any latency, for the sent or the received bytes, whichever are
-// more. Rows that are read in place take no time. With `in_flight` only rows in flight count.
+// Returns the seconds on the links without any latency, for the sent or the received bytes, whichever take
+// longer. Rows that are read in place take no time. With `in_flight` only rows in flight count.
 double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_devices, bool in_flight) {
   double sent_s = 0, received_s = 0;
   for (const LinkWork& link : work.links) {

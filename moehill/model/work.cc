@@ -111,7 +111,7 @@ class BlockWork {
     for (int from = 0; from < counts_.num_devices; ++from) rows += counts_.pair_rows(from, device_);
     return rows;
   }
-  // Returns the rows that the device sends, on both levels if there are two.
+  // Returns the rows that the device sends, summed over both levels if the path has two.
   int64_t sent_rows() const {
     int64_t rows = 0;
     for (int to = 0; to < counts_.num_devices; ++to) {
@@ -153,6 +153,7 @@ class BlockWork {
   void gemm(Stage stage, GemmDirection direction, const Mlp& mlp, int64_t k, int64_t n,
             double extra_bytes = 0) {
     StageWork& work = list_.at(stage);
+    // A matrix with gate and up together has padding columns. FLOPs do not count them; the bytes below do.
     const int64_t columns = n == p_.hidden || !is_gate_up(mlp, n) ? n : 2 * mlp.width;
     work.flops += 2 * to_double(mlp.rows) * to_double(k == p_.hidden ? k : mlp.width) * to_double(columns);
     const int64_t groups = direction == GemmDirection::weight_grad ? mlp.groups : mlp.busy;
@@ -167,7 +168,7 @@ class BlockWork {
   int64_t up_width(const Mlp& mlp) const {
     return mlp.fused && p_.gated ? gate_up_columns(mlp.width) : mlp.width;
   }
-  // Returns the columns per value of h: gate and up, or only the gate.
+  // Returns the number of products that make one value of h: gate and up, or only the gate.
   int gates() const { return p_.gated ? 2 : 1; }
 
   void up(const MlpStages& names, const Mlp& mlp, bool keep_products) {
@@ -222,8 +223,8 @@ class BlockWork {
     if (p_.scatter) moved += 4 * to_double(p_.hidden) * to_double(2 * routed_.rows + combined_tokens());
   }
 
-  // Adds the zeros: a sliced shared expert has sums for only some rows, and the other rows are set to zero
-  // first.
+  // Adds the bytes of zeros. A sliced shared expert writes only some rows of the sums, so the other rows are
+  // set to zero first.
   void zero_rest(Stage stage) {
     const bool sliced = sums_are_f32() && !p_.shared_replicated && p_.shared_dim > 0;
     if (sliced)
@@ -298,7 +299,8 @@ class BlockWork {
         bytes(sent_rows() + landed_rows() + own * (p_.shared_dim > 0 ? 2 : 1), p_.hidden);
   }
 
-  // Adds what every device computed by itself to the sum.
+  // Adds the bytes of adding the shared expert's rows, which every device computed by itself, to the sum over
+  // devices.
   void add_replicated(Stage stage) {
     list_.at(stage).rows.combine += to_double(counts_.tokens) * to_double(p_.hidden) * (4 + 2 * b_);
   }

@@ -24,8 +24,8 @@
 namespace moehill {
 namespace {
 
-// Audit is one audit. It computes gradients for dy = y, so that they do not depend on the small factor of the
-// loss, and divides stored gradients by that factor before it compares them.
+// An Audit runs the whole audit of one block. It computes gradients for dy = y, so that they do not depend on
+// the small factor of the loss, and divides stored gradients by that factor before it compares them.
 template <typename F>
 class Audit {
  public:
@@ -101,8 +101,9 @@ class Audit {
     for (double& share : of.share) share /= of.unit;
   }
 
-  // Works in rounds. In each round every process audits one group of its own experts, and all processes bring
-  // each other the rows for that.
+  // Audits the experts in rounds, so that only some rows have to be in memory at a time. In each round every
+  // process audits one group of its own experts, and the processes first send each other the rows of x and y
+  // that these groups need.
   void audit_experts() {
     std::vector<std::vector<std::vector<int>>> groups;  // [process][round]
     size_t num_rounds = 0;
@@ -197,6 +198,8 @@ class Audit {
     std::deque<AuditExpert<F>> group;
     add_expert(kSharedExpert, shape_.shared_dim, own, group);
     AuditExpert<F>& expert = group.front();
+    // A gradient of the shared expert sums over all tokens; this process has only the terms of its own
+    // tokens.
     expert.num_terms = shape_.tokens;
     audit_shared_strips(expert);
     add_expert_rows(expert);
@@ -248,6 +251,8 @@ class Audit {
         z += w[h] * static_cast<double>(x[h]);
         norm += static_cast<double>(x[h]) * static_cast<double>(x[h]);
       }
+      // The error of z reaches s, relative to s, by the factor s'(z) / s = 1 - s. On top of that f32 may
+      // round eight times while it computes s, hence 64 v^2.
       const double s = 1 / (1 + std::exp(-z));
       all.gate[i] = s;
       const double variance = (1 - s) * (1 - s) * units_.sum * norm * w_norm + 64 * 0x1p-48;
@@ -404,7 +409,8 @@ class Audit {
     }
   }
 
-  // Remembers that a term of the token's sum is factor times row a.
+  // Notes that factor times row a is a term of the token's sum, so that judge_terms() can tell whether it is
+  // missing.
   void set_term(const AuditExpert<F>& expert, int64_t a, double factor, const ProjectedRows<F>& rows,
                 AuditTerms& terms) const {
     const size_t i = static_cast<size_t>(a);
@@ -536,7 +542,7 @@ class Audit {
       found_.router = product_gradient(context_, team_, own_, t_.x, dz, DType::f32);
     }
     compare_rows_of_tokens("dx", t_.dx, 1 / dy_scale_, dx_, dx_terms_, result_.dx_variance);
-    if (rest) return;  // the other part of the block has them
+    if (rest) return;  // dp and dlogits belong to the experts' part of the block
     compare_small("dp", t_.dp, dp_);
     if (t_.dlogits != nullptr) compare_small("dlogits", t_.dlogits, dlogits);
   }
@@ -545,7 +551,7 @@ class Audit {
   void compare_small(const std::string& name, const float* stored, Estimate reference) {
     std::vector<Deviations> of_token(static_cast<size_t>(shape_.tokens));
     const int64_t n = reference.value.cols;
-    const double growth = units_.sum * static_cast<double>(shape_.hidden);  // as for a sum of a gradient
+    const double growth = units_.sum * static_cast<double>(shape_.hidden);  // rounding of a sum of H terms
     for (int64_t t = own_.begin; t < own_.end; ++t) {
       for (int64_t j = 0; j < n; ++j) {
         const double value = static_cast<double>(stored[t * n + j]) / dy_scale_;
@@ -565,7 +571,8 @@ class Audit {
     }
   }
 
-  // Computes dlogits from dp through the slopes of the gate values; f32 may have rounded each term.
+  // Computes dlogits from dp through the slopes of the gate values. The variance allows f32 to round each
+  // term.
   Estimate logit_gradients() const {
     const Routing& routing = *t_.routing;
     Estimate d(shape_.tokens, routing.num_logits());
@@ -599,7 +606,7 @@ class Audit {
   }
 
   const CheckShare& share_;
-  const Range own_;  // its own tokens
+  const Range own_;  // the tokens of this process
   const BlockTensors& t_;
   const MoeShape& shape_;
   const bool backward_;

@@ -126,13 +126,14 @@ void StripAuditor<F>::read_weights() {
     for (int64_t m = columns_.begin; has_biases() && from.rows() > 0 && m < columns_.end; ++m)
       to.push_back(static_cast<F>(from.at(group, 0, m)));
   };
-  // W1 and W3 have columns of the strip, W2 has rows; biases of W2 belong to no strip.
+  // A strip has columns of W1 and W3 and rows of W2. The bias of W2 belongs to no strip.
   read_bias(w.b1, w_.bias1);
   read_bias(w.b3, w_.bias3);
   read_strip(shared ? w.s1 : w.w1, group, hidden, columns_, w_.w1);
   if (gated()) read_strip(shared ? w.s3 : w.w3, group, hidden, columns_, w_.w3);
   read_strip(shared ? w.s2 : w.w2, group, columns_, hidden, w_.w2);
-  // Only large products go to BLAS and have to prove that they hold.
+  // BLAS makes only the products of many rows. Each of these is checked against a projection of itself, for
+  // which its weights are prepared here.
   if (expert_->rows.size() > kFewRows) {
     const Projection p(columns_.size(), context_.exact ? 2 : columns_.size(), context_.seed + 1);
     hold_weights_.assign(p.weight.begin(), p.weight.end());
@@ -154,7 +155,7 @@ template <typename F>
 void StripAuditor<F>::audit_chunk(Range chunk) {
   rows_.reshape(chunk.size(), context_.by_hidden.num_columns(), columns_.size(), context_.backward);
   read_rows(chunk);
-  // The activation uses these three products element by element, so each must prove that it holds.
+  // The activation uses these three products element by element, so each of them is checked by itself.
   multiply_held(DenseForm::ab, rows_.x, w_.w1, held1_, rows_.gate);
   if (gated()) multiply_held(DenseForm::ab, rows_.x, w_.w3, held3_, rows_.up);
   if (context_.backward) multiply_held(DenseForm::abt, rows_.dy, w_.w2, held2_, rows_.dh);
@@ -235,7 +236,8 @@ void StripAuditor<F>::prepare_holding(DenseForm form, const Dense<F>& b, HeldFac
     held.norm += static_cast<double>(loops_.norm_squared(b.row(r), b.cols));
 }
 
-// Makes a product whose elements are used one by one. If BLAS made it, it must agree with its own projection.
+// Makes a product whose elements are used one by one. If BLAS made it, it is checked against its own
+// projection.
 template <typename F>
 void StripAuditor<F>::multiply_held(DenseForm form, const Dense<F>& a, const Dense<F>& b,
                                     const HeldFactor& held, Dense<F>& c) {
@@ -356,8 +358,8 @@ void StripAuditor<F>::add_weight_gradients(Range chunk) {
   accumulate(product_, sums_.dw2_var);
 }
 
-// Copies a matrix of the chunk's rows without those whose gate values are large. Returns false if none is
-// left, or if the gradients have no such part.
+// Copies a matrix of the chunk's rows, with zeros in place of the rows whose gate values are large. Returns
+// false if no row has a small gate value, and for the shared expert, which has no such part.
 template <typename F>
 bool StripAuditor<F>::keep_small_rows(Range chunk, const Dense<F>& rows, Dense<F>& small) const {
   if (is_shared()) return false;
@@ -372,7 +374,8 @@ bool StripAuditor<F>::keep_small_rows(Range chunk, const Dense<F>& rows, Dense<F
   return any;
 }
 
-// Computes blocks [first, ...) of each row: its share of the projection of a gradient, and of the variance.
+// For each row, computes its term in the projected weight gradient and the variance of that term, in the
+// blocks from `first` on.
 template <typename F>
 void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first) {
   const double n = static_cast<double>(expert_->num_terms);

@@ -12,7 +12,8 @@ namespace {
 
 using TermNumbers = std::array<double, static_cast<size_t>(kMostTermNumbers)>;
 
-// Octave o has the gate values in [2^-(o + 1), 2^-o). The first and the last octave have all others.
+// Octave o has the gate values in [2^-(o + 1), 2^-o). The first octave also has all larger values, and the
+// last octave all smaller ones.
 size_t octave_of(double gate) {
   return static_cast<size_t>(std::clamp(-1 - std::ilogb(gate), 0, kGateOctaves - 1));
 }

@@ -41,7 +41,7 @@ struct ProjectedToken {
 
 }  // namespace
 
-// The rounding of the sum counts twice, because an implementation may store the sum of a token before it adds
+// A stored sum counts as rounded twice, because an implementation may store the sum of a token before it adds
 // the last terms.
 void add_zero_experts(const AuditContext& context, Range tokens, TokenEstimates sums,
                       std::vector<char>& reached) {

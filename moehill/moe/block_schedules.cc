@@ -4,8 +4,8 @@
 //   at once    all rows arrive, then all experts work, then all sums leave
 //   recompute  like "at once", but experts work in portions of an eighth of the rows, so that the products
 //              before the activation need little memory; backward makes them again. The option
-//              expert_by_expert
-//              uses this order too, and makes nothing again.
+//              expert_by_expert uses this order too, with one expert in each portion, and makes nothing
+//              again.
 //   waves      experts work wave by wave, as their rows arrive, and sums leave with each wave (RowTransfer)
 #include <algorithm>
 
@@ -46,7 +46,7 @@ Portion portion_of(const Work& w, Range experts) {
 template <typename Body>
 void for_each_portion(const Work& w, const Body& body) {
   // An eighth of the rows needs little memory compared with the memory that is saved, and is enough work for
-  // the team.
+  // the team. With a limit of 0 rows each expert is a portion of its own.
   const int64_t rows = w.plan.num_rows();
   const int64_t max_rows = w.spec.options.expert_by_expert ? 0 : w.spec.recomputes() ? rows / 8 : rows;
   for (int begin = 0, end = 0; begin < w.spec.num_experts(); begin = end) {
@@ -136,7 +136,8 @@ void all_leave(const Work& w, const Combine& combine) {
   if (w.pass.transfer != nullptr) w.pass.transfer->leave(w.pass.transfer->num_waves() - 1);
 }
 
-// Lets all experts work at once, or in portions if backward recomputes.
+// Lets all experts work at once, or in portions if backward recomputes or if the option expert_by_expert is
+// set.
 void forward_at_once(const Work& w) {
   all_arrive(w);
   for_each_portion(w, [&](const Portion& p) {
@@ -150,8 +151,8 @@ void forward_at_once(const Work& w) {
   all_leave(w, combine_y);
 }
 
-// This function and the next two read rows of y: for dp from the outputs of the experts, and for packed rows
-// of dy.
+// This function and the next two need rows of dy, which are rows of y times dy_scale: for dp from the outputs
+// of the experts, and for packed rows of dy.
 RowDots dp_dots(const Work& w) {
   return {w.scratch.expert_out, w.pass.y, w.plan.source_row.data(), w.plan.dp_index.data(), w.pass.dy_scale};
 }
@@ -190,8 +191,8 @@ void backward_at_once(const Work& w) {
   mlp_weight_grad(w.mlp(), w.plan.offset, step, buffers, w.pass.weights.routed_grad);
 }
 
-// Each portion makes its products again, and its gradients of the weights, before the next portion takes over
-// its buffers.
+// Each portion makes its products again if forward did not keep them. It also makes its gradients of the
+// weights before the next portion takes over its buffers.
 void backward_recompute(const Work& w) {
   all_arrive(w);
   pack_dy(w);
@@ -279,12 +280,13 @@ void forward_in_waves(const Work& w) {
     combine_y(w, transfer.leaving_with(wave));
     transfer.leave(wave);
   }
+  // If the team did not get ahead to the last wave, its own rows are not in h yet.
   if (num_ahead == last) up(own_rows(w, last));
   down(own_rows(w, last));
   combine_y(w, {&transfer.own, 1});
 }
 
-// Only the first product can begin before a wave has arrived. The gradients of gate values and weights come
+// Only the first product can begin before a wave has arrived. make_dp() and the gradients of the weights come
 // last, because no other device waits for them.
 void backward_in_waves(const Work& w) {
   RowTransfer& transfer = *w.pass.transfer;
@@ -326,6 +328,7 @@ void Block::forward_routed(const BlockPass& pass) {
 void Block::backward_routed(const BlockPass& pass) {
   const Work work{spec_, plan_, scratch_, pass};
   if (in_waves(work)) return backward_in_waves(work);
+  // A device without experts has no portion, so backward_recompute() calls no product with zero groups.
   const bool portions = spec_.recomputes() || spec_.options.expert_by_expert || spec_.num_experts() == 0;
   portions ? backward_recompute(work) : backward_at_once(work);
 }

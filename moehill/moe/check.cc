@@ -273,7 +273,8 @@ WireError wire_error(const Sampled& sampled) {
           sampled.wire_dx.result().rel_err, relative_norm(sampled.wire_dx)};
 }
 
-// Compares one expert after the other; the process that has it brings together the rows of all of its tokens.
+// Compares the sampled experts one after the other. The process that owns an expert first gets the rows of
+// all of that expert's tokens.
 void sample_experts(const CheckShare& share, const CheckSelection& selection, const LossGradient& dy,
                     ThreadTeam& team, Sampled& sampled) {
   const BlockTensors& t = share.tensors;
@@ -339,7 +340,8 @@ void report_sample(const BlockTensors& tensors, bool backward, const Sampled& sa
   report_weight_gradients(tensors.shape, sampled, verdict);
 }
 
-// Counts the rows of all results.
+// Returns the number of rows of y and, with `backward`, of dx, dp, all weight gradients and, with `logits`,
+// dlogits.
 int64_t num_result_rows(const MoeShape& shape, bool backward, bool logits) {
   if (!backward) return shape.tokens;
   const int64_t up_rows = (shape.form.num_matrices() - 1) * shape.hidden;
@@ -457,7 +459,7 @@ CheckResult both(const CheckResult& rest, const CheckResult& experts) {
 CheckResult check_parts(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
   if (share.tensors.shape.form.latent == 0) return check_part(share, pass, mode, seed, team);
   const CheckResult rest = check_part(rest_of_latent(share), pass, mode, seed, team);
-  // The operands of both parts are compared with the first part.
+  // The first part has compared the operands of both parts already.
   CheckShare of_experts = experts_of_latent(share);
   of_experts.operands_fault = nullptr;
   const CheckResult experts = check_part(of_experts, pass, mode, seed, team);

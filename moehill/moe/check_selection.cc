@@ -46,6 +46,8 @@ std::vector<int64_t> sample_columns(Draws& draws, int64_t n, int64_t tokens) {
   return {chosen.begin(), chosen.end()};
 }
 
+// Chooses the first expert without rows (its gradients must be zero), the expert with the most rows, and an
+// expert that is drawn from all that have rows.
 std::vector<int> sample_experts(Draws& draws, const std::vector<int64_t>& load) {
   std::vector<int> busy;
   std::set<int> chosen;

@@ -66,6 +66,7 @@ std::vector<std::string> CheckShare::gather(const std::string& text) const {
 
 void sum_rows(const CheckShare& share, const std::vector<Range>& own, const std::vector<SummedRows>& sums) {
   if (share.peers == nullptr) return;
+  // row_bytes is a divisor below, so it begins with 1.
   int64_t row_bytes = 1, most_rows = 0;
   for (const SummedRows& sum : sums) row_bytes += sum.cols * static_cast<int64_t>(sizeof(double));
   for (const Range& rows : own) most_rows = std::max(most_rows, rows.size());

@@ -1,5 +1,6 @@
 // This file computes the block in double precision with plain loops. Of the results of a step it reads only
-// the stored y, from which dy follows.
+// the stored y, from which dy follows. For a block with experts of another width (latent) it also reads the
+// stored rows n and dz and the stored gradients of the logits, all of which the audit checks.
 #include "moehill/moe/oracle.h"
 
 #include <cmath>
@@ -166,7 +167,7 @@ void add_rows(ThreadTeam& team, const ExpertRows& rows, const Dense<double>& par
   });
 }
 
-// ExpertPart is the part of some columns of an expert in the results of its rows.
+// ExpertPart is what some columns of an expert add to the results of the expert's rows.
 struct ExpertPart {
   Dense<double> out, dx;   // [rows, H]
   std::vector<double> dp;  // [rows]
@@ -179,6 +180,7 @@ ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns
   read_expert(tensors.weights, expert, columns, w);
   const Activation& f = tensors.shape.form.activation;
   const Activations a = activate(alone, f, inputs_of(tensors.x, rows), w);
+  // w.b2 is empty unless column 0 is among the columns, so the parts of an expert add this bias once.
   ExpertPart part{product(alone, a.hidden, w.w2), {}, {}};
   add_bias(w.b2, part.out);
   if (!dy.exists()) return part;
@@ -191,6 +193,8 @@ ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns
     const Dense<double> by_up = product_bt(alone, d.up, w.w3);
     for (size_t i = 0; i < by_up.values.size(); ++i) part.dx.values[i] += by_up.values[i];
   }
+  // With gate values that multiply inputs, dx is so far the gradient of the scaled row p x: dp = <dx, x>, and
+  // x itself gets p dx.
   if (expert == kSharedExpert || !tensors.shape.router.input_weighted) return part;
   std::vector<float> x(static_cast<size_t>(tensors.shape.hidden));
   for (size_t i = 0; i < part.dp.size(); ++i) {
@@ -203,8 +207,7 @@ ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns
   return part;
 }
 
-// Adds a part of the expert to the gradient of the shared expert's gate, and to the term of dx that comes
-// from the gate.
+// Adds the columns' part of dz, the gradient of the shared expert's gate, and the term dz sg of dx.
 void add_gate_part(const BlockTensors& tensors, const ExpertPart& part, const ExpertRows& rows,
                    TokenResult& result) {
   for (size_t r = 0; r < part.dp.size(); ++r) {

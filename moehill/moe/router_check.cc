@@ -160,11 +160,10 @@ class TokenCheck {
   const std::span<const float> weights_;  // [k]
   const RouterReference reference_;
   // GroupsBefore counts the groups that rank before a group: surely, and maybe, within the rounding errors.
-  // It is empty without groups.
   struct GroupsBefore {
     int surely = 0, maybe = 0;
   };
-  std::vector<GroupsBefore> before_;
+  std::vector<GroupsBefore> before_;  // [groups]; empty if the rule has no groups
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// This file has a router's scores, gate values and their derivatives in double, each with the largest error
-// that f32 may make of it.
+// This file has a router's scores and gate values in double, each with a bound for the error that a
+// computation in f32 may have, and the slopes of the gate values, each with the size of its terms.
 #include "moehill/moe/router_reference.h"
 
 #include <algorithm>
@@ -10,7 +10,8 @@ namespace {
 
 constexpr double kUnit = 0x1p-24;       // the rounding of f32
 constexpr double kSmallest = 0x1p-126;  // a result below this may have any error of this size
-// An exponential below 2^-149, which f32 does not have, has at most this root.
+// f32 has no number between 0 and 2^-149, so it may lose an exponential below that. The root of such an
+// exponential is at most this.
 constexpr double kSmallestRoot = 0x1p-74;
 // Bounds the error of an exponential, a logarithm, a root and a quotient, and the sum between them, in units
 // of rounding.
@@ -89,6 +90,8 @@ Bounded RouterReference::score(size_t e) const {
 }
 
 Bounded RouterReference::key(size_t e) const {
+  // A score rises with its logit. So without a bias and without groups the logits give the same order as the
+  // scores, and logits have no error.
   if (!router_.rule.bias && router_.rule.groups == 1) return {static_cast<double>(logits_[e]), 0};
   Bounded key = score(e);
   if (!router_.rule.bias) return key;
@@ -199,7 +202,7 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
     }
     // With the softmax over all experts, the other logits change the chosen scores too.
     if (!of_all) continue;
-    const double through_all = c * s[j] * (through_sum ? 0 : 1);  // the sum over i of what went to choice i
+    const double through_all = c * s[j] * (through_sum ? 0 : 1);  // the sum over i of s_i dp_j / ds_i
     for (size_t e = 0; e < softmax_.size(); ++e) {
       value[e] -= through_all * softmax_[e].value;
       size[e] += std::abs(c) * s[j] * (through_sum ? 2 : 1) * softmax_[e].value;

@@ -1,6 +1,5 @@
-// The path `dp`: tokens are sharded and experts replicated. Every device does the whole block for its own
-// tokens, and nothing travels in the forward pass. The backward pass ends with an all-reduce of all weight
-// gradients.
+// This file has the path `dp`: tokens are sharded and experts replicated. Every device does the whole block
+// for its own tokens, and no rows travel. The backward pass ends with an all-reduce of all weight gradients.
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 
@@ -28,7 +27,7 @@ class DataParallelPath final : public ParallelPath {
     take_zero_experts(group.team());
     assignments_.drop(group);
     count_sent(group, Move::metadata);
-    // The capacity belongs to the whole problem, so the limiter above has decided which assignments it drops.
+    // The capacity belongs to the whole problem, so drop() above has decided which assignments are dropped.
     // Here a dropped assignment goes to one more expert, which no device has.
     const int nobody = inputs_.config.shape.experts;
     for (int64_t i = 0; i < assignments_.size(); ++i) {
@@ -49,7 +48,8 @@ class DataParallelPath final : public ParallelPath {
     if (own_.size() > 0) {
       backward_alone(group.team(), dy_scale, inputs_.dp + own_.begin * inputs_.config.shape.topk, listener);
     } else {
-      // A device without tokens has no part in the sum; its gradients still hold the sum of the last step.
+      // A device without tokens adds nothing to the sum. Its gradients still hold the sum of the last step,
+      // so they are cleared.
       clear(weights_.routed_grad);
       clear(weights_.shared_grad);
     }

@@ -1,6 +1,6 @@
-// Implementation of parallel/hierarchical_exchange.h. A pass has two levels: the own tokens' rows go across
-// to other nodes (a round trip of all ranks). The rows that have landed go on to the ranks inside the node,
-// and the node's sums go back across.
+// Implements hierarchical_exchange.h. A pass has two levels. The rows of the own tokens go across to the
+// nodes of their experts, once to each node (a round trip of all ranks). The rows that have landed go on to
+// the ranks inside the node, and the node's sums go back across.
 #include "moehill/parallel/hierarchical_exchange.h"
 
 #include "moehill/kernels/rows.h"
@@ -33,7 +33,7 @@ class HierarchicalExchange final : public RowExchange {
     x_ = rows(received);
     partial_ = rows(received);
     if (scatters_) by_token_ = rows(received);
-    // Only a backward pass needs the outputs of the experts again, and sends gradients of gate values.
+    // Only a backward pass receives rows of dy and returns gradients of gate values.
     if (!spec.has_backward()) return;
     y_ = rows(received);
     const auto values = [&](std::vector<float>& of, int64_t n) {
@@ -116,7 +116,8 @@ class HierarchicalExchange final : public RowExchange {
   }
 
  private:
-  // The next four return the part of a buffer that this step uses. Buffers have the size of the largest step.
+  // These four functions return the part of a buffer that this step uses. Buffers have the size of the
+  // largest step.
   MatView sent(const ExchangeRows& rows) const { return rows.view.slice_rows(0, route_.across().num_sent()); }
   MatView landed(const ExchangeRows& rows) const {
     return rows.view.slice_rows(0, route_.across().num_received());

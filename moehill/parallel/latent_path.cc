@@ -39,13 +39,14 @@ float inverse_rms(const MatView& rows, int64_t row, double eps) {
   return static_cast<float>(1 / std::sqrt(static_cast<double>(sum) / static_cast<double>(rows.cols) + eps));
 }
 
-// The outer part is the shared expert and zero experts, over rows of the model's width.
+// Returns the inputs of the outer part: the shared expert and zero experts, over rows of the model's width.
 PathInputs outer_inputs(PathInputs inputs) {
   inputs.config = outer_part(inputs.config);
   return inputs;
 }
 
-// The inner path gets the latent rows as its x, y, dx and dy, and no shared expert.
+// Returns the inputs of the inner path, which gets the latent rows as its x, y, dx and dy, and no shared
+// expert.
 PathInputs routed_inputs(PathInputs inputs, const RunConfig& config) {
   inputs.config = routed_part(config);
   const LatentRows& rows = inputs.latent;
@@ -162,7 +163,7 @@ class LatentPath final : public ParallelPath {
 
   bool has_norm() const { return whole_.shape.form.latent_norm > 0; }
   double eps() const { return whole_.shape.form.latent_norm; }
-  // The rows of the device's own tokens, or all rows on a path that replicates tokens.
+  // Returns the rows of the device's own tokens, or all rows on a path that replicates tokens.
   MatView own(const MatView& rows) const {
     const Range tokens = shards_tokens(whole_) ? own_tokens() : Range{0, num_tokens()};
     return rows.slice_rows(tokens.begin, tokens.end);
@@ -179,8 +180,8 @@ class LatentPath final : public ParallelPath {
     });
   }
 
-  // The gradient of r -> r / rms(r) * weight. With u = r / rms(r) and g = dn weight it is dr = (g - u mean(g
-  // u)) / rms(r).
+  // Computes the gradient of r -> r / rms(r) * weight. With u = r / rms(r) and g = dn weight it is dr = (g -
+  // u mean(g u)) / rms(r).
   void make_norm_grad(ThreadTeam& team) {
     const MatView r = own(inputs_.latent.r), dn = own(inputs_.latent.dn), dr = own(inputs_.latent.dr);
     const float* weight = vector_of(inputs_.weights.latent.norm, 0);

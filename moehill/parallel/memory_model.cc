@@ -54,9 +54,9 @@ double expected_wire_bytes(const RunConfig& config, int rank) {
   return 2 * rows * static_cast<double>(wire_row_bytes(config.wire, config.shape.hidden, config.shape.dtype));
 }
 
-// Returns the rows that a device is expected to keep on the path `hierarchical`: four kinds across (sent,
-// returned, landed and their sums) and, for each row sent inside, x, dy, partial sums and the two buffers of
-// the way; scatter-add needs one more.
+// Returns the rows that a device is expected to keep on the path `hierarchical`. Four buffers have the rows
+// across: sent, returned, landed and their sums. For each row that the path sends inside there are x, dy, the
+// partial sum, and the two buffers of the way (spread, collected); scatter-add needs one more.
 double expected_hierarchical_rows(const RunConfig& config, int rank) {
   const int of_node = config.ranks_per_node > 0 ? config.ranks_per_node : config.num_devices;
   const double nodes = std::ceil(static_cast<double>(config.num_devices) / of_node);
@@ -90,7 +90,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   const bool backward = config.block.pass == Pass::forward_backward;
   const double rows = matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
   const double sums = matrix_bytes(shape.tokens, shape.hidden, DType::f32);
-  // A process's part of the shared expert's gradient lies where its results do.
+  // With several processes, a process's part of the shared expert's gradient is in the memory of its results.
   const double shared_part = num_processes > 1 ? 0 : shared_gradient_bytes(config);
   if (config.spread == Spread::none) return 0;
   if (config.spread == Spread::dp) {
@@ -137,7 +137,7 @@ double device_bytes(const RunConfig& config, int device, int num_processes) {
   }
   const BlockSpec spec = block_spec(config, device);
   const int64_t rows = expected_rows(config, spec.share);
-  // A portion is the largest piece of rows that the block takes at once.
+  // A portion has an eighth of the rows, or the mean rows of an expert if these are more.
   const int64_t portion = std::max<int64_t>(rows / 8, config.shape.assignments() / config.shape.experts);
   return BlockScratch::bytes(spec, rows, portion) + path_bytes(config, device, num_processes);
 }

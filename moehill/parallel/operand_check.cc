@@ -21,14 +21,14 @@
 namespace moehill {
 namespace {
 
-// The most numbers of a line that are compared with a file.
+// At most this many numbers of a row or column are compared with a file.
 constexpr int64_t kFilePlaces = 64;
-// Numbers of x that are made and compared together: they stay in the first cache.
+// This many numbers of x are made and compared together, so that they stay in the first cache.
 constexpr int64_t kTokenNumbers = 1024;
-// Columns that a file decodes together (decode_row()).
+// A file decodes this many columns together (decode_row()).
 constexpr int64_t kDecoded = 32;
 
-// Makes the numbers of one row of a matrix, in the given columns.
+// Numbers makes the numbers of one row of a matrix, in the given columns.
 using Numbers = std::function<void(int64_t row, Range columns, float* out)>;
 
 // DrawnMatrix is a matrix in memory and what makes its numbers.
@@ -37,7 +37,7 @@ struct DrawnMatrix {
   LogicalWeights weights;
   int64_t group;  // its place in the stack
   Numbers numbers;
-  int64_t max_places;  // of a line
+  int64_t max_places;  // the most numbers of a row or column that are compared
   bool is_router = false;
 };
 
@@ -243,7 +243,7 @@ std::string first_fault(ThreadTeam& team, int64_t n, const FaultOf& fault_of) {
   return first == n ? "" : fault_of(first);
 }
 
-// The bits in which a stored number is not `made` times the factor.
+// Returns the bits in which a stored number differs from `made` times the factor.
 template <typename T>
 uint32_t other_bits(T stored, float made, float factor) {
   const float expected = factor * to_f32(from_f32<T>(made));

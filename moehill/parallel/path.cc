@@ -68,7 +68,8 @@ void ParallelPath::bind(const PathInputs& inputs) {
   inputs_.latent = inputs.latent;
   take_inputs();
   take_tokens();
-  // Without tokens for the shared expert nothing writes its gradient, which an earlier step may have left.
+  // Without tokens for the shared expert nothing writes its gradient in this step, so what an earlier step
+  // left in it is cleared.
   if (backward_too() && inputs_.config.shape.shared_dim > 0 && !has_shared()) clear(weights_.shared_grad);
 }
 

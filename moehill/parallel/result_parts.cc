@@ -1,4 +1,5 @@
-// Implementation of parallel/result_parts.h.
+// Implements result_parts.h: for each tensor of results, the bytes that one rank has. The first rank has the
+// tensors that are not spread over devices.
 #include "moehill/parallel/result_parts.h"
 
 #include <array>

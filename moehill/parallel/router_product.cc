@@ -1,4 +1,5 @@
-// Implementation of parallel/router_product.h.
+// Implements router_product.h: the router's logits x W_g and their gradients as products in f32, and the sum
+// of dW_g over the devices.
 #include "moehill/parallel/router_product.h"
 
 #include <algorithm>

@@ -1,4 +1,6 @@
-// Implementation of parallel/row_route.h.
+// Implements row_route.h: which assignments the capacity keeps (OwnAssignments), the place of each row and
+// the exchange of counts, choices and token numbers (RaggedRoute), and the order of rows by waves
+// (RouteWaves). It moves no rows of x.
 #include "moehill/parallel/row_route.h"
 
 #include <algorithm>
@@ -25,7 +27,8 @@ OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, 
   const MoeShape& shape = config.shape;
   capacity_rows_ = capacity_rows(capacity_, shape.assignments(), shape.experts);
   // If each device is a source with a capacity of its own, a device decides alone. If the capacity goes by
-  // gate value or has next choices, a device has to know the choices of all devices.
+  // gate value or has next choices, a device must know the choices of all devices, which are gathered in
+  // all_.
   const bool is_own_source = capacity_.sources > 1;
   MOEHILL_CHECK(!is_own_source || capacity_.sources == config.num_devices, "{} sources on {} devices",
                 capacity_.sources, config.num_devices);
@@ -292,6 +295,7 @@ bool reads_in_place(const RunConfig& config) {
 int default_waves(const RunConfig& config) {
   const MoeShape& shape = config.shape;
   const double devices = config.num_devices;
+  // A device is expected to send T/P (1 - (1 - 1/P)^k) rows to each other device under uniform routing.
   const double rows =
       static_cast<double>(shape.tokens) / devices * (1 - std::pow(1 - 1 / devices, shape.topk));
   const double bytes =

@@ -75,8 +75,8 @@ class GatherExchange final : public RowExchange {
 
   void start_x(Group& group) override { start(group, inputs_.x, x_.view); }
   void start_y(Group& group) override { start(group, read_dy(inputs_), y_.view); }
-  // Peers read rows here without a copy. That is safe: all rows are written before the barrier, and before
-  // any row is written again the devices meet in other collectives.
+  // If rows are read in place, peers read them here without a copy. That is safe: all rows are written before
+  // the barrier, and before any row is written again the devices meet in other collectives.
   void land(Group& group, int) override {
     if (!in_place_) return group.finish();
     group.barrier();
@@ -154,7 +154,7 @@ class RoutedExchange : public RowExchange {
   }
 
  protected:
-  virtual void make_index(Group& group) = 0;  // after the route of the step was made
+  virtual void make_index(Group& group) = 0;  // called after the route of the step was made
 
   const PathInputs& inputs_;
   RaggedRoute route_;
@@ -217,8 +217,9 @@ class DirectExchange final : public RoutedExchange {
     const int devices = inputs_.config.num_devices;
     const int64_t num_own = route_.own().size() / inputs_.config.shape.topk;
     for (int d = 0; d < devices; ++d) {
-      // The route numbers a row among the rows sent to device d. This shift, to where these rows begin at d,
-      // makes the number a row of the common memory.
+      // The route numbers a row among the rows sent to device d. The shift turns this number into a row of
+      // the common memory, in which the rows from this device begin at partial_begin() + place_at() of device
+      // d.
       const int64_t shift = partial_begin(inputs_.config, d) + route_.place_at(d) -
                             route_.send_offsets()[static_cast<size_t>(d)];
       for (int64_t t = 0; t < num_own; ++t) {

@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// The plan builder refuses this expert id, so a token that no step has routed shows.
+// The plan builder refuses this expert id, so a token that no step has routed is an error and no silent zero.
 constexpr int32_t kUnrouted = kNoExpert - 1;
 
 }  // namespace

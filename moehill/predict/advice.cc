@@ -226,7 +226,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
   config.shape.router = used_router(q.shape.router, q.distribution);
   config.block.pass = q.pass;
   Advice advice;
-  // Each number of tokens has a routing of its own, since a group routes its share of the tokens.
+  // A group routes only its share of the tokens, so each number of tokens has a routing of its own.
   const auto add = [&](Spread spread, int devices, int units, int groups) {
     config.spread = spread;
     config.wire = Wire::native;
@@ -235,7 +235,8 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
     config.threads_per_device = units;
     config.shape.tokens = q.tokens_per_device * (total / groups);
     refuse_overflow(config.shape, {}, kMaxClusterElements);
-    // All lines compare the same load, so the experts of a hot device are a device's share in each of them.
+    // All lines must compare the same load. So the experts of a hot device are the same in each line, as if
+    // all devices shared the experts.
     DistributionOptions distribution = q.distribution;
     distribution.devices = total;
     refuse_impossible(distribution, q.shape.experts, q.shape.topk);
@@ -247,7 +248,8 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
       advice.lines.push_back(line_of(q, h, config, routing, groups));
     }
   };
-  // Cores of a node can be one device. Chips that have all experts each are dp, where the block has it.
+  // The cores of a node can work as one device, which is `none`. Chips cannot. If each of several chips has
+  // all experts, that is `dp`, so chips have a line of `none` only where there is no dp.
   const bool has_dp = total > 1 && q.shape.form.latent == 0;
   if (!h.is_chip())
     add(Spread::none, 1, h.units_per_device * per_node, q.nodes);

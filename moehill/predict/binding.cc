@@ -35,7 +35,7 @@ LevelSeconds level_seconds(const StagePrediction& s) {
   at(seconds, s.memory_bound ? Level::memory : Level::compute) += s.gemm_s;
   at(seconds, Level::memory) += s.rows_s;
   at(seconds, Level::rank) += s.wait_s;
-  // The hidden time is subtracted from the network first, because the rows that fly are rows between nodes.
+  // Rows in flight are rows between nodes, so the hidden time is subtracted from the network first.
   const double network = std::max(0.0, s.network_s - s.hidden_s);
   at(seconds, Level::network) += network;
   at(seconds, Level::node) += s.link_s - s.hidden_s - network;

@@ -35,8 +35,8 @@ constexpr const char* kSchema = "moehill/score-2";
 constexpr double kClose = 1.03;  // a pick within 3 % of the best is good
 
 // Returns the problem as a text: everything that decides the time, except for the path and for what goes with
-// a path. Block sizes do, since a table may have tuned them for it. The places of experts may be many, so
-// only their hash is kept.
+// a path. Block sizes go with a path, because a tuning table may have them for that path. The places of
+// experts may be many, so only their hash is kept.
 std::string problem_of(const BenchOptions& options, const Point& point) {
   const RunConfig& c = point.config;
   Json problem;
@@ -78,8 +78,8 @@ ScoredRun run_of(const Json& json) {
           json.at("candidates"), json.at("predicted_s"), json.at("measured_s")};
 }
 
-// Returns whether the figures can be those of a run. The library would convert any number to an int, even one
-// that is too large for it, and times of 0 would give errors that have no order.
+// Returns whether the figures can be those of a run. The JSON library would convert any number to an int,
+// even one that is too large for it. A time of 0 would give an error that cannot be sorted.
 bool has_figures(const Json& json) {
   return json.at("candidates").is_number_integer() && json.at("predicted_s").get<double>() > 0 &&
          json.at("measured_s").get<double>() > 0;

@@ -14,11 +14,11 @@
 namespace moehill {
 namespace {
 
-constexpr int kChips = 4;              // of the reference's host; its `none` ran on one of them
-constexpr int64_t kPaddingRows = 256;  // that its data-parallel paths add to each expert's group
+constexpr int kChips = 4;              // chips of the reference's host; its `none` ran on one of them
+constexpr int64_t kPaddingRows = 256;  // rows that its data-parallel paths add to each expert's group
 // A chip of a 3D torus has six links, so one link carries a sixth of its bandwidth.
 constexpr double kLinksOfAChip = 6;
-// The tokens of one pass of its fused kernel over the experts, by default.
+// The reference's fused kernel takes this many tokens of a chip through the experts at a time, by default.
 constexpr int64_t kFusedBlockTokens = 128;
 
 int64_t size_of(const PublishedRow& row, const char* name) {
@@ -130,8 +130,8 @@ class PublishedStep {
     return sums.step_bytes / h_.topology.levels.front().bytes_per_s;
   }
 
-  // Adds the slots of the original's data-parallel paths: 256 rows of padding for each expert, all of which
-  // are computed.
+  // Adds the padding of the original's data-parallel paths: 256 rows for each expert, all of which are
+  // computed.
   void pad(PlanCounts* counts) const {
     for (int64_t& rows : counts->local_kept) rows += kPaddingRows;
   }

@@ -26,7 +26,7 @@ std::string label_of(const PublishedRow& row) {
   return masked ? text + ", masked" : text;
 }
 
-// Says why the model's rate is off, as far as the parts of its time tell.
+// Returns why the model's rate is off, as far as the parts of its time tell.
 std::string reason_of(const PublishedExpectation& e) {
   const double ratio = e.predicted_tflops() / e.published_tflops;
   const PublishedSeconds& s = e.seconds;

@@ -26,7 +26,8 @@ struct RowsOnLevel {
   int64_t sent = 0, received = 0;
 };
 
-// RowCounter counts rows by the way in which copies are sent.
+// RowCounter counts the rows that a rank sends and receives. `copies` says how often a token's row is sent:
+// once to each node, to each rank or to each expert.
 class RowCounter {
  public:
   RowCounter(const PlanCounts& counts, RowCopies copies) : counts_(counts), copies_(copies) {
@@ -172,8 +173,8 @@ double unit_of(Fitted fits, const Hardware& hardware) {
   return fits == Fitted::rank ? 1e9 : fits == Fitted::start ? 1e-6 : 1;
 }
 
-// Fits a parameter by bisection on a logarithmic scale, from a thirty-second to 32 times its value. If at
-// both ends the time is on the same side of the published time, no value fits.
+// Fits a parameter by bisection on a logarithmic scale, from a thirty-second to 32 times its value. If the
+// time is on the same side of the published time at both ends, no value fits.
 FittedParameter fit(const ReplayTable& original, const ReplayRow& row, const Hardware& described,
                     const ReplayCounts& counted, double published_s) {
   ReplayTable table = original;

@@ -69,7 +69,7 @@ std::string row_table(const ReplayedTable& table) {
                       lines);
 }
 
-// Says how well the logical bytes explain tables that have both bandwidth and time.
+// Returns a line that says how well the logical bytes explain the rows that have both a bandwidth and a time.
 std::string formula_line(const ReplayedTable& table) {
   double worst = 0;
   int num = 0;

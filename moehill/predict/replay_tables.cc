@@ -17,7 +17,6 @@ constexpr std::pair<const char*, const char*> kShipped[] = {
 constexpr int64_t kMostTokens = 1 << 20, kMostDevices = 4096;
 constexpr double kMostBytes = 1e6, kMostRate = 1e5, kMostMicroseconds = 1e9;
 
-// Reader reads one file.
 class Reader {
  public:
   Reader(const std::string& toml, const std::string& name) : toml_(name, toml) {

@@ -1,5 +1,5 @@
-// Implementation of predict/simulated_step.h: it routes, counts, builds the program, simulates it and
-// collects the figures.
+// Implements simulated_step.h: routes the tokens, counts the rows of the plan, builds the program, simulates
+// it and collects the figures.
 #include "moehill/predict/simulated_step.h"
 
 #include <algorithm>
@@ -31,7 +31,7 @@ RunConfig config_of(const SimulateOptions& o, Spread path, int64_t tokens, int n
   config.shape.tokens = tokens;
   config.block.pass = o.pass;
   config.ranks_per_node = devices_per_node;
-  // With --scaling the smallest sizes have one node, where no row changes its type.
+  // With --scaling the smallest sizes have one node, within which rows keep their type.
   if (config.ranks_per_node < config.num_devices) config.wire = o.wire;
   return config;
 }

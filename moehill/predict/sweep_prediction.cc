@@ -11,8 +11,8 @@
 namespace moehill {
 namespace {
 
-// These were measured with 0.8 to 1.1 GB of weights on two cores: 4 s before and after the steps of a forward
-// pass, 5 to 15 s with the backward pass.
+// These figures come from runs with 0.8 to 1.1 GB of weights on two cores: 4 s before and after the steps of
+// a forward pass, 5 to 15 s with the backward pass.
 constexpr double kStartSeconds = 1.5, kSetupSecondsPerWeightGb = 3;
 
 double weight_gb(const MoeShape& s) {

@@ -63,7 +63,7 @@ double weighted(const std::vector<int64_t>& count, const LossScores& scores, dou
   return factor * sum;
 }
 
-// E / (k W) for a window of W tokens.
+// Returns E / (k W), the factor of the loss of a window of W tokens.
 double factor_of(const Routing& routing, int64_t window) {
   return routing.num_experts / (static_cast<double>(routing.topk) * static_cast<double>(window));
 }

@@ -126,7 +126,9 @@ void CapacityLimiter::limit(const Routing& routing, Range tokens, int64_t first_
 void CapacityLimiter::choose_by_gate(int64_t first, int64_t num, int64_t expert_rows) {
   begin_[0] = 0;
   for (size_t p = 0; p < used_.size(); ++p) begin_[p + 1] = begin_[p] + used_[p];
-  // Sorts the assignments by pool (a counting sort), then parts each pool at its number of rows.
+  // Sorts the assignments by pool (a counting sort), then parts each pool at its number of rows. The counts
+  // in used_ are in begin_ now, so used_ holds the next free place of each pool until it gets the counts
+  // back.
   std::vector<int64_t>& next = used_;
   std::copy_n(begin_.begin(), used_.size(), next.begin());
   for (int64_t a = first; a < first + num; ++a) {

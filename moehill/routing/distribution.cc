@@ -38,7 +38,7 @@ int draw_expert(const std::vector<int64_t>& load, int previous, double u) {
   }
 }
 
-// The shuffle of Fisher and Yates. It uses the numbers [index, index + n) of a stream.
+// Shuffles by the method of Fisher and Yates, with the numbers [index, index + n) of a stream.
 void shuffle(std::vector<int32_t>& values, uint32_t seed, Stream stream, uint64_t index) {
   for (size_t i = values.size(); i-- > 1;) {
     const double u = random_uniform(seed, stream, index + i);
@@ -105,7 +105,8 @@ int LogitStream::preferred_expert() {
   return run_expert_;
 }
 
-// The number of hot experts of this token. Rounding the running sum keeps the share exact over all tokens.
+// Returns the number of hot experts of this token. Rounding the running sum keeps the share exact over all
+// tokens.
 int64_t LogitStream::hot_count() const {
   const double per_token = topk_ * options_.hot_share;
   const auto until = [&](int64_t t) { return std::llround(static_cast<double>(t) * per_token); };
@@ -169,6 +170,8 @@ void LogitStream::next(int64_t num_tokens, std::vector<float>& logits) {
     const uint64_t first = static_cast<uint64_t>(token_) * static_cast<uint64_t>(num_experts_);
     for (int e = 0; e < num_experts_; ++e) {
       const uint64_t index = first + static_cast<uint64_t>(e);
+      // With a popularity, -ln(-ln U) is Gumbel noise: the largest k logits are then k draws without
+      // replacement in proportion to the popularity.
       row[e] = log_popularity_.empty()
                    ? static_cast<float>(scale * random_normal(seed_, Stream::kLogits, index))
                    : static_cast<float>(log_popularity_[static_cast<size_t>(e)] -

@@ -51,7 +51,8 @@ double normal_quantile(double probability) {
 
 }  // namespace
 
-// The expected number of values above it is a little more than `count`, so a row seldom has too few.
+// Takes a threshold above which a row is expected to have a few more values than `count`, so that a row
+// seldom has too few.
 double LargestNormals::usual_least(int num, int count) {
   const double expected = count + 3 * std::sqrt(count);
   return normal_quantile(std::min(0.5, expected / num));
@@ -62,7 +63,7 @@ LargestNormals::LargestNormals(int num, int count, double margin) : num_(num), c
   MOEHILL_CHECK(margin == 0 || margin < enough, "a margin of {} below {}", margin, enough);
   enough_ = static_cast<float>(enough);
   least_ = static_cast<float>(enough - margin);
-  constexpr double kTurn = 6.283185307179586, kMargin = 1024;  // of the bits that an angle does not use
+  constexpr double kTurn = 6.283185307179586, kMargin = 1024;  // > 2^9: angles drop 9 bits
   for (size_t i = 0; i < farthest_angle_.size(); ++i) {
     // The radius is sqrt(-2 ln u), where u is at least i / 256.
     const double radius = i == 0 ? 6 : std::sqrt(-2 * std::log(static_cast<double>(i) / 256));
@@ -80,6 +81,7 @@ void LargestNormals::fill(uint32_t seed, Stream stream, uint64_t first, float* r
   const auto value = [&](size_t i) { return static_cast<float>(random_normal(seed, stream, first + i)); };
   int found = 0;
   for (size_t i = 0; i < num; ++i) {
+    // The cosine falls with the distance of the angle from 0, in either direction of the turn.
     const uint32_t from_zero = std::min(angle_[i], 0 - angle_[i]);
     const bool is_small = from_zero > farthest_angle_[radius_[i] >> 24];
     row[i] = is_small ? -std::numeric_limits<float>::infinity() : value(i);

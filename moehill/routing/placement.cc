@@ -92,11 +92,11 @@ std::vector<int64_t> shares_of(int64_t n, int num_shares) {
 // each copy.
 std::vector<int> copies_of(const std::vector<int64_t>& load, int num_devices, int num_copies) {
   std::vector<int> copies(load.size(), 1);
+  // An expert that is on every device already cannot get another copy, so its load counts as -1.
   const auto each = [&](size_t e) {
     return copies[e] < num_devices ? static_cast<double>(load[e]) / copies[e] : -1.0;
   };
   for (int i = 0; i < num_copies; ++i) {
-    // An expert that is on every device already cannot get another copy, so its load counts as -1.
     size_t busiest = 0;
     for (size_t e = 1; e < load.size(); ++e) {
       if (each(e) > each(busiest)) busiest = e;
@@ -253,8 +253,8 @@ PlacementRule parse_placement(const std::string& text) {
     rule.groups = static_cast<int>(parse_integer("--placement hierarchical: groups", sizes[1], 1, 65536));
   } else if (text.empty()) {
     throw input_error("--placement", "nothing", kPlacementForms, "choose one");
-    // Any other text is the path of a file.
   } else {
+    // Any other text is the path of a file.
     rule.path = text;
   }
   return rule;

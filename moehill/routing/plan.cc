@@ -1,4 +1,4 @@
-// The hash of a plan. It depends on the values only, not on the machine.
+// This file computes the hash of a plan. The hash depends on the values only, not on the machine.
 #include "moehill/routing/plan.h"
 
 #include <type_traits>

@@ -45,8 +45,8 @@ PlanBuilder::PlanBuilder(const PlanSpec& spec) : spec_(spec), max_tokens_(spec.n
                 spec.num_tokens, spec.topk);
   const int64_t num_assignments = spec.num_tokens * spec.topk;
   capacity_rows_ = capacity_rows(spec.capacity, num_assignments, spec.num_experts);
-  // These are the largest numbers of kept assignments, of the held experts and of the others. They size all
-  // arrays.
+  // max_keys is the largest number of kept assignments of the held experts, and max_others that of all other
+  // experts. They size all arrays.
   const int64_t max_keys = std::min(num_assignments, num_held() * capacity_rows_);
   const int64_t max_others = std::min(num_assignments, (spec.num_experts - num_held()) * capacity_rows_);
   if (spec.capacity.policy == CapacityPolicy::pad) {
@@ -144,8 +144,8 @@ void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
   });
 }
 
-// Prefix sums over (expert, part): counts become ranks, and groups get their rows. It runs on one thread,
-// since it is only parts * E additions.
+// Makes prefix sums over (expert, part): counts become ranks, and groups get their rows. It runs on one
+// thread, since it is only parts * E additions.
 void PlanBuilder::lay_out(RoutingPlan& plan) {
   std::fill(load_.begin(), load_.end(), 0);
   int64_t num_kept = 0, num_others = 0;

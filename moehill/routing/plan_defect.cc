@@ -124,8 +124,8 @@ class PlanCheck {
   }
 
   // The first C assignments of an expert are kept and the others dropped. If C is not given, it is taken from
-  // the plan: the rows, with padding, of an expert with a dropped assignment. It must be the same for all
-  // experts.
+  // the plan: the fewest rows, with padding, of an expert with a dropped assignment. C must be the same for
+  // all experts.
   std::string drops() const {
     std::vector<int64_t> kept(idx(plan_.num_experts), 0), dropped(idx(plan_.num_experts), 0);
     int64_t num_dropped = 0;

@@ -24,10 +24,10 @@ void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vec
                 rows.begin() + (own.end - block.begin) * cols);
 }
 
-// Returns a maker of the logits that can decide, which are the largest of each group of experts; nothing if
-// any logit may count. A group ranks by its best one or two keys, so these must be made. Besides, each group
-// makes so many that the kept groups together have at least topk; a logit that is left out is below all of
-// them.
+// Returns a generator of only those logits that can decide, which are the largest of each group of experts.
+// Returns nothing if any logit may count. A group ranks by its best one or two keys, so these must be made.
+// Besides, each group makes enough logits that the kept groups together have at least topk of them. A logit
+// that is left out is below all of these.
 std::optional<LargestNormals> deciding_logits(const RouteRequest& r) {
   const RouterRule& rule = r.router.rule;
   const bool looks_at_all =
@@ -40,7 +40,7 @@ std::optional<LargestNormals> deciding_logits(const RouteRequest& r) {
   return LargestNormals(size, count, margin);
 }
 
-// Fills in those logits of these tokens as LogitStream makes them.
+// Makes the largest logits of these tokens, with the values that LogitStream would give them.
 void fill_largest(LargestNormals& largest, const RouteRequest& r, Range tokens, std::vector<float>& logits) {
   const uint32_t seed = seed_of_step(r.distribution, r.seed);
   const size_t num = static_cast<size_t>(r.num_logits), size = static_cast<size_t>(largest.num());
@@ -49,7 +49,8 @@ void fill_largest(LargestNormals& largest, const RouteRequest& r, Range tokens, 
   for (size_t i = 0; i < logits.size(); i += size) largest.fill(seed, Stream::kLogits, first + i, &logits[i]);
 }
 
-// Routes `tokens` block by block. Each block's logits go to `see`; only the largest, if they come from there.
+// Routes `tokens` block by block, and passes each block's logits to `see`. If `largest` makes the logits,
+// these are only the largest ones.
 template <typename See>
 void route_blocks(const RouteRequest& r, Range tokens, std::optional<LargestNormals> largest,
                   Routing& routing, const See& see) {
@@ -97,7 +98,8 @@ Routing route_tokens(const RouteRequest& r, ThreadTeam& team) {
   Routing routing = unrouted(r.router, r.num_tokens, r.num_logits, r.topk);
   const std::optional<LargestNormals> largest = deciding_logits(r);
   team.parallel_for(r.num_tokens, [&](int64_t begin, int64_t end) {
-    // All shares are about equal, so the thread with the first one speaks for all.
+    // All threads have about equally many tokens, so only the thread with the first token reports the
+    // progress.
     route_blocks(r, {begin, end}, largest, routing,
                  [&](Range block, const float*, const std::vector<float>&) {
                    if (r.progress && begin == 0 && block.begin / kBlockTokens % kBlocksBetweenProgress == 0)

@@ -53,9 +53,10 @@ Scores<F> scores_of(RouterScore kind, const float* logits, int num) {
   return scores;
 }
 
-// This is the softmax of one choice of sparsemixer. It is over the experts that were not chosen before and
-// whose logits are not far below `largest`, the best logit among them. A comparison in f32 decides for both F
-// which logits are near enough. An expert with the logit -inf never takes part, even if there is no other.
+// MixerSoftmax is the softmax of one choice of sparsemixer. It is over those experts that were not chosen
+// before and whose logits are not far below `largest`, the best logit among them. Which logits are near
+// enough is decided in f32, so that forward (F = float) and backward (F = double) agree on it. An expert with
+// the logit -inf never takes part, even if there is no other.
 template <typename F>
 struct MixerSoftmax {
   float largest = -std::numeric_limits<float>::infinity();

@@ -1,5 +1,5 @@
-// This file reads, writes and checks the rule of a router. Each word of the text form is one line of
-// words_of_a_rule().
+// This file reads, writes and checks the rule of a router. words_of_a_rule() has an entry for each word of
+// the text form.
 #include "moehill/routing/router_rule.h"
 
 #include "moehill/base/word_list.h"

@@ -1,5 +1,6 @@
-// This file reads and writes traces (trace.h). It has the code for both kinds of file, and recognises files
-// that people take for traces.
+// This file has what the two kinds of traces (trace.h) have in common: it recognises the kind of a file, and
+// files that people take for traces; it checks ids and gate values; and it writes traces. trace_json.cc and
+// trace_npy.cc read them.
 #include "moehill/routing/trace.h"
 
 #include <algorithm>
@@ -59,7 +60,7 @@ void TraceTokens::add(const int64_t* ids, const float* gates) {
   ++next_;
 }
 
-// Without gate values, the experts of a token share its weight equally.
+// Without recorded gate values, the experts of a token get equal gate values with the sum 1.
 void TraceTokens::add_gates(const float* gates) {
   const int32_t* ids = ids_of_next();
   float* weight = routing_.weight.data() + next_ * routing_.topk;

@@ -49,7 +49,7 @@ std::vector<double> zipf_popularity(const DistributionOptions& options, int num_
   return popularity;
 }
 
-// Marks the experts [begin, begin + width); after the last expert it goes on with the first.
+// Marks `width` experts from `begin` on. After the last expert it goes on with the first.
 void favour(std::vector<char>& favoured, int64_t begin, int64_t width) {
   for (int64_t i = begin; i < begin + width; ++i)
     favoured[static_cast<size_t>(i % static_cast<int64_t>(favoured.size()))] = 1;

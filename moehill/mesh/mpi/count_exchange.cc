@@ -11,8 +11,8 @@
 namespace moehill {
 namespace {
 
-// Digests of calls use the same tag. The two are never mixed up, because both go from leader to leader in one
-// order.
+// Digests of calls use the same tag. The two are not mixed up, because both go from leader to leader, and all
+// leaders send them in the same order.
 constexpr int kTag = kFirstRowsTag + kNumRowsTags;
 
 }  // namespace
@@ -51,7 +51,8 @@ bool CountExchange::goes_on(const CarriedCount& count, int step) const {
   return (way_of_count(num_nodes(), nodes_.own, node) & step) != 0;
 }
 
-// Each step moves the numbers on whose way to their node has this binary digit.
+// A count moves to its node in steps of 1, 2, 4, ... nodes: in the step of 2^i nodes if the number of nodes
+// on its way has that binary digit.
 std::span<const CarriedCount> CountExchange::carry() {
   for (int step = 1; step < num_nodes(); step *= 2) {
     const auto rest =

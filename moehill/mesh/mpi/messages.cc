@@ -96,7 +96,8 @@ void Messages::send(const void* from, size_t bytes, int to) {
   skip_sent();
 }
 
-// It only looks at the request. MPI_Test would take the status and the error, which finish() still needs.
+// Uses MPI_Request_get_status, because MPI_Test would also take the status and the error, which finish()
+// still needs.
 bool Messages::is_done(size_t request) {
   int done = 0;
   return MPI_Request_get_status(requests_[request], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done != 0;
@@ -141,7 +142,7 @@ void Messages::send_all(const char* collective) {
   }
 }
 
-// Does the same as MPI_Wait, but with the wait limit.
+// Waits like MPI_Wait, but no longer than the wait limit allows.
 int Messages::wait(const char* collective, size_t request, MPI_Status* status) {
   Patience patience(collective);
   for (;;) {

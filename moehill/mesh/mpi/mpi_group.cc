@@ -56,7 +56,7 @@ Rows received(const Started& call, int from) {
   return rows_at(call.output, call.receive_offsets, from, call.element_bytes);
 }
 
-// These return rows to and from ranks of other nodes, in the form in which they travel.
+// These functions return rows to and from ranks of other nodes, in the form in which they travel.
 Rows sent_far(const Started& call, int from, int to) {
   if (call.far.row_bytes == 0) return sent(call, from, to);
   return rows_at(call.far.sent, call.send_offsets, to, call.far.row_bytes);
@@ -110,6 +110,7 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
   const size_t bytes = NodeRendezvous::memory_bytes(num_local_, size_);
   meeting_place_.emplace(node_.get(), local_rank_ == 0 ? bytes : 0, static_cast<size_t>(kLineBytes));
   if (local_rank_ == 0) NodeRendezvous::prepare(meeting_place_->part(0), num_local_);
+  // No rank may use the meeting place before the first rank of the node has prepared it.
   check_mpi("MPI_Barrier", MPI_Barrier(node_.get()));
   if (num_local_ < size_) {
     on_node_ = std::make_unique<MpiGroup>(node_.get(), node_.get(), team, piece_bytes, ranks);
@@ -186,8 +187,9 @@ void MpiGroup::tell_difference() {
   tell_counts();
 }
 
-// This rank still sends and receives rows to and from ranks of other nodes that are at the same call: those
-// ranks may be waiting for them, and the caller must not free its memory before.
+// This rank still sends and receives the rows of those ranks of other nodes that are at the same call,
+// because they may wait for these rows. The caller must not free its memory before that, so it is done before
+// the exception.
 void MpiGroup::abandon_messages() {
   comm_.keep();
   messages_->abandon([this](int rank) { return fits_[static_cast<size_t>(rank)] && headers_->agrees(rank); });
@@ -206,6 +208,7 @@ void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
   } catch (const CollectiveError&) {
     if (num_local_ == size_) throw;
     try {
+      // The other nodes wait for what this node says about the call, so it is said before the exception.
       if (!std::exchange(is_agreed_, true) && !other_nodes_agree()) tell_difference();
     } catch (const CollectiveError&) {  // the disagreement within the node is thrown instead
     }
@@ -225,8 +228,8 @@ char* MpiGroup::output_of(int rank) const {
   return windows_.address(local_of(rank), meeting_.outputs[static_cast<size_t>(local_of(rank))]);
 }
 
-// True if `bytes` of `rank`'s input go to its peers on this node by a message. For ranks of other nodes it is
-// always true.
+// Returns true if `bytes` of `rank`'s input go by a message to its peers on this node. For a rank of another
+// node it always returns true.
 bool MpiGroup::input_by_message(int rank, size_t bytes) const {
   const int l = local_of(rank);
   return l < 0 || (bytes > 0 && !meeting_.inputs[static_cast<size_t>(l)].reachable());
@@ -367,7 +370,7 @@ void MpiGroup::start_reduce_scatter(const void* input, DType input_dtype, std::s
   fly();
 }
 
-// The ranks of the node have met already.
+// Sums this rank's slice of all inputs. finish() calls it when the ranks of the node have met.
 void MpiGroup::reduce_slices(const Started& call) {
   const std::span<const int64_t> offsets = call.send_offsets;
   collect_slices(call.name(), {static_cast<const char*>(call.input), offsets, call.element_bytes});
@@ -477,7 +480,8 @@ void MpiGroup::finish() {
   count_all_gather(traffic_, size_, own, call.receive_offsets.back(), call.element_bytes);
 }
 
-// A round trip counts as a call of its own: `n` keeps it from being matched with a plain all_to_all.
+// Describes a round trip as an all_to_all. `n` is the number of parts, so that it does not match a plain
+// all_to_all, whose `n` is 0.
 Call MpiGroup::call_of_trip() const {
   return {.kind = CallKind::all_to_all,
           .n = trip().num_parts,

@@ -73,8 +73,12 @@ void MpiGroup::tell_counts() {
                                              : count_disagreement(rank_, mine.sent, r, other.expected);
   }
   if (!difference.empty()) throw CollectiveError(difference);
+  // No pair of this rank is at fault. In a round trip this rank's rows still cannot be used: the counts of
+  // two others may not fit, or all counts fit and the cuts into parts do not.
   if (!to_all || call_.n > 0)
-    throw CollectiveError("round_trip: the ranks cut their rows differently into parts");
+    throw CollectiveError(
+        "round_trip: the counts of two other ranks do not fit, or the ranks cut their rows differently into "
+        "parts");
 }
 
 }  // namespace moehill

@@ -1,5 +1,5 @@
-// Implements mpi_session.h. Waits of a session sleep instead of spinning. While they wait, they answer ranks
-// that ask who is still there (the roll call).
+// Implements mpi_session.h. A rank that waits for the others sleeps between looks instead of spinning.
+// Meanwhile it answers ranks that ask who is still there (the roll call).
 #include "moehill/mesh/mpi/mpi_session.h"
 
 #include <chrono>
@@ -21,7 +21,7 @@
 namespace moehill {
 namespace {
 
-constexpr size_t kPieceBytes = size_t{1} << 30;
+constexpr size_t kPieceBytes = size_t{1} << 30;  // fits an int, as MPI counts must
 constexpr int kReadings = 100;
 constexpr int kClockTag = 77;                 // used for no other message of the session
 constexpr int kAskTag = 78, kAnswerTag = 79;  // for the roll call
@@ -122,8 +122,8 @@ void MpiSession::answer_roll_call() {
 }
 
 // A collective of the MPI library does not tell which ranks are missing. So this rank asks all others, and
-// the ranks that wait in a collective too answer. It receives nothing else afterwards, because the job ends
-// here.
+// every rank that waits here or in another collective answers. The answers need not be received later,
+// because the job ends here.
 std::string MpiSession::missing_at_roll_call() {
   std::vector<MPI_Request> answers(static_cast<size_t>(size_), MPI_REQUEST_NULL);
   for (int r = 0; r < size_; ++r) {
@@ -268,8 +268,8 @@ ClockReading MpiSession::read_clock_of(int rank) {
     check_mpi("MPI_Recv",
               MPI_Recv(&reading.own, 1, MPI_DOUBLE, rank, kClockTag, comm_->get(), MPI_STATUS_IGNORE));
     const double back = seconds();
-    // The other rank read its clock at some moment between sending and receiving, so the middle is right up
-    // to half of the time between.
+    // The other rank read its clock at some moment between this rank's sending and receiving. So the middle
+    // of the two is wrong by at most half of the time between them.
     reading.offset = (sent + back) / 2 - reading.own;
     reading.uncertainty = (back - sent) / 2;
     if (reading.uncertainty < best.uncertainty) best = reading;

@@ -135,6 +135,7 @@ void NodeRendezvous::wait_for_all() {
   const uint32_t generation = header_.generation.load(std::memory_order_acquire);
   if (header_.num_arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(num_local_)) {
     header_.num_arrived.store(0, std::memory_order_relaxed);
+    // The release publishes the reset of the count and the slots that all ranks wrote before they arrived.
     header_.generation.store(generation + 1, std::memory_order_release);
     return;
   }
@@ -150,6 +151,7 @@ bool NodeRendezvous::await_told() {
   ++num_told_;
   uint32_t told = 0;
   wait_until(
+      // `told` has 31 bits for the count, so the own count is taken modulo 2^31.
       [&] { return (told = header_.told.load(std::memory_order_acquire)) / 2 == num_told_ % (1u << 31); },
       [this] { return "ranks of other nodes, from whom " + rank_name(ranks_.front()) + " hears"; });
   return told % 2 != 0;

@@ -25,6 +25,8 @@ uint32_t Rendezvous::current_generation() const {
 void Rendezvous::wait_for_all(uint32_t generation) {
   if (num_arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == num_ranks_) {
     num_arrived_.store(0, std::memory_order_relaxed);
+    // Adds 2, since the lowest bit says that fail() was called. The release publishes the reset of the count
+    // and the calls of all ranks.
     generation_.fetch_add(2, std::memory_order_release);
     generation_.notify_all();
     return;

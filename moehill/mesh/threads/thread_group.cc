@@ -134,7 +134,8 @@ void ThreadGroup::all_gather_rows(const Started& call) {
   count_all_gather(traffic_, size_, offsets[rank + 1] - offsets[rank], offsets.back(), call.element_bytes);
 }
 
-// If a peer sends another number of rows than this rank expects, all ranks get an error when they part.
+// Returns false if a peer sends another number of rows than this rank expects. Then all ranks get an error
+// when they part.
 bool ThreadGroup::receives_what_peers_send(std::span<const Call> calls,
                                            std::span<const int64_t> receive_offsets) {
   const size_t rank = static_cast<size_t>(rank_);
@@ -162,8 +163,8 @@ void ThreadGroup::all_to_all_rows(const Started& call) {
   count_rows(call, traffic_);
 }
 
-// Copies the rows that come in the form for other nodes if `far`, otherwise all others. Rows of the other
-// kind are not touched.
+// With `far`, copies the rows that come from other nodes in the form of the wire. Without it, copies the rows
+// that keep their form, which are all rows if there is no wire.
 void ThreadGroup::copy_rows(std::span<const Call> calls, const Started& call, bool far) {
   const size_t bytes = far ? call.far.row_bytes : call.element_bytes;
   void* const output = far ? call.far.received : call.output;
