@@ -10,7 +10,6 @@
 #include "moehill/base/error.h"
 
 namespace moehill {
-namespace {}  // namespace
 
 StackObject::StackObject(std::shared_ptr<Context> context, int groups, int64_t k, int64_t n, DType dtype)
     : context_(std::move(context)) {

@@ -4,6 +4,7 @@
 #include "moehill/kernels/rows.h"
 
 namespace moehill {
+
 ZeroExperts::ZeroExperts(int64_t max_tokens)
     : row_(idx(max_tokens)), gate_(row_.size()), scaled_(row_.size()), dp_(row_.size()) {}
 
