@@ -286,6 +286,14 @@ void check_few_experts(const Context& context) {
   block.load_experts(first, count, {.gate_up = gate_up.data(), .down = down.data()});
   block.store_experts(first, count, {.gate_up = gate_up.data(), .down = down.data()});
   expect(gate_up == std::vector<float>(gate_up.size(), 1), "weights of a process's experts");
+  if (count > 0) return;
+  std::string said;
+  try {
+    block.load_experts(0, 1, {.down = &count});
+  } catch (const Error& error) {
+    said = error.what();
+  }
+  expect(said.find("this process has no experts") != std::string::npos, "a process is told that it has none");
 }
 
 // If every process has all tokens, all processes must have given the same routing.

@@ -225,9 +225,11 @@ moehill_block_info BlockObject::info() const {
 
 // Throws unless this process holds experts [first, first + count).
 void BlockObject::require_experts(int first, int count) const {
-  if (count >= 0 && first >= local_experts_.begin && int64_t{first} + count <= local_experts_.end) return;
+  const Range own = local_experts_;
+  if (count >= 0 && first >= own.begin && int64_t{first} + count <= own.end) return;
   throw invalid("experts", fmt::format("{} from {} on", count, first),
-                fmt::format("those of this process, {} to {}", local_experts_.begin, local_experts_.end - 1),
+                own.size() > 0 ? fmt::format("those of this process, {} to {}", own.begin, own.end - 1)
+                               : fmt::format("0 from {} on, since this process has no experts", own.begin),
                 "ask moehill_block_get_info for them");
 }
 

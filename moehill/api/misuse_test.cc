@@ -193,6 +193,29 @@ TEST(Misuse, ProgramsOfOtherVersionsOfTheStructs) {
   EXPECT_NE(std::string(moehill_last_error()).find("install a newer one"), std::string::npos);
 }
 
+// A size that ends inside of a member would give the library half of a pointer or of a number.
+TEST(Misuse, SizesThatEndInsideOfAMember) {
+  const Context context = two_devices();
+  const Pair pair(context, kDesc, 3);
+  const std::vector<float> down(220);
+  for (size_t size = offsetof(moehill_weights, dtype); size <= sizeof(moehill_weights); ++size) {
+    moehill_weights weights{};
+    weights.struct_size = size;
+    weights.down = down.data();
+    EXPECT_EQ(moehill_block_load_experts(pair.block.handle(), 0, 1, &weights),
+              size % 8 == 0 ? MOEHILL_OK : MOEHILL_INVALID_ARGUMENT)
+        << size;
+  }
+  moehill_block* block = nullptr;
+  Framed cut(offsetof(moehill_block_desc, limit) + 4);
+  expect_error(Status::invalid_argument, "48 to 136 in steps of 8; set it by moehill_block_desc_init",
+               [&] { require(moehill_block_create(context.handle(), &cut.desc, &block)); });
+  moehill_block_info info{};
+  info.struct_size = offsetof(moehill_block_info, weight_bytes) + 1;
+  expect_error(Status::invalid_argument, "in steps of 8",
+               [&] { require(moehill_block_get_info(pair.block.handle(), &info)); });
+}
+
 TEST(Misuse, NullHandlesAndPointers) {
   EXPECT_EQ(moehill_context_create(nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
   moehill_block* block = nullptr;

@@ -158,5 +158,27 @@ TEST(RandomRuns, OfManyTokensAndNarrowExpertsPass) {
   }
 }
 
+// All numbers of a row of dW2, and of a column of dW1, have the errors of one column of h. The square of a
+// ReLU makes a few tokens large, so that their errors weigh most.
+TEST(RandomRuns, OfExpertsOfFewColumnsPass) {
+  ThreadTeam team(2);
+  for (const char* form : {"silu", "relu2"}) {
+    for (const int64_t width : {1, 2, 4}) {
+      MoeShape shape{300, 300, width, 1, 1, 0, DType::bf16};
+      shape.form = parse_expert_form(form);
+      for (uint32_t seed = 0; seed < 20; ++seed) {
+        RunFactory factory({}, seed, {});
+        const std::unique_ptr<moehill::Run> run = factory.make({.shape = shape});
+        run->step({});
+        for (const CheckMode mode : {CheckMode::sample, CheckMode::full}) {
+          const CheckResult result = check_block(run->tensors(), Pass::forward_backward, mode, seed, team);
+          EXPECT_TRUE(result.numbers_ok)
+              << to_string(shape) << " " << form << " seed " << seed << ": " << result.reason;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moehill

@@ -16,17 +16,23 @@
 
 namespace moehill {
 
-// Throws Failure for a size below `smallest`, which the caller cannot have set, and for a size above `known`,
-// the size of the library's struct.
-inline void require_size(const char* what, size_t got, size_t smallest, size_t known, const char* setter) {
-  if (got >= smallest && got <= known) return;
+// StructSizes are the sizes that a caller's struct may have: from `smallest`, which every caller knows, to
+// `known`, the size of the library's struct. The size of a struct is a multiple of its alignment, `step`.
+// Between two multiples a size could end inside of a member, and half a pointer is the address of nothing.
+struct StructSizes {
+  size_t smallest, known, step;
+};
+
+// Throws Failure for a size that the caller's struct cannot have.
+inline void require_size(const char* what, size_t got, const StructSizes& sizes, const char* setter) {
+  const auto [smallest, known, step] = sizes;
+  if (got >= smallest && got <= known && got % step == 0) return;
   throw invalid(fmt::format("struct_size of {}", what), fmt::format("{}", got),
-                fmt::format("{} to {}", smallest, known),
-                got < smallest
-                    ? fmt::format("set it by {}", setter)
-                    : fmt::format("set it by {}; where that was done, the program's header is newer "
-                                  "than this library: install a newer one",
-                                  setter));
+                fmt::format("{} to {} in steps of {}", smallest, known, step),
+                got <= known ? fmt::format("set it by {}", setter)
+                             : fmt::format("set it by {}; where that was done, the program's header is newer "
+                                           "than this library: install a newer one",
+                                           setter));
 }
 
 // Copies the caller's struct over `full`, the library's, which holds the defaults. Members before the offset
@@ -35,7 +41,7 @@ template <typename Struct>
 Struct over_defaults(const Struct* given, Struct full, const char* what, size_t smallest,
                      const char* setter = "sizeof") {
   if (given == nullptr) throw null_argument(what);
-  require_size(what, given->struct_size, smallest, sizeof full, setter);
+  require_size(what, given->struct_size, {smallest, sizeof full, alignof(Struct)}, setter);
   std::memcpy(&full, given, given->struct_size);
   full.struct_size = sizeof full;
   return full;
@@ -46,7 +52,7 @@ template <typename Info>
 void give(const Info& info, Info* out) {
   if (out == nullptr) throw null_argument("the struct to fill");
   const size_t size = out->struct_size;
-  require_size("the struct to fill", size, sizeof(size_t), sizeof info, "sizeof");
+  require_size("the struct to fill", size, {sizeof(size_t), sizeof info, alignof(Info)}, "sizeof");
   std::memcpy(out, &info, size);
   out->struct_size = size;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <type_traits>
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
@@ -138,6 +139,14 @@ int64_t size_of(const std::vector<int64_t>& shape) {
   return size;
 }
 
+// An unsigned number that no int64_t holds becomes the largest one. It would be negative otherwise, and
+// readers of ids take -1 for no expert.
+template <typename Value, typename Element>
+Value converted(Element element) {
+  if constexpr (std::is_same_v<Element, uint64_t>) element = std::min<uint64_t>(element, INT64_MAX);
+  return static_cast<Value>(element);
+}
+
 }  // namespace
 
 void NpyReader::refuse(const std::string& got, const std::string& allowed, const std::string& remedy) const {
@@ -209,7 +218,7 @@ void NpyReader::read_as(int64_t first, std::span<Value> values) {
     const size_t count = std::min(kBlock, values.size() - begin);
     file_.read(reinterpret_cast<char*>(block), static_cast<std::streamsize>(count * sizeof(Element)));
     if (!file_) refuse("a file that has become shorter", "one that nobody writes to", "try again");
-    for (size_t i = 0; i < count; ++i) values[begin + i] = static_cast<Value>(block[i]);
+    for (size_t i = 0; i < count; ++i) values[begin + i] = converted<Value>(block[i]);
   }
 }
 

@@ -27,7 +27,7 @@ class NpyReader {
   bool has_integers() const { return kind_ != 'f'; }
 
   // Reads elements from number `first` on, counted in C order, until `values` is full. Integers become int64
-  // (a u8 above 2^63 - 1 becomes negative); floats of 8 bytes are rounded to float. Integers must be read as
+  // (a u8 above 2^63 - 1 becomes 2^63 - 1); floats of 8 bytes are rounded to float. Integers must be read as
   // integers and floats as floats, see has_integers(). Throws InputError if the file has become shorter since
   // it was opened.
   void read(int64_t first, std::span<int64_t> values);

@@ -79,6 +79,16 @@ TEST(NpyReader, ReadsEveryWidth) {
             "accepted");
 }
 
+// As an int64_t the first would be -1, which stands for no expert in a trace.
+TEST(NpyReader, UnsignedNumbersDoNotBecomeNegative) {
+  const std::string file = file_of(header("<u8", "(3,)"), 0) + std::string(8, '\xff') + std::string(7, '\0') +
+                           "\x80" + "\5" + std::string(7, '\0');
+  NpyReader reader("--ids", write(file));
+  std::vector<int64_t> values(3);
+  reader.read(0, values);
+  EXPECT_EQ(values, (std::vector<int64_t>{INT64_MAX, INT64_MAX, 5}));
+}
+
 TEST(NpyReader, RefusesWhatItCannotRead) {
   const std::string good = file_of(header("<i4", "(2, 3)"), 24);
   ASSERT_EQ(npy_refusal(write(good)), "accepted");

@@ -79,7 +79,8 @@ int64_t available_memory_bytes() {
 int64_t process_headroom_bytes() {
   const auto headroom = [](int resource, const char* used) {
     rlimit limit{};
-    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnlimited;
+    // RLIM_INFINITY is the largest rlim_t. A limit that no int64_t holds is as good as none.
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur > rlim_t{kUnlimited}) return kUnlimited;
     return std::max<int64_t>(
         0, static_cast<int64_t>(limit.rlim_cur) - 1024 * value_of("/proc/self/status", used, 0));
   };

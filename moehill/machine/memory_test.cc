@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -76,6 +77,17 @@ TEST(Memory, AvailableIsPositiveAndNotMoreThanInstalled) {
   const int64_t installed = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
   EXPECT_GT(available_memory_bytes(), 0);
   EXPECT_LE(available_memory_bytes(), installed);
+}
+
+TEST(Memory, ALimitBeyondInt64IsNone) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  rlimit huge = before;
+  huge.rlim_cur = rlim_t{1} << 63;
+  if (setrlimit(RLIMIT_AS, &huge) != 0) GTEST_SKIP() << "this process has a lower hard limit";
+  const int64_t left = process_headroom_bytes();
+  EXPECT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+  EXPECT_GT(left, 0);
 }
 
 TEST(Memory, ThePeakRemembersAndTheCurrentSizeForgets) {

@@ -44,7 +44,8 @@ void add_experts(const PointResult& result, size_t device, const StageWork& work
   counts.experts = static_cast<int>(config.shape.experts);
   counts.num_devices = config.num_devices;
   const Range experts = own_experts(config.spread, counts, static_cast<int>(device));
-  facts.emplace_back("expert", fmt::format("{}-{}", experts.begin, experts.end - 1));
+  facts.emplace_back("expert", experts.size() == 0 ? std::string("none")
+                                                   : fmt::format("{}-{}", experts.begin, experts.end - 1));
   facts.emplace_back("rows", std::accumulate(all.group_rows.begin(), all.group_rows.end(), int64_t{0}));
 }
 

@@ -65,6 +65,25 @@ TEST(Timeline, NoArrowGoesBackInTime) {
   EXPECT_EQ(trace.flows[0].from.device, 0u);
 }
 
+// With more devices than experts, a device may have none.
+TEST(Timeline, ADeviceWithoutExpertsSaysSo) {
+  PointResult result = traced_result();
+  result.point.config.shape = {4, 16, 16, 1, 1, 0, DType::f32};
+  const Routing routing{4, 1, 1, {0, 0, 0, 0}, std::vector<float>(4, 1.0f)};
+  result.work = all_work(work_problem(result.point.config), count_plan(routing, {}, 2));
+  result.pair_rows = count_plan(routing, {}, 2).pairs;
+  const Trace trace = make_timeline(result, 0);
+  const auto experts_of = [&](size_t device) {
+    for (const TraceSlice& slice : trace.devices[device].slices) {
+      const std::map<std::string, TraceValue> facts(slice.arguments.begin(), slice.arguments.end());
+      if (facts.contains("expert")) return std::get<std::string>(facts.at("expert"));
+    }
+    return std::string("no such slice");
+  };
+  EXPECT_EQ(experts_of(0), "none");
+  EXPECT_EQ(experts_of(1), "0-0");
+}
+
 TEST(Timeline, FactsTellWhatIsMissing) {
   const Trace trace = make_timeline(traced_result(), 2e-6);
   std::map<std::string, TraceValue> facts(trace.facts.begin(), trace.facts.end());

@@ -302,6 +302,7 @@ class Audit {
     for (GradientAudit* d : {&expert.d1, &expert.d3})
       d->of_block.resize(static_cast<size_t>(expert.by_width.num_blocks()));
     expert.d2.of_block.resize(static_cast<size_t>(blocks));
+    expert.d2.of_row.resize(static_cast<size_t>(width));
     expert.b1.of_block = expert.b3.of_block = expert.d1.of_block;
     expert.b2.of_block = expert.d2.of_block;
   }

@@ -8,6 +8,10 @@
 namespace moehill {
 namespace {
 
+// All numbers of a column of dW1, or of a row of dW2, may share the errors of a few tokens. The differences
+// between fewer columns do not tell how large these errors are: two may be near each other by chance.
+constexpr int64_t kFewestColumns = 16;
+
 std::string block_name(const Projection& p, int64_t block) {
   const Range columns = p.columns_of(block);
   return columns.size() == 1 ? fmt::format("column {}", columns.begin)
@@ -25,15 +29,17 @@ void AuditJudge::judge_gradient(const Expert& expert, const GradientAudit& audit
   const auto where = [&](int64_t row, int64_t block) {
     return fmt::format("{} row {} {}", name, row, block_name(p, block));
   };
-  const int64_t n = expert.num_tokens;
+  const int64_t n = expert.num_tokens, least = std::min(num_rows, p.num_blocks());
   Deviations all;
   for (const Deviations& block : audit.of_block) all.add(block);
   // A gradient is a sum over n tokens, so its rank is at most n. Therefore its rows, and its columns, share
   // the errors of n rows.
-  numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
-  numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), factor_spread(audit.of_block),
-                              name);
-  judge_small(all, audit, n * std::min(num_rows, p.num_blocks()), name, numbers);
+  numbers.add_group(all, n * least, name, where);
+  const int64_t width = shared ? shape().shared_dim : shape().mlp_dim;
+  const int64_t num_independent = width < kFewestColumns ? least : n * least;
+  const double spread = std::max(factor_spread(audit.of_block), factor_spread(audit.of_row));
+  numbers.judge_common_factor(all, num_independent, spread, name);
+  judge_small(all, audit, num_independent, name, numbers);
   for (int64_t b = 0; b < p.num_blocks(); ++b) {
     numbers.judge(audit.of_block[static_cast<size_t>(b)], n, fmt::format("{} {}", name, block_name(p, b)),
                   where);

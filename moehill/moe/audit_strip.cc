@@ -460,7 +460,8 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
   const double scale = 1 / context_.dy_scale;
   read_strip(stored.matrix, group, stored.rows, stored.columns, product_);
   project(p, product_, blocks_);
-  std::vector<Deviations> of_block(static_cast<size_t>(p.num_blocks())), of_small(of_block.size());
+  std::vector<Deviations> of_block(static_cast<size_t>(p.num_blocks())), of_small(of_block.size()),
+      of_row(audit.of_row.empty() ? 0 : static_cast<size_t>(product_.rows));
   // Terms that may have been flushed to zero do not count.
   const double least = kFarAboveSubnormal * context_.subnormal_variance(scale);
   bool non_zero = false, any_small = false;
@@ -473,8 +474,10 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
                         rounding * static_cast<double>(squares[b]) * scale * scale;
       if (n > 0) variance += context_.subnormal_variance(scale);
       const double off = static_cast<double>(sum[b]) * scale - value, small = unit * expected.small;
-      of_block[static_cast<size_t>(b)].add(stored.rows.begin + r, stored.first_block + b, off, variance,
-                                           value);
+      Deviations number;
+      number.add(stored.rows.begin + r, stored.first_block + b, off, variance, value);
+      of_block[static_cast<size_t>(b)].add(number);
+      if (!of_row.empty()) of_row[static_cast<size_t>(r)].add(number);
       non_zero = non_zero || value != 0;
       if (!(small * small > least)) continue;
       any_small = true;
@@ -485,6 +488,8 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
   const std::lock_guard lock(expert_->mutex);
   for (size_t b = 0; b < of_block.size(); ++b)
     audit.of_block[static_cast<size_t>(stored.first_block) + b].add(of_block[b]);
+  for (size_t r = 0; r < of_row.size(); ++r)
+    audit.of_row[static_cast<size_t>(stored.rows.begin) + r].add(of_row[r]);
   if (any_small) audit.of_small.resize(audit.of_block.size());
   for (size_t b = 0; any_small && b < of_small.size(); ++b)
     audit.of_small[static_cast<size_t>(stored.first_block) + b].add(of_small[b]);

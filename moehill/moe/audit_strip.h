@@ -78,6 +78,9 @@ struct Estimate {
 // GradientAudit has the findings about one stored gradient of one expert.
 struct GradientAudit {
   std::vector<Deviations> of_block;
+  // [M] the rows of dW2, of which each has the errors of its own column of h; empty for other gradients. The
+  // errors of dW1 and dW3 belong to their columns, which are in `of_block`.
+  std::vector<Deviations> of_row;
   // The deviations along the part of the gradient that comes from rows with small gate values; empty if there
   // are none. The shared expert, whose findings several processes have, has no such numbers.
   std::vector<Deviations> of_small;
@@ -86,12 +89,13 @@ struct GradientAudit {
   RowComparison relative;
 
   void pass(Parcel& parcel) {
-    parcel(of_block), parcel(non_zero_reference);
+    parcel(of_block), parcel(of_row), parcel(non_zero_reference);
     relative.pass(parcel);
   }
   // Adds the findings of another strip of the same expert.
   void add(const GradientAudit& other) {
     for (size_t b = 0; b < of_block.size(); ++b) of_block[b].add(other.of_block[b]);
+    for (size_t r = 0; r < of_row.size(); ++r) of_row[r].add(other.of_row[r]);
     non_zero_reference = non_zero_reference || other.non_zero_reference;
     relative.add_rows(other.relative, 0);
   }

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <bit>
 #include <functional>
 
+#include "moehill/moe/audit_judge.h"
 #include "moehill/moe/block_fixture.h"
 #include "moehill/moe/projection.h"
 
@@ -87,6 +89,38 @@ TEST(Deviations, AFactorThatAllColumnsShareHasNoSpread) {
   }
   EXPECT_NEAR(factor_spread(columns), 0, 1e-15);
   EXPECT_EQ(factor_spread({}), 0) << "columns are not known";
+}
+
+// Returns why dW2 of 1000 tokens is refused if the numbers of row m are off by factors[m % 4], where 0.003 is
+// their root variance.
+std::string refusal_of_dw2(int64_t width, const std::array<double, 4>& factors) {
+  const MoeShape shape{1000, 64, width, 1, 1, 0, DType::bf16};
+  BlockTensors tensors;
+  tensors.shape = shape;
+  const Projection by_hidden(shape.hidden, 1, 0);
+  const AuditContext context{tensors, true, true, 0, ErrorUnits(shape.dtype), 1, by_hidden};
+  GradientAudit audit;
+  audit.of_block.resize(64);
+  audit.of_row.resize(static_cast<size_t>(width));
+  for (int64_t m = 0; m < width; ++m) {
+    for (int64_t h = 0; h < shape.hidden; ++h) {
+      Deviations number;
+      number.add(m, h, factors[static_cast<size_t>(m % 4)], 0.003 * 0.003, 1);
+      audit.of_block[static_cast<size_t>(h)].add(number);
+      audit.of_row[static_cast<size_t>(m)].add(number);
+    }
+  }
+  TensorNumbers numbers("dw2", RowComparison::kUsualFloor);
+  AuditJudge(context).judge_gradient({0, shape.tokens}, audit, width, by_hidden, numbers);
+  return numbers.finish().failure;
+}
+
+// All numbers of a row share the errors of one column of h, so the mean of the rows' factors is off, too.
+TEST(AuditJudge, RowsOfDW2MayHaveFactorsOfTheirOwn) {
+  EXPECT_EQ(refusal_of_dw2(1, {0.007, 0, 0, 0}), "");
+  EXPECT_EQ(refusal_of_dw2(4, {0.007, 0.001, 0.006, 0.002}), "");
+  EXPECT_EQ(refusal_of_dw2(32, {0.005, -0.002, 0.005, -0.002}), "");
+  EXPECT_NE(refusal_of_dw2(32, {0.0015, 0.0015, 0.0015, 0.0015}).find("common factor"), std::string::npos);
 }
 
 TEST(Deviations, NothingMayDeviateWithoutVarianceAndNaNNever) {

@@ -21,9 +21,11 @@ int64_t layer_of(const TraceSelection& selection, const std::vector<int64_t>& sh
     throw input_error(kTraceOption, fmt::format("step={} of an .npy file", *selection.step), "layer= alone",
                       "save each step in a file of its own");
   const int64_t num_layers = shape.size() == 3 ? shape[1] : 1;
+  if (num_layers == 0)
+    throw input_error(kTraceOption, "0 layers", "at least one", "record it again: it is empty");
   if (!selection.layer && num_layers != 1)
     throw input_error(kTraceOption, fmt::format("{} layers", num_layers), "one of them",
-                      fmt::format("add ,layer=0 to ,layer={}", std::max<int64_t>(num_layers - 1, 0)));
+                      fmt::format("add ,layer=0 to ,layer={}", num_layers - 1));
   const int64_t layer = selection.layer.value_or(0);
   if (layer >= num_layers)
     throw input_error(kTraceOption, fmt::format("layer={}", layer),

@@ -137,7 +137,8 @@ TEST(Trace, RefusesBadArrays) {
   EXPECT_NE(ids_of({1, 2, 1, 2}, {0, 1, 2, 3}).find("shape"), std::string::npos);
   EXPECT_NE(ids_of({1, 4}, {0, 1, 2, 3}).find("--topk 4"), std::string::npos);
   EXPECT_NE(ids_of({1, 2}, {0, 1}).find("--tokens 1"), std::string::npos);
-  EXPECT_NE(ids_of({2, 0, 2}, {}).find("0 layers"), std::string::npos);
+  EXPECT_NE(ids_of({2, 0, 2}, {}).find("0 layers, allowed: at least one"), std::string::npos);
+  EXPECT_NE(refusal(path + ",layer=0").find("0 layers, allowed: at least one"), std::string::npos);
   EXPECT_NE(ids_of({0, 2}, {}).find("0 tokens"), std::string::npos);
   EXPECT_NE(ids_of({2, 2}, {0, 1, 2, 8}).find("expert 8 of token 1"), std::string::npos);
   EXPECT_NE(ids_of({2, 2}, {0, 1, 2, -2}).find("expert -2 of token 1"), std::string::npos);

@@ -88,7 +88,8 @@ Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b
 }
 
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates) {
-  const double steps = budget_seconds / step_seconds;
+  // An estimate of no time would give more steps than an integer holds.
+  const double steps = std::min(budget_seconds / step_seconds, 1e9);
   // The last phase has a quarter of the budget. It needs untimed steps and confirming rounds of two sets, so
   // the whole budget needs four times as many.
   const double smallest = 2 * 2 * (kUntimedTrials + kMinConfirming) * 2;

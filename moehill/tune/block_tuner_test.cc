@@ -90,6 +90,12 @@ TEST(TunerBudget, FitsTheTime) {
     EXPECT_GE(b.last, 5);
   }
   EXPECT_EQ(plan_budget(60, 0.01, 13).num_candidates, 13u);
+  for (const double none : {0.0, 1e-300}) {
+    const TunerBudget most = plan_budget(60, none, 13), usual = plan_budget(60, 1e-6, 13);
+    EXPECT_EQ(most.num_candidates, usual.num_candidates) << none;
+    EXPECT_EQ(most.second, usual.second) << none;
+    EXPECT_EQ(most.last, usual.last) << none;
+  }
   EXPECT_THROW(plan_budget(60, 10, 13), InputError);
 }
 
