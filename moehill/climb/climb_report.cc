@@ -92,6 +92,12 @@ std::string not_begun_line(const ClimbOutcome& o) {
       fmt::join(axes, ", "), 2 * (rules.least_screening + rules.looks.front()), 100 * kMostReserved);
 }
 
+// Says how much of each arm a run takes.
+std::string schedule_line(const StoredJson& resolved) {
+  return fmt::format("a run takes {} steps of each arm at least, and {:g} s of steps (--iters, --min-time)\n",
+                     resolved.value("iters", int64_t{0}), resolved.value("min_time", 0.0));
+}
+
 }  // namespace
 
 std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& source) {
@@ -106,7 +112,7 @@ std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& so
     for (const std::string& line : move.left_out) left_out += line + "\n";
   }
   return format_table({"axis", "arm", "predicted step", "a run", "memory"}, rows) + left_out +
-         "times predicted " + source + "\n";
+         schedule_line(moves[0].arms[0].resolved.options) + "times predicted " + source + "\n";
 }
 
 std::string winner_line(const ClimbOutcome& outcome) {

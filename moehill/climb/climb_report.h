@@ -11,7 +11,8 @@
 
 namespace moehill {
 
-// Returns the moves that a climb would begin with, their arms with predicted times, and what is left out.
+// Returns the moves that a climb would begin with, their arms with predicted times, what is left out, and how
+// much of each arm a run takes.
 std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& source);
 
 // Returns one table with a line for each move: what it changed, its gain with the interval, the product so
