@@ -160,6 +160,7 @@ int climb_command(const std::vector<std::string>& args) {
   }
   if (outcome.end == ClimbEnd::check_failed || outcome.end == ClimbEnd::last_check_failed)
     return kExitCheckFailed;
+  if (outcome.end == ClimbEnd::run_failed) return kExitRunFailed;
   if (outcome.not_kept.empty()) keep_winner(outcome, o->climb, environment);
   return kExitDone;
 }

@@ -262,13 +262,14 @@ bool Climber::take_move(ClimbMove move) {
     note_once(*store_, move.experiment, interpretation_of(move));
   if (move.result.interrupted) outcome_.end = ClimbEnd::interrupted;
   // It may also have failed in a round that the budget cut short, which decides nothing else.
-  if (race.fate(0) == ArmFate::failed || !move.result.arms[0].why_out.empty())
-    outcome_.end = ClimbEnd::check_failed;
+  const MoveArmResult& incumbent = move.result.arms[0];
+  if (race.fate(0) == ArmFate::failed || !incumbent.why_out.empty())
+    outcome_.end = incumbent.check_failed ? ClimbEnd::check_failed : ClimbEnd::run_failed;
   bool undecided = false;
   for (size_t i = 1; i < move.arms.size(); ++i) undecided = undecided || race.fate(i) == ArmFate::undecided;
   if (undecided && outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::budget;
   outcome_.moves.push_back(std::move(move));
-  return outcome_.end == ClimbEnd::worth || outcome_.end == ClimbEnd::budget;
+  return has_ended_well(outcome_.end);
 }
 
 ClimbOutcome Climber::run(Store& store,
@@ -281,7 +282,7 @@ ClimbOutcome Climber::run(Store& store,
   std::vector<ClimbAxis> left(axes.begin(), axes.end());
   // Moves are planned anew each time, since the model's order depends on the current configuration.
   const auto go = [&](bool again) {
-    while (!left.empty() && outcome_.moves.size() < kMostMoves) {
+    while (!left.empty()) {
       ClimbMove move = ordered(left).front();
       left.erase(std::find(left.begin(), left.end(), move.axis));
       if (again) {
@@ -296,6 +297,10 @@ ClimbOutcome Climber::run(Store& store,
         move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), was_far), move.arms.end());
       }
       if (move.arms.size() < 2) continue;
+      if (std::ssize(outcome_.moves) >= options_.most_moves) {
+        if (outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::moves;
+        return false;
+      }
       if (!take_move(std::move(move))) return false;
       if (!outcome_.moves.empty() && outcome_.moves.back().gain != 1) adopted_at = outcome_.moves.size();
     }
@@ -307,8 +312,8 @@ ClimbOutcome Climber::run(Store& store,
     for (size_t i = 0; i + 1 < adopted_at; ++i) left.push_back(outcome_.moves[i].axis);
     go(true);
   }
-  const bool ended = outcome_.end == ClimbEnd::worth || outcome_.end == ClimbEnd::budget;
-  if (ended && outcome_.winner.resolved.options != outcome_.first.resolved.options) compare_with_first();
+  if (has_ended_well(outcome_.end) && outcome_.winner.resolved.options != outcome_.first.resolved.options)
+    compare_with_first();
   outcome_.spent_s = budget_.spent_s();
   return outcome_;
 }
