@@ -65,6 +65,9 @@ std::string total_lines(const ClimbOutcome& o) {
         "ms before)\n",
         change_text(*o.total), o.total->n, 1e3 * median_of(o.winner_result.seconds),
         1e3 * median_of(o.first_result.seconds));
+  const bool is_other = o.winner.resolved.options != o.first.resolved.options;
+  if (!o.total && is_other && has_ended_well(o.end) && o.not_kept.empty())
+    text = "no time was left to measure the winner beside what was asked for\n";
   if (!o.not_kept.empty()) text += fmt::format("not kept for bench --climbed: {}\n", o.not_kept);
   return text;
 }
@@ -140,9 +143,11 @@ std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& so
 }
 
 std::string winner_line(const ClimbOutcome& outcome) {
-  StoredJson options = outcome.winner.options;
+  StoredJson options = winner_options(outcome);
   for (const char* how_often : {"iters", "warmup", "min_time", "ci_target"}) options.erase(how_often);
-  return fmt::format("moehill bench {}", fmt::join(arguments_of(options), " "));
+  std::string line = "moehill bench";
+  for (const std::string& word : arguments_of(options)) line += " " + shell_word(word);
+  return line;
 }
 
 std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {

@@ -20,7 +20,7 @@ std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& so
 // speaks against keeping the winner, why the climb ended, and the winner's command line.
 std::string climb_text(const ClimbOutcome& outcome, const ClimbOptions& options);
 
-// Returns the winner as options of bench, without the options that say how often to measure.
+// Returns the command that runs the winner, without the options that say how often to measure.
 std::string winner_line(const ClimbOutcome& outcome);
 
 }  // namespace moehill

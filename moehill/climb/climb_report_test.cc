@@ -74,5 +74,24 @@ TEST_F(ClimbReport, AnAxisThatIsTriedAgainIsOpenNoMore) {
   expect_says("no time was left for: impl once more, backend (");
 }
 
+TEST_F(ClimbReport, TheCommandOfTheWinnerHasItsBlocksAndQuotesWords) {
+  outcome_.winner.options = {{"distribution", "trace:a file"}, {"impl", "fast"}, {"min_time", 0.02}};
+  outcome_.winner.resolved.options = {{"impl", "fast"}, {"blocks", "bt=8,bf=16"}};
+  EXPECT_EQ(winner_line(outcome_),
+            "moehill bench --distribution 'trace:a file' --impl fast --blocks bt=8,bf=16");
+  outcome_.winner.options["blocks"] = "bt=8";
+  EXPECT_EQ(winner_line(outcome_), "moehill bench --distribution 'trace:a file' --impl fast --blocks bt=8");
+}
+
+TEST_F(ClimbReport, AWinnerThatWasNotMeasuredBesideTheFirstIsSaidToBe) {
+  const std::string line = "no time was left to measure the winner beside what was asked for";
+  expect_says_not(line);
+  outcome_.winner.resolved.options = {{"impl", "fast"}};
+  outcome_.end = ClimbEnd::budget;
+  expect_says(line);
+  outcome_.end = ClimbEnd::interrupted;
+  expect_says_not(line);
+}
+
 }  // namespace
 }  // namespace moehill

@@ -107,6 +107,19 @@ std::string interpretation_of(const ClimbMove& move) {
 
 }  // namespace
 
+double product_of_gains(const ClimbOutcome& outcome) {
+  double product = 1;
+  for (const ClimbMove& move : outcome.moves) product *= move.gain;
+  return product;
+}
+
+StoredJson winner_options(const ClimbOutcome& outcome) {
+  StoredJson options = outcome.winner.options;
+  const StoredJson& resolved = outcome.winner.resolved.options;
+  if (!options.contains("blocks") && resolved.contains("blocks")) options["blocks"] = resolved["blocks"];
+  return options;
+}
+
 Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions options)
     : host_(host), space_(space), options_(std::move(options)) {
   budget_.limit_s = options_.budget_s;
@@ -324,9 +337,8 @@ MoveRequest Climber::request_of_last() const {
   request.name = experiment_name("total-" + short_identity(outcome_.winner.resolved.options));
   request.title = "Climb: the winner beside what was asked for";
   // Each gain was measured in its own race, so the product is only a hypothesis. This comparison tests it.
-  double product = 1;
-  for (const ClimbMove& move : outcome_.moves) product *= move.gain;
-  request.hypothesis = fmt::format("The gains of the moves multiply to {}.", percent(product));
+  request.hypothesis =
+      fmt::format("The gains of the moves multiply to {}.", percent(product_of_gains(outcome_)));
   request.next_action = "bench --climbed takes the winner";
   request.command = options_.command;
   request.arms = {outcome_.first, outcome_.winner};

@@ -82,6 +82,13 @@ struct ClimbOutcome {
   double spent_s = 0;
 };
 
+// Returns the product of the gains of all moves. Each was measured in a race of its own.
+double product_of_gains(const ClimbOutcome& outcome);
+
+// Returns the winner as options of bench. They name its blocks: no run of a climb uses tuned ones, but bench
+// would take these where a table has them.
+StoredJson winner_options(const ClimbOutcome& outcome);
+
 // The climb starts with `base` as bench would run it. If a climb is started again with the same options,
 // build, machine and database, it continues.
 class Climber {
