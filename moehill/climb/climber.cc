@@ -255,7 +255,7 @@ MoveRequest Climber::request_of(const ClimbMove& move) const {
 // Runs a move and takes over its result. Returns whether the climb goes on.
 bool Climber::take_move(ClimbMove move) {
   // The last comparison has a process for each run.
-  const double first_run = budget_.expected(outcome_.first.resolved.seconds.value_or(0), RunProcess::point);
+  const double first_run = budget_.cost.of(outcome_.first.resolved.seconds.value_or(0));
   budget_.reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
   const MoveRequest request = request_of(move);
   if (!affords_move(budget_, request)) {
