@@ -45,8 +45,9 @@ OptionSet climb_option_set(ClimbCommand& o) {
       "moehill climb [FILE]",
       "Searches for the fastest configuration of a problem: impl, backend, path, devices x threads, blocks "
       "and more, by races whose rounds are a process each, which takes a step of each arm in turn. What is "
-      "given as an option of bench is kept. FILE: an "
-      "experiment file, whose [fixed] options are taken. Started again it goes on where it was.",
+      "given as an option of bench is kept. A run takes 5 steps of each arm at least, and 0.02 s of steps; "
+      "--iters and --min-time change that. FILE: an experiment file, whose [fixed] options are taken. "
+      "Started again it goes on where it was.",
       {"moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m",
        "moehill climb --tokens 256 --hidden 512 --mlp-dim 256 --experts 8 --topk 2 --dry-run",
        "moehill climb --preset olmoe-1b-7b --tokens 512 --bench-pass forward --memory 4G --db climb.sqlite"});
@@ -88,9 +89,10 @@ std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
   if (!o.file.empty()) o.climb.base = read_experiment(o.file, sweep_option_names).fixed;
   o.climb.base.update(given_bench_options(of_bench));
   refuse_useless(o.climb.base);
-  // A race has many short runs; these defaults keep one of them short.
-  if (!o.climb.base.contains("iters")) o.climb.base["iters"] = 3;
-  if (!o.climb.base.contains("min_time")) o.climb.base["min_time"] = 0.3;
+  // A race has many short runs. Before each step caches are emptied, which takes far longer than the step of
+  // a small problem, so seconds of steps would take most of the budget. The rounds repeat anyway.
+  if (!o.climb.base.contains("iters")) o.climb.base["iters"] = 5;
+  if (!o.climb.base.contains("min_time")) o.climb.base["min_time"] = 0.02;
   o.climb.budget_s = parse_duration("--budget", o.budget);
   o.climb.worth = parse_percent("--worth", o.worth, 0.1, 50);
   if (o.memory > 0) o.climb.memory_bytes = static_cast<double>(o.memory);
@@ -158,6 +160,7 @@ int climb_command(const std::vector<std::string>& args) {
   }
   if (outcome.end == ClimbEnd::check_failed || outcome.end == ClimbEnd::last_check_failed)
     return kExitCheckFailed;
+  if (outcome.end == ClimbEnd::run_failed) return kExitRunFailed;
   if (outcome.not_kept.empty()) keep_winner(outcome, o->climb, environment);
   return kExitDone;
 }

@@ -50,6 +50,15 @@ TEST_F(ClimbCommand, ADryRunListsTheArmsAndRunsNothing) {
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/moehill.sqlite"));
 }
 
+TEST_F(ClimbCommand, ARunIsShortIfTheOptionsDoNotSayHowLong) {
+  EXPECT_EQ(run(shape_ + "--dry-run"), 0) << read("err");
+  EXPECT_NE(read("out").find("5 steps of each arm at least, and 0.02 s of steps"), std::string::npos)
+      << read("out");
+  EXPECT_EQ(run(shape_ + "--iters 2 --min-time 0.3 --dry-run"), 0) << read("err");
+  EXPECT_NE(read("out").find("2 steps of each arm at least, and 0.3 s of steps"), std::string::npos)
+      << read("out");
+}
+
 // Only one axis is open, so that the climb ends soon; all other options are given.
 TEST_F(ClimbCommand, TheWinnerIsKeptAndBenchTakesItWithTheOptionsThatWereGiven) {
   const std::string environment = "MOEHILL_CLIMBED=" + folder_ + "/climbed.json";

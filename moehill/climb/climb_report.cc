@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "moehill/base/table.h"
 #include "moehill/bench/comparison.h"
@@ -26,16 +27,20 @@ std::optional<double> bound_share(const MoveArm& arm, const MoveArmResult& resul
   return *arm.resolved.bound_seconds / median_of(result.seconds);
 }
 
-// Describes the arm whose interval ends highest, for a move that adopted nothing.
-std::string best_of_others(const ClimbMove& move) {
-  size_t best = 0;
-  for (size_t i = 1; i < move.arms.size(); ++i)
-    if (move.result.race.gain(i) &&
-        (best == 0 || move.result.race.most_gain(i) > move.result.race.most_gain(best)))
-      best = i;
-  if (best == 0) return "nothing was tried";
-  return fmt::format("none; at best {} {}, {}", move.arms[best].label,
-                     change_text(*move.result.race.gain(best)), name_of(move.result.race.fate(best)));
+// Describes the fastest of the other arms, for a move that adopted nothing. An arm that was dropped as slower
+// than another one is named only if there is no other, since its gain is of other rounds.
+std::string fastest_of_others(const ClimbMove& move) {
+  const Race& race = move.result.race;
+  if (race.rounds() == 0) return "nothing was tried";
+  const auto rank = [&](size_t i) { return std::pair(race.fate(i) != ArmFate::behind, race.gain(i)->ratio); };
+  size_t fastest = 0;
+  for (size_t i = 1; i < move.arms.size(); ++i) {
+    if (race.fate(i) == ArmFate::failed || !race.gain(i)) continue;
+    if (fastest == 0 || rank(i) > rank(fastest)) fastest = i;
+  }
+  if (fastest == 0) return "none";
+  return fmt::format("none; fastest of the others: {} {}, {}", move.arms[fastest].label,
+                     change_text(*race.gain(fastest)), name_of(race.fate(fastest)));
 }
 
 std::vector<std::string> row_of(const ClimbMove& move, size_t number, double total) {
@@ -44,7 +49,7 @@ std::vector<std::string> row_of(const ClimbMove& move, size_t number, double tot
   const MoveArmResult& result = move.result.arms.empty() ? MoveArmResult{} : move.result.arms[winner];
   const bool adopted = winner > 0;
   return {fmt::format("{} {}", number, name_of(move.axis)),
-          adopted ? move.arms[winner].label : best_of_others(move),
+          adopted ? move.arms[winner].label : fastest_of_others(move),
           move.predicted_gain ? fmt::format("{:+.1f} %", 100 * (*move.predicted_gain - 1)) : "-",
           adopted ? change_text(*race.gain(winner)) : "-",
           fmt::format("{:.3f}", total),
@@ -60,36 +65,64 @@ std::string total_lines(const ClimbOutcome& o) {
         "ms before)\n",
         change_text(*o.total), o.total->n, 1e3 * median_of(o.winner_result.seconds),
         1e3 * median_of(o.first_result.seconds));
+  const bool is_other = o.winner.resolved.options != o.first.resolved.options;
+  if (!o.total && is_other && has_ended_well(o.end) && o.not_kept.empty())
+    text = "no time was left to measure the winner beside what was asked for\n";
   if (!o.not_kept.empty()) text += fmt::format("not kept for bench --climbed: {}\n", o.not_kept);
   return text;
 }
 
-// Says how much the moves that adopted nothing might have gained at most: the climb gives that up.
+// Returns true if a race that has ended left open whether the arm is faster.
+bool is_open(ArmFate fate) {
+  return fate == ArmFate::undecided || fate == ArmFate::not_faster || fate == ArmFate::not_confirmed;
+}
+
+std::string most_gain_text(const MoveArm& arm, const Ratio& gain, double most) {
+  if (gain.interval) return fmt::format("{} may gain up to {:.1f} %", arm.label, 100 * most);
+  return fmt::format("{} was {:.1f} % faster in {} round{}, and an interval needs {}", arm.label, 100 * most,
+                     gain.n, gain.n == 1 ? "" : "s", kMinRounds);
+}
+
+// Says how much the moves that adopted nothing might have gained at most: the climb gives that up. Where an
+// axis was tried twice, the second time counts.
 std::string rest_line(const ClimbOutcome& o, double worth) {
-  double most = 0;
-  std::string where;
-  for (const ClimbMove& move : o.moves) {
-    for (size_t i = 1; i < move.arms.size() && move.result.race.winner() == 0; ++i) {
-      if (!move.result.race.gain(i) || move.result.race.most_gain(i) <= most) continue;
-      most = move.result.race.most_gain(i);
-      where = move.arms[i].label;
+  double most = worth;
+  std::string text;
+  for (auto move = o.moves.begin(); move != o.moves.end(); ++move) {
+    const Race& race = move->result.race;
+    const bool is_last = std::none_of(move + 1, o.moves.end(),
+                                      [&](const ClimbMove& later) { return later.axis == move->axis; });
+    for (size_t i = 1; i < move->arms.size() && is_last && race.winner() == 0; ++i) {
+      const std::optional<Ratio> gain = race.gain(i);
+      if (!is_open(race.fate(i)) || !gain || race.most_gain(i) <= most) continue;
+      most = race.most_gain(i);
+      text = most_gain_text(move->arms[i], *gain, most);
     }
   }
-  if (most <= worth) return "";
-  return fmt::format("not excluded: {} may gain up to {:.1f} %; more rounds could tell\n", where, 100 * most);
+  return text.empty() ? "" : fmt::format("not excluded: {}; more rounds could tell\n", text);
 }
 
 // Names the axes of moves that were not begun, because the time that was left would not have decided them.
 std::string not_begun_line(const ClimbOutcome& o) {
   if (o.not_begun.empty()) return "";
   std::vector<std::string> axes;
-  for (const ClimbAxis axis : o.not_begun) axes.push_back(name_of(axis));
+  for (const ClimbAxis axis : o.not_begun) {
+    const bool again =
+        std::any_of(o.moves.begin(), o.moves.end(), [&](const ClimbMove& move) { return move.axis == axis; });
+    axes.push_back(name_of(axis) + std::string(again ? " once more" : ""));
+  }
   const RaceRules rules;
   return fmt::format(
       "no time was left for: {} (a move takes {} runs at least, and the last comparison up to {:.0f} % of "
       "the "
       "budget)\n",
       fmt::join(axes, ", "), 2 * (rules.least_screening + rules.looks.front()), 100 * kMostReserved);
+}
+
+// Says how much of each arm a run takes.
+std::string schedule_line(const StoredJson& resolved) {
+  return fmt::format("a run takes {} steps of each arm at least, and {:g} s of steps (--iters, --min-time)\n",
+                     resolved.value("iters", int64_t{0}), resolved.value("min_time", 0.0));
 }
 
 }  // namespace
@@ -106,13 +139,15 @@ std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& so
     for (const std::string& line : move.left_out) left_out += line + "\n";
   }
   return format_table({"axis", "arm", "predicted step", "a run", "memory"}, rows) + left_out +
-         "times predicted " + source + "\n";
+         schedule_line(moves[0].arms[0].resolved.options) + "times predicted " + source + "\n";
 }
 
 std::string winner_line(const ClimbOutcome& outcome) {
-  StoredJson options = outcome.winner.options;
+  StoredJson options = winner_options(outcome);
   for (const char* how_often : {"iters", "warmup", "min_time", "ci_target"}) options.erase(how_often);
-  return fmt::format("moehill bench {}", fmt::join(arguments_of(options), " "));
+  std::string line = "moehill bench";
+  for (const std::string& word : arguments_of(options)) line += " " + shell_word(word);
+  return line;
 }
 
 std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {

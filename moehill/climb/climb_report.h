@@ -11,7 +11,8 @@
 
 namespace moehill {
 
-// Returns the moves that a climb would begin with, their arms with predicted times, and what is left out.
+// Returns the moves that a climb would begin with, their arms with predicted times, what is left out, and how
+// much of each arm a run takes.
 std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& source);
 
 // Returns one table with a line for each move: what it changed, its gain with the interval, the product so
@@ -19,7 +20,7 @@ std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& so
 // speaks against keeping the winner, why the climb ended, and the winner's command line.
 std::string climb_text(const ClimbOutcome& outcome, const ClimbOptions& options);
 
-// Returns the winner as options of bench, without the options that say how often to measure.
+// Returns the command that runs the winner, without the options that say how often to measure.
 std::string winner_line(const ClimbOutcome& outcome);
 
 }  // namespace moehill

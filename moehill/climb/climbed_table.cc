@@ -92,8 +92,9 @@ std::string why_not_to_keep(const ClimbOutcome& outcome, const ClimbOptions& opt
 ClimbedEntry climbed_entry(const ClimbOutcome& outcome, const ClimbOptions& options,
                            const Environment& environment) {
   ClimbedEntry entry;
-  entry.options = moved_options(outcome.winner.options, options.base);
-  entry.gain = outcome.total ? outcome.total->ratio : 1;
+  entry.options = moved_options(winner_options(outcome), options.base);
+  // The budget may have had no time for the last comparison.
+  entry.gain = outcome.total ? outcome.total->ratio : product_of_gains(outcome);
   entry.budget_s = options.budget_s;
   entry.worth = options.worth;
   entry.place = climbed_place(environment);

@@ -142,5 +142,28 @@ TEST(Climbed, WhatWasGivenIsNotAmongTheOptionsFound) {
   EXPECT_EQ(entry.budget_s, options.budget_s);
 }
 
+// No run of a climb uses a table of tuned blocks, but bench does.
+TEST(Climbed, TheBlocksAreKeptUnlessTheyWereGiven) {
+  const StoredJson fast = {{"impl", "fast"}}, with_blocks = {{"impl", "fast"}, {"blocks", "bt=8,bf=16"}};
+  ClimbOutcome outcome;
+  outcome.winner.options = fast;
+  outcome.winner.resolved.options = with_blocks;
+  EXPECT_EQ(climbed_entry(outcome, {}, {}).options, with_blocks);
+  outcome.winner.options["blocks"] = "bt=8";
+  ClimbOptions given;
+  given.base = {{"blocks", "bt=8"}};
+  EXPECT_EQ(climbed_entry(outcome, given, {}).options, fast);
+}
+
+TEST(Climbed, WithoutALastComparisonTheGainIsThatOfTheMoves) {
+  ClimbOutcome outcome;
+  outcome.winner.options = {{"impl", "fast"}};
+  outcome.moves.resize(2);
+  outcome.moves[0].gain = 1.5;
+  EXPECT_EQ(climbed_entry(outcome, {}, {}).gain, 1.5);
+  outcome.total = Ratio{1.25, 5, {}};
+  EXPECT_EQ(climbed_entry(outcome, {}, {}).gain, 1.25);
+}
+
 }  // namespace
 }  // namespace moehill

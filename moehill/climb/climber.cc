@@ -107,6 +107,19 @@ std::string interpretation_of(const ClimbMove& move) {
 
 }  // namespace
 
+double product_of_gains(const ClimbOutcome& outcome) {
+  double product = 1;
+  for (const ClimbMove& move : outcome.moves) product *= move.gain;
+  return product;
+}
+
+StoredJson winner_options(const ClimbOutcome& outcome) {
+  StoredJson options = outcome.winner.options;
+  const StoredJson& resolved = outcome.winner.resolved.options;
+  if (!options.contains("blocks") && resolved.contains("blocks")) options["blocks"] = resolved["blocks"];
+  return options;
+}
+
 Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions options)
     : host_(host), space_(space), options_(std::move(options)) {
   budget_.limit_s = options_.budget_s;
@@ -242,7 +255,7 @@ MoveRequest Climber::request_of(const ClimbMove& move) const {
 // Runs a move and takes over its result. Returns whether the climb goes on.
 bool Climber::take_move(ClimbMove move) {
   // The last comparison has a process for each run.
-  const double first_run = budget_.expected(outcome_.first.resolved.seconds.value_or(0), RunProcess::point);
+  const double first_run = budget_.cost.of(outcome_.first.resolved.seconds.value_or(0));
   budget_.reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
   const MoveRequest request = request_of(move);
   if (!affords_move(budget_, request)) {
@@ -262,13 +275,14 @@ bool Climber::take_move(ClimbMove move) {
     note_once(*store_, move.experiment, interpretation_of(move));
   if (move.result.interrupted) outcome_.end = ClimbEnd::interrupted;
   // It may also have failed in a round that the budget cut short, which decides nothing else.
-  if (race.fate(0) == ArmFate::failed || !move.result.arms[0].why_out.empty())
-    outcome_.end = ClimbEnd::check_failed;
+  const MoveArmResult& incumbent = move.result.arms[0];
+  if (race.fate(0) == ArmFate::failed || !incumbent.why_out.empty())
+    outcome_.end = incumbent.check_failed ? ClimbEnd::check_failed : ClimbEnd::run_failed;
   bool undecided = false;
   for (size_t i = 1; i < move.arms.size(); ++i) undecided = undecided || race.fate(i) == ArmFate::undecided;
   if (undecided && outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::budget;
   outcome_.moves.push_back(std::move(move));
-  return outcome_.end == ClimbEnd::worth || outcome_.end == ClimbEnd::budget;
+  return has_ended_well(outcome_.end);
 }
 
 ClimbOutcome Climber::run(Store& store,
@@ -281,7 +295,7 @@ ClimbOutcome Climber::run(Store& store,
   std::vector<ClimbAxis> left(axes.begin(), axes.end());
   // Moves are planned anew each time, since the model's order depends on the current configuration.
   const auto go = [&](bool again) {
-    while (!left.empty() && outcome_.moves.size() < kMostMoves) {
+    while (!left.empty()) {
       ClimbMove move = ordered(left).front();
       left.erase(std::find(left.begin(), left.end(), move.axis));
       if (again) {
@@ -296,6 +310,10 @@ ClimbOutcome Climber::run(Store& store,
         move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), was_far), move.arms.end());
       }
       if (move.arms.size() < 2) continue;
+      if (std::ssize(outcome_.moves) >= options_.most_moves) {
+        if (outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::moves;
+        return false;
+      }
       if (!take_move(std::move(move))) return false;
       if (!outcome_.moves.empty() && outcome_.moves.back().gain != 1) adopted_at = outcome_.moves.size();
     }
@@ -307,8 +325,8 @@ ClimbOutcome Climber::run(Store& store,
     for (size_t i = 0; i + 1 < adopted_at; ++i) left.push_back(outcome_.moves[i].axis);
     go(true);
   }
-  const bool ended = outcome_.end == ClimbEnd::worth || outcome_.end == ClimbEnd::budget;
-  if (ended && outcome_.winner.resolved.options != outcome_.first.resolved.options) compare_with_first();
+  if (has_ended_well(outcome_.end) && outcome_.winner.resolved.options != outcome_.first.resolved.options)
+    compare_with_first();
   outcome_.spent_s = budget_.spent_s();
   return outcome_;
 }
@@ -319,9 +337,8 @@ MoveRequest Climber::request_of_last() const {
   request.name = experiment_name("total-" + short_identity(outcome_.winner.resolved.options));
   request.title = "Climb: the winner beside what was asked for";
   // Each gain was measured in its own race, so the product is only a hypothesis. This comparison tests it.
-  double product = 1;
-  for (const ClimbMove& move : outcome_.moves) product *= move.gain;
-  request.hypothesis = fmt::format("The gains of the moves multiply to {}.", percent(product));
+  request.hypothesis =
+      fmt::format("The gains of the moves multiply to {}.", percent(product_of_gains(outcome_)));
   request.next_action = "bench --climbed takes the winner";
   request.command = options_.command;
   request.arms = {outcome_.first, outcome_.winner};

@@ -19,6 +19,11 @@
 
 namespace moehill {
 
+// At most 5 % of all climbs adopt something that is not faster. The bound holds for climbs of at most
+// kMostMoves moves.
+inline constexpr double kFalseChoice = 0.05;
+inline constexpr int kMostMoves = 12;
+
 // ClimbOptions are the options of `moehill climb`.
 struct ClimbOptions {
   StoredJson base = StoredJson::object();  // what was asked for, as options of bench; kept in every arm
@@ -29,15 +34,12 @@ struct ClimbOptions {
   std::function<double()> clock = seconds;  // measures the budget
   double begin_s = seconds();               // when the budget began
   double least_run_s = 10;                  // a run may take so long, whatever is left of the budget
+  int most_moves = kMostMoves;              // that many at most
 };
 
 // A configuration is left out if the model expects it to take this many times as long as the best one on its
 // axis.
 inline constexpr double kHopeless = 1.5;
-// At most 5 % of all climbs adopt something that is not faster. The bound holds for climbs of at most
-// kMostMoves moves.
-inline constexpr double kFalseChoice = 0.05;
-inline constexpr int kMostMoves = 12;
 inline constexpr double kMostReserved = 0.15;  // of the budget, for the last comparison
 
 // ClimbMove is one axis, tried from one configuration.
@@ -53,11 +55,19 @@ struct ClimbMove {
 };
 
 // ClimbEnd is why a climb ended.
-enum class ClimbEnd { worth, budget, interrupted, check_failed, last_check_failed };
+enum class ClimbEnd { worth, budget, moves, interrupted, check_failed, run_failed, last_check_failed };
 constexpr auto words(ClimbEnd) {
-  return std::array{"nothing is left that could gain enough", "too little of the budget is left",
-                    "interrupted", "the first configuration gives no figure",
+  return std::array{"no axis is left to try",
+                    "what is left to try does not fit the budget",
+                    "it made the most moves that a climb may make",
+                    "interrupted",
+                    "the check of the best configuration so far failed",
+                    "the best configuration so far gave no figure",
                     "a check failed in the last comparison"};
+}
+// Returns true if nothing has failed, so that the winner can be compared with the first configuration.
+constexpr bool has_ended_well(ClimbEnd end) {
+  return end == ClimbEnd::worth || end == ClimbEnd::budget || end == ClimbEnd::moves;
 }
 
 // ClimbOutcome is the whole climb.
@@ -71,6 +81,13 @@ struct ClimbOutcome {
   MoveArmResult first_result, winner_result;
   double spent_s = 0;
 };
+
+// Returns the product of the gains of all moves. Each was measured in a race of its own.
+double product_of_gains(const ClimbOutcome& outcome);
+
+// Returns the winner as options of bench. They name its blocks: no run of a climb uses tuned ones, but bench
+// would take these where a table has them.
+StoredJson winner_options(const ClimbOutcome& outcome);
 
 // The climb starts with `base` as bench would run it. If a climb is started again with the same options,
 // build, machine and database, it continues.

@@ -204,6 +204,7 @@ TEST_F(ClimberTest, ASmallBudgetIsSpentOnWhatItCanDecide) {
     EXPECT_GE(outcome.spent_s, budget / 2) << text;
     EXPECT_EQ(outcome.winner.options.value("impl", ""), "fast") << text;
     EXPECT_NE(text.find("no time was left for: "), std::string::npos) << text;
+    EXPECT_NE(text.find("ended: what is left to try does not fit the budget"), std::string::npos) << text;
     EXPECT_NE(text.find("not run: impl=preweight: the budget"), std::string::npos) << text;
   }
 }
@@ -290,6 +291,36 @@ TEST_F(ClimberTest, TheLastComparisonPairsByRound) {
   EXPECT_EQ(outcome.total->n, 4);
   EXPECT_NEAR(outcome.total->ratio, 1 / 0.88, 0.03);
   EXPECT_NE(outcome.not_kept.find("over the limit"), std::string::npos) << outcome.not_kept;
+}
+
+TEST_F(ClimberTest, TheMostMovesAreNamedAsTheEnd) {
+  ClimbOptions few = impl_alone();
+  few.base.erase("routing_pack_strategy");
+  few.most_moves = 1;
+  const ClimbOutcome cut = climb(few);
+  EXPECT_EQ(cut.end, ClimbEnd::moves) << climb_text(cut, few);
+  EXPECT_EQ(cut.moves.size(), 1u);
+  EXPECT_TRUE(cut.total);
+  few.most_moves = 3;
+  EXPECT_EQ(climb(few).end, ClimbEnd::worth) << "there are two axes, and one may be tried again";
+}
+
+// The best configuration so far is not the first one any more.
+TEST_F(ClimberTest, WhatEndsItInALaterMoveIsNamed) {
+  ClimbOptions o = impl_alone();
+  o.base.erase("routing_pack_strategy");
+  for (const int status : {3, 1}) {
+    std::filesystem::remove(place_.file("climb.sqlite"));
+    std::filesystem::remove(lines_);
+    const ClimbOutcome outcome = climb(o, [&](const std::string& line, bool) {
+      if (line.find("move 2") != std::string::npos) std::ofstream(lines_) << "exit " << status << "\n";
+    });
+    EXPECT_EQ(outcome.end, status == 3 ? ClimbEnd::check_failed : ClimbEnd::run_failed);
+    EXPECT_EQ(outcome.winner.options.value("impl", ""), "fast");
+    const std::string text = climb_text(outcome, o);
+    EXPECT_NE(text.find("ended: the "), std::string::npos) << text;
+    EXPECT_NE(text.find("best configuration so far"), std::string::npos) << text;
+  }
 }
 
 // There is no time for the other arms of its round, which is then cut short.

@@ -71,9 +71,8 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   return plan;
 }
 
-double expected_seconds(const ClimbBudget& budget, const MoveRequest& request, size_t arm,
-                        RunProcess process) {
-  return budget.expected(request.arms[arm].resolved.seconds.value_or(0), process);
+double predicted_of(const MoveRequest& request, size_t arm) {
+  return request.arms[arm].resolved.seconds.value_or(0);
 }
 
 // MoveRunner runs one move.
@@ -112,6 +111,11 @@ class MoveRunner {
     bool has_result = false;
     bool gave_up = false;  // in whatever round: an arm that has failed is not tried again
     bool is_known() const { return has_result || gave_up; }
+  };
+  // Took is what one run took, with the repeat of a disturbed one.
+  struct Took {
+    size_t arm;
+    double seconds;
   };
   struct Begun {
     size_t arm = 0;
@@ -165,21 +169,18 @@ class MoveRunner {
   // Returns whether the incumbent first runs alone, in a round that the race does not see. Before the first
   // run of a climb nobody knows how long runs take, and a process of all arms may last too long.
   bool needs_trial() const {
-    return shares_process() && is_first() && !budget_.knows_costs() &&
-           request_.arms[0].resolved.seconds.value_or(0) > 0;
+    return shares_process() && is_first() && !budget_.cost.is_known() && predicted_of(request_, 0) > 0;
   }
 
   // Books the runs of a stored round. They were paid for, whether they can be taken over or not.
   void book_stored() {
-    std::vector<Runs> all;
-    for (size_t arm = 0; arm < request_.arms.size(); ++arm) all.push_back(runs_of(arm));
-    const auto num_results =
-        std::count_if(all.begin(), all.end(), [](const Runs& runs) { return runs.has_result; });
-    const bool are_shared = shares_process() && num_results > 1;
-    for (size_t arm = 0; arm < all.size(); ++arm) {
-      budget_.stored_s += all[arm].seconds;
-      learn(arm, all[arm], 0, are_shared ? budget_.together : budget_.alone);
+    std::vector<Took> took;
+    for (size_t arm = 0; arm < request_.arms.size(); ++arm) {
+      const Runs runs = runs_of(arm);
+      budget_.stored_s += runs.seconds;
+      if (runs.has_result) took.push_back({arm, runs.seconds});
     }
+    learn(took, shares_process() && took.size() > 1);
   }
 
   // Takes over a stored round if every arm that this round wants has run in it. Arms that the budget left out
@@ -218,9 +219,9 @@ class MoveRunner {
       leave_out(arm);
       return false;
     }
-    double seconds = expected(arm);
-    for (size_t i = accounted_; i < this_round_.size(); ++i) seconds += expected(this_round_[i].arm);
-    cut_ = !budget_.affords(seconds);
+    std::vector<size_t> next = {arm};
+    for (size_t i = accounted_; i < this_round_.size(); ++i) next.push_back(this_round_[i].arm);
+    cut_ = !budget_.affords(seconds_of(next));
     if (!cut_) this_round_.push_back({arm, std::nullopt});
     return !cut_;
   }
@@ -237,22 +238,33 @@ class MoveRunner {
 
   // Books the runs of this round that have ended since the last call.
   void account() {
+    std::vector<Took> took;
+    bool have_shared = false;
     for (; accounted_ < this_round_.size(); ++accounted_) {
       const Begun& begun = this_round_[accounted_];
       const Runs runs = runs_of(begun.arm);
       budget_.own_s += runs.seconds;
-      const double lasted_s = begun.at ? budget_.clock() - *begun.at : 0;
-      learn(begun.arm, runs, lasted_s / static_cast<double>(begun.num_sharing),
-            begun.num_sharing > 1 ? budget_.together : budget_.alone);
+      have_shared = begun.num_sharing > 1;
+      const double lasted_s =
+          begun.at ? (budget_.clock() - *begun.at) / static_cast<double>(begun.num_sharing) : 0;
+      // A run without a result says nothing of others.
+      if (runs.has_result) took.push_back({begun.arm, std::max(runs.seconds, lasted_s)});
     }
+    learn(took, have_shared);
   }
 
-  // Compares what a run took with its prediction. The prediction counts once, however often work of others
-  // made the run repeat: that is what a run costs. A run without a result says nothing of others.
-  void learn(size_t arm, const Runs& runs, double lasted_s, RunCost& cost) const {
-    if (!runs.has_result) return;
-    cost.measured_s += std::max(runs.seconds, lasted_s);
-    cost.predicted_s += request_.arms[arm].resolved.seconds.value_or(0);
+  // Compares what runs took with their predictions; all of them shared a process, or each had its own. A
+  // prediction counts once, however often work of others made its run repeat: that is what a run costs.
+  void learn(const std::vector<Took>& runs, bool have_shared) {
+    double predicted_s = 0, measured_s = 0;  // of a process
+    for (size_t i = 0; i < runs.size(); ++i) {
+      predicted_s += predicted_of(request_, runs[i].arm);
+      measured_s += runs[i].seconds;
+      if (have_shared && i + 1 < runs.size()) continue;
+      budget_.cost.add(predicted_s, measured_s);
+      predicted_s = measured_s = 0;
+    }
+    budget_.has_shared = budget_.has_shared || (have_shared && !runs.empty());
   }
 
   // Takes over what the round gave. Returns whether another one follows.
@@ -290,33 +302,42 @@ class MoveRunner {
     return has_figure;
   }
 
-  double expected(size_t arm) const {
-    return expected_seconds(budget_, request_, arm, shares_process() ? RunProcess::round : RunProcess::point);
+  // Returns the seconds that one run of each of these arms will take.
+  double seconds_of(const std::vector<size_t>& arms) const {
+    double predicted_s = 0, apart_s = 0;
+    for (const size_t arm : arms) {
+      predicted_s += predicted_of(request_, arm);
+      apart_s += budget_.cost.of(predicted_of(request_, arm));
+    }
+    return shares_process() ? budget_.cost.of(predicted_s) : apart_s;
   }
 
   double seconds_of_round() const {
-    double sum = 0;
-    for (size_t i = 0; i < request_.arms.size(); ++i) sum += wants(i) ? expected(i) : 0;
-    return sum;
+    std::vector<size_t> arms;
+    for (size_t i = 0; i < request_.arms.size(); ++i)
+      if (wants(i)) arms.push_back(i);
+    return seconds_of(arms);
   }
 
   // Returns the seconds of the confirming rounds of the incumbent and `arm` up to the first look at them.
   double seconds_to_confirm(size_t arm) const {
-    return static_cast<double>(request_.rules.looks.front()) * (expected(0) + expected(arm));
+    return static_cast<double>(request_.rules.looks.front()) * seconds_of({0, arm});
   }
 
   // Returns in the first round whether the budget suffices to screen the arm with those that have begun, and
   // to confirm it. Before the first run of a climb nobody knows how long runs take.
   bool affords_arm(size_t arm) const {
-    if (request_.fixed_rounds || arm == 0 || !budget_.knows_costs()) return true;
-    const double rounds = static_cast<double>(request_.rules.least_screening);
-    double seconds = rounds * expected(arm);
+    if (request_.fixed_rounds || arm == 0 || !budget_.cost.is_known()) return true;
+    std::vector<size_t> arms = {arm}, paid;
+    for (size_t i = 0; i < this_round_.size(); ++i) {
+      arms.push_back(this_round_[i].arm);
+      if (i < accounted_) paid.push_back(this_round_[i].arm);
+    }
+    double seconds = static_cast<double>(request_.rules.least_screening) * seconds_of(arms);
+    if (!paid.empty()) seconds -= seconds_of(paid);
     // Arms that share a process share its start and its measurements of the peak, so they may take far less
     // than alone. Before the first such round nobody knows how much less, so only the screening has to fit.
-    if (!shares_process() || budget_.together.predicted_s > 0) seconds += seconds_to_confirm(arm);
-    // Runs that were accounted for are paid.
-    for (size_t i = 0; i < this_round_.size(); ++i)
-      seconds += (i < accounted_ ? rounds - 1 : rounds) * expected(this_round_[i].arm);
+    if (!shares_process() || budget_.has_shared) seconds += seconds_to_confirm(arm);
     return budget_.affords(seconds);
   }
 
@@ -383,14 +404,35 @@ class MoveRunner {
 
 }  // namespace
 
+void RunCost::add(double predicted_s, double measured_s) {
+  n_ += 1;
+  predicted_ += predicted_s;
+  measured_ += measured_s;
+  predicted_squares_ += predicted_s * predicted_s;
+  products_ += predicted_s * measured_s;
+}
+
+double RunCost::of(double predicted_s) const {
+  // Processes whose predictions are alike do not tell the start from the rest.
+  constexpr double kLeastSpread = 0.05;  // variance over the square of the mean
+  if (!is_known()) return predicted_s;
+  const double spread = n_ * predicted_squares_ - predicted_ * predicted_;
+  double factor = measured_ / predicted_;
+  if (spread > kLeastSpread * predicted_ * predicted_)
+    factor = std::clamp((n_ * products_ - predicted_ * measured_) / spread, 0.0, factor);
+  return (measured_ - factor * predicted_) / n_ + factor * predicted_s;
+}
+
 bool affords_move(const ClimbBudget& budget, const MoveRequest& request) {
-  const double incumbent = expected_seconds(budget, request, 0, RunProcess::round);
-  if (!budget.knows_costs()) return budget.affords(incumbent);
+  const RunCost& cost = budget.cost;
+  const double incumbent = predicted_of(request, 0);
+  if (!cost.is_known()) return budget.affords(incumbent);
   double other = std::numeric_limits<double>::infinity();
-  for (size_t i = 1; i < request.arms.size(); ++i)
-    other = std::min(other, expected_seconds(budget, request, i, RunProcess::round));
+  for (size_t i = 1; i < request.arms.size(); ++i) other = std::min(other, predicted_of(request, i));
   const double rounds = static_cast<double>(request.rules.least_screening + request.rules.looks.front());
-  return budget.affords(rounds * (incumbent + other));
+  // With a limit of memory each run has a process of its own.
+  return budget.affords(
+      rounds * (request.memory_bytes ? cost.of(incumbent) + cost.of(other) : cost.of(incumbent + other)));
 }
 
 MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,

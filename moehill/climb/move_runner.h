@@ -33,9 +33,21 @@ struct MoveArm {
   ResolvedPoint resolved;  // the same with every default
 };
 
-// RunCost is what runs took so far, and what the model had predicted for them.
-struct RunCost {
-  double measured_s = 0, predicted_s = 0;
+// RunCost tells what processes take, from the model's predictions of their runs. A process takes a start,
+// which runs that share it have only once, and its predictions times a factor. Both are fitted to the
+// processes so far by least squares, and neither is below 0.
+class RunCost {
+ public:
+  bool is_known() const { return predicted_ > 0; }
+  // Takes over what a process took; `predicted_s` is the sum over its runs.
+  void add(double predicted_s, double measured_s);
+  // Returns the seconds of a process with these predictions. Before the first process they are all that is
+  // known.
+  double of(double predicted_s) const;
+
+ private:
+  // Sums over the processes.
+  double n_ = 0, predicted_ = 0, measured_ = 0, predicted_squares_ = 0, products_ = 0;
 };
 
 // ClimbBudget counts the seconds that a climb has spent: all since it was started, including the work between
@@ -48,20 +60,12 @@ struct ClimbBudget {
   double least_run_s = 10;          // a run may take so long, whatever is left
   double begin_s = 0;               // when this start began
   std::function<double()> clock{};  // by which it began
-  RunCost alone, together;          // of runs in processes of their own, and of runs that shared one
+  RunCost cost{};                   // of the processes so far
+  bool has_shared = false;          // several runs shared one of them
 
   double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
   double left_s() const { return limit_s - reserve_s - spent_s(); }
   bool affords(double seconds) const { return seconds <= left_s(); }
-  bool knows_costs() const { return alone.predicted_s > 0 || together.predicted_s > 0; }
-  // Returns the seconds that a run will take, from the model's prediction and from how earlier ones turned
-  // out; those of the other kind if there are none of its own.
-  double expected(double predicted, RunProcess process) const {
-    const bool shares = process == RunProcess::round;
-    const bool has_own = (shares ? together : alone).predicted_s > 0;
-    const RunCost& cost = shares == has_own ? together : alone;
-    return cost.predicted_s > 0 ? predicted * cost.measured_s / cost.predicted_s : predicted;
-  }
 };
 
 // MoveRequest is one move to run.

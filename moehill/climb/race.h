@@ -46,7 +46,7 @@ enum class ArmFate {
 constexpr auto words(ArmFate) {
   return std::array{"in the race",
                     "incumbent",
-                    "dropped: clearly behind the best",
+                    "dropped: clearly slower than the fastest",
                     "dropped: cannot gain enough",
                     "out: no figure that a check has passed",
                     "not faster",

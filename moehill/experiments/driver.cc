@@ -47,6 +47,14 @@ std::vector<StoredJson> records_of(const std::string& output) {
   return records;
 }
 
+// Returns what a record says of its failed check; empty if the check has not failed.
+std::string failed_check_of(const StoredJson& record) {
+  const StoredJson::json_pointer status("/check/status"), reason("/check/reason");
+  if (!record.contains(status) || record[status] != "failed") return "";
+  const bool has_reason = record.contains(reason) && record[reason].is_string();
+  return "check failed" + (has_reason ? ": " + record[reason].get<std::string>() : "");
+}
+
 std::string number_text(const StoredJson& record, const char* pointer, const char* format, double scale) {
   const StoredJson::json_pointer where(pointer);
   if (!record.contains(where) || !record[where].is_number()) return "";
@@ -317,12 +325,17 @@ class Driver {
   }
 
   // Measures the points that share a process. Returns a run for each, or nothing if the process failed or
-  // returned other points. If the budget ended it, the runs have no records.
+  // returned other points. A check that fails there is a failure of its point, whatever that point does
+  // alone; the others have their results. If the budget ended the process, the runs have no records.
   std::map<size_t, MeasuredRun> run_together() {
     const std::vector<size_t>& points = *together_;
     const size_t n = points.size();
     MeasuredRun run = run_measured(command_line(plan_.shared.of(points), plan_.devices[0]), points);
-    const bool is_whole = run.child.end == ChildEnd::exited && run.child.status == 0 && are_of(run.records);
+    const bool some_failed =
+        std::any_of(run.records.begin(), run.records.end(),
+                    [](const StoredJson& record) { return !failed_check_of(record).empty(); });
+    const bool is_whole = run.child.end == ChildEnd::exited &&
+                          run.child.status == (some_failed ? kCheckFailedStatus : 0) && are_of(run.records);
     if (!is_whole && !run.out_of_budget) return {};
     const std::vector<StoredJson> records = std::exchange(run.records, {});
     run.child.seconds /= static_cast<double>(n);
@@ -330,7 +343,11 @@ class Driver {
     std::map<size_t, MeasuredRun> runs;
     for (size_t k = 0; k < n; ++k) {
       MeasuredRun& one = runs[points[k]] = run;
-      if (is_whole) one.records.push_back(records[k]);
+      if (!is_whole) continue;
+      const std::string failure = failed_check_of(records[k]);
+      one.child.status = failure.empty() ? 0 : kCheckFailedStatus;
+      if (!failure.empty()) one.child.error_tail = failure;
+      one.records.push_back(records[k]);
     }
     if (is_race()) share_disturbance(runs);
     return runs;

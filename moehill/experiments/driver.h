@@ -66,10 +66,11 @@ struct DriverOptions {
 
 // Runs every point and round that has no result yet. If a driver was killed, at most the attempt that was
 // running then is run again. SIGINT and SIGTERM end the sweep after the running child is killed. A failure of
-// a point is stored, and the others go on. If a process of several points fails, each of them runs alone,
-// which shows what is wrong with it. From then on each point has a process of its own, unless this is a race
-// and a point failed alone: a race drops that point, and the others share a process again. StoreError leaves
-// everything that was stored before.
+// a point is stored, and the others go on. If a check fails in a process of several points, its point has
+// failed, and the others have their results. If such a process fails otherwise, each of its points runs
+// alone, which shows what is wrong with it. From then on each point has a process of its own, unless this is
+// a race and a point failed alone: a race drops that point, and the others share a process again. StoreError
+// leaves everything that was stored before.
 SweepOutcome run_sweep(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options);
 
 // Tells the state of an attempt, from how its process ended and from what the process said.

@@ -319,6 +319,23 @@ TEST_F(SharedProcessTest, PointsRunAloneOnceTheirProcessFails) {
   EXPECT_EQ(runs_started(), number_of("attempt") + 1);
 }
 
+// A step that is wrong beside others may be right alone.
+TEST_F(SharedProcessTest, ACheckThatFailsBesideOthersIsAFailureOfItsPoint) {
+  const std::string failed =
+      R"(echo '{"schema":"moehill/1","config":{"topk":2},"tflops":null,"check":)"
+      R"({"status":"failed","reason":"a gate"},"time_s":{"median":null,"samples":[]}}')";
+  std::string round;
+  for (int i = 0; i < kPoints; ++i) round += (i == 2 ? failed : record_of(i)) + "; ";
+  const SweepOutcome outcome = sweep_together(round + "exit 3");
+  EXPECT_TRUE(outcome.check_failed);
+  EXPECT_EQ(outcome.counts.done, kPoints - 1);
+  EXPECT_EQ(
+      number_of("failure WHERE label = 'p2' AND exit_status = 3 AND output_tail = 'check failed: a gate'"),
+      2);  // one retry
+  EXPECT_EQ(number_of("failure WHERE label != 'p2'"), 0);
+  EXPECT_EQ(number_of("sample WHERE seconds = 9"), 0) << "nothing ran alone";
+}
+
 TEST_F(SharedProcessTest, RecordsOfOtherPointsAreNotTaken) {
   sweep_together(all_records() + "; " + record_of(5));
   EXPECT_EQ(number_of("sample WHERE seconds != 9"), 0) << "one record too many";
