@@ -247,8 +247,9 @@ class MoveRunner {
     }
   }
 
-  // Compares what a run took with its prediction. The prediction counts once, however often work of others
-  // made the run repeat: that is what a run costs. A run without a result says nothing of others.
+  // Compares what a run took with its prediction. The prediction counts once, even if other work on the
+  // machine made the run repeat, since repeats are a part of what runs cost here. A run without a result says
+  // nothing of the cost of other runs.
   void learn(size_t arm, const Runs& runs, double lasted_s, RunCost& cost) const {
     if (!runs.has_result) return;
     cost.measured_s += std::max(runs.seconds, lasted_s);
