@@ -161,7 +161,7 @@ typedef enum moehill_path {
 } moehill_path;
 
 typedef enum moehill_recompute {
-  MOEHILL_RECOMPUTE_NONE = 0,      /* backward keeps everything that forward made */
+  MOEHILL_RECOMPUTE_NONE = 0,      /* forward keeps everything that backward uses */
   MOEHILL_RECOMPUTE_COMBINE = 1,   /* the outputs of the experts are not kept */
   MOEHILL_RECOMPUTE_EXPERT_MLP = 2 /* backward runs the products before the activation again */
 } moehill_recompute;
@@ -230,9 +230,9 @@ typedef struct moehill_suggestion {
 } moehill_suggestion;
 
 /* Names the path that moehill's performance model predicts to be the fastest, for routing that favours no
- * expert. It considers the paths on which every process keeps its own tokens and results. With one device
- * there is nothing to spread: it names MOEHILL_PATH_DATA_PARALLEL and predicts no time. Not collective. It
- * does not read desc->path.
+ * expert. It considers the paths on which every process keeps its own tokens and results, without
+ * DATA_PARALLEL, DENSE_MASKED and HIERARCHICAL. With one device there is nothing to spread: it names
+ * MOEHILL_PATH_DATA_PARALLEL and predicts no time. Not collective. It does not read desc->path.
  *
  * hardware is the name of a description that comes with moehill, the name of a file in the folder that the
  * environment variable MOEHILL_HARDWARE gives, or the path of a file as `moehill probe --as-hardware` writes

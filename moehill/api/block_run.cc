@@ -359,8 +359,8 @@ class BlockRun final : public Run {
   }
 
   // Returns the routing that the logits give now. Processes that share the tokens out route their own tokens
-  // and get the others from each other. A process that has all logits, for another run, does so too: the
-  // exchange needs all of them.
+  // and get the others from each other. A process that has all logits, because another run needs them, does
+  // so too: the exchange needs all processes.
   Routing routed_anew() const {
     const MoeShape& shape = config().shape;
     const Routed& routed = parts_.routed;
@@ -434,8 +434,8 @@ class BlockRun final : public Run {
     return parts_.session == nullptr ? std::vector<std::string>{own} : parts_.session->gather(own);
   }
 
-  // A block with products around its experts is checked with all rows, because their errors depend on all of
-  // them.
+  // A block with a latent width, or with the router's product in the step, is checked with all rows, because
+  // the errors of these products depend on all rows.
   void bring_all(CheckShare& share) {
     auto brought = std::make_shared<Brought>(*parts_.session);
     share.peers = &brought->peers;

@@ -132,7 +132,7 @@ std::unique_lock<std::mutex> Context::take_turn() {
 }
 
 // Gathers from each rank the object, the entry, the status of its check, and the value. Returns why the call
-// may not happen, in all processes alike.
+// may not happen; if one process gets a failure, all get one.
 std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t value,
                                       const std::optional<Failure>& own) {
   const int64_t word[2] = {Agreed{call.object, call.entry, own ? own->status() : MOEHILL_OK}.word(), value};

@@ -43,7 +43,8 @@ void require_one_way(const char* what, const void* both, const void* one, const 
   throw invalid(what, "both in one and one of them apart", "either way", "set the others to null");
 }
 
-// Throws for tensors that the block does not have, for missing ones, and for memory that overlaps.
+// Throws for tensors that the block does not have, for a call in which all tensors are null, and for written
+// memory that overlaps.
 void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, bool is_written) {
   require_one_way("gate and up", w.gate_up, w.gate, w.up);
   require_one_way("gate_bias and up_bias", w.gate_up_bias, w.gate_bias, w.up_bias);

@@ -85,14 +85,15 @@ class Run {
   // forgets to write, or takes from the step before, shows. No device of the job may be in a step, and none
   // may begin a step before all processes are done. If steps leave stages out (BlockOptions::ablation),
   // poison() writes no NaN. It makes a whole step instead, so that the other stages find the values that the
-  // missing stages would have made.
+  // missing stages would have made. For half a step (BlockOptions::part) it does nothing.
   virtual void poison() = 0;
   // Calls work(device, its team) for each device of this process, all at once.
   virtual void on_teams(const std::function<void(int device, ThreadTeam& team)>& work) = 0;
 
   // Brings the figures of the last step to the first process. There, the functions below then speak of all
-  // devices. On other processes, and before collect(), they speak of this process's devices. Without a
-  // session collect() does nothing.
+  // devices. On other processes they speak of this process's devices. Before collect() only traffic() has
+  // figures, and only of this process's devices. Without a session there is nothing to bring, but collect()
+  // still reads the figures and hashes y.
   virtual void collect() = 0;
   virtual Range local_devices() const = 0;  // of this process
 

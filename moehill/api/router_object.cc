@@ -105,7 +105,7 @@ RouterScore score_of(int32_t score) { return static_cast<RouterScore>(score); }
 static_assert(static_cast<int>(RouterScore::chosen_softmax) == MOEHILL_SCORE_CHOSEN_SOFTMAX &&
               static_cast<int>(RouterScore::sparsemixer) == MOEHILL_SCORE_SPARSEMIXER);
 
-// Throws if there are so many tokens that a choice could not be numbered in 32 bits.
+// Throws if there are so many tokens that a logit could not be numbered in 32 bits.
 void require_tokens(int64_t tokens, int experts) {
   require_between("tokens", static_cast<double>(tokens), 0, static_cast<double>(INT32_MAX / experts),
                   "cut them into several calls");

@@ -34,7 +34,8 @@ struct OwnRouting {
 // Cuts n evenly into parts and returns where they begin, [parts + 1].
 std::vector<int64_t> even_offsets(int64_t n, int parts);
 
-// Throws Failure for more tokens than `max`, ids outside of [-1, E), and memory that cannot be read.
+// Throws Failure for more tokens than `max`, ids that are neither -1 nor those of an expert or a zero expert,
+// gate values that are not finite, and memory that cannot be read.
 void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max);
 
 // Returns a number that almost certainly differs if tokens, ids or gates differ.

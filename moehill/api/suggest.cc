@@ -16,7 +16,7 @@ namespace {
 // A file of this name in the folder MOEHILL_HARDWARE takes precedence over the library's own.
 constexpr const char* kDefaultHardware = "epyc-2-core";
 constexpr uint32_t kSeed = 1;
-// The prediction routes at most this many logits; more tokens would not change it.
+// The prediction routes at most this many logits. For a step of more tokens its seconds are scaled up.
 constexpr int64_t kMaxLogits = int64_t{1} << 22;
 
 // The devices are taken to be in one node, unless the file says how nodes are joined.
@@ -50,7 +50,7 @@ moehill_suggestion suggest(const Context& context, const moehill_block_desc& des
     suggestion.path = MOEHILL_PATH_DATA_PARALLEL;
     return suggestion;
   }
-  // The fastest path is the same for all paths that leave each process its own tokens, so one routing serves
+  // All paths that leave each process its own tokens have the same tokens in a step, so one routing serves
   // all.
   moehill_block_desc point = desc;
   point.path = MOEHILL_PATH_FUSED;

@@ -102,8 +102,8 @@ constexpr const char* kAxes[] = {"tokens",
 // The name of `-L` for single points in place of a product.
 constexpr const char* kSinglePoint = "point";
 
-// Refuses long expressions: the library makes one call inside another for each character, so a long
-// expression overflows the stack.
+// Refuses what is no regular expression, and long ones: std::regex makes one call inside another for each
+// character, so a long expression overflows the stack.
 void require_expression(const std::string& text) {
   constexpr size_t kMost = 1000;
   try {

@@ -99,13 +99,13 @@ void require_writable_outputs(const BenchOptions& options, const Environment& en
 Environment adopt_environment(BenchOptions& options, const Job& job) {
   Environment environment = detect_environment();
   adopt_job(job, options.mesh, options.devices, options.threads_per_device);
-  // A ring between nodes gains from splitting its products, because rows travel longer there (--ring-split
-  // auto).
   adopt_nodes(job, options);
   if (job.session() != nullptr) {
     environment.mpi = job.session()->library();
     environment.num_nodes = job.session()->num_nodes();
     environment.node_of = job.session()->nodes().irregular();
+    // --ring-split auto: a ring between nodes gains from splitting its products, because rows travel longer
+    // there.
     if (!options.split_rows) options.split_rows = environment.num_nodes > 1 ? Switch::on : Switch::off;
   }
   for (BenchOptions& variant : options.variants) adopt_environment(variant, job);

@@ -25,7 +25,7 @@ void say(const BenchOptions& options, const Job& job, const std::string& text);
 // machine. Throws InputError if the options contradict the job.
 Environment adopt_environment(BenchOptions& options, const Job& job);
 
-// Throws InputError if --json, --save-routing, --dump or --trace-dir cannot be written, or if an output is a
+// Throws InputError if a file or folder that the options name as an output cannot be written, or if it is a
 // file that a run reads or adds to unasked: the tables of blocks and of climbs, the probe, the scores.
 void require_writable_outputs(const BenchOptions& options, const Environment& environment);
 
@@ -40,7 +40,7 @@ CommandResult run_points(const BenchOptions& options, const std::vector<Point>& 
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
                         std::vector<Point>& points);
 
-// Writes the traces and the records that the options ask for.
+// Writes the traces, records and exports that the options ask for.
 void write_outputs(const BenchOptions& options, const CommandResult& command);
 
 // Returns kExitCheckFailed if a check failed, 128 + the signal if one ended the measurement early, else

@@ -145,8 +145,6 @@ class GridRunner {
  private:
   void judge(const GridCase& grid_case, const MatView& y, const CheckResult& check, bool copies_differ) {
     std::string failure = failure_of(grid_case, check);
-    // The check may mistrust a case that leaves experts empty, since there is nothing to compare for these
-    // experts.
     const double path = compare_with_none(grid_case, y);
     if (failure.empty() && copies_differ) failure = kReplicasDiffer;
     if (failure.empty() && path > kPathLimit) failure = fmt::format("y differs from none's by {:.1e}", path);
@@ -154,6 +152,8 @@ class GridRunner {
   }
 
   static std::string failure_of(const GridCase& grid_case, const CheckResult& check) {
+    // The check may mistrust a case that leaves experts empty, since there is nothing to compare for these
+    // experts.
     if (check.status == CheckStatus::passed ||
         (check.status == CheckStatus::mistrusted && grid_case.leaves_experts_empty))
       return "";

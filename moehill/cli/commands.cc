@@ -96,8 +96,7 @@ std::string version() {
       fmt::join(targets, ", "), environment.kernels_id);
 }
 
-// Runs a subcommand in this process. Under a launcher it refuses commands that know only one process, and
-// requires that all processes have the same arguments and the same build.
+// Runs a subcommand in this process. Under a launcher it refuses commands that know only one process.
 int run(const Subcommand& command, const std::vector<std::string>& args, const Job& job) {
   if (job.is_root() && !asks_for_help(args)) show_that_it_works();
   if (command.run_in_job == nullptr) {

@@ -155,8 +155,8 @@ void refuse_undecided(const CompareOptions& o, const Matching& matching,
                     "pairs that can be judged", remedy_of(matching));
 }
 
-// Throws InputError if the runs of a pair are of several machines. --not-interleaved does not allow that: it
-// is for another time, and a faster machine would hide a regression for as long as it is there.
+// Throws InputError if the runs of a pair are of several machines. --not-interleaved accepts results of
+// another time but not of another machine, because a faster machine would hide a regression.
 void refuse_other_machines(const Matching& matching) {
   for (const MatchedPair& pair : matching.pairs) {
     if (pair.of_several_machines())

@@ -1,6 +1,5 @@
 // Implementation of cli/flag_effects.h: the rules for options that have no effect in combination with others.
-// Each rule gives the option, what it was given with, what would be allowed, and a remedy, because
-// input_error() prints all four.
+// Each rule has a sentence that names the options, and a remedy; usage_error() prints both.
 #include "moehill/cli/flag_effects.h"
 
 #include <fmt/format.h>

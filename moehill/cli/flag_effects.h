@@ -2,7 +2,7 @@
 // option expects it to do something, and a number measured without it would mislead.
 //
 //     refuse_flags_without_effect(options, [&](const std::string& name) { return set.given(name); });
-//     // InputError "--wire: got it without --parallel-mode ep, allowed: nothing but ...; add ..."
+//     // InputError "--wire needs --parallel-mode ep or both; add --parallel-mode ep or leave it out"
 #pragma once
 
 #include <functional>

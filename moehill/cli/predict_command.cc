@@ -176,7 +176,7 @@ int predict_command(const std::vector<std::string>& args) {
   PredictOptions options;
   if (!parse_predict_options(args, options)) return kExitDone;
   require_writable_json(options.json);
-  // These two need no hardware of the options and no shape.
+  // These two need no shape and no probe of this machine.
   if (options.published || options.score) {
     show(options.score ? score_report(read_scores(default_score_file())) : published_text(options));
     return kExitDone;

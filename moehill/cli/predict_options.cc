@@ -85,7 +85,8 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
     throw input_error("--nodes", std::to_string(nodes), "1 of " + hardware.name + ", which has no network",
                       "name a cluster by --hardware, such as epyc-cluster");
   const int devices = o.devices > 0 ? static_cast<int>(o.devices) : nodes * per_node;
-  // Devices of this machine may share its cores. A machine that is named has no more than the devices it has.
+  // Devices of this machine may share its cores, so any number of them is possible. Other hardware has only
+  // the devices of its file.
   if (options.hardware != "probe") require_devices(hardware, devices, nodes > 1);
   const int units =
       o.threads_per_device > 0 ? static_cast<int>(o.threads_per_device) : hardware.units_per_device;

@@ -80,7 +80,7 @@ int report_command(const std::vector<std::string>& args) {
                       "use --format html, csv, markdown or verdicts, or leave it out");
   }
   if (options.output.empty()) options.output = options.format == Format::html ? "report.html" : "-";
-  // Only now it is known which files the options stand for that were left out.
+  // Only now all files are known, also those of options that were left out.
   const std::string database = database_path(options.database);
   require_distinct_outputs(
       {{"--db", database}, {"--published", options.published}, {"--output", options.output, true}});

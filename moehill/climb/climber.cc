@@ -274,7 +274,7 @@ bool Climber::take_move(ClimbMove move) {
   if (!move.result.interrupted && race.rounds() > 0)
     note_once(*store_, move.experiment, interpretation_of(move));
   if (move.result.interrupted) outcome_.end = ClimbEnd::interrupted;
-  // It may also have failed in a round that the budget cut short, which decides nothing else.
+  // The incumbent may also have failed in a round that the budget cut short, of which the race knows nothing.
   const MoveArmResult& incumbent = move.result.arms[0];
   if (race.fate(0) == ArmFate::failed || !incumbent.why_out.empty())
     outcome_.end = incumbent.check_failed ? ClimbEnd::check_failed : ClimbEnd::run_failed;

@@ -254,7 +254,8 @@ class MoveRunner {
   }
 
   // Compares what runs took with their predictions; all of them shared a process, or each had its own. A
-  // prediction counts once, however often work of others made its run repeat: that is what a run costs.
+  // prediction counts once, even if other work on the machine made its run repeat, since repeats are a part
+  // of what runs cost here.
   void learn(const std::vector<Took>& runs, bool have_shared) {
     double predicted_s = 0, measured_s = 0;  // of a process
     for (size_t i = 0; i < runs.size(); ++i) {

@@ -52,7 +52,7 @@ StoredJson changed(StoredJson options, const StoredJson& change);
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space);
 
-// Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "fast".
+// Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "impl=fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 
 // Says why an arm is routed otherwise than the configuration that it is compared with; empty if it is not.

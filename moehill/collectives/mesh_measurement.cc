@@ -93,12 +93,12 @@ class Device {
   CollectiveResult measure(Collective collective, int64_t n) {
     const CollectiveCase problem(collective, options_.dtype, n, group_.rank(), group_.size());
     CollectiveResult result{collective, options_.dtype, n, group_.size(), {}, std::nullopt, {}};
+    // The first call is checked before anything is timed. A size with a wrong result is not timed.
     if (options_.check) {
       poison(output_.get(), options_.dtype, problem.output_elements(), group_.team());
       problem.call(group_, input_.get(), output_.get());
       result.num_wrong = num_wrong(problem);
       if (*result.num_wrong > 0) return result;
-      // The first call is checked before anything is timed. A size with a wrong result is not timed.
     }
     const bool beside = library_has(collective, options_.dtype, n, group_.size());
     time(problem, beside ? library_.get() : nullptr, result);

@@ -17,9 +17,9 @@ struct MeshOptions {
   int64_t iters = 20, warmup = 5;
   bool check = true;
   bool copies = true;  // time the copy as well, which takes longer than most collectives
-  // Before each call, each device reads this many bytes of other data and then writes the input anew, because
-  // the stage before a collective leaves the caches in this state. `check` has to be off, since signs change.
-  // 0: buffers stay where the last call left them.
+  // Before each call with an input of 256 KiB or more, each device reads this many bytes of other data and
+  // then writes the input anew, because the stage before a collective leaves the caches in this state.
+  // `check` has to be off, since signs change. 0: buffers stay where the last call left them.
   int64_t cold_bytes = 0;
   std::vector<Collective> collectives = {Collective::all_reduce};
   DType dtype = DType::f32;

@@ -26,7 +26,7 @@ namespace moehill {
 namespace {
 
 constexpr size_t kTailBytes = 4096;                // of standard error
-constexpr size_t kMostOutput = size_t{256} << 20;  // what follows is read and thrown away
+constexpr size_t kMostOutput = size_t{256} << 20;  // of standard output; of far more, the end is kept
 constexpr int kCannotStart = 127;                  // the exit status that shells use for it
 
 // File closes a file descriptor.
@@ -63,8 +63,8 @@ struct Pipe {
 };
 
 // Returns the signals that ask to stop. SIGHUP says that the terminal or the connection is gone. Signals that
-// are ignored are left out: nohup ignores SIGHUP and a shell SIGINT of what it runs in the background, but
-// Linux keeps a blocked signal even if it is ignored, so that the file would become readable.
+// are ignored are left out, such as SIGHUP under nohup and SIGINT in a shell's background job: they are
+// blocked here, Linux keeps a blocked signal even if it is ignored, and so the file would become readable.
 sigset_t stop_signals() {
   sigset_t set;
   sigemptyset(&set);

@@ -256,14 +256,14 @@ class Driver {
           journal_.claim(plan_.points[i].id, claim.round, claim_limit(), repeats, Beside::own_runs);
       if (answer.state == ClaimState::claimed) claims.push_back({i, answer.claim});
     }
-    // Its race drops a point that fails, so the round does not try it again.
+    // A race drops a point that fails, so the round does not visit these points again.
     for (const OwnedClaim& own : claims)
       if (is_race()) visited_.push_back(own.point);
     return claims;
   }
 
-  // Returns true if a run is repeated at once that other work has disturbed. It is in a race, because the
-  // next runs depend on the result.
+  // Returns true if a run that other work disturbed is to be repeated at once. Only a race does so, because
+  // its next runs depend on the result.
   bool repeats_at_once(bool disturbed, double begin) {
     return disturbed && is_race() && !stop_.wait(0) && options_.affords(seconds() - begin);
   }
@@ -292,7 +292,7 @@ class Driver {
     return disturbed;
   }
 
-  // Runs the points alone whose process has failed; `each` is the time of that process for each of them.
+  // Runs each point of a process that failed alone; `each` is that process's time, divided by its points.
   void measure_one_by_one(const std::vector<OwnedClaim>& claims, double each) {
     if (!stop_.wait(0)) show("the process of all points failed, so each point has its own", true);
     bool some_failed = false;

@@ -1,7 +1,7 @@
 // Driver runs the points of a sweep plan as child processes, round by round, and stores the result of each.
 // It does not measure: a child is `moehill bench` or `moehill profile`. Each run has a process of its own, so
-// that runs do not influence each other through memory or warmed-up threads, or the points of a round share
-// one (SweepPlan::shared).
+// that runs do not influence each other through memory or warmed-up threads. With SweepPlan::shared the
+// points of a round share a process instead.
 //
 //     SweepPlan plan = make_plan(file, host, sizing);
 //     const SweepOutcome outcome = run_sweep(store, plan, host, {.show = show});

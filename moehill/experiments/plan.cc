@@ -108,7 +108,8 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
     if (most_tokens * factor * 0.75 >= kFewTokens) factors.push_back(0.75 * factor);
   }
   // The candidates have fewer tokens first, as long as points stay similar to the full ones; then fewer
-  // rounds, down to a number that still allows a verdict; then still fewer tokens; at last single rounds.
+  // rounds, down to a number that still allows a verdict; then still fewer tokens; at last fewer rounds than
+  // that, down to one.
   std::vector<Candidate> list;
   size_t f = 0;
   for (; f < factors.size() && (f == 0 || most_tokens * factors[f] >= kEnoughTokens); ++f)

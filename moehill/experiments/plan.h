@@ -61,7 +61,8 @@ std::string plan_table(const SweepPlan& plan);
 // then fewer tokens, down to 64; then one round. If that is still over budget, the note says so.
 Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budget_seconds);
 
-// Returns 128 bits in hexadecimal: a hash of command, options, launcher, build and machine.
+// Returns 128 bits in hexadecimal: a hash of command, launcher, build, machine and options, and of process =
+// "round".
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options);
 
 // Reads "90s", "10m" or "2h". Throws InputError that names `option`.

@@ -34,7 +34,7 @@ HWY_INLINE VP sigmoid(VP g) {
 }
 
 // Logistic is s = 1 / (1 + e) with e = exp(-g), and rest = 1 - s, computed as e s so that no digits cancel.
-// They are 0 and 1 at the ends of the range.
+// The argument of Exp is at most 87, so that e stays finite: infinity times s = 0 would be a NaN.
 struct Logistic {
   VP s, rest;
   explicit HWY_INLINE Logistic(VP g) {

@@ -52,7 +52,7 @@ class AheadLines {
   int64_t run_;
 };
 
-// Computes a product whose depth is either a multiple of whole tiles, or less than one tile. kTall means more
+// Computes a product whose depth is either a multiple of kAmxSteps or less than kAmxSteps. kTall means more
 // than 16 rows, and kWide means two panels.
 template <class Ops, bool kTall, bool kWide>
 void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
@@ -114,6 +114,7 @@ void amx_sums(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   }
   part.a += whole * kAmxRows;
   part.b += whole * 16;
+  // With a step of 0 bytes the rest prefetches nothing.
   part.ahead = {call.b};
   part.depth = call.depth - whole;
   Ops::begin(static_cast<int>(part.depth));

@@ -23,7 +23,7 @@ void require_room(int64_t bytes) {
 }
 
 Blas load() {
-  // A buffer for each core, and the library itself.
+  // OpenBLAS takes a buffer for each core, and 64 MiB are enough for the library itself.
   require_room((int64_t{64} << 20) + kBufferBytes * std::max(1, omp_get_max_threads()));
   void* library = dlopen(MOEHILL_OPENBLAS, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr)

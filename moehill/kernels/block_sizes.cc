@@ -26,8 +26,8 @@ struct SizeLimit {
 };
 
 // Two reasons are not obvious. A tile call's depth is halved where B is transposed in squares of 16 x 16, so
-// half of it must be a multiple of 16. And a unit has at least 8 panels, because packing its rows does not
-// pay for fewer columns.
+// half of it must be a multiple of 16. And bf and bd2 are the most columns of a unit, so they allow at least
+// 8 panels: for a few columns, packing the rows of a unit does not pay.
 constexpr SizeLimit kLimits[] = {
     {"bt", &BlockSizes::bt, 1, 4096, 1, "rows of a unit"},
     {"bf", &BlockSizes::bf, 64, 65536, 32, "two columns each, 8 panels at least"},

@@ -6,8 +6,8 @@
 namespace moehill {
 namespace {
 
-// One call of BLAS: c [m, n] = a b + beta c with the transposes of `form`. lda, ldb and ldc are the leading
-// dimensions.
+// BlasCall is one call of BLAS: c [m, n] = a b + beta c with the transposes of `form`. lda, ldb and ldc are
+// the leading dimensions.
 template <typename T>
 struct BlasCall {
   DenseForm form;

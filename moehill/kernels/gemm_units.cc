@@ -57,8 +57,8 @@ void UnitQueue::fill(const GroupRows& groups, const UnitCut& cut, int num_thread
   list_blocks(groups, cut);
   int64_t left = 0;
   for (const GemmUnit& block : blocks_) left += cost(block) * cut.num_panels;
-  // min_panels: no unit is smaller than this, except where even the smallest unit would be too much for one
-  // thread.
+  // min_panels is cut.min_panels, or less (but at least kMinUnitPanels) where so large a unit would be more
+  // than a fair part of one thread's work.
   const int64_t parts = kPartOfShare * num_threads, largest = left / parts;
   for (const GemmUnit& block : blocks_) {
     const bool tall = block.row_end - block.row_begin > cut.tall_rows;

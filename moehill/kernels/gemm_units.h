@@ -20,7 +20,8 @@ struct GemmUnit {
   int32_t panel_begin, panel_end;  // columns of the result / 16
 };
 
-// This is the fewest panels of a unit: with fewer columns, packing the rows of the unit does not pay.
+// The cut avoids units of fewer panels than this, because packing the rows of a unit does not pay for fewer
+// columns. The last unit of a block may still have fewer.
 inline constexpr int64_t kMinUnitPanels = 4;
 
 // UnitCut is the rule of cutting. A block has at most max_rows rows of a group (0: all of them) and at most

@@ -37,7 +37,7 @@ HWY_INLINE void with_forward_blocks(const PanelBlocks<typename Kernel::T>& panel
   }
 }
 
-// The loop of one thread: takes units and multiplies them until the queue is empty.
+// This is the loop of one thread: it takes units and multiplies them until the queue is empty.
 template <class Kernel>
 void forward_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& product, GmmScratch& scratch) {
   using T = typename Kernel::T;
@@ -52,9 +52,9 @@ void forward_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& pr
   }
 }
 
-// Does the same for the input gradient dC W^T. Tile calls of single values are half as deep here, because
-// transposing a block of B brings the source of the block into L1 too. Units of few rows are flipped, so that
-// their weights need not be transposed.
+// Does the same for the input gradient dC W^T. Tile calls of single values are half as deep as the block
+// sizes say, because transposing a block of B brings the source of the block into L1 too. Units of few rows
+// are flipped, so that their weights need not be transposed.
 template <class Kernel>
 void input_grad_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& product,
                    GmmScratch& scratch) {
@@ -241,7 +241,7 @@ class Gmm final : public GroupedGemm {
     return counts;
   }
 
-  // The row of zeros behind the other parts of a thread's scratch stays.
+  // Visits all of a thread's scratch but the row of zeros at its end, which products only read.
   void visit_work_space(const MemoryVisitor& visit) override {
     if (!has_multiplied_) return;
     for (const GmmScratch& scratch : scratch_)

@@ -114,6 +114,8 @@ HWY_INLINE Ahead part_ahead(const Pieces& pieces, int64_t s, int64_t parts, int6
     return {first + piece * pieces.stride + pieces.bytes * i / n, (pieces.bytes - 1) / (n * steps) + 1};
   }
   const int64_t count = pieces.count * (s + 1) / parts - piece;
+  // Each piece rounds its number of steps up. `count` steps are kept back for that, so that the last piece
+  // ends within the call.
   const int64_t step = count * pieces.bytes / std::max<int64_t>(1, steps - count) + 1;
   const int64_t run = (pieces.bytes + step - 1) / step;
   return {first + piece * pieces.stride, step, run, pieces.stride - run * step};
@@ -234,7 +236,8 @@ struct TransposedBlocks {
 
 // Returns the block that columns_unit() needs after `place`: the next panels of the pass, then the next
 // depth, then the next pass. After the last block of the unit it returns the unit's first one, because the
-// tile needs some address to prefetch.
+// tile needs some address to prefetch. Where one part of a deep product's packed depth ends, its answer is
+// another block than columns_unit() takes; that costs a useless prefetch and no more.
 HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, int64_t pass,
                                  int64_t pass_end, const UnitDepth& depth) {
   const int64_t panel = place.panel + place.panels;

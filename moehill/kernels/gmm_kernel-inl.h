@@ -1,7 +1,7 @@
 // This file has the three kernels of this library's grouped GEMM, which multiply packed operands: by vectors
 // of f32 (bf16 is widened to f32), by dot products of bf16 pairs, and by AMX. A kernel is a class with the
-// sizes of its tile and three functions; the loops over units are templates on it. Include the file inside
-// HWY_NAMESPACE, once for each target.
+// sizes of its tile and functions that call the tile; the loops over units are templates on it. Include the
+// file inside HWY_NAMESPACE, once for each target.
 //
 //   const DotKernel kernel{*tiles.dot};
 //   columns_unit(kernel, unit, product, depth, blocks, scratch);   // a loop over units
@@ -69,8 +69,8 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
 //   next row; after all its rows come the next kBlock steps.
 // - kAsksAhead: tiles prefetch the operands of later tiles. kAsksForResults: products are so short that the
 //   lines of their results are prefetched before them.
-// - kStreamStrips: forward units of at most this many strips read a panel as one stream. In all other units
-//   call_depth() is the depth of a tile call; its argument is the depth by the block sizes.
+// - kStreamStrips: forward units of at most this many strips read a panel as one stream. In larger forward
+//   units call_depth() is the depth of a tile call; its argument is the depth by the block sizes.
 // - kGradSteps: steps of a tile call of a weight gradient.
 // - kFlippedRows: units of at most this many rows may be flipped (gmm_flipped-inl.h); 0: none.
 template <typename Stored>

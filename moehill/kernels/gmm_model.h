@@ -44,6 +44,7 @@ inline constexpr int64_t kTallGradRows = 256;
 // packing A anew for each unit took 6 % at 273 rows.
 inline constexpr int64_t kGradRowsOfNarrowUnits = 256;
 inline constexpr int64_t kMaxGradPanelsDeep = 44;
+// A weight gradient has units of fewer panels than this only if threads would otherwise be idle.
 inline constexpr int64_t kMinGradPanels = 40;
 
 // A unit of one strip does the epilogues of this many panels together. With 1 in place of 8, the product

@@ -219,7 +219,7 @@ HWY_INLINE V exchanged(V words) {
   return BitCast(D(), TableLookupBytes(BitCast(d8, words), LoadDup128(d8, kMiddle)));
 }
 
-// Transposes `count` words in this way, a multiple of 16.
+// Does what exchanged() does, for `count` words; count is a multiple of 16.
 template <class D = hn::RebindToUnsigned<DF>>
 HWY_INLINE void exchange_middle_halves(const uint32_t* words, int64_t count, uint32_t* HWY_RESTRICT out) {
   if constexpr (kLanes == 1) {

@@ -1,7 +1,7 @@
 // This header has the grouped GEMM in the three directions that training needs. It multiplies each group of
 // rows (the tokens of one expert) by a matrix of its own. The rows of all groups stand one after the other:
-// group g has rows [offset[g], offset[g + 1]) and matrix g of a weight stack. Empty groups are legal and cost
-// nothing.
+// group g has rows [offset[g], offset[g + 1]) and matrix g of a weight stack. Empty groups are legal; they
+// cost nothing but the zeros of their weight gradients.
 //
 //   forward      C [rows, N]  = A [rows, K] W_g [K, N]
 //   input_grad   dA [rows, K] = dC [rows, N] W_g^T

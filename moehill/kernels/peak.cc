@@ -45,7 +45,8 @@ double tile_rounds(int64_t rounds, float* work) {
   return 2.0 * static_cast<double>(kSums * kDepth * rounds);
 }
 
-// Four sums take turns, so that an addition need not wait for the one before it.
+// Returns a sum, only so that the compiler keeps the loads. Four sums take turns, so that an addition need
+// not wait for the one before it.
 float sum_floats(const float* p, int64_t n) {
   const DF d;
   VF sum[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
@@ -89,8 +90,8 @@ HWY_EXPORT(stream_copy);
 
 namespace {
 
-// Runs work(thread) on all threads at once. It returns what each thread did; the burst has the sum and the
-// times.
+// Runs work(thread) on all threads at once. work() returns the FLOPs or bytes of its thread; the burst has
+// their sum and the times.
 template <typename Work>
 Burst burst_of(ThreadTeam& team, const Work& work) {
   std::vector<double> amounts(static_cast<size_t>(team.size()));

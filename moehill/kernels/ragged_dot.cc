@@ -102,8 +102,8 @@ class RaggedDot final : public GroupedGemm {
                   "weights [{}, {}] exceed the limits or are in panels", w.k, w.n);
   }
 
-  // Makes one unit for each group. If there are fewer than two groups for each thread, the threads share a
-  // group by columns.
+  // Makes one unit for each group, or for each max_rows rows of a group (0: all rows). If there are fewer
+  // than two groups for each thread, the threads share a group by columns.
   template <typename Body>
   void run_units(ThreadTeam& team, const GroupRows& groups, int64_t columns, int64_t max_rows,
                  bool keep_empty, const Body& body) {
@@ -167,7 +167,7 @@ class RaggedDot final : public GroupedGemm {
                 p.accumulate ? 1 : 0, p.c, n);
   }
 
-  // Loaded here, so that a missing library is found before there is work.
+  // OpenBLAS is loaded here, so that a missing library is found before there is work.
   const Blas& blas_ = blas_on_this_thread();
   GemmLimits limits_;
   Buffer memory_;

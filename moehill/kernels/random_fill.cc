@@ -18,8 +18,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Blocks of the generator that are made together: one a lane, in the widest vectors. Where vectors have no
-// fixed width they are as in other files.
+// kBlocks blocks of the generator are made together, one in each lane of the widest vectors. Where vectors
+// have no fixed width, kBlocks is the kPart of other files.
 inline constexpr int kBlocks = HWY_HAVE_SCALABLE || HWY_LANES(float) < 16 ? kPart : 16;
 using DF = hn::FixedTag<float, kBlocks>;
 using VF = hn::Vec<DF>;
@@ -33,7 +33,7 @@ HWY_INLINE void threefry_round(VU& x0, VU& x1) {
   x1 = hn::Xor(hn::RotateRight<32 - kRotation>(x1), x0);
 }
 
-// threefry() of base/rng.h for kBlocks counters at once.
+// Does what threefry() of base/rng.h does, for kBlocks counters at once.
 HWY_INLINE void threefry_vector(const uint32_t* key, VU& x0, VU& x1) {
   const DU d;
   x0 = hn::Add(x0, hn::Set(d, key[0]));
@@ -58,7 +58,7 @@ HWY_INLINE void threefry_vector(const uint32_t* key, VU& x0, VU& x1) {
 
 HWY_INLINE VF times_plus(VF a, VF b, float c) { return hn::Add(hn::Mul(a, b), hn::Set(DF(), c)); }
 
-// Uniform in (0, 1), as uniform_from_bits() of base/rng.h.
+// Returns numbers uniform in (0, 1), as uniform_from_bits() of base/rng.h does.
 HWY_INLINE VF uniform(VU bits) {
   const DF d;
   const VF value = hn::ConvertTo(d, hn::BitCast(DI(), hn::ShiftRight<9>(bits)));

@@ -115,7 +115,7 @@ HWY_EXPORT(scale_range);
 
 void sum_rows(ThreadTeam& team, const GroupRows& groups, const RowSums& sums, const WeightView& out) {
   const int64_t blocks = (sums.columns + kGateUpWidth - 1) / kGateUpWidth;
-  // A task covers one cache line of each row that it reads.
+  // A task covers 32 columns, which are a cache line of a bf16 row.
   constexpr int64_t kBlocks = 4;
   const int64_t parts = (blocks + kBlocks - 1) / kBlocks;
   team.parallel_for(groups.size() * parts, [&](int64_t begin, int64_t end) {

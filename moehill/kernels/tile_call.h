@@ -17,9 +17,9 @@ struct Ahead {
 // memory of TileCall::ahead.
 enum class Fetch { nothing, stream, ahead };
 
-// TileCall describes c (+)= a b. In step d of the depth, row i of the strip is at a[d * rows + i], and the 16
-// columns of panel p are at b + p * b_stride + d * 16. The sums of panel p are at c + p * c_stride,
-// [rows][16].
+// TileCall describes c (+)= a b. In step d of the depth, row i of the strip is at a[d * rows + i] (AMX has an
+// order of its own, see amx_tile.h), and the 16 columns of panel p are at b + p * b_stride + d * 16. The sums
+// of panel p are at c + p * c_stride, [rows][16].
 template <typename A, typename B>
 struct TileCall {
   int rows, panels;

@@ -13,8 +13,8 @@ namespace moehill {
 inline constexpr int kAnyCpu = -1;
 
 // Pins the calling thread to `cpu`. Returns false if the system refuses, for example because the CPU is
-// outside of the process's set; the thread is then unpinned, which is slower but correct. Threads that a
-// pinned thread starts inherit its CPU.
+// outside of the process's set, and for kAnyCpu, because `set` is then empty. The thread then keeps its
+// affinity, which is slower but correct. Threads that a pinned thread starts inherit its CPU.
 inline bool pin_this_thread(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);

@@ -36,9 +36,10 @@ void set_row_rates(const TimedBlock& timed, Hardware& h);
 // Sets the fixed costs, from a block with next to no work.
 void set_fixed_costs(const TimedBlock& timed, Hardware& h);
 
-// Fills h.gemm, h.rows, h.plan_s_per_assignment, h.start_s and h.stage_s; h.peak_* have to be there. It uses
-// one device with a thread on each core. It tells `progress` what comes next, and calls `measured` whenever
-// h.gemm has more rows.
+// Fills h.gemm, h.rows, h.plan_s_per_assignment, h.start_s and h.stage_s; h.peak_* have to be there. Its
+// blocks run on one device with a thread on each core; those for h.gemm also run on devices of one core each
+// that share the experts. It tells `progress` what comes next, and calls `measured` whenever h.gemm has more
+// rows.
 void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress,
                   const std::function<void()>& measured);

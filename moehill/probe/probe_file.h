@@ -12,11 +12,10 @@
 
 namespace moehill {
 
-// Returns $XDG_DATA_HOME/moehill/probe.json, or ~/.local/share/moehill/probe.json, or the file that
-// MOEHILL_PROBE names. Empty if there is no home.
+// Returns the file that MOEHILL_PROBE names, otherwise probe.json of data_file().
 std::string default_probe_file();
-// Returns a file of this user's data folder: $XDG_DATA_HOME/moehill, otherwise ~/.local/share/moehill. Empty
-// if there is no home.
+// Returns a file of this user's data folder: $XDG_DATA_HOME/moehill if that is an absolute path, otherwise
+// ~/.local/share/moehill. Empty if there is neither that path nor a home.
 std::string data_file(const std::string& name);
 
 void write_probe(const Probe& probe, const std::string& path);

@@ -18,8 +18,9 @@
 
 namespace moehill {
 
-// Measures every collective and the barrier on the threads mesh, for 2, 4, ... devices up to all cores. If it
-// is called more than once, with time between the calls, it keeps the smaller of the medians.
+// Measures the collectives that the model asks for on the threads mesh, for 2, 4, ... devices up to all
+// cores, and the barrier of all cores. If it is called more than once, with time between the calls, it keeps
+// the smaller of the medians.
 void measure_thread_links(const Topology& topology, int64_t max_bytes, CoreWatch& watch, Hardware& h);
 // Fills h.topology from these curves: the devices of one node.
 void use_thread_links(int num_cores, Hardware& h);
@@ -29,7 +30,7 @@ struct JobLinks {
   int num_processes = 1, num_nodes = 1;
   std::vector<CollectiveCurve> collectives;
 
-  // Devices of the largest node.
+  // Devices of the largest node if the processes are spread evenly.
   int devices_per_node() const { return (num_processes + num_nodes - 1) / num_nodes; }
   // Returns the level between nodes, computed from all_to_all. The latency is the time of its smallest size.
   // The bandwidth is the bytes that leave a node over the time that the largest size takes longer.
@@ -39,7 +40,7 @@ struct JobLinks {
 // Collective over the processes; empty without a job.
 JobLinks measure_job_links(const Job& job, const Topology& topology);
 // Replaces the threads' curves of the same number of devices. With several nodes, h becomes a cluster of
-// them.
+// them, and the threads' curves of more devices than a node has are dropped.
 void use_job_links(const JobLinks& links, Hardware& h);
 
 }  // namespace moehill

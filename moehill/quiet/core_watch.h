@@ -1,5 +1,6 @@
 // CoreWatch repeats a measurement during which not all cores were at hand. It is for short measurements of
-// the machine itself (`probe`, `tune`); `bench` interleaves its points and judges whole rounds instead.
+// the machine itself (`probe`) and of single shapes (`predict --validate`); `bench` and `tune` interleave
+// their points and judge whole rounds instead.
 // A virtual machine may put two of its CPUs on one core for a second. Threads then reach half their speed,
 // and the minimum over repetitions does not help if all of them fall into that second. Short bursts of
 // multiply-adds on all cores before and after each measurement show it.
@@ -25,8 +26,10 @@ class CoreWatch {
   // seconds in all that the watch may spend on waiting for cores and on repeating.
   CoreWatch(const std::vector<int>& cpus, double patience_s);
 
-  // Runs `measure` until a burst at full speed lies before and after it: at most kMaxRuns times, and only
-  // while the watch has seconds left. `measure` itself keeps a value, the best of its runs or the last one.
+  // Runs `measure` until no other process took time from it and a burst at full speed follows it: at most
+  // kMaxRuns times, and only while the watch has seconds left. Each run first waits for a burst at full
+  // speed, for as long as there are seconds left. `measure` itself keeps a value, the best of its runs or the
+  // last one.
   template <typename Measure>
   void run(const Measure& measure) {
     for (int i = 1;; ++i) {

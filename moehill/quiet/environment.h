@@ -1,8 +1,9 @@
-// Environment describes the machine and the build with which a record was made. Nothing is decided by it
-// except whether tuned block sizes still hold (kernels_id).
+// Environment describes the machine and the build with which a record was made. Some of its fields decide
+// whether earlier findings still hold: the CPU model and kernels_id for tuned block sizes; these, the kernel
+// and the number of cores for climbed options; the CPU model, the number of cores and the build for a probe.
 //
 //     Environment environment = detect_environment();
-//     environment.kernel;   // "AVX3_SPR"
+//     environment.kernel;   // "AVX512_BF16"
 #pragma once
 
 #include <cstdint>

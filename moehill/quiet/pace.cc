@@ -5,7 +5,8 @@
 namespace moehill {
 namespace {
 
-// Returns a time with two digits, because an estimate is worth no more: "40 s", "3.5 min", "2 h".
+// Returns a time with two digits (hours with three), because an estimate is worth no more: "40 s", "3.5 min",
+// "2 h".
 std::string about(double seconds) {
   if (seconds < 99.5) return fmt::format("{:.2g} s", seconds);
   if (seconds < 99.5 * 60) return fmt::format("{:.2g} min", seconds / 60);

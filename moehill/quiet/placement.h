@@ -33,7 +33,7 @@ std::vector<DevicePlace> gather_places(const Job& job, const std::vector<DeviceP
 bool all_pinned(const std::vector<DevicePlace>& devices);
 
 // Returns one line that says where the devices are, the first eight by name, and a line for every warning: a
-// host has more threads than its `num_cores` cores, or threads of different devices share a core.
+// host has more threads than its `num_cores` cores, or two threads share a core.
 std::string placement_lines(const std::vector<DevicePlace>& devices, int num_cores);
 
 }  // namespace moehill

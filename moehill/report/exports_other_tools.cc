@@ -79,7 +79,7 @@ StoredJson google_repetition(const ExperimentView& view, const ResultRow& row, s
   const std::string name = google_name(fmt::format("{}/{}", view.experiment.name, view.label(row)));
   const double nanoseconds = measured.seconds[i] * 1e9;
   const StoredJson* layout = measured.first.contains("layout") ? &measured.first["layout"] : nullptr;
-  // CPU time is not measured apart, so it is the real time.
+  // Measured has no CPU time, so cpu_time is the real time.
   return {{"name", name},
           {"family_index", family},
           {"per_family_instance_index", 0},

@@ -74,7 +74,8 @@ void refuse_contradiction(const StoredJson& record, const std::string& place, co
 
 // These members of a record's env say on which machine and by which build it was measured.
 constexpr const char* kEnvironment[] = {"cpu", "cores", "host", "kernel", "build"};
-// A host is no part of this: runners of CI and containers have a new name each time.
+// These members tell machines apart. The host is not one of them, because runners of CI and containers have a
+// new name each time.
 constexpr const char* kMachine[] = {"cpu", "cores"};
 
 // Adds the environment of a record to that of a result. What a record does not say is not known, and is like

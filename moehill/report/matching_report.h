@@ -20,8 +20,8 @@ std::string pair_lines(const Matching& matching);  // one line for each pair
 std::string matching_table(const Matching& matching);
 
 // Returns JUnit XML of the comparison: a case for each pair, with its ratio, interval and verdict as
-// properties. A pair in regressions() is a failure; a pair without a verdict, or that one side lacks, is
-// skipped.
+// properties. What regressions() returns is a failure, also a point that b has lost. A pair without a
+// verdict, a point without a figure in a or with its check off, and a point that only b has are skipped.
 std::string matching_junit(const Matching& matching, double tolerance);
 
 // Returns the pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.

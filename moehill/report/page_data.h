@@ -13,9 +13,9 @@ namespace moehill {
 // Returns the value. The same database and published numbers give the same value.
 StoredJson page_data(Store& store, const std::vector<PublishedRow>& published);
 
-// Returns the FLOPs of the model over the bytes that a step moves at least. These bytes are the weights, read
-// in the forward and in the backward pass; their gradients, written; and x and y (and dy, dx), once
-// (docs/metrics.md, "The report"). Null if a size is missing.
+// Returns the FLOPs of the model over the bytes that a step moves at least. These bytes are the weights, x
+// and y; with a backward pass also the weights and x again, the gradients of the weights, dy and dx
+// (docs/metrics.md, "The report"). Null for sizes that no run can have.
 StoredJson least_intensity(const StoredJson& config);
 
 }  // namespace moehill

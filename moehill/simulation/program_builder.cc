@@ -256,7 +256,8 @@ class ProgramBuilder {
     ByteMatrix& bytes = *messages.pairs;
     const bool by_rows = link.op == Collective::all_to_all && !link.is_even;
     if (link.is_even && link.way == RowWay::inside) return add_even_inside(link, device, bytes);
-    // `i` numbers the other devices, since the slices of an all_reduce differ by an element.
+    // `i` numbers the other devices. The bytes of an all_reduce need not divide evenly among them, so share()
+    // cuts them and loses none.
     int i = 0;
     for (int other = 0; other < num(); ++other) {
       if (other == device) continue;

@@ -55,7 +55,8 @@ constexpr auto words(RunState) {
   return std::array{"pending", "running",       "done",      "failed",
                     "timeout", "out_of_memory", "rank_lost", "interrupted"};
 }
-// True for a failure: no attempt follows unless somebody asks for it.
+// True for a failure. A point has such a state when it has given up: no attempt follows unless somebody asks
+// for one.
 constexpr bool has_failed(RunState state) {
   return state == RunState::failed || state == RunState::timeout || state == RunState::out_of_memory ||
          state == RunState::rank_lost;

@@ -14,7 +14,8 @@ inline constexpr int64_t kSchemaVersion = 1;           // stored as PRAGMA user_
 
 // Prepares a connection: foreign keys, synchronous = FULL, and a write-ahead log. On network file systems it
 // takes a rollback journal instead, because the log needs shared memory. A new file gets its tables and
-// views. Throws InputError for a database of another program or of another version.
+// views. Throws InputError for a database of another program or of another version, for other tables, and for
+// damage.
 void prepare_database(Database& database, Access access);
 
 }  // namespace moehill

@@ -40,8 +40,8 @@ class Database {
  public:
   // read_write makes the file if there is none. read_only changes nothing that lasts and leaves no file
   // behind, whether or not its folder can be written. Throws InputError for a path that cannot be opened.
-  // A statement that runs for minutes ends with an error, because somebody may have put a view into the file
-  // that never ends.
+  // A statement that runs for more than a minute ends with an error, because somebody may have put a view
+  // into the file that never ends.
   Database(const std::string& path, Access access);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;

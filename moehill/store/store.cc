@@ -66,7 +66,7 @@ StoredExperiment read_experiment(const Statement& row) {
   e.reference_section = row.text(9);
   e.reference_defect = row.text(10);
   e.rounds = row.integer(11);
-  // Reports draw as many samples, so a number that no sweep writes must not reach them.
+  // Reports draw a random sample for each round, so a number that no sweep writes must not reach them.
   if (e.rounds < 1 || e.rounds > kMostRounds)
     throw input_error(row.place(11), std::to_string(e.rounds), fmt::format("1 to {}", kMostRounds), kRemedy);
   e.retries = row.integer(12);
@@ -104,7 +104,7 @@ StoredPoint read_point(const Statement& row) {
   return p;
 }
 
-// Reads the number of a round. Who looks for the next number adds to it, so it must be one that a sweep
+// Reads the number of a round. A race counts on from the largest number, so it must be one that a sweep
 // writes.
 int64_t round_at(const Statement& row, int column) {
   const int64_t round = row.integer(column);

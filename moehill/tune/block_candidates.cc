@@ -34,9 +34,10 @@ double product_cost(const ProductBlocks& b, double depth, double columns, const 
   const double rows_rate = level(call_rows * call_depth * kSums, topology.l2_bytes, kL2, kL3);
   const double tiles_rate = level(unit_rows * pass_columns * kSums, topology.l2_bytes, kL2, kL3);
 
-  // Each term is bytes over the rate of the cache that holds them. Weights are read once for each block of
-  // rows, rows are packed once for each unit, packed rows are read once for each panel, and tiles and partial
-  // sums are read once for each pass that returns to them.
+  // Each term but the last is bytes over the rate of the cache that holds them; the last is the cost of the
+  // tile calls. Weights are read once for each block of rows, rows are packed once for each unit, packed rows
+  // are read once for each panel, and tiles and partial sums are read once for each pass that returns to
+  // them.
   const double weights = depth * columns * 2 * pieces(rows, b.rows) / kMemory;
   const double packing = rows * depth * (2 + kSums) * pieces(panels, b.unit_panels) / kL3;
   const double packed = rows * depth * kSums * panels / rows_rate;

@@ -59,8 +59,8 @@ struct TunerBudget {
   int64_t first = 3, second = 3, last = 5;
   size_t num_candidates = 2;
 };
-// Gives half of the budget to the first look at all sets, a quarter to the sets that are left, and a quarter
-// to confirming. Throws InputError if the budget is too small for two sets.
+// Gives half of the budget to the first look at all sets, a quarter to the sets that are left (planned as
+// half of them), and a quarter to confirming. Throws InputError if the budget is too small for two sets.
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates);
 
 // Tunes. The first set is the default, which is never dropped. The first rounds drop the sets that are

@@ -55,8 +55,8 @@ struct TunedLookup {
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment);
 
 // Gives each point whose kernels have blocks the block sizes of the table, and notes that in `tuned`. It
-// leaves a point alone whose options name blocks, and all points if the options name no table. Returns a line
-// for people. Call it on one process, and copy blocks and words to the others.
+// leaves a point alone whose options name blocks, and all points if the options name no table. Returns lines
+// for people, without repetition. Call it on one process, and copy blocks and words to the others.
 std::string apply_tuned(const BenchOptions& options, const Environment& environment,
                         std::vector<Point>& points);
 

@@ -18,8 +18,8 @@ namespace moehill {
 Hardware simulated_hardware(const std::string& name);
 
 // Returns the hardware for `num_devices` devices of `units_per_device` units on one node that has fewer
-// cores. Each device gets its share of a core in every rate, and each fixed cost takes it longer by the same
-// factor. The result leaves out what switching between devices costs beside that.
+// cores. Each device gets its share of a core in every rate, and the plan, a barrier and a stage take longer
+// by the same factor. The result leaves out what switching between devices costs beside that.
 Hardware with_shared_cores(Hardware hardware, int num_devices, int units_per_device);
 
 // SimulatedRun is one step, simulated and measured.
@@ -29,7 +29,8 @@ struct SimulatedRun {
   double error() const { return simulated_s / measured_s - 1; }
 };
 
-// Runs and simulates shapes of the model's corpus on 2 and on 4 devices of one thread each, with every path.
+// Runs and simulates shapes of the model's corpus on 2 and on 4 devices of one thread each, with dp and the
+// paths compact_psum, ring_ag_rs, ragged_a2a and fused.
 std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware);
 // Simulates the recorded steps of ep and dp that have a median.
 std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardware& hardware);

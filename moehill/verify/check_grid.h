@@ -20,7 +20,7 @@ struct GridOptions {
   // devices than experts or tokens.
   bool fixed_devices = false;
   int threads_per_device = 1;
-  // True: the cases run as if on one node, on nodes of one rank, or on nodes of two.
+  // True: the cases run on the nodes as they are, or as if on nodes of one rank or of two.
   bool several_processes = false;
   bool quick = false;  // run about an eighth of the cases
   // The wire (the type) of rows between nodes. Every case whose path can use a wire gets this one. With
@@ -42,9 +42,9 @@ struct GridCase {
 
 // Returns the grid. Its parts are: every form of the block on one odd shape; every pack strategy; forward
 // alone with both queue modes; the awkward problems (empty experts, all tokens on one expert, k = E, one
-// token, fewer experts or tokens than devices); every router; every expert form; every wire between nodes.
-// Choices that a part does not span vary from combination to combination by a hash, so that pairs of choices
-// meet.
+// token, fewer experts or tokens than devices); every router; every expert form, also with gate values on the
+// inputs; every wire between nodes. Choices that a part does not span vary from combination to combination by
+// a hash, so that pairs of choices meet.
 std::vector<GridCase> make_grid(const GridOptions& options);
 
 // Returns the size of the full product on one shape, of which the grid is a sample.

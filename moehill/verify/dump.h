@@ -6,8 +6,9 @@
 // The files are x w1 w2 w3 s1 s2 s3 topk_idx topk_weights y and, with a backward pass, dx dw1 dw2 dw3 ds1 ds2
 // ds3 dp, and dlogits with --router-grad. They hold f32 in the order of the mathematics, and int32 for
 // topk_idx, in which zero experts are numbered after the experts. s* are only there with a shared expert, wg
-// and dwg [H, L] only if the router's product is part of the step. With a router there are also its logits
-// and, if it has them, router_bias, router_scale, router_table [ids, k] and router_ids [T].
+// and dwg [H, L] only if the router's product is part of the step; b1 b2 b3, sg and latent_* (and their
+// gradients) only if the block's form has them. With a router there are also its logits and, if it has them,
+// router_bias, router_scale, router_table [ids, k] and router_ids [T].
 #pragma once
 
 #include <string>

@@ -25,7 +25,7 @@ __attribute__((target("avx512f,avx512bf16"))) double dot_rounds(int64_t rounds) 
   return 4.0 * kChains * 16 * static_cast<double>(rounds);  // two products and two sums for each lane
 }
 
-// Four independent sums of 2 x 2 tiles, so that no product waits for the one before it.
+// Adds products to four tiles of sums in turn, so that no product waits for the one before it.
 double tile_rounds(int64_t rounds) {
   TileOps::begin(16);
   TileOps::zero<0>();
