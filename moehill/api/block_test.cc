@@ -359,6 +359,30 @@ TEST(Block, TakesNoMoreMemoryThanItSays) {
   }
 }
 
+// A block may have room for many more tokens than a step has. A step touches the rows of its own tokens only.
+TEST(Block, AStepOfFewTokensTouchesFewRows) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizers' own memory is larger";
+#endif
+  const Context context(ContextOptions::callers_thread());
+  const BlockDesc desc{.hidden = 16,
+                       .mlp_dim = 8,
+                       .experts = 2,
+                       .topk = 1,
+                       .shared_dim = 256,
+                       .max_tokens = 1 << 16,
+                       .dtype = DType::f32};
+  Block block(context, desc);
+  const Tokens t = random_tokens(desc, 1, 4);
+  plain::Tensor y(t.x.size(), false), dx(t.x.size(), false);
+  const int64_t before = resident_bytes();
+  block.plan(t.count, t.ids.data(), t.gates.data());
+  block.forward(t.x.data(), y.data());
+  block.backward(t.x.data(), t.dy.data(), dx.data());
+  // Three matrices of all rows of the shared expert have 192 MiB.
+  EXPECT_LT(resident_bytes() - before, int64_t{64} << 20);
+}
+
 TEST(Suggest, NamesAPathThatWasPredictedToBeTheFastest) {
   const Context context({.devices = 2, .threads_per_device = 1});
   const BlockDesc desc{.hidden = 256, .mlp_dim = 128, .experts = 8, .topk = 2, .max_tokens = 512};
