@@ -45,9 +45,13 @@ bool run(const Job& job) {
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < kTokens * k; ++i) ids.push_back(static_cast<int32_t>(random() % E));
 
-  moehill::Stack first(context, E, H, M, moehill::DType::f32), second(context, E, M, H, moehill::DType::f32);
-  first.load(0, E, a.data(), moehill::DType::f32, moehill::Order::in_out);
-  second.load(0, E, b.data(), moehill::DType::f32, moehill::Order::in_out);
+  // Each process has the matrices of its own experts, to which the exchange brings rows. A stack has at least
+  // one matrix, so there may be at most E processes.
+  const int begin = exchange.first_expert(), count = exchange.num_experts();
+  moehill::Stack first(context, count, H, M, moehill::DType::f32),
+      second(context, count, M, H, moehill::DType::f32);
+  first.load(0, count, a.data() + begin * H * M, moehill::DType::f32, moehill::Order::in_out);
+  second.load(0, count, b.data() + begin * M * H, moehill::DType::f32, moehill::Order::in_out);
 
   // The plan decides which rows each device receives. It holds until the next plan.
   exchange.plan(kTokens, ids.data(), gates.data());

@@ -275,6 +275,49 @@ void check_exchanges(const Context& context) {
   dispatch(one);
   one.combine(rows.data(), y.data());
   expect(y == x, "an exchange after an error");
+  // The last process has no tokens, and so no memory for their gradients.
+  const int64_t count = rank == size - 1 ? 0 : 4;
+  one.plan(count, ids.data(), gates.data());
+  rows.resize(static_cast<size_t>(one.num_rows()) * 12);
+  dispatch(one);
+  std::vector<float> d_rows(rows.size()), d_gates(static_cast<size_t>(count));
+  one.combine_backward(x.data(), rows.data(), d_rows.data(), d_gates.data());
+  expect(d_gates == std::vector<float>(d_gates.size(), 48), "d_gates of an exchange");
+  expect(d_rows == rows, "d_rows of an exchange");
+  // Each process decides whether it wants them.
+  d_gates.assign(d_gates.size(), 0);
+  one.combine_backward(x.data(), rows.data(), d_rows.data(), rank == 0 ? d_gates.data() : nullptr);
+  expect(d_gates == std::vector<float>(d_gates.size(), rank == 0 ? 48.0f : 0.0f), "d_gates of one process");
+}
+
+// A plan in which a process has no tokens leaves the gradients of the last backward as they are.
+void check_gradients_stay(const Context& context) {
+  BlockDesc d{.hidden = 12,
+              .mlp_dim = 9,
+              .experts = 5,
+              .topk = 3,
+              .shared_dim = 7,
+              .max_tokens = 11,
+              .dtype = DType::f32};
+  const plain::Moe moe = make_moe(d);
+  for (const Path path :
+       {Path::data_parallel, Path::compact_psum, Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {
+    d.path = path;
+    Block block(context, d);
+    load(block, moe);
+    check_step(block, moe, d, offsets_of({3, 0}));
+    const auto gradient = [&] {
+      std::vector<float> down(static_cast<size_t>(d.hidden * d.shared_dim));
+      block.store_shared_gradients({.down = down.data()});
+      return down;
+    };
+    const std::vector<float> made = gradient();
+    const int64_t count = rank == 0 || block.tokens_are_replicated() ? 0 : 2;
+    const std::vector<int32_t> ids(6, 1);
+    const std::vector<float> gates(6, 1);
+    block.plan(count, ids.data(), gates.data());
+    expect(gradient() == made, "gradients stay until the next backward", static_cast<int>(path));
+  }
 }
 
 // A process without experts has no memory for their weights.
@@ -345,6 +388,7 @@ int main() {
     for (const bool of_another_form : {false, true}) check_paths(context, of_another_form);
     check_mistakes(context);
     check_exchanges(context);
+    check_gradients_stay(context);
     check_few_experts(context);
     check_replicated(context);
     const Context second = Context::mpi(MPI_COMM_SELF, {.threads_per_device = 2});

@@ -444,8 +444,8 @@ MOEHILL_API moehill_status moehill_exchange_dispatch(moehill_exchange* exchange,
 /* Collective. Computes y [T, H] from rows [R, H]: y_t is the sum of the rows of its choices, each times its
  * gate value. */
 MOEHILL_API moehill_status moehill_exchange_combine(moehill_exchange* exchange, const void* rows, void* y);
-/* Collective. Computes the gradient of combine: d_rows [R, H] and d_gates [T, k] (null: not wanted) from dy
- * [T, H] and the rows that combine was given. */
+/* Collective. Computes the gradient of combine: d_rows [R, H] and d_gates [T, k] from dy [T, H] and the rows
+ * that combine was given. d_gates may be null in any of the processes: not wanted there. */
 MOEHILL_API moehill_status moehill_exchange_combine_backward(moehill_exchange* exchange, const void* dy,
                                                              const void* rows, void* d_rows, float* d_gates);
 /* Collective. Computes the gradient of dispatch: dx [T, H] from d_rows [R, H], as a sum without gates. */

@@ -168,6 +168,55 @@ TEST(Block, PlansAreReused) {
   }
 }
 
+// A plan and a forward leave the gradients of the last backward as they are, even if there are fewer tokens
+// than devices or none.
+TEST(Block, GradientsStayUntilTheNextBackward) {
+  for (const int devices : {1, 3}) {
+    const Context context({.devices = devices, .threads_per_device = 1});
+    for (const Path path : kPaths) {
+      SCOPED_TRACE(static_cast<int>(path));
+      Pair pair(context, small(DType::f32, path, 9), 3);
+      const Tokens t = random_tokens(pair.d, 13, 4);
+      pair.expect_step(t, 1e-5, 2e-5);
+      const plain::Values dy = t.dy.values();
+      const plain::Result expected = pair.moe.run(t.count, t.x.values(), t.ids, t.gates, &dy);
+      for (const int64_t tokens : {1, 0}) {
+        const Tokens next = random_tokens(pair.d, tokens, 5);
+        plain::Tensor y(next.x.size(), false);
+        pair.block.plan(next.count, next.ids.data(), next.gates.data());
+        pair.block.forward(next.x.data(), y.data());
+        pair.expect_gradients(expected, 2e-5);
+      }
+    }
+  }
+}
+
+TEST(Block, GradientsBesideLatentExpertsStayToo) {
+  const Context context(ContextOptions::callers_thread());
+  BlockDesc desc = small(DType::f32, Path::automatic, 9);
+  desc.latent_dim = 8;
+  Block block(context, desc);
+  const std::vector<float> gate_up(2 * 9 * 20, 0.1f), down(20 * 9, 0.1f);
+  block.load_shared({.gate_up = gate_up.data(), .down = down.data()});
+  const Tokens t = random_tokens(desc, 13, 4);
+  plain::Tensor y(t.x.size(), false), dx(t.x.size(), false);
+  const auto gradient = [&] {
+    std::vector<float> values(down.size());
+    block.store_shared_gradients({.down = values.data()});
+    return values;
+  };
+  block.plan(t.count, t.ids.data(), t.gates.data());
+  block.forward(t.x.data(), y.data());
+  block.backward(t.x.data(), t.dy.data(), dx.data());
+  const std::vector<float> made = gradient(), zeros(made.size());
+  EXPECT_NE(made, zeros);
+  block.plan(0, nullptr, nullptr);
+  block.forward(nullptr, nullptr);
+  EXPECT_EQ(gradient(), made);
+  block.backward(nullptr, nullptr, nullptr);
+  EXPECT_EQ(gradient(), zeros);
+}
+
 TEST(Block, TwoTakeTurnsOnOneContext) {
   const Context context({.devices = 2, .threads_per_device = 1});
   Pair one(context, small(DType::f32, Path::fused, 9), 3),
@@ -308,6 +357,30 @@ TEST(Block, TakesNoMoreMemoryThanItSays) {
         << static_cast<int>(path);  // huge pages are rounded up
     EXPECT_GE(taken, block.bytes() / 8) << static_cast<int>(path);
   }
+}
+
+// A block may have room for many more tokens than a step has. A step touches the rows of its own tokens only.
+TEST(Block, AStepOfFewTokensTouchesFewRows) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizers' own memory is larger";
+#endif
+  const Context context(ContextOptions::callers_thread());
+  const BlockDesc desc{.hidden = 16,
+                       .mlp_dim = 8,
+                       .experts = 2,
+                       .topk = 1,
+                       .shared_dim = 256,
+                       .max_tokens = 1 << 16,
+                       .dtype = DType::f32};
+  Block block(context, desc);
+  const Tokens t = random_tokens(desc, 1, 4);
+  plain::Tensor y(t.x.size(), false), dx(t.x.size(), false);
+  const int64_t before = resident_bytes();
+  block.plan(t.count, t.ids.data(), t.gates.data());
+  block.forward(t.x.data(), y.data());
+  block.backward(t.x.data(), t.dy.data(), dx.data());
+  // Three matrices of all rows of the shared expert have 192 MiB.
+  EXPECT_LT(resident_bytes() - before, int64_t{64} << 20);
 }
 
 TEST(Suggest, NamesAPathThatWasPredictedToBeTheFastest) {

@@ -26,6 +26,14 @@ void scale_rows(ThreadTeam& team, const MatView& source, const RoutingPlan& plan
   });
 }
 
+// Returns true if the check of the running call returned anything but 0 in some process.
+bool somebody_wants(const Context& context) {
+  for (int r = 0; r < context.num_processes(); ++r) {
+    if (context.value_of(r) != 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 // Device is one device's part: the route, and the plan of the rows that it receives.
@@ -82,7 +90,8 @@ struct ExchangeObject::Device {
                  {sent.slice_rows(0, route.num_sent()), route.row_at_device(), nullptr, group.size()}, out);
   }
 
-  // Computes <dy, row> for each choice and brings it back to the token's device: d_gates [own tokens, k].
+  // Computes <dy, row> for each choice and brings it back to the token's device: d_gates [own tokens, k];
+  // null: not wanted here.
   void return_dots(Group& group, const MatView& rows, float* d_gates) {
     std::fill_n(dp.begin(), route.num_received() * plan.topk, 0.0f);
     row_dots(group.team(), {rows, received, plan.row_token.data(), plan.row_assignment.data(), 1}, rows.rows,
@@ -92,7 +101,7 @@ struct ExchangeObject::Device {
     // The results came back in the order of the sent rows. A choice finds its result by the device of its
     // expert.
     const OwnAssignments& own = route.own();
-    for (int64_t i = 0; i < own.size(); ++i) {
+    for (int64_t i = 0; i < own.size() && d_gates != nullptr; ++i) {
       d_gates[i] = 0;
       if (!own.kept(i)) continue;
       const int64_t row =
@@ -208,7 +217,7 @@ NamedTensor ExchangeObject::tensor(const char* name, const void* data, int64_t r
 }
 
 // Runs one step of the exchange: checks order and memory, then works on each device.
-void ExchangeObject::call(Entry entry, FunctionRef<void()> require_tensors,
+void ExchangeObject::call(Entry entry, FunctionRef<int64_t()> check_tensors,
                           FunctionRef<void(Group&, Device&)> on_device) {
   const auto check = [&] {
     if (!is_planned_) {
@@ -216,8 +225,7 @@ void ExchangeObject::call(Entry entry, FunctionRef<void()> require_tensors,
                     "exchange: got no plan since the last error, allowed: after a plan; call "
                     "moehill_exchange_plan first");
     }
-    require_tensors();
-    return int64_t{0};
+    return check_tensors();
   };
   context_->collective({.entry = entry, .object = number_, .check = check, .on_device = [&](Group& group) {
                           on_device(group, device_of(group));
@@ -225,10 +233,11 @@ void ExchangeObject::call(Entry entry, FunctionRef<void()> require_tensors,
 }
 
 void ExchangeObject::dispatch(const void* x, void* rows) {
-  const auto require_tensors = [&] {
+  const auto check_tensors = [&] {
     require_memory({tensor("x", x, tokens_.own)}, {tensor("rows", rows, num_rows_)});
+    return int64_t{0};
   };
-  call(Entry::dispatch, require_tensors,
+  call(Entry::dispatch, check_tensors,
        // A row travels once to each device, which copies it for each of its experts that the token chose.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(x, group));
@@ -237,29 +246,33 @@ void ExchangeObject::dispatch(const void* x, void* rows) {
 }
 
 void ExchangeObject::combine(const void* rows, void* y) {
-  const auto require_tensors = [&] {
+  const auto check_tensors = [&] {
     require_memory({tensor("rows", rows, num_rows_)}, {tensor("y", y, tokens_.own)});
+    return int64_t{0};
   };
-  call(Entry::combine, require_tensors, [&](Group& group, Device& device) {
+  call(Entry::combine, check_tensors, [&](Group& group, Device& device) {
     device.sum(group, rows_view(rows, device), device.route.received().weight.data(), tokens_view(y, group));
   });
 }
 
 void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_rows, float* d_gates) {
-  const auto require_tensors = [&] {
+  const auto check_tensors = [&] {
     const int64_t choices = d_gates == nullptr ? 0 : tokens_.own * config_.shape.topk;
     require_memory({tensor("dy", dy, tokens_.own), tensor("rows", rows, num_rows_)},
                    {tensor("d_rows", d_rows, num_rows_), {"d_gates", d_gates, choices, sizeof(float)}});
+    return int64_t{d_gates != nullptr};
   };
-  call(Entry::combine_backward, require_tensors,
+  call(Entry::combine_backward, check_tensors,
        // d_row = gate * dy and d_gate = <dy, row>. So dy travels to the experts, as x does in dispatch.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(dy, group));
          const MatView out = rows_view(d_rows, device);
          const float* const weight = device.route.received().weight.data();
-         if (d_gates != nullptr) {
+         // A process without tokens may pass null. It takes part nevertheless if another wants the gradients.
+         if (somebody_wants(*context_)) {
            const int64_t first = tokens_.offsets[idx(group.rank())] - tokens_.first;
-           device.return_dots(group, rows_view(rows, device), d_gates + first * device.plan.topk);
+           device.return_dots(group, rows_view(rows, device),
+                              d_gates == nullptr ? nullptr : d_gates + first * device.plan.topk);
          }
          const auto scale = out.dtype == DType::f32 ? scale_rows<float> : scale_rows<bf16>;
          scale(group.team(), device.received, device.plan, weight, out);
@@ -267,10 +280,11 @@ void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_
 }
 
 void ExchangeObject::dispatch_backward(const void* d_rows, void* dx) {
-  const auto require_tensors = [&] {
+  const auto check_tensors = [&] {
     require_memory({tensor("d_rows", d_rows, num_rows_)}, {tensor("dx", dx, tokens_.own)});
+    return int64_t{0};
   };
-  call(Entry::dispatch_backward, require_tensors,
+  call(Entry::dispatch_backward, check_tensors,
        // The gradients of the copies of a row add up, as their results do in combine, but without gate
        // values.
        [&](Group& group, Device& device) {

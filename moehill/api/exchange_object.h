@@ -42,8 +42,9 @@ class ExchangeObject {
   MatView rows_view(const void* data, const Device& device) const;
   NamedTensor tensor(const char* name, const void* data, int64_t rows) const;  // [rows, H]
   // Runs an entry that needs a plan: refuses it without a plan, checks its tensors, and works on each device.
-  // `require_tensors` is called when the call's turn has come, because their sizes are those of the plan.
-  void call(Entry entry, FunctionRef<void()> require_tensors, FunctionRef<void(Group&, Device&)> on_device);
+  // `check_tensors` is called when the call's turn has come, because their sizes are those of the plan. All
+  // processes learn what it returns.
+  void call(Entry entry, FunctionRef<int64_t()> check_tensors, FunctionRef<void(Group&, Device&)> on_device);
 
   std::shared_ptr<Context> context_;
   int64_t number_ = 0;  // its number among the objects of the context

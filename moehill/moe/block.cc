@@ -189,8 +189,10 @@ void Block::forward_shared(const BlockPass& pass) {
     make_shared_gate(pass);
     step.row_scale = scratch_.shared_p.data();
   }
-  mlp_up(context, scratch_.shared_offset, step, weights, scratch_.shared);
-  mlp_down(context, scratch_.shared_offset, {scratch_.shared.h, pass.out}, weights);
+  // A separate activation works on all rows of its buffers, and the buffers have rows for the most tokens.
+  const MlpBuffers buffers = scratch_.shared.slice_rows(0, tokens.size());
+  mlp_up(context, scratch_.shared_offset, step, weights, buffers);
+  mlp_down(context, scratch_.shared_offset, {buffers.h, pass.out}, weights);
 }
 
 void Block::backward_shared(const BlockPass& pass) {
@@ -205,14 +207,15 @@ void Block::backward_shared(const BlockPass& pass) {
     step.dp = scratch_.shared_dp.data();
     step.dp_index = scratch_.shared_index.data();
   }
+  const MlpBuffers buffers = scratch_.shared.slice_rows(0, tokens.size());
   if (spec_.recomputes()) {
     mlp_up({pass.team, *scratch_.gemm, pass.listener, kRecomputeStages, spec_.left_out},
-           scratch_.shared_offset, {step.x, nullptr, true}, weights, scratch_.shared);
+           scratch_.shared_offset, {step.x, nullptr, true}, weights, buffers);
   }
   if (spec_.left_out.has(Stage::shared_grad)) return;
-  mlp_down_grad(context, scratch_.shared_offset, step, weights, scratch_.shared);
-  mlp_input_grad(context, scratch_.shared_offset, step, weights, scratch_.shared);
-  mlp_weight_grad(context, scratch_.shared_offset, step, scratch_.shared, pass.weights.shared_grad);
+  mlp_down_grad(context, scratch_.shared_offset, step, weights, buffers);
+  mlp_input_grad(context, scratch_.shared_offset, step, weights, buffers);
+  mlp_weight_grad(context, scratch_.shared_offset, step, buffers, pass.weights.shared_grad);
   if (spec_.has_shared_gate()) backward_shared_gate(pass, step.x);
 }
 

@@ -104,6 +104,7 @@ class LatentPath final : public ParallelPath {
   }
 
   void backward(Group& group, float dy_scale, StageListener* listener) override {
+    clear_unwritten();
     ThreadTeam& team = group.team();
     const LatentRows& rows = inputs_.latent;
     const StageSet left_out = block_.spec().left_out;

@@ -68,9 +68,10 @@ void ParallelPath::bind(const PathInputs& inputs) {
   inputs_.latent = inputs.latent;
   take_inputs();
   take_tokens();
-  // Without tokens for the shared expert nothing writes its gradient in this step, so what an earlier step
-  // left in it is cleared.
-  if (backward_too() && inputs_.config.shape.shared_dim > 0 && !has_shared()) clear(weights_.shared_grad);
+}
+
+void ParallelPath::clear_unwritten() {
+  if (inputs_.config.shape.shared_dim > 0 && !has_shared()) clear(weights_.shared_grad);
 }
 
 void clear(const MlpWeights& gradient) {
@@ -158,6 +159,7 @@ void ParallelPath::forward_alone(ThreadTeam& team, StageListener* listener) {
 }
 
 void ParallelPath::backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener) {
+  clear_unwritten();
   std::fill_n(dp, y_.rows * inputs_.config.shape.topk, 0.0f);
   BlockPass pass = backward_pass(team, dy_scale, listener);
   pass.dp = dp;

@@ -114,6 +114,9 @@ class ParallelPath {
   // of their assignments.
   void forward_alone(ThreadTeam& team, StageListener* listener);
   void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
+  // Clears the shared expert's gradient if no token of this step writes it. Only backward may do that,
+  // because the gradients of the last backward stay until then.
+  void clear_unwritten();
   // Sums the gradients of experts of which other devices have copies. Call it at the end of backward.
   void sum_copies(Group& group);
   // These two compute the rows that a token's own device adds to its result: the rows of the shared expert

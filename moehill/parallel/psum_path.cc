@@ -42,6 +42,7 @@ class PsumPath final : public ParallelPath {
   }
 
   void backward(Group& group, float dy_scale, StageListener* listener) override {
+    clear_unwritten();
     BlockPass pass = backward_pass(group.team(), dy_scale, listener);
     pass.out = shared_out(dx_);
     pass.dp = dp_.data();

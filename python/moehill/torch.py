@@ -308,6 +308,16 @@ def _library_ids(ids, experts):
     return torch.from_numpy(ids)
 
 
+def _as_int32(tensor, what):
+    """Returns integers as int32; an error if one does not fit, because a conversion would make another id of it."""
+    if tensor.is_floating_point() or tensor.is_complex():
+        _refuse(what, f"{tensor.dtype}", "integers", "convert them")
+    narrow, wide = tensor.to(torch.int32), tensor.to(torch.int64)
+    if not torch.equal(narrow.to(torch.int64), wide):
+        _refuse(what, f"{wide.min().item()} to {wide.max().item()}", "numbers of 32 bits", "check the ids")
+    return narrow.contiguous()
+
+
 _layers = {}  # id of gate_up: (a weak reference to it, its layer); tensors are compared element by element, not by hash
 
 
@@ -468,7 +478,7 @@ class _Route(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, token_ids, router):
         dense = logits.detach().float().contiguous()
-        ids, gates = router.route(dense.numpy(), None if token_ids is None else token_ids.to(torch.int32).contiguous().numpy())
+        ids, gates = router.route(dense.numpy(), None if token_ids is None else _as_int32(token_ids, "token_ids").numpy())
         ids, gates = torch.from_numpy(ids), torch.from_numpy(gates)
         ctx.router, ctx.dtype = router, logits.dtype
         ctx.save_for_backward(dense, ids)
@@ -503,7 +513,7 @@ class Router(torch.nn.Module):
     def _router(self):
         tables = {name: t for name, t in self.named_buffers(recurse=False)}
         if not (self._made and all(seen.still_is(tables[name]) for name, seen in self._made[0].items())):
-            arrays = {name: t.to(torch.int32 if name == "experts_of_id" else torch.float32).contiguous().numpy()
+            arrays = {name: (_as_int32(t, name) if name == "experts_of_id" else t.to(torch.float32).contiguous()).numpy()
                       for name, t in tables.items()}
             self._made = ({name: _Seen(t) for name, t in tables.items()},
                           _Router(self._context or default_context(), self._experts, self._topk, **arrays, **self._rule))

@@ -608,9 +608,13 @@ class RouterTest(unittest.TestCase):
         self.assertTrue(torch.equal(chosen, table[ids]))
 
     def test_refuses(self):
+        ids, by_table = torch.zeros(33, dtype=torch.int64), lambda table: mt.Router(12, 1, score="sigmoid", experts_of_id=table)
         for part, call in {"logits: got": lambda: mt.Router(12, 3)(self.logits[0]), "topk": lambda: mt.Router(12, 13)(self.logits),
                            "nan for token 0": lambda: mt.Router(12, 3)(self.logits * float("nan")),
-                           "token_ids": lambda: mt.Router(12, 1, score="sigmoid", experts_of_id=[[0], [1]])(self.logits)}.items():
+                           "token_ids": lambda: mt.Router(12, 1, score="sigmoid", experts_of_id=[[0], [1]])(self.logits),
+                           "token_ids: got 4294967297": lambda: by_table([[0], [1]])(self.logits, torch.full((33,), (1 << 32) + 1)),
+                           "token_ids: got torch.float": lambda: by_table([[0], [1]])(self.logits, torch.full((33,), 0.5)),
+                           "experts_of_id: got 0 to 4294967297": lambda: by_table([[0], [(1 << 32) + 1]])(self.logits, ids)}.items():
             with self.assertRaises(moehill.Error) as caught:
                 call()
             self.assertIn(part, str(caught.exception))
