@@ -145,6 +145,18 @@ TEST(Hyperfine, FormsHaveItsColumnsAndNoFigureWithoutACheck) {
       << table;
 }
 
+// Each -L point names options of its own, in an order of its own.
+TEST(Hyperfine, AValueStandsInTheColumnOfItsParameter) {
+  std::vector<ExportedRow> rows = exported_rows();
+  rows[0].parameters = {{"topk", "2"}, {"impl", "fast"}};
+  rows[1].parameters = {{"impl", "scatter"}, {"dtype", "f32"}};
+  EXPECT_EQ(hyperfine_csv(rows),
+            "command,mean,stddev,median,user,system,min,max,parameter_topk,parameter_impl,parameter_dtype,"
+            "name,gflops\r\n"
+            "moehill bench --tokens 256,0.5,0.1,0.5,0.7,,0.4,0.6,2,fast,,dtype=f32 none,4000\r\n"
+            "moehill bench,,,,,,,,,scatter,f32,dtype=bf16 none,\r\n");
+}
+
 TEST_F(Exports, JunitCountsWhatFailed) {
   const std::string xml = export_junit(store_, views());
   EXPECT_NE(xml.find("tests=\"5\" failures=\"0\" errors=\"1\" skipped=\"0\""), std::string::npos) << xml;
