@@ -117,11 +117,13 @@ std::string property(const std::string& name, const std::string& value) {
   return value.empty() ? "" : fmt::format("<property name=\"{}\" value=\"{}\"/>", name, xml_text(value));
 }
 
-// Returns the figures and the verdict of a row of the point. If there are several paths, the names begin with
-// the path.
+// Returns the figures and the verdict of a row of the point. If there are several rows, the names begin with
+// the path, or with the options in which the rows differ.
 std::string row_properties(const ExperimentView& view, const ResultRow& row) {
   if (!row.timed()) return "";
-  const std::string path = name_of(row.measured->path), prefix = path.empty() ? "" : path + ".";
+  const std::string path = name_of(row.measured->path), apart = xml_text(difference_words(row.variant)),
+                    both = path + (path.empty() || apart.empty() ? "" : " ") + apart,
+                    prefix = both.empty() ? "" : both + ".";
   const Summary tflops = tflops_summary(*row.measured);
   return property(prefix + "ms", fmt::format("{:.6g}", 1e3 * median_of(row.measured->seconds))) +
          property(prefix + "gflops", fmt::format("{:.6g}{}", 1e3 * tflops.median,
