@@ -186,13 +186,19 @@ std::string loss_line(const PointResult& point) {
 
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
                              const std::vector<double>& predicted_bytes) {
-  const RunConfig& first = points.front().config;
+  const auto text_of = [](const Point& point) {
+    const BlockOptions& block = point.config.block;
+    return fmt::format("{}, {}, {} {}", to_string(point.config.shape), name_of(block.pass),
+                       name_of(block.backend), name_of(block.impl));
+  };
+  const std::string first = text_of(points.front());
+  const bool alike =
+      std::all_of(points.begin(), points.end(), [&](const Point& point) { return text_of(point) == first; });
   const Topology& topology = environment.topology;
   return fmt::format(
-      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {}\n"
+      "{} point{}: {}{}\non {} core{} of {}, kernels {}; predicted memory {}\n"
       "every step begins with cold caches\n",
-      points.size(), points.size() == 1 ? "" : "s", to_string(first.shape), name_of(first.block.pass),
-      name_of(first.block.backend), name_of(first.block.impl), topology.num_cores,
+      points.size(), points.size() == 1 ? "" : "s", alike ? "" : "the first is ", first, topology.num_cores,
       topology.num_cores == 1 ? "" : "s", topology.cpu_model, instruction_words(environment.kernel),
       memory_text(predicted_bytes));
 }

@@ -19,6 +19,14 @@ TEST(TerminalReport, SaysInWhichStateOfTheCachesStepsBegin) {
   EXPECT_NE(describe_command({point_of(4, Pass::forward)}, {}, {}).find("cold caches"), std::string::npos);
 }
 
+// The line must not say of all points what only one of them is.
+TEST(TerminalReport, SaysWhichPointItDescribes) {
+  const std::vector<Point> alike(2, point_of(4, Pass::forward)),
+      unlike = {point_of(4, Pass::forward), point_of(8, Pass::forward)};
+  EXPECT_NE(describe_command(alike, {}, {}).find("2 points: tokens=16"), std::string::npos);
+  EXPECT_NE(describe_command(unlike, {}, {}).find("2 points: the first is tokens=16"), std::string::npos);
+}
+
 TEST(TerminalReport, NamesExpertFormAndRouter) {
   Point point = point_of(4, Pass::forward);
   point.config.shape.form = parse_expert_form("gelu-tanh");
