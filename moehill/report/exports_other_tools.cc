@@ -14,16 +14,19 @@
 namespace moehill {
 namespace {
 
-// Returns a value of the first record that has it, since all records of a database usually come from one
-// machine.
+// Returns the value of all records that have it; null if they do not agree, since the format has a single
+// machine and none may pass for that of the others.
 StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) {
+  StoredJson common;
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
-      if (row.measured && row.measured->first.contains("env") && row.measured->first["env"].contains(key))
-        return row.measured->first["env"][key];
+      const StoredJson value =
+          row.measured ? at_or_null(row.measured->first, std::string("/env/") + key) : StoredJson();
+      if (!common.is_null() && !value.is_null() && value != common) return nullptr;
+      if (!value.is_null()) common = value;
     }
   }
-  return nullptr;
+  return common;
 }
 
 // Returns the build type of "0.1.0 Release REVISION" in small letters, as the format has it.

@@ -104,6 +104,8 @@ TEST_F(Exports, GoogleBenchmarkNamesHostAndCaches) {
   EXPECT_EQ(context["caches"].dump(), R"([{"type":"Data","level":1,"size":32768,"num_sharing":1},)"
                                       R"({"type":"Unified","level":2,"size":1048576,"num_sharing":1},)"
                                       R"({"type":"Unified","level":3,"size":33554432,"num_sharing":2}])");
+  all[0].rows[1].measured->first["env"]["host"] = "node8";
+  EXPECT_EQ(StoredJson::parse(export_google_benchmark(all))["context"]["host_name"], "");
 }
 
 TEST_F(Exports, ALauncherIsPartOfTheRepro) {
