@@ -221,12 +221,18 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
 ResultSet read_database(const std::string& path, const std::string& experiment, const std::string& point) {
   Store store = Store::open_existing(path);
   ResultSet set{path, path + ":" + experiment, {}, store.noise_floors()};
-  for (const ExperimentView& view : load_views(store, {})) {
+  const std::vector<ExperimentView> views = load_views(store, {});
+  for (const ExperimentView& view : views) {
     if (!experiment.empty() && view.experiment.name != experiment) continue;
     for (const ResultRow& row : view.rows) {
       const StoredPoint& stored = view.points[row.point];
       if (!row.measured || (!point.empty() && stored.label != point)) continue;
-      ComparedResult result{view.label(row), row.measured->first, {}, {}};
+      // Experiments of one database may have points of one name.
+      const bool is_one_of_several = experiment.empty() && views.size() > 1;
+      ComparedResult result{(is_one_of_several ? view.experiment.name + ": " : "") + view.label(row),
+                            row.measured->first,
+                            {},
+                            {}};
       const StoredJson subject = subject_of(row.measured->first);
       for (const StoredRecord& record : store.records(stored.id)) {
         if (is_ablated(record.json)) {

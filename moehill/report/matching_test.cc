@@ -200,6 +200,24 @@ TEST_F(MatchingTest, NoTwoResultsHaveOneName) {
   EXPECT_NE(junit.find("tokens=512\""), std::string::npos) << junit;
 }
 
+TEST_F(MatchingTest, ResultsOfSeveralExperimentsAreNamedWithTheirExperiment) {
+  const std::string path = folder_.file("a.sqlite");
+  {
+    Store store = Store::open_or_create(path);
+    fill_replayed(store, replayed_experiment());
+    EXPECT_EQ(read_results(path).results.at(0).label, "parallel_mode=none topk=2");
+    StoredExperiment other = replayed_experiment();
+    other.name = "other";
+    fill_replayed(store, other);
+  }
+  std::set<std::string> labels;
+  const ResultSet all = read_results(path);
+  for (const ComparedResult& result : all.results) labels.insert(result.label);
+  EXPECT_EQ(labels.size(), all.results.size());
+  EXPECT_TRUE(labels.contains("other: parallel_mode=none topk=2"));
+  EXPECT_EQ(read_results(path + ":other").results.at(0).label, "parallel_mode=none topk=2");
+}
+
 // The file of a trace may have been replaced between two runs of equal options.
 TEST_F(MatchingTest, AnotherRoutingOfEqualOptionsIsAnotherResultAndSaid) {
   std::vector<StoredJson> before, after;

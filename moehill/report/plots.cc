@@ -86,12 +86,25 @@ RatioMark mark_of(const ExperimentView& view, const ResultRow& row,
   return mark;
 }
 
+// Returns a title for each view; those of equal titles are told apart by their names.
+std::vector<std::string> titles_of(const std::vector<ExperimentView>& views, bool by_section) {
+  std::vector<std::string> titles;
+  std::vector<StoredJson> names;
+  for (const ExperimentView& view : views) {
+    const std::string& section = view.experiment.reference_section;
+    titles.push_back(by_section && !section.empty() ? section : view.experiment.title);
+    names.push_back({{"experiment", view.experiment.name}});
+  }
+  return told_apart(titles, names);
+}
+
 std::vector<RatioGroup> ratio_groups(const std::vector<ExperimentView>& views) {
   std::vector<RatioGroup> groups;
-  for (const ExperimentView& view : views) {
+  const std::vector<std::string> titles = titles_of(views, true);
+  for (size_t i = 0; i < views.size(); ++i) {
+    const ExperimentView& view = views[i];
     const std::vector<ReplayedRatio> replayed = replayed_ratios({&view, 1});
-    const std::string& section = view.experiment.reference_section;
-    RatioGroup group{section.empty() ? view.experiment.title : section, baseline_words(view), {}};
+    RatioGroup group{titles[i], baseline_words(view), {}};
     for (const ResultRow& row : view.rows)
       if (row.against) group.marks.push_back(mark_of(view, row, replayed));
     if (!group.marks.empty()) groups.push_back(group);
@@ -228,8 +241,10 @@ std::string ratio_plot(const ResultSet& records) {
 
 std::string peak_plot(const std::vector<ExperimentView>& views) {
   std::vector<CurvePanel> panels;
-  for (const ExperimentView& view : views) {
-    CurvePanel panel{view.experiment.title, {}};
+  const std::vector<std::string> titles = titles_of(views, false);
+  for (size_t i = 0; i < views.size(); ++i) {
+    const ExperimentView& view = views[i];
+    CurvePanel panel{titles[i], {}};
     for (const ResultRow& row : view.rows) {
       const std::optional<double> topk = row.timed() ? topk_of(row.measured->first) : std::nullopt;
       if (topk && !row.measured->peak_shares.empty())

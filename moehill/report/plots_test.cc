@@ -98,6 +98,15 @@ TEST(Plots, ADatabaseShowsItsRatiosBesideThosePublished) {
   EXPECT_SAYS(svg, ">~</text>");
   EXPECT_EQ(svg.find("nan"), std::string::npos);
   EXPECT_THROW(plot_of(path, Picture::peak), InputError);  // no record has a share of the peak
+  {
+    Store store = Store::open_or_create(path);
+    StoredExperiment other = replayed_experiment();
+    other.name = "other";
+    fill_replayed(store, other);
+  }
+  const std::string both = plot_of(path, Picture::automatic);
+  EXPECT_SAYS(both, ">13:40 EP vs Non-EP experiment=ep_vs_none</text>");
+  EXPECT_SAYS(both, ">13:40 EP vs Non-EP experiment=other</text>");
 }
 
 TEST(Plots, RecordsShowTheirShareOfThePeakByTopk) {
