@@ -95,6 +95,15 @@ TEST(Points, NoTwoPointsHaveOneFolder) {
   EXPECT_EQ(folders.size(), 3u);
 }
 
+// The biases of a model are read later, and the step routes by them.
+TEST(Points, APlacementIsNotFittedToARoutingThatTheStepDoesNotHave) {
+  const std::string line =
+      "--tokens 16 --experts 4 --topk 1 --router sigmoid,bias --parallel-mode ep --devices 2 --placement "
+      "greedy";
+  EXPECT_EQ(points_of(line).size(), 1u);
+  EXPECT_THROW(points_of(line + " --weights w"), InputError);
+}
+
 TEST(Points, BothAndAllAreEveryImpl) {
   EXPECT_EQ(points_of("--impl both").size(), 6u);
   EXPECT_EQ(points_of("--impl all").size(), 6u);

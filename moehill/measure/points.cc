@@ -268,6 +268,14 @@ void place_experts(const BenchOptions& options, Point& point) {
   Placement placement;
   if (rule.kind == PlacementRule::file) {
     placement = read_placement(rule.path);
+  } else if (!options.source.path.empty() && config.shape.router.bias) {
+    // The routing that is made here has random biases, and the step's has the model's.
+    throw usage_error(
+        fmt::format("--placement {} cannot be used with --weights and a router with biases, which route "
+                    "otherwise than the placement would be fitted to",
+                    options.placement),
+        "save the routing by --save-routing FILE, and fit to it by moehill balance --distribution trace:FILE "
+        "--save-placement");
   } else {
     const Routing routing = routing_of(config.shape, point.distribution, options.seed);
     placement = make_placement(rule, expert_load(routing), config.num_devices);
