@@ -371,20 +371,25 @@ std::string prediction_lines(const CommandResult& result) {
 }
 
 // Returns lines that say what the passed points were compared with. Points that were compared in the same way
-// share a line, which shows the worst of them.
+// share a line, which shows the worst of them; the largest error of a wire may be another point's.
 std::string passed_lines(const CommandResult& result) {
-  std::map<std::string, const CheckResult*> worst_of;
+  struct Worst {
+    const CheckResult* check = nullptr;
+    WireError wire{};
+  };
+  std::map<std::string, Worst> worst_of;
   for (const PointResult& point : result.points) {
     if (point.check.status != CheckStatus::passed) continue;
-    const CheckResult*& worst =
-        worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
-    if (worst == nullptr || point.check.worst_bounds > worst->worst_bounds) worst = &point.check;
+    Worst& worst = worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
+    if (worst.check == nullptr || point.check.worst_bounds > worst.check->worst_bounds)
+      worst.check = &point.check;
+    if (worst.wire.tokens == 0 || point.check.wire.y_rms > worst.wire.y_rms) worst.wire = point.check.wire;
   }
   std::string text;
-  for (const auto& [compared, check] : worst_of)
+  for (const auto& [compared, worst] : worst_of)
     text += fmt::format("{}; largest error {:.1f} of {:g} bounds allowed ({}); in timed steps {}{}\n",
-                        compared, check->worst_bounds, kMaxBounds, check->worst_number, kTimedStepCheck,
-                        to_string(check->wire));
+                        compared, worst.check->worst_bounds, kMaxBounds, worst.check->worst_number,
+                        kTimedStepCheck, to_string(worst.wire));
   return text;
 }
 

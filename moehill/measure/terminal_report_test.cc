@@ -136,6 +136,17 @@ TEST(TerminalReport, TableAndVerdictHaveOneRatioAndSayWhereTheMediansDiffer) {
   EXPECT_NE(line.find("; the medians order the other way\n"), std::string::npos) << line;
 }
 
+// Points that were compared in the same way share a line, and another one than the worst may have a wire.
+TEST(TerminalReport, TheErrorOfAWireIsTheLargestOfAllPoints) {
+  CommandResult command = made_up_command();
+  command.points[0].check.worst_bounds = 5;
+  command.points[1].check.worst_bounds = 1;
+  command.points[1].check.wire = {8, 0.03, 0.02, 0, 0};
+  const std::string lines = check_lines(command);
+  EXPECT_NE(lines.find("largest error 5.0 of "), std::string::npos) << lines;
+  EXPECT_NE(lines.find("the wire adds 2.0e-02 to y"), std::string::npos) << lines;
+}
+
 TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {
   CommandResult command = made_up_command();
   command.points[1].check.status = CheckStatus::failed;
