@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -78,6 +79,29 @@ TEST(Points, NodesAreAsManyAsWereAskedForOrRefused) {
       EXPECT_EQ(nodes_of_point(devices, nodes), numbers.contains(nodes) ? 0 : nodes)
           << devices << ", " << nodes;
   }
+}
+
+// Two points that are the same, and two traces whose paths are the same with the letters of a folder.
+TEST(Points, NoTwoPointsHaveOneFolder) {
+  const TemporaryFolder folder;
+  std::vector<std::string> arguments = {"--tokens=1", "--experts=4", "--topk=1"};
+  std::filesystem::create_directory(folder.file("a"));
+  for (const char* name : {"a/b.jsonl", "a-b.jsonl", "a-b.jsonl"}) {
+    std::ofstream(folder.file(name)) << R"({"step":0,"layer":0,"rank":0,"topk":1,"top_indices":[[0]]})";
+    arguments.insert(arguments.end(), {"-L", "point", "distribution=trace:" + folder.file(name)});
+  }
+  std::set<std::string> folders;
+  for (const Point& point : expand_points(*parse_bench_options(arguments), 4)) folders.insert(point.folder);
+  EXPECT_EQ(folders.size(), 3u);
+}
+
+// The biases of a model are read later, and the step routes by them.
+TEST(Points, APlacementIsNotFittedToARoutingThatTheStepDoesNotHave) {
+  const std::string line =
+      "--tokens 16 --experts 4 --topk 1 --router sigmoid,bias --parallel-mode ep --devices 2 --placement "
+      "greedy";
+  EXPECT_EQ(points_of(line).size(), 1u);
+  EXPECT_THROW(points_of(line + " --weights w"), InputError);
 }
 
 TEST(Points, BothAndAllAreEveryImpl) {

@@ -158,7 +158,7 @@ class ProblemTuner {
     const std::string key = tuned_key(base.config, routing);
     keep_tuned(path(), key,
                {result.candidates[result.winner].blocks, result.gain, environment_.topology.cpu_model,
-                environment_.kernels_id, utc_now()});
+                environment_.kernels_id, utc_now(), environment_.kernel});
     return key;
   }
 

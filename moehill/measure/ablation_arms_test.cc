@@ -55,6 +55,18 @@ TEST(AblationArms, SavingIsOfTheSameRounds) {
   EXPECT_NE(ablation_tables(command).find("weight_grad"), std::string::npos) << ablation_tables(command);
 }
 
+// A filter knows the names of points, and none of arms.
+TEST(AblationArms, ReproIsThatOfTheWholeStep) {
+  BenchOptions options;
+  options.repro = "moehill bench --parallel-mode both --ablate weight_grad";
+  CommandResult command = command_with_arm();
+  command.points[0].arms[0].point.label += " without weight_grad";
+  const std::vector<Record> records = make_records(options, command);
+  ASSERT_EQ(records.size(), 3u);
+  EXPECT_NE(records[0].repro.value().find("--filter"), std::string::npos);
+  EXPECT_EQ(records[2].repro, records[0].repro);
+}
+
 // An arm has no throughput, even if its check is recorded as passed.
 TEST(AblationArms, RecordIsMarkedAndHasNoThroughput) {
   const std::vector<Record> records = make_records({}, command_with_arm());

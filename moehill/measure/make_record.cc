@@ -230,10 +230,11 @@ RecordedEnvironment recorded_environment(const Environment& e) {
 
 namespace {
 
-// Returns the command line that measures this point again. If the command had several points, the line has
-// the filter that leaves only this one.
+// Returns the command line that measures this point again. If the command had several points, or has them
+// without its filter, the line has the filter that leaves only this one.
 std::string repro_of(const BenchOptions& options, const CommandResult& command, const Point& point) {
-  if (options.repro.empty() || command.command != "bench" || command.points.size() == 1) return options.repro;
+  const bool is_only = command.points.size() == 1 && options.filter.empty();
+  if (options.repro.empty() || command.command != "bench" || is_only) return options.repro;
   std::string expression;
   for (const char c : point.label) {
     if (std::strchr(".^$|()[]{}*+?\\", c) != nullptr) expression += '\\';
@@ -317,6 +318,7 @@ std::vector<Record> make_records(const BenchOptions& options, const CommandResul
     const PointResult& whole = command.points[i];
     for (const PointResult& arm : whole.arms) {
       records.push_back(record_of(options, command, arm, records.size()));
+      records.back().repro = records[i].repro;  // a filter chooses points, each with its arms
       if (const auto saving = saving_of(whole, arm)) records.back().ablation = ablation_of(*saving, i);
     }
   }

@@ -228,6 +228,20 @@ TEST(Record, OneLineEachAndTheComparisonWithTheEp) {
   EXPECT_EQ(ep["process"], none["process"]);
 }
 
+TEST(Record, ReproMeasuresThisPointAlone) {
+  BenchOptions options;
+  options.repro = "moehill bench --topk-list 2,8";
+  CommandResult command = made_up_command();
+  const auto has_filter = [&](size_t i) {
+    return make_record(options, command, i).repro.value().find(" --filter ") != std::string::npos;
+  };
+  EXPECT_TRUE(has_filter(0) && has_filter(1));
+  command.points.resize(1);
+  EXPECT_FALSE(has_filter(0));
+  options.filter = "none";  // it left one of several points, and is no part of the line
+  EXPECT_TRUE(has_filter(0));
+}
+
 TEST(Record, TwoRoundsHaveNoIntervalAndNoVerdict) {
   CommandResult command = made_up_command();
   for (PointResult& point : command.points) point.samples.resize(2);

@@ -57,7 +57,9 @@ void refuse_impossible_figures(CommandResult& command) {
     result.check.status = CheckStatus::failed;
     result.check.reason = "impossible: " + why;
     result.samples.clear();
+    result.cpu_seconds.clear();
     result.stage_samples.clear();
+    result.wait_samples.clear();
   }
 }
 

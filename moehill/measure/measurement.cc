@@ -47,6 +47,11 @@ double operand_bytes(const Run& run) {
   return static_cast<double>(elements) * static_cast<double>(dtype_bytes(s.dtype));
 }
 
+// Returns true if a step leaves results: it is whole, and no stage was left out of it.
+bool leaves_results(const RunConfig& config) {
+  return config.block.part == StepPart::whole && config.block.ablation.empty();
+}
+
 bool has_gradients(const RunConfig& config) { return config.block.pass == Pass::forward_backward; }
 
 // Returns a sample of the pages of a device's expert weights. It is empty if a thread of the device is on no
@@ -260,15 +265,13 @@ CheckResult Measurement::check_results(Run& run, const std::optional<CheckShare>
 
 void Measurement::check(LivePoint& live) {
   const Point& point = live.result.point;
-  const bool whole = point.config.block.part == StepPart::whole,
-             ablated = !point.config.block.ablation.empty();
-  const CheckMode mode = whole && !ablated ? options_.check : CheckMode::off;
+  const bool has_results = leaves_results(point.config), dumps = has_results && !options_.dump.empty();
+  const CheckMode mode = has_results ? options_.check : CheckMode::off;
   std::optional<CheckShare> share;
-  if (takes_part(*live.run) && (mode != CheckMode::off || !options_.dump.empty()))
-    share = live.run->check_share();
+  if (takes_part(*live.run) && (mode != CheckMode::off || dumps)) share = live.run->check_share();
   live.result.check = check_results(*live.run, share, mode);
-  if (ablated) live.result.check.reason = kAblated;
-  if (share && !options_.dump.empty()) dump(live, *share);
+  if (!point.config.block.ablation.empty()) live.result.check.reason = kAblated;
+  if (share && dumps) dump(live, *share);
   live.result.losses = losses_of(*live.run);
   // Only the root describes the point, since the root has the figures of all devices.
   job_.on_root([&] {
@@ -280,7 +283,10 @@ void Measurement::check(LivePoint& live) {
 void Measurement::dump(const LivePoint& live, const CheckShare& share) const {
   const Point& point = live.result.point;
   const LongerWaits longer;
-  const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;
+  const auto num_dumped = std::count_if(points_.begin(), points_.end(), [](const LivePoint& other) {
+    return leaves_results(other.result.point.config);
+  });
+  const std::string folder = num_dumped == 1 ? options_.dump : options_.dump + "/" + point.folder;
   dump_block(share, point.config.block.pass, folder);
 }
 

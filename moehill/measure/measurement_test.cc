@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -333,6 +334,24 @@ TEST(Measurement, OtherOperandsThatProveLessAreTold) {
   EXPECT_NE(result.check.reason.find("a step on other tokens and weights"), std::string::npos)
       << result.check.reason;
   EXPECT_FALSE(result.trusted());
+}
+
+// The parts of --overlap have no results, so nothing of them may take the place of their point's tensors.
+TEST(Measurement, WhatIsDumpedIsOfTheWholeStep) {
+  const TemporaryFolder folder;
+  BenchOptions options = measured_options();
+  options.modes = {ParallelMode::ep};
+  options.schedule.iters = 1;
+  const std::vector<Point> points = expand_points(options, 2);
+  const auto dumped = [&](const std::string& name, const std::vector<Point>& all) {
+    options.dump = folder.file(name);
+    measure_points(options, all);
+    std::ifstream file(options.dump + "/y.npy", std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string whole = dumped("whole", points);
+  ASSERT_FALSE(whole.empty());
+  EXPECT_EQ(dumped("parts", with_parts(points)), whole);
 }
 
 TEST(Measurement, WithoutACheckThereIsASampleAndNoFigure) {

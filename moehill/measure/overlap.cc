@@ -27,6 +27,7 @@ std::vector<Point> with_parts(const std::vector<Point>& points) {
       Point alone = point;
       alone.config.block.part = part;
       alone.label += fmt::format(" {} alone", name_of(part));
+      alone.folder += fmt::format("_{}-alone", name_of(part));
       all.push_back(alone);
     }
   }

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <regex>
+#include <set>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
@@ -110,6 +111,16 @@ std::string folder_of(std::string label) {
   std::replace(label.begin(), label.end(), '=', '-');
   std::replace(label.begin(), label.end(), '/', '-');
   return label;
+}
+
+// Gives points of one folder folders of their own, so that no point overwrites what another one has written.
+// Folders are equal where points are, and where names differ only in letters that a folder does not have.
+void tell_folders_apart(std::vector<Point>& points) {
+  std::set<std::string> taken;
+  for (Point& point : points) {
+    const std::string own = point.folder;
+    for (int n = 2; !taken.insert(point.folder).second; ++n) point.folder = fmt::format("{}_{}", own, n);
+  }
 }
 
 std::vector<Point> filtered(const std::vector<Point>& points, const std::string& filter) {
@@ -257,6 +268,14 @@ void place_experts(const BenchOptions& options, Point& point) {
   Placement placement;
   if (rule.kind == PlacementRule::file) {
     placement = read_placement(rule.path);
+  } else if (!options.source.path.empty() && config.shape.router.bias) {
+    // The routing that is made here has random biases, and the step's has the model's.
+    throw usage_error(
+        fmt::format("--placement {} cannot be used with --weights and a router with biases, which route "
+                    "otherwise than the placement would be fitted to",
+                    options.placement),
+        "save the routing by --save-routing FILE, and fit to it by moehill balance --distribution trace:FILE "
+        "--save-placement");
   } else {
     const Routing routing = routing_of(config.shape, point.distribution, options.seed);
     placement = make_placement(rule, expert_load(routing), config.num_devices);
@@ -314,12 +333,13 @@ std::vector<Point> points_of_lists(const BenchOptions& options, int num_cores) {
 }  // namespace
 
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
-  if (options.variants.empty()) return filtered(points_of_lists(options, num_cores), options.filter);
   std::vector<Point> points;
+  if (options.variants.empty()) points = points_of_lists(options, num_cores);
   for (const BenchOptions& variant : options.variants) {
     const std::vector<Point> some = points_of_lists(variant, num_cores);
     points.insert(points.end(), some.begin(), some.end());
   }
+  tell_folders_apart(points);
   return filtered(points, options.filter);
 }
 

@@ -18,7 +18,7 @@ struct Point {
   RunConfig config;
   DistributionOptions distribution;
   std::string label;   // what distinguishes it from the others: "topk=8 ep"
-  std::string folder;  // the same as a file name: "topk-8_ep"
+  std::string folder;  // the same as a file name, of this point alone: "topk-8_ep"
   ProfilePath path = ProfilePath::none;
   Tuned tuned = Tuned::off;
   std::vector<std::pair<std::string, std::string>> axes = {};  // of -L, which the label begins with

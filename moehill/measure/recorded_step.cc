@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <fstream>
 #include <iostream>
 
@@ -14,6 +15,7 @@
 #include "moehill/measure/points.h"
 #include "moehill/record/record.h"
 #include "moehill/routing/placement.h"
+#include "moehill/routing/statistics.h"
 
 namespace moehill {
 namespace {
@@ -45,6 +47,21 @@ void refuse_irregular_nodes(const Record& record) {
                     "leave this record out, or take one of a job whose processes are placed so");
 }
 
+// Refuses a routing that is not the one that was measured, by the loads of its experts. A trace's file may
+// have been replaced, and a record has neither the logits of --router product nor the biases of --weights.
+void refuse_other_routing(const Record& record, const Routing& routing) {
+  const LoadStatistics &was = record.load, is = load_statistics(expert_load(routing));
+  const bool is_known = was.max > 0;  // by records that have loads
+  if (!is_known || (was.min == is.min && was.max == is.max && std::abs(was.std - is.std) <= 1e-9 * was.std))
+    return;
+  const auto text = [](const LoadStatistics& load) {
+    return fmt::format("{} to {} assignments an expert, deviation {:.6g}", load.min, load.max, load.std);
+  };
+  throw input_error(
+      "load", text(was), text(is) + ", as the options of the record route",
+      "take a record whose trace is still there, and one without --weights and --router product");
+}
+
 RecordedStep step_of(const Record& record) {
   RecordedStep step;
   // The record may come from anywhere, so its numbers are checked like options.
@@ -61,6 +78,7 @@ RecordedStep step_of(const Record& record) {
   step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
   step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
                             step.config.block.capacity.spares);
+  refuse_other_routing(record, step.routing);
   // With a placement the step ran over places, and its routing has to name them.
   if (!step.config.placement.empty()) {
     require_placement("--record", {step.config.placement}, step.config.shape.experts,

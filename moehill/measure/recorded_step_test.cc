@@ -9,6 +9,7 @@
 #include "moehill/base/folder_fixture.h"
 #include "moehill/measure/make_record.h"
 #include "moehill/measure/points.h"
+#include "moehill/routing/statistics.h"
 
 namespace moehill {
 namespace {
@@ -50,6 +51,31 @@ TEST(RecordedStep, HasTheRoutingOfTheRecord) {
       const Routing measured = routing_of(points[i].config.shape, points[i].distribution, options.seed);
       EXPECT_EQ(steps[i].routing.expert, measured.expert) << distribution << ", " << points[i].label;
       EXPECT_EQ(steps[i].config.num_devices, points[i].config.num_devices) << distribution;
+    }
+  }
+}
+
+// The trace of a record may have been replaced, and a record does not have all that a router reads.
+TEST(RecordedStep, RefusesAnotherRoutingThanTheOneMeasured) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_loads.jsonl");
+  const BenchOptions options = recorded_options();
+  const Point point = expand_points(options, 2).front();
+  const Routing routing = routing_of(point.config.shape, point.distribution, options.seed);
+  Json record = record_of(options, point);
+  record["load"] = json_of(load_statistics(expert_load(routing)));
+  std::ofstream(path) << record.dump() << "\n";
+  EXPECT_EQ(steps_of_records(path).front().routing.expert, routing.expert);
+  for (const char* name : {"min", "max", "std"}) {
+    Json other = record;
+    other["load"][name] = 2 + other["load"][name].get<double>();
+    if (name != std::string("std")) other["load"][name] = 2 + record["load"][name].get<int64_t>();
+    std::ofstream(path) << other.dump() << "\n";
+    try {
+      steps_of_records(path);
+      ADD_FAILURE() << name;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("assignments an expert"), std::string::npos) << error.what();
     }
   }
 }

@@ -186,13 +186,19 @@ std::string loss_line(const PointResult& point) {
 
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
                              const std::vector<double>& predicted_bytes) {
-  const RunConfig& first = points.front().config;
+  const auto text_of = [](const Point& point) {
+    const BlockOptions& block = point.config.block;
+    return fmt::format("{}, {}, {} {}", to_string(point.config.shape), name_of(block.pass),
+                       name_of(block.backend), name_of(block.impl));
+  };
+  const std::string first = text_of(points.front());
+  const bool alike =
+      std::all_of(points.begin(), points.end(), [&](const Point& point) { return text_of(point) == first; });
   const Topology& topology = environment.topology;
   return fmt::format(
-      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {}\n"
+      "{} point{}: {}{}\non {} core{} of {}, kernels {}; predicted memory {}\n"
       "every step begins with cold caches\n",
-      points.size(), points.size() == 1 ? "" : "s", to_string(first.shape), name_of(first.block.pass),
-      name_of(first.block.backend), name_of(first.block.impl), topology.num_cores,
+      points.size(), points.size() == 1 ? "" : "s", alike ? "" : "the first is ", first, topology.num_cores,
       topology.num_cores == 1 ? "" : "s", topology.cpu_model, instruction_words(environment.kernel),
       memory_text(predicted_bytes));
 }
@@ -365,20 +371,25 @@ std::string prediction_lines(const CommandResult& result) {
 }
 
 // Returns lines that say what the passed points were compared with. Points that were compared in the same way
-// share a line, which shows the worst of them.
+// share a line, which shows the worst of them; the largest error of a wire may be another point's.
 std::string passed_lines(const CommandResult& result) {
-  std::map<std::string, const CheckResult*> worst_of;
+  struct Worst {
+    const CheckResult* check = nullptr;
+    WireError wire{};
+  };
+  std::map<std::string, Worst> worst_of;
   for (const PointResult& point : result.points) {
     if (point.check.status != CheckStatus::passed) continue;
-    const CheckResult*& worst =
-        worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
-    if (worst == nullptr || point.check.worst_bounds > worst->worst_bounds) worst = &point.check;
+    Worst& worst = worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
+    if (worst.check == nullptr || point.check.worst_bounds > worst.check->worst_bounds)
+      worst.check = &point.check;
+    if (worst.wire.tokens == 0 || point.check.wire.y_rms > worst.wire.y_rms) worst.wire = point.check.wire;
   }
   std::string text;
-  for (const auto& [compared, check] : worst_of)
+  for (const auto& [compared, worst] : worst_of)
     text += fmt::format("{}; largest error {:.1f} of {:g} bounds allowed ({}); in timed steps {}{}\n",
-                        compared, check->worst_bounds, kMaxBounds, check->worst_number, kTimedStepCheck,
-                        to_string(check->wire));
+                        compared, worst.check->worst_bounds, kMaxBounds, worst.check->worst_number,
+                        kTimedStepCheck, to_string(worst.wire));
   return text;
 }
 

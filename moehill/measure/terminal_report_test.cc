@@ -19,6 +19,14 @@ TEST(TerminalReport, SaysInWhichStateOfTheCachesStepsBegin) {
   EXPECT_NE(describe_command({point_of(4, Pass::forward)}, {}, {}).find("cold caches"), std::string::npos);
 }
 
+// The line must not say of all points what only one of them is.
+TEST(TerminalReport, SaysWhichPointItDescribes) {
+  const std::vector<Point> alike(2, point_of(4, Pass::forward)),
+      unlike = {point_of(4, Pass::forward), point_of(8, Pass::forward)};
+  EXPECT_NE(describe_command(alike, {}, {}).find("2 points: tokens=16"), std::string::npos);
+  EXPECT_NE(describe_command(unlike, {}, {}).find("2 points: the first is tokens=16"), std::string::npos);
+}
+
 TEST(TerminalReport, NamesExpertFormAndRouter) {
   Point point = point_of(4, Pass::forward);
   point.config.shape.form = parse_expert_form("gelu-tanh");
@@ -126,6 +134,17 @@ TEST(TerminalReport, TableAndVerdictHaveOneRatioAndSayWhereTheMediansDiffer) {
   EXPECT_NE(table.find("1.005"), std::string::npos) << table;
   EXPECT_NE(line.find("ep/none = 1.005 ["), std::string::npos) << line;
   EXPECT_NE(line.find("; the medians order the other way\n"), std::string::npos) << line;
+}
+
+// Points that were compared in the same way share a line, and another one than the worst may have a wire.
+TEST(TerminalReport, TheErrorOfAWireIsTheLargestOfAllPoints) {
+  CommandResult command = made_up_command();
+  command.points[0].check.worst_bounds = 5;
+  command.points[1].check.worst_bounds = 1;
+  command.points[1].check.wire = {8, 0.03, 0.02, 0, 0};
+  const std::string lines = check_lines(command);
+  EXPECT_NE(lines.find("largest error 5.0 of "), std::string::npos) << lines;
+  EXPECT_NE(lines.find("the wire adds 2.0e-02 to y"), std::string::npos) << lines;
 }
 
 TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {

@@ -87,7 +87,8 @@ bool has_figures(const Json& json) {
 
 double error_of(const ScoredRun& run) { return run.predicted_s / run.measured_s - 1; }
 
-// Problem is one problem on one machine: the times of each path, and how many paths there are to choose from.
+// Problem is one problem on one machine by one build: the times of each path, and how many paths there are to
+// choose from. A path that an older build ran slowly says nothing of a choice that this build makes.
 struct Problem {
   std::map<std::string, std::vector<double>> seconds;
   std::vector<std::string> taken;
@@ -104,7 +105,7 @@ struct Problem {
 std::map<std::string, Problem> by_problem(const std::vector<ScoredRun>& runs) {
   std::map<std::string, Problem> problems;
   for (const ScoredRun& run : runs) {
-    Problem& problem = problems[run.cpu + " " + run.problem];
+    Problem& problem = problems[run.cpu + " " + run.build + " " + run.problem];
     problem.seconds[run.path].push_back(run.measured_s);
     if (run.taken) problem.taken.push_back(run.path);
     problem.num_candidates = std::max(problem.num_candidates, static_cast<size_t>(run.num_candidates));

@@ -40,7 +40,7 @@ struct Score {
   int num_runs = 0;                        // predicted and measured
   double median_error = 0, p90_error = 0;  // of |predicted / measured - 1|
   int num_taken = 0;                       // runs whose path auto took
-  // Problems among these for which every candidate was measured, in these runs or earlier.
+  // Problems among these for which one build measured every candidate, in these runs or earlier.
   int num_judged = 0;
   int num_within = 0;  // of these, the path taken is within 3 % of the best
 };

@@ -79,6 +79,18 @@ TEST(PickScore, JudgesWhereAllPathsWereMeasured) {
   EXPECT_NEAR(score.p90_error, 0.5, 1e-12);
 }
 
+// The kernels of a later build may be faster on all paths, so its times judge no choice of an older one.
+TEST(PickScore, BuildsAreNotMixed) {
+  std::vector<ScoredRun> runs = {run_of("p", "fused", true, 1.0, 1.0),
+                                 run_of("p", "ragged_a2a", false, 1.1, 0.5)};
+  EXPECT_EQ(score_of(runs).num_judged, 1);
+  runs[1].build = "2";
+  EXPECT_EQ(score_of(runs).num_judged, 0);
+  runs.push_back(run_of("p", "ragged_a2a", false, 1.1, 1.2));
+  EXPECT_EQ(score_of(runs).num_judged, 1);
+  EXPECT_EQ(score_of(runs).num_within, 1);
+}
+
 // Returns the problem of a run on four devices that this function has changed.
 std::string problem_with(const std::function<void(BenchOptions&, RunConfig&)>& change) {
   BenchOptions options;

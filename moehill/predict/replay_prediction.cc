@@ -207,7 +207,8 @@ ReplayRoutings::ReplayRoutings() : team_(std::max(1, detect_topology().num_cores
 ReplayCounts ReplayRoutings::of(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware) {
   const int devices = static_cast<int>(row.devices), experts = static_cast<int>(row.experts),
             topk = static_cast<int>(table.topk);
-  const Nodes nodes = Nodes::of_size(devices, std::min(devices, hardware.topology.devices_per_node));
+  const int per_node = std::min(devices, hardware.topology.devices_per_node);
+  const Nodes nodes = Nodes::of_size(devices, per_node);
   const int64_t most = table.copies == RowCopies::expert ? kMostDrawnOfExperts : kMostDrawn;
   const int64_t drawn = std::max<int64_t>(1, std::min(row.tokens, most / devices));
   RouterRule rule;
@@ -216,7 +217,7 @@ ReplayCounts ReplayRoutings::of(const ReplayTable& table, const ReplayRow& row, 
   DistributionOptions distribution = parse_distributions(table.distribution).front();
   distribution.devices = devices;
   const std::string key = fmt::format("{} {} {} {} {} {} {}", table.distribution, to_string(rule), devices,
-                                      nodes.num(), drawn, experts, topk);
+                                      per_node, drawn, experts, topk);
   auto found = counts_.find(key);
   if (found == counts_.end()) {
     const Router router = make_router(rule, drawn * devices, experts, topk, 0);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "moehill/base/error.h"
 #include "moehill/predict/replay_report.h"
@@ -30,6 +31,21 @@ ReplayTable small_table(RowCopies copies) {
   table.mlp_dim = 32;
   table.topk = 2;
   return table;
+}
+
+// 16 devices are on three nodes in both cases, and device 6 is not on the same of them.
+TEST(ReplayRoutings, NodesOfAnotherSizeHaveCountsOfTheirOwn) {
+  const ReplayTable table = small_table(RowCopies::node);
+  ReplayRow row;
+  row.devices = row.experts = 16;
+  row.tokens = 8;
+  Hardware hardware = load_hardware("h800-node");
+  ReplayRoutings routings;
+  for (const auto& [per_node, node] : {std::pair{6, 1}, std::pair{7, 0}}) {
+    hardware.topology.devices_per_node = per_node;
+    EXPECT_EQ(routings.of(table, row, hardware).counts.nodes.num(), 3);
+    EXPECT_EQ(routings.of(table, row, hardware).counts.nodes.of(6), node);
+  }
 }
 
 // Returns two nodes of two devices, with 100 B/s inside a node and 10 B/s for each device between nodes.

@@ -36,7 +36,7 @@ bool is_formula(std::string_view cell) {
 
 std::string csv_line(const ExperimentView& view, const ResultRow& row) {
   const StoredPoint& point = view.points[row.point];
-  std::vector<std::string> cells = {view.experiment.name, point.label,
+  std::vector<std::string> cells = {view.experiment.name, view.point_label(row),
                                     row.measured ? name_of(row.measured->path) : "", name_of(point.state),
                                     json_text(point.axes)};
   cells.resize(21);

@@ -43,6 +43,24 @@ std::string repro_of(const ExportedRow& row) {
   return part_of<Words>(row.record, "repro").value_or("moehill bench");
 }
 
+// Returns the names of all rows' parameters, in the order in which rows first have them. Points of -L point
+// may set different options.
+std::vector<std::string> parameter_names(const std::vector<ExportedRow>& rows) {
+  std::vector<std::string> names;
+  for (const ExportedRow& row : rows) {
+    for (const auto& [name, value] : row.parameters)
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
+// Returns the value of a row's parameter; "" if the row does not have it.
+std::string parameter_of(const ExportedRow& row, const std::string& name) {
+  const auto found = std::find_if(row.parameters.begin(), row.parameters.end(),
+                                  [&](const auto& parameter) { return parameter.first == name; });
+  return found == row.parameters.end() ? "" : found->second;
+}
+
 std::string csv_figure(const Figure& figure) { return figure ? fmt::format("{:.9g}", *figure) : ""; }
 
 StoredJson json_figure(const Figure& figure) { return figure ? StoredJson(*figure) : StoredJson(nullptr); }
@@ -51,15 +69,15 @@ StoredJson json_figure(const Figure& figure) { return figure ? StoredJson(*figur
 
 std::string hyperfine_csv(const std::vector<ExportedRow>& rows) {
   std::string text = "command,mean,stddev,median,user,system,min,max";
-  for (const auto& [name, value] : rows.empty() ? Parameters{} : rows.front().parameters)
-    text += fmt::format(",parameter_{}", csv_cell(name));
+  const std::vector<std::string> names = parameter_names(rows);
+  for (const std::string& name : names) text += fmt::format(",parameter_{}", csv_cell(name));
   text += ",name,gflops\r\n";
   for (const ExportedRow& row : rows) {
     const Figures f = figures_of(row);
     text += fmt::format("{},{},{},{},{},,{},{}", csv_cell(repro_of(row)), csv_figure(f.mean),
                         csv_figure(f.stddev), csv_figure(f.median), csv_figure(f.user), csv_figure(f.min),
                         csv_figure(f.max));
-    for (const auto& [name, value] : row.parameters) text += fmt::format(",{}", csv_cell(value));
+    for (const std::string& name : names) text += fmt::format(",{}", csv_cell(parameter_of(row, name)));
     const Figure tflops = tflops_of(row.record);
     text +=
         fmt::format(",{},{}\r\n", csv_cell(row.label), csv_figure(tflops ? Figure(1e3 * *tflops) : Figure()));

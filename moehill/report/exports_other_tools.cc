@@ -14,16 +14,19 @@
 namespace moehill {
 namespace {
 
-// Returns a value of the first record that has it, since all records of a database usually come from one
-// machine.
+// Returns the value of all records that have it; null if they do not agree, since the format has a single
+// machine and none may pass for that of the others.
 StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) {
+  StoredJson common;
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
-      if (row.measured && row.measured->first.contains("env") && row.measured->first["env"].contains(key))
-        return row.measured->first["env"][key];
+      const StoredJson value =
+          row.measured ? at_or_null(row.measured->first, std::string("/env/") + key) : StoredJson();
+      if (!common.is_null() && !value.is_null() && value != common) return nullptr;
+      if (!value.is_null()) common = value;
     }
   }
-  return nullptr;
+  return common;
 }
 
 // Returns the build type of "0.1.0 Release REVISION" in small letters, as the format has it.
@@ -117,11 +120,13 @@ std::string property(const std::string& name, const std::string& value) {
   return value.empty() ? "" : fmt::format("<property name=\"{}\" value=\"{}\"/>", name, xml_text(value));
 }
 
-// Returns the figures and the verdict of a row of the point. If there are several paths, the names begin with
-// the path.
+// Returns the figures and the verdict of a row of the point. If there are several rows, the names begin with
+// the path, or with the options in which the rows differ.
 std::string row_properties(const ExperimentView& view, const ResultRow& row) {
   if (!row.timed()) return "";
-  const std::string path = name_of(row.measured->path), prefix = path.empty() ? "" : path + ".";
+  const std::string path = name_of(row.measured->path), apart = xml_text(difference_words(row.variant)),
+                    both = path + (path.empty() || apart.empty() ? "" : " ") + apart,
+                    prefix = both.empty() ? "" : both + ".";
   const Summary tflops = tflops_summary(*row.measured);
   return property(prefix + "ms", fmt::format("{:.6g}", 1e3 * median_of(row.measured->seconds))) +
          property(prefix + "gflops", fmt::format("{:.6g}{}", 1e3 * tflops.median,

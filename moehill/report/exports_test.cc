@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/report/hypotheses.h"
 #include "moehill/report/markdown.h"
 #include "moehill/report/report_fixture.h"
 
@@ -103,6 +104,8 @@ TEST_F(Exports, GoogleBenchmarkNamesHostAndCaches) {
   EXPECT_EQ(context["caches"].dump(), R"([{"type":"Data","level":1,"size":32768,"num_sharing":1},)"
                                       R"({"type":"Unified","level":2,"size":1048576,"num_sharing":1},)"
                                       R"({"type":"Unified","level":3,"size":33554432,"num_sharing":2}])");
+  all[0].rows[1].measured->first["env"]["host"] = "node8";
+  EXPECT_EQ(StoredJson::parse(export_google_benchmark(all))["context"]["host_name"], "");
 }
 
 TEST_F(Exports, ALauncherIsPartOfTheRepro) {
@@ -143,6 +146,18 @@ TEST(Hyperfine, FormsHaveItsColumnsAndNoFigureWithoutACheck) {
   EXPECT_NE(table.find("| `dtype=f32 none` | 500.00 ± 100.00 | 400.00 | 600.00 | 1.00 | 4000.0 | "),
             std::string::npos)
       << table;
+}
+
+// Each -L point names options of its own, in an order of its own.
+TEST(Hyperfine, AValueStandsInTheColumnOfItsParameter) {
+  std::vector<ExportedRow> rows = exported_rows();
+  rows[0].parameters = {{"topk", "2"}, {"impl", "fast"}};
+  rows[1].parameters = {{"impl", "scatter"}, {"dtype", "f32"}};
+  EXPECT_EQ(hyperfine_csv(rows),
+            "command,mean,stddev,median,user,system,min,max,parameter_topk,parameter_impl,parameter_dtype,"
+            "name,gflops\r\n"
+            "moehill bench --tokens 256,0.5,0.1,0.5,0.7,,0.4,0.6,2,fast,,dtype=f32 none,4000\r\n"
+            "moehill bench,,,,,,,,,scatter,f32,dtype=bf16 none,\r\n");
 }
 
 TEST_F(Exports, JunitCountsWhatFailed) {
@@ -231,6 +246,53 @@ TEST(IdenticalRecords, AnotherModeIsMeasuredEvenOnOneDevice) {
   ep["config"]["parallel_mode"] = "ep";
   ep["config"]["ep_path"] = "compact_psum";
   EXPECT_FALSE(identical_records(none, ep));
+}
+
+// The options of a point may name several values. Its results are rows of their own, and each is compared
+// with the result of the baseline that has the same of these values.
+TEST_F(Exports, EachResultOfAPointOfSeveralIsARow) {
+  StoredExperiment experiment = replayed_experiment();
+  experiment.name = "both_modes";
+  experiment.baseline = {{"topk", 2}};
+  const std::string expected = "ratio(topk = 8, topk = 2) >= 1.0";
+  Journal journal(store_, this_process(), {{"build", "b"}});
+  std::vector<StoredPoint> points(2);
+  for (size_t i = 0; i < points.size(); ++i) {
+    points[i].label = points[i].identity = i == 0 ? "topk=2" : "topk=8";
+    points[i].position = static_cast<int64_t>(i);
+    points[i].axes = {{"topk", i == 0 ? 2 : 8}};
+    points[i].is_baseline = i == 0;
+  }
+  journal.save_plan(experiment, points);
+  for (int64_t round = 0; round < experiment.rounds; ++round) {
+    for (const StoredPoint& point : points) {
+      const int64_t topk = point.axes["topk"];
+      AttemptResult result;
+      result.state = RunState::done;
+      result.records = {block_record("none", topk, 1.0), block_record("ep", topk, 0.5)};
+      journal.finish(journal.claim(point.id, round, 60).claim, result);
+    }
+  }
+  const std::vector<ExperimentView> all = views();
+  const auto view = std::find_if(all.begin(), all.end(), [&](const ExperimentView& one) {
+    return one.experiment.name == experiment.name;
+  });
+  ASSERT_NE(view, all.end());
+  ASSERT_EQ(view->rows.size(), 4u);
+  for (size_t i = 0; i < view->rows.size(); ++i) {
+    const ResultRow& row = view->rows[i];
+    EXPECT_EQ(row.measured->seconds, std::vector<double>(8, i % 2 == 0 ? 1.0 : 0.5)) << i;
+    EXPECT_EQ(row.baseline, i < 2 ? std::nullopt : std::optional<size_t>(i - 2)) << i;
+    EXPECT_NE(view->label(row).find(i % 2 == 0 ? "(parallel_mode=none" : "(parallel_mode=ep"),
+              std::string::npos)
+        << view->label(row);
+  }
+  const JudgedExpectation judged = judge_expectation(*view, expected);
+  ASSERT_EQ(judged.pairs.size(), 2u);
+  for (const JudgedPair& pair : judged.pairs) EXPECT_EQ(pair.over, pair.under + 2);
+  EXPECT_NE(export_csv({*view}).find("topk=8 (parallel_mode=ep"), std::string::npos);
+  EXPECT_NE(export_junit(store_, {*view}).find("name=\"parallel_mode=ep ep_path=dense_masked.ms\""),
+            std::string::npos);
 }
 
 TEST_F(Exports, TwoRoundsHaveNoIntervalsAnywhere) {

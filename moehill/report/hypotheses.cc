@@ -165,7 +165,8 @@ JudgedExpectation judge_expectation(const ExperimentView& view, const std::strin
     for (size_t j = 0; j < view.rows.size(); ++j) {
       const StoredJson under = axes_of(view, view.rows[j]);
       if (view.rows[j].timed() && matches(expectation.denominator, under) &&
-          same_elsewhere(view, over, under, expectation)) {
+          same_elsewhere(view, over, under, expectation) &&
+          partner_of(view, view.rows[i], view.rows[j].point, view.rows[j].measured->path) == j) {
         const JudgedPair pair = judge_pair(view, expectation, i, j);
         // Two points without a round on one host are no pair.
         if (pair.ratio.n > 0) judged.pairs.push_back(pair);

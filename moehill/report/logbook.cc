@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "moehill/record/record.h"
 #include "moehill/report/exports.h"
@@ -38,22 +39,38 @@ std::string counted(int64_t n, const char* one, const char* more) {
   return fmt::format("{} {}", n, n == 1 ? one : more);
 }
 
-// Returns the first result with a measurement; its record describes machine and build.
-const Measured* first_measured(const std::vector<ExperimentView>& views) {
-  for (const ExperimentView& view : views) {
-    for (const ResultRow& row : view.rows) {
-      if (row.measured) return &*row.measured;
-    }
-  }
-  return nullptr;
-}
-
 // Book is everything from which the logbook is made.
 struct Book {
   std::vector<ExperimentView> views;
   std::vector<Hypothesis> hypotheses;  // by view
   std::vector<StoredNoiseFloor> floors;
 };
+
+// Site is a machine with a build, as records name them, and the experiments that have results of it.
+struct Site {
+  const Measured* first = nullptr;
+  std::string machine, build;
+  std::vector<std::string> ids;
+};
+
+std::vector<Site> sites_of(const Book& book) {
+  std::vector<Site> sites;
+  for (size_t i = 0; i < book.views.size(); ++i) {
+    for (const ResultRow& row : book.views[i].rows) {
+      if (!row.measured) continue;
+      const StoredJson env = row.measured->first.value("env", StoredJson::object());
+      const std::string machine = machine_name(env),
+                        build = env.contains("build") ? value_text(env["build"]) : "";
+      auto site = std::find_if(sites.begin(), sites.end(), [&](const Site& known) {
+        return known.machine == machine && known.build == build;
+      });
+      if (site == sites.end()) site = sites.insert(site, {&*row.measured, machine, build, {}});
+      const std::string& id = book.hypotheses[i].id;
+      if (site->ids.empty() || site->ids.back() != id) site->ids.push_back(id);
+    }
+  }
+  return sites;
+}
 
 // Returns how many hypotheses have this state, with their ids.
 std::string ids_in(const Book& book, HypothesisState state) {
@@ -72,10 +89,13 @@ std::string asked(const Book& book) {
       fmt::format("{} {}: {}", titles.size(), titles.size() == 1 ? "question" : "questions",
                   fmt::join(titles.begin(), titles.begin() + static_cast<int64_t>(num_shown), "; "));
   if (num_shown < titles.size()) text += fmt::format("; and {} more below", titles.size() - num_shown);
-  const Measured* measured = first_measured(book.views);
-  if (measured == nullptr) return text;
-  const StoredJson env = measured->first.value("env", StoredJson::object());
-  return text + fmt::format(". On {}, begun {}", markdown_text(machine_name(env)),
+  std::set<std::string> others;
+  const std::vector<Site> sites = sites_of(book);
+  if (sites.empty()) return text;
+  for (const Site& site : sites) others.insert(site.machine);
+  others.erase(sites.front().machine);
+  return text + fmt::format(". On {}{}, begun {}", markdown_text(sites.front().machine),
+                            others.empty() ? "" : fmt::format(" and {} more", others.size()),
                             minute_of(book.views.front().begun_utc));
 }
 
@@ -215,16 +235,21 @@ std::vector<std::string> baseline_cells(const ExperimentView& view, const Result
           share ? fmt::format("{:.0f} %", 100 * *share) : ""};
 }
 
-// Returns the section on the machine and the baseline points, to which all changes refer.
+// Returns the section on the machines and the baseline points, to which all changes refer.
 std::string baseline(const Book& book) {
   std::string text = "## Baseline\n";
-  const Measured* measured = first_measured(book.views);
-  if (measured == nullptr) return text + "- nothing is measured yet\n\n";
-  const StoredJson env = measured->first.value("env", StoredJson::object());
-  text += "- Machine: " + markdown_text(machine_name(env)) + "\n";
-  if (env.contains("build")) text += "- Build: " + markdown_text(value_text(env["build"])) + "\n";
-  if (measured->peak_tflops)
-    text += fmt::format("- Measured peak: {:.1f} GF/s\n", 1e3 * *measured->peak_tflops);
+  const std::vector<Site> sites = sites_of(book);
+  if (sites.empty()) return text + "- nothing is measured yet\n\n";
+  for (const Site& site : sites) {
+    const std::string whose = sites.size() == 1 ? "" : fmt::format(" ({})", fmt::join(site.ids, ", "));
+    text += fmt::format("- Machine: {}{}\n", markdown_text(site.machine), whose);
+    if (!site.build.empty()) text += fmt::format("- Build: {}{}\n", markdown_text(site.build), whose);
+    // The peak is that of the first result's type.
+    const StoredJson dtype = at_or_null(site.first->first, "/config/dtype");
+    if (site.first->peak_tflops)
+      text += fmt::format("- Measured peak: {:.1f} GF/s{}{}\n", 1e3 * *site.first->peak_tflops,
+                          dtype.is_string() ? " of " + markdown_text(value_text(dtype)) : "", whose);
+  }
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < book.views.size(); ++i) {
     const ExperimentView& view = book.views[i];

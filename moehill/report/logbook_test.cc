@@ -57,6 +57,22 @@ TEST_F(Logbook, NotesFollowAndNewestIsLast) {
   EXPECT_LT(book.find("my own line"), book.find(" - A newer one (H2)\n"));
 }
 
+// A database may hold experiments of several machines; none may pass for that of the others.
+TEST_F(Logbook, EveryMachineIsNamedWithItsExperiments) {
+  EXPECT_SAYS(render(), "- Machine: a CPU, 2 cores, AVX2\n");
+  StoredExperiment newer = replayed_experiment();
+  newer.name = "newer";
+  fill_replayed(store_, newer);
+  Database(folder_.file("a.sqlite"), Access::read_write)
+      .execute(
+          "UPDATE record SET json = json_set(json, '$.env.cpu', 'another CPU') WHERE point_id IN (SELECT "
+          "p.id FROM point p JOIN experiment e ON e.id = p.experiment_id WHERE e.name = 'newer')");
+  const std::string book = render();
+  EXPECT_SAYS(book, "- Machine: a CPU, 2 cores, AVX2 (H1)\n");
+  EXPECT_SAYS(book, "- Machine: another CPU, 2 cores, AVX2 (H2)\n");
+  EXPECT_SAYS(book, "On a CPU, 2 cores, AVX2 and 1 more, begun");
+}
+
 TEST_F(Logbook, BeginsWithWhatWasAskedAnsweredAndNotDecided) {
   StoredExperiment other = replayed_experiment();
   other.name = "other";

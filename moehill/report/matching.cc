@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
@@ -101,6 +102,25 @@ std::vector<std::string> unlike_names(const ComparedResult& a, const ComparedRes
   return names;
 }
 
+// Returns the hashes that say whether two records of equal options did the same work: a trace's file or a
+// model's may have been replaced. null: not known.
+std::vector<std::pair<std::string, StoredJson>> work_hashes(const StoredJson& record) {
+  return {{"plan", at_or_null(record, "/hash/plan")}, {"weights", at_or_null(record, "/hash/weights")}};
+}
+
+// Returns the names of the hashes in which two results of equal options differ. Results of other options
+// differ in their plans anyway.
+std::vector<std::string> unlike_work(const ComparedResult& a, const ComparedResult& b) {
+  std::vector<std::string> names;
+  if (nlohmann::json(config_of(a)) != nlohmann::json(config_of(b))) return names;
+  const auto of_a = work_hashes(a.record), of_b = work_hashes(b.record);
+  for (size_t i = 0; i < of_a.size(); ++i) {
+    const StoredJson &one = of_a[i].second, &other = of_b[i].second;
+    if (!one.is_null() && !other.is_null() && one != other) names.push_back(of_a[i].first);
+  }
+  return names;
+}
+
 // Returns the values of a name in all results of a set.
 std::string environment_text(const ResultSet& set, const std::string& name) {
   std::set<std::string> values;
@@ -159,7 +179,16 @@ std::string process_of(const StoredJson& record) {
   return id.empty() ? text_at(record, "/time_utc") : id;
 }
 
-// Reads files of records. Records with equal options belong to one result, whichever file they are in.
+// Names the results so that no two have one name.
+void label_apart(std::vector<ComparedResult>& results) {
+  std::vector<StoredJson> records;
+  for (const ComparedResult& result : results) records.push_back(result.record);
+  const std::vector<std::string> labels = distinct_labels(records);
+  for (size_t i = 0; i < results.size(); ++i) results[i].label = labels[i];
+}
+
+// Reads files of records. Records of equal options and equal work belong to one result, whichever file they
+// are in.
 ResultSet read_record_files(const std::string& source, const std::vector<std::string>& paths) {
   ResultSet set;
   set.source = source;
@@ -177,14 +206,15 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
       }
       const auto same = [&](const ComparedResult& result) {
         return result.record["config"] == record["config"] &&
-               result.record.value("path", StoredJson()) == record.value("path", StoredJson());
+               result.record.value("path", StoredJson()) == record.value("path", StoredJson()) &&
+               work_hashes(result.record) == work_hashes(record);
       };
       auto result = std::find_if(set.results.begin(), set.results.end(), same);
-      if (result == set.results.end())
-        result = set.results.insert(set.results.end(), {record_label(record), record, {}, ""});
+      if (result == set.results.end()) result = set.results.insert(set.results.end(), {"", record, {}, ""});
       add_process(*result, process_of(record), 0, record);
     }
   }
+  label_apart(set.results);
   return set;
 }
 
@@ -192,21 +222,28 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
 ResultSet read_database(const std::string& path, const std::string& experiment, const std::string& point) {
   Store store = Store::open_existing(path);
   ResultSet set{path, path + ":" + experiment, {}, store.noise_floors()};
-  for (const ExperimentView& view : load_views(store, {})) {
+  const std::vector<ExperimentView> views = load_views(store, {});
+  for (const ExperimentView& view : views) {
     if (!experiment.empty() && view.experiment.name != experiment) continue;
     for (const ResultRow& row : view.rows) {
       const StoredPoint& stored = view.points[row.point];
       if (!row.measured || (!point.empty() && stored.label != point)) continue;
-      ComparedResult result{view.label(row), row.measured->first, {}, {}};
+      // Experiments of one database may have points of one name.
+      const bool is_one_of_several = experiment.empty() && views.size() > 1;
+      ComparedResult result{(is_one_of_several ? view.experiment.name + ": " : "") + view.label(row),
+                            row.measured->first,
+                            {},
+                            {}};
+      const StoredJson subject = subject_of(row.measured->first);
       for (const StoredRecord& record : store.records(stored.id)) {
         if (is_ablated(record.json)) {
           ++set.num_ablated;
           continue;
         }
         const std::string id = text_at(record.json, "/process/id");
-        // A point of profile has records of several paths; only the records of this row's path belong to the
-        // row.
-        if (part_of<ProfilePath>(record.json, "path") == row.measured->path)
+        // A point may have records of several paths or subjects; only those of this row belong to the row.
+        if (part_of<ProfilePath>(record.json, "path") == row.measured->path &&
+            subject_of(record.json) == subject)
           add_process(result, id.empty() ? fmt::format("{} {}", path, record.attempt_id) : id, record.round,
                       record.json);
       }
@@ -329,6 +366,7 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
   pair.verdict = pair.ratio.paired ? verdict_of(a.record, b.record, pair.ratio, pair.floor)
                                    : judge(pair.ratio, pair.floor);
   pair.unlike = unlike_names(a, b);
+  for (const std::string& name : unlike_work(a, b)) pair.unlike.push_back(name);
   return pair;
 }
 
@@ -386,6 +424,17 @@ std::string record_label(const StoredJson& record) {
   return fmt::format("{}", fmt::join(parts, "/"));
 }
 
+std::vector<std::string> distinct_labels(const std::vector<StoredJson>& records) {
+  std::vector<std::string> labels;
+  std::vector<StoredJson> subjects;
+  for (const StoredJson& record : records) {
+    labels.push_back(record_label(record));
+    subjects.push_back(subject_of(record));
+    if (record.contains("path")) subjects.back()["path"] = record["path"];
+  }
+  return told_apart(labels, subjects);
+}
+
 void refuse_source_as_output(const std::vector<std::string>& sources, const std::string& option,
                              const std::string& output) {
   std::vector<NamedPath> paths = {{option, output, true}};
@@ -423,9 +472,17 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
   matching.differing = differing_options(a, b);
   std::vector<bool> used(b.results.size());
   for (const ComparedResult& result : a.results) {
-    size_t i = 0;
-    // Each result of `a` takes the first result of `b` that fits and is free.
-    while (i < b.results.size() && (used[i] || !fits(result, b.results[i], matching.differing))) ++i;
+    // Each result of `a` takes the first result of `b` that fits and is free, of equal work if there is one.
+    const auto first_free = [&](bool of_equal_work) {
+      size_t i = 0;
+      while (i < b.results.size() &&
+             (used[i] || !fits(result, b.results[i], matching.differing) ||
+              (of_equal_work && work_hashes(result.record) != work_hashes(b.results[i].record))))
+        ++i;
+      return i;
+    };
+    size_t i = first_free(true);
+    if (i == b.results.size()) i = first_free(false);
     if (i == b.results.size()) {
       if (!result.processes.empty()) matching.only_a.push_back(result.label);
       continue;

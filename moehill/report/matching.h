@@ -48,6 +48,9 @@ struct ResultSet {
 
 // Returns the name of a record's point among others, by the options in which points usually differ.
 std::string record_label(const StoredJson& record);
+// Returns a name for each of these records: record_label(), and behind it the options in which the records of
+// that label differ.
+std::vector<std::string> distinct_labels(const std::vector<StoredJson>& records);
 
 bool is_database(const std::string& path);
 
@@ -67,6 +70,7 @@ struct MatchedPair {
   std::optional<double> floor;
   Verdict verdict = Verdict::cannot_tell;
   // Names of `env`, such as "cpu" and "build", that have more than one value in the runs of the two sides.
+  // And "plan" or "weights" if the sides have equal options, but another routing or a model of other weights.
   std::vector<std::string> unlike = {};
 
   // True if the runs are of more than one machine, that is of another CPU or number of cores. Pairs
@@ -88,10 +92,11 @@ struct Matching {
   std::vector<std::string> unlike = {};
 };
 
-// Pairs the results. An option that has one value in all of `a` and another in all of `b` tells the sets
-// apart; all other options have to agree, and so does the path. Pairs of one experiment are compared by
-// round. Pairs that the same processes measured are compared by process, or by sample if there is a single
-// process. All other pairs are compared by compare_processes(), without the processes that are on both sides.
+// Pairs the results. Of several that fit, the one with the same routing plan and weights counts. An option
+// that has one value in all of `a` and another in all of `b` tells the sets apart; all other options have to
+// agree, and so does the path. Pairs of one experiment are compared by round. Pairs that the same processes
+// measured are compared by process, or by sample if there is a single process. All other pairs are compared
+// by compare_processes(), without the processes that are on both sides.
 Matching match_results(const ResultSet& a, const ResultSet& b);
 
 }  // namespace moehill

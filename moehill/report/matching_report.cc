@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "moehill/report/markdown.h"
 #include "moehill/store/expectation.h"
@@ -32,6 +34,17 @@ std::string answer_of(const Matching& matching) {
   if (parts.empty()) return "No point has a figure on both sides.\n";
   return fmt::format("B against A, {} point{}: {}.\n", matching.pairs.size(),
                      matching.pairs.size() == 1 ? "" : "s", fmt::join(parts, ", "));
+}
+
+// Returns a line for each noise floor by which a pair was judged. Pairs of other rounds have another one.
+std::string floor_lines(const Matching& matching) {
+  std::set<std::pair<int64_t, double>> floors;  // rounds and floor
+  for (const MatchedPair& pair : matching.pairs)
+    if (pair.floor && pair.ratio.n > 0) floors.emplace(pair.ratio.n, *pair.floor);
+  std::string text;
+  for (const auto& [rounds, floor] : floors)
+    text += fmt::format("noise floor of this machine over {} rounds: {:.2f} %\n", rounds, 100 * floor);
+  return text;
 }
 
 bool is_regression(const MatchedPair& pair, double tolerance) {
@@ -107,13 +120,18 @@ std::string matching_table(const Matching& matching) {
   for (const std::string& line : matching.unlike)
     text += fmt::format("A and B are not of one machine and build: {}\n", line);
   text += pair_lines(matching);
+  for (const MatchedPair& pair : matching.pairs) {
+    const auto has = [&](const char* name) {
+      return std::find(pair.unlike.begin(), pair.unlike.end(), name) != pair.unlike.end();
+    };
+    if (has("plan") || has("weights"))
+      text += fmt::format("{}: A and B have the same options and another {}, so this is not the same work\n",
+                          pair_label(pair), has("plan") ? "routing" : "model's weights");
+  }
   for (const MissingFigure& missing : matching.missing) text += missing_text(missing) + "\n";
   for (const std::string& label : matching.only_a) text += fmt::format("only in A: {}\n", label);
   for (const std::string& label : matching.only_b) text += fmt::format("only in B: {}\n", label);
-  if (!matching.pairs.empty() && matching.pairs.front().floor)
-    text += fmt::format("noise floor of this machine over {} rounds: {:.2f} %\n",
-                        matching.pairs.front().ratio.n, 100 * *matching.pairs.front().floor);
-  return text;
+  return text + floor_lines(matching);
 }
 
 std::string notes_of(const ResultSet& set) {

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "moehill/base/error.h"
 #include "moehill/report/matching_report.h"
@@ -183,6 +184,60 @@ TEST_F(MatchingTest, ARecordGivenTwiceIsNoSecondProcess) {
   const ResultSet both = read_results(few + "," + write_runs("c", 2.0, 2.0, "gmm", 3));
   EXPECT_EQ(both.results[0].processes.size(), 6u);
   EXPECT_EQ(both.num_repeated, 0);
+}
+
+// Records of one command may differ in an option that usual labels do not have, and paths of profile.
+TEST_F(MatchingTest, NoTwoResultsHaveOneName) {
+  std::vector<StoredJson> records = {record("p", 0, 1.0), record("p", 0, 2.0), record("p", 0, 3.0),
+                                     record("p", 0, 4.0)};
+  records[1]["config"]["tokens"] = 512;
+  records[2]["path"] = "ref_dp";
+  records[3]["path"] = "staged_dp";
+  std::set<std::string> labels;
+  for (const ComparedResult& result : read_results(write("a", records)).results) labels.insert(result.label);
+  EXPECT_EQ(labels.size(), 4u);
+  const std::string junit = matching_junit(match(write("a", records), write("b", records)), 0);
+  EXPECT_NE(junit.find("tokens=512\""), std::string::npos) << junit;
+}
+
+TEST_F(MatchingTest, ResultsOfSeveralExperimentsAreNamedWithTheirExperiment) {
+  const std::string path = folder_.file("a.sqlite");
+  {
+    Store store = Store::open_or_create(path);
+    fill_replayed(store, replayed_experiment());
+    EXPECT_EQ(read_results(path).results.at(0).label, "parallel_mode=none topk=2");
+    StoredExperiment other = replayed_experiment();
+    other.name = "other";
+    fill_replayed(store, other);
+  }
+  std::set<std::string> labels;
+  const ResultSet all = read_results(path);
+  for (const ComparedResult& result : all.results) labels.insert(result.label);
+  EXPECT_EQ(labels.size(), all.results.size());
+  EXPECT_TRUE(labels.contains("other: parallel_mode=none topk=2"));
+  EXPECT_EQ(read_results(path + ":other").results.at(0).label, "parallel_mode=none topk=2");
+}
+
+// The file of a trace may have been replaced between two runs of equal options.
+TEST_F(MatchingTest, AnotherRoutingOfEqualOptionsIsAnotherResultAndSaid) {
+  std::vector<StoredJson> before, after;
+  for (int i = 0; i < 6; ++i) {
+    before.push_back(record("a" + std::to_string(i), i, 1 + 0.001 * i));
+    after.push_back(record("b" + std::to_string(i), i, 2 + 0.001 * i));
+    after.back()["hash"]["plan"] = "of another file";
+  }
+  const std::string a = write("a", before), b = write("b", after);
+  const Matching matching = match(a, b);
+  ASSERT_EQ(matching.pairs.size(), 1u);
+  EXPECT_EQ(matching.pairs[0].unlike, std::vector<std::string>{"plan"});
+  EXPECT_NE(matching_table(matching).find("the same options and another routing"), std::string::npos)
+      << matching_table(matching);
+  const ResultSet both = read_results(b + "," + a);
+  ASSERT_EQ(both.results.size(), 2u) << "unlike work is not one median";
+  const Matching own = match_results(read_results(a), both);
+  ASSERT_EQ(own.pairs.size(), 1u);
+  EXPECT_TRUE(own.pairs[0].unlike.empty()) << "the result of the same work is there as well";
+  EXPECT_EQ(own.only_b.size(), 1u);
 }
 
 TEST_F(MatchingTest, NothingBehindRecordsIsIgnored) {

@@ -1,9 +1,17 @@
 // Implementation of report/measured.h.
 #include "moehill/report/measured.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <iterator>
+#include <map>
+#include <set>
+#include <utility>
 
 #include "moehill/record/record.h"
+#include "moehill/store/expectation.h"
 
 namespace moehill {
 namespace {
@@ -14,12 +22,12 @@ std::optional<double> median_if_any(const std::vector<double>& values) {
 
 ProfilePath path_of(const StoredJson& record) { return part_of<ProfilePath>(record, "path"); }
 
-Measured measure_path(const std::vector<StoredRecord>& records, ProfilePath path) {
+// Measures records of one path and subject.
+Measured measure_alike(const std::vector<StoredRecord>& records) {
   Measured measured;
-  measured.path = path;
+  measured.path = path_of(records.front().json);
   std::vector<double> peaks, rates;
   for (const StoredRecord& record : records) {
-    if (path_of(record.json) != path) continue;
     if (measured.first.is_null()) measured.first = record.json;
     measured.disturbed += record.disturbed ? 1 : 0;
     const auto peak = part_of<RecordedPeak>(record.json, "peak");
@@ -57,19 +65,80 @@ StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
   return json.contains(where) ? json.at(where) : StoredJson(nullptr);
 }
 
+StoredJson subject_of(const StoredJson& record) {
+  StoredJson subject = at_or_null(record, "/config");
+  if (!subject.is_object()) subject = StoredJson::object();  // a database may hold anything here
+  const StoredJson plan = at_or_null(record, "/hash/plan"), weights = at_or_null(record, "/hash/weights");
+  if (!plan.is_null()) subject["plan"] = plan;
+  if (!weights.is_null()) subject["weights_hash"] = weights;
+  return subject;
+}
+
+std::vector<StoredJson> differences_of(const std::vector<StoredJson>& subjects) {
+  std::vector<std::string> names;  // in the order of the subjects
+  for (const StoredJson& subject : subjects) {
+    for (const auto& [name, value] : subject.items())
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  std::vector<StoredJson> differences(subjects.size(), StoredJson::object());
+  for (const std::string& name : names) {
+    std::vector<StoredJson> values;
+    for (const StoredJson& subject : subjects) values.push_back(subject.value(name, StoredJson()));
+    if (std::equal(values.begin() + 1, values.end(), values.begin())) continue;
+    for (size_t i = 0; i < values.size(); ++i) differences[i][name] = values[i];
+  }
+  std::vector<StoredJson> plain = differences;
+  std::set<std::string> distinct;
+  for (StoredJson& difference : plain) {
+    for (const char* hash : kSubjectHashes) difference.erase(hash);
+    distinct.insert(json_text(difference));
+  }
+  return distinct.size() == plain.size() ? plain : differences;
+}
+
+std::string difference_words(const StoredJson& difference) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : difference.items())
+    if (!value.is_null()) parts.push_back(fmt::format("{}={}", name, value_text(value)));
+  return fmt::format("{}", fmt::join(parts, " "));
+}
+
+std::vector<std::string> told_apart(std::vector<std::string> labels,
+                                    const std::vector<StoredJson>& subjects) {
+  std::map<std::string, std::vector<size_t>> same;  // by label
+  for (size_t i = 0; i < labels.size(); ++i) same[labels[i]].push_back(i);
+  for (const auto& [label, group] : same) {
+    std::vector<StoredJson> own;
+    for (const size_t i : group) own.push_back(subjects[i]);
+    const std::vector<StoredJson> differences = differences_of(own);
+    for (size_t g = 0; g < group.size(); ++g) {
+      const std::string words = difference_words(differences[g]);
+      if (!words.empty()) labels[group[g]] += " " + words;
+    }
+  }
+  return labels;
+}
+
 std::string measuring_host(const StoredJson& record) {
   return part_of<Words>(part_of<StoredJson>(record, "env"), "host").value_or("");
 }
 
 std::vector<Measured> measure(std::vector<StoredRecord> records) {
   std::erase_if(records, [](const StoredRecord& record) { return is_ablated(record.json); });
-  std::vector<ProfilePath> paths;
-  for (const StoredRecord& record : records) {
-    const ProfilePath path = path_of(record.json);
-    if (std::find(paths.begin(), paths.end(), path) == paths.end()) paths.push_back(path);
+  std::vector<std::pair<ProfilePath, StoredJson>> kinds;
+  std::vector<std::vector<StoredRecord>> alike;  // by kind
+  for (StoredRecord& record : records) {
+    const std::pair kind(path_of(record.json), subject_of(record.json));
+    const auto known = std::find(kinds.begin(), kinds.end(), kind);
+    const size_t i = static_cast<size_t>(known - kinds.begin());
+    if (known == kinds.end()) {
+      kinds.push_back(kind);
+      alike.emplace_back();
+    }
+    alike[i].push_back(std::move(record));
   }
   std::vector<Measured> all;
-  for (const ProfilePath path : paths) all.push_back(measure_path(records, path));
+  for (const std::vector<StoredRecord>& of_kind : alike) all.push_back(measure_alike(of_kind));
   return all;
 }
 

@@ -1,5 +1,6 @@
-// Measured is what all rounds of a point say together. A point has one Measured for each kind of record that
-// it gave.
+// Measured is what all rounds of a point say together. A point has one Measured for each thing that its
+// records measured: for each path of `profile`, for each value where its options name several (impl =
+// "both"), and for each choice of a run that chose anew (ep_path = "auto", another file of a trace).
 //
 //     for (const Measured& measured : measure(store.records(point.id)))
 //       fmt::print("{:.3f} TF/s\n", tflops_summary(measured).median);
@@ -15,8 +16,8 @@
 
 namespace moehill {
 
-// Measured holds all figures of one (point, path). Series are by round; a round without a trusted figure is
-// left out of them.
+// Measured holds all figures of one thing that a point measured. Series are by round; a round without a
+// trusted figure is left out of them.
 struct Measured {
   ProfilePath path = ProfilePath::none;
   // The record of the first round that has a figure; if none has one, of the first round. It tells config,
@@ -34,8 +35,22 @@ struct Measured {
 // Returns the name of the host that a record was measured on; "" if it is not known.
 std::string measuring_host(const StoredJson& record);
 
-// Measures each path, in the order in which records first name it. Records of steps that left stages out do
-// not count.
+// Returns what a record measured: its options, and as `plan` and `weights_hash` the hashes of its routing
+// plan and of a model's weights. Only figures of equal subjects and paths may go into one median.
+StoredJson subject_of(const StoredJson& record);
+// These members of a subject are hashes. Points that differ only in their spread have other ones as well.
+inline constexpr const char* kSubjectHashes[] = {"plan", "weights_hash"};
+
+// Returns of each subject the members in which the subjects differ, null for a member that it lacks. Hashes
+// are there only where nothing else tells all of them apart.
+std::vector<StoredJson> differences_of(const std::vector<StoredJson>& subjects);
+// Returns "parallel_mode=ep devices=2".
+std::string difference_words(const StoredJson& difference);
+// Puts behind labels that are equal the words in which their subjects differ.
+std::vector<std::string> told_apart(std::vector<std::string> labels, const std::vector<StoredJson>& subjects);
+
+// Measures each path and subject, in the order in which records first have it. Records of steps that left
+// stages out do not count.
 std::vector<Measured> measure(std::vector<StoredRecord> records);
 
 // Returns the median of TF/s over the rounds, each of which is a process of its own, with its interval.

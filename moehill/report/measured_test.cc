@@ -32,6 +32,33 @@ TEST(Measured, RecordsWithoutAPassedCheckAreNoResults) {
   }
 }
 
+// A point may name several values, choose its path anew in each run, or replay a file that was replaced.
+TEST(Measured, RecordsOfUnlikeThingsAreNotOneResult) {
+  const StoredRecord none{.round = 0, .json = block_record("none", 2, 1.0)};
+  StoredRecord ep = none, again = none, replaced = none;
+  ep.json = block_record("ep", 2, 0.5);
+  again.round = replaced.round = 1;
+  replaced.json["hash"]["plan"] = "of another file";
+  const std::vector<Measured> measured = measure({none, ep, again, replaced});
+  ASSERT_EQ(measured.size(), 3u);
+  EXPECT_EQ(measured[0].seconds, (std::vector<double>{1, 1}));
+  EXPECT_EQ(measured[0].rounds, (std::vector<int64_t>{0, 1}));
+  EXPECT_EQ(measured[1].seconds, std::vector<double>{0.5});
+  EXPECT_EQ(measured[2].first, replaced.json);
+}
+
+TEST(Measured, DifferencesTellSubjectsApartAndHashesOnlyWhereNothingElseDoes) {
+  const StoredJson a = {{"topk", 2}, {"impl", "fast"}, {"plan", "p"}},
+                   b = {{"topk", 8}, {"impl", "fast"}, {"plan", "q"}},
+                   c = {{"topk", 2}, {"impl", "fast"}, {"plan", "r"}};
+  const std::vector<StoredJson> by_option = differences_of({a, b}), by_hash = differences_of({a, b, c});
+  EXPECT_EQ(difference_words(by_option.at(0)), "topk=2");
+  EXPECT_EQ(difference_words(by_option.at(1)), "topk=8");
+  EXPECT_EQ(difference_words(by_hash.at(2)), "topk=2 plan=r");
+  EXPECT_EQ(difference_words(differences_of({a, a}).at(0)), "");
+  EXPECT_EQ(told_apart({"x", "y", "x"}, {a, b, b}), (std::vector<std::string>{"x topk=2", "y", "x topk=8"}));
+}
+
 TEST(Measured, TimesThatAreNoneAreNoResults) {
   const StoredRecord good{.round = 1, .json = block_record("none", 2, 1.0)};
   for (const double seconds : {0.0, -1.0}) {

@@ -91,6 +91,7 @@ StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
   for (const ResultRow& row : view.rows) {
     if (row.point != index || !row.measured) continue;
     StoredJson result = result_json(*row.measured);
+    if (!row.variant.empty()) result["apart"] = difference_words(row.variant);
     result["ratio"] = ratio_json(view, row);
     result["published"] = published_json(view, row);
     json["results"].push_back(result);

@@ -202,8 +202,10 @@ class PanelDrawer {
     return kLeft + 14 + (kRight - kLeft - 28) * (x - first) / (last - first);
   }
   double place_y(double y) const { return top_ + kHeight * (1 - std::clamp(y / most_, 0.0, 1.0)); }
+  // Where colours repeat, shapes and dashes do not, so that no two of some dozens of curves look alike.
+  static size_t shifted(size_t i) { return i + i / kColors.size(); }
   const char* color(size_t i) const { return kColors[i % kColors.size()]; }
-  const char* shape(size_t i) const { return kShapes[i % kShapes.size()]; }
+  const char* shape(size_t i) const { return kShapes[shifted(i) % kShapes.size()]; }
 
   void draw_name(size_t i, double y) {
     svg_.shape(kLeft + 8, y - 4, shape(i), color(i), true);
@@ -215,7 +217,7 @@ class PanelDrawer {
     std::string places;
     for (const CurvePoint& point : curve.points)
       places += fmt::format("{:.1f},{:.1f} ", place_x(point.x), place_y(point.y));
-    svg_.polyline(places, color(i), kDashes[i % kDashes.size()]);
+    svg_.polyline(places, color(i), kDashes[shifted(i) % kDashes.size()]);
     for (const CurvePoint& point : curve.points) {
       svg_.begin_group(fmt::format("{} at {:g}: {:.1f} %{}", curve.name, point.x, point.y,
                                    interval_text(point.interval, "{:.1f}")));

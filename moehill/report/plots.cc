@@ -50,6 +50,7 @@ std::string short_label(const ExperimentView& view, const ResultRow& row, const 
     parts.push_back(axis_words(axis, value));
   }
   if (row.measured->path != ProfilePath::none) parts.insert(parts.begin(), name_of(row.measured->path));
+  if (!row.variant.empty()) parts.push_back(difference_words(row.variant));
   return fmt::format("{}", fmt::join(parts, " "));
 }
 
@@ -85,12 +86,25 @@ RatioMark mark_of(const ExperimentView& view, const ResultRow& row,
   return mark;
 }
 
+// Returns a title for each view; those of equal titles are told apart by their names.
+std::vector<std::string> titles_of(const std::vector<ExperimentView>& views, bool by_section) {
+  std::vector<std::string> titles;
+  std::vector<StoredJson> names;
+  for (const ExperimentView& view : views) {
+    const std::string& section = view.experiment.reference_section;
+    titles.push_back(by_section && !section.empty() ? section : view.experiment.title);
+    names.push_back({{"experiment", view.experiment.name}});
+  }
+  return told_apart(titles, names);
+}
+
 std::vector<RatioGroup> ratio_groups(const std::vector<ExperimentView>& views) {
   std::vector<RatioGroup> groups;
-  for (const ExperimentView& view : views) {
+  const std::vector<std::string> titles = titles_of(views, true);
+  for (size_t i = 0; i < views.size(); ++i) {
+    const ExperimentView& view = views[i];
     const std::vector<ReplayedRatio> replayed = replayed_ratios({&view, 1});
-    const std::string& section = view.experiment.reference_section;
-    RatioGroup group{section.empty() ? view.experiment.title : section, baseline_words(view), {}};
+    RatioGroup group{titles[i], baseline_words(view), {}};
     for (const ResultRow& row : view.rows)
       if (row.against) group.marks.push_back(mark_of(view, row, replayed));
     if (!group.marks.empty()) groups.push_back(group);
@@ -158,17 +172,24 @@ std::vector<RatioMark> marks_over(const ComparedResult& baseline, const ResultSe
     return ResultSet{records.source, "", {result}, {}};
   };
   std::vector<RatioMark> marks;
+  std::vector<std::string> labels;
+  std::vector<StoredJson> subjects;  // by mark
   for (const ComparedResult& result : records.results) {
     if (is_undivided(result.record) || problem_of(result.record) != problem_of(baseline.record)) continue;
     const Matching matching = match_results(alone(baseline), alone(result));
     if (matching.pairs.empty()) continue;  // one of them has no figure
     const MatchedPair& pair = matching.pairs[0];
-    RatioMark mark{
-        .label = spread_words(result.record), .ratio = pair.ratio.ratio, .interval = pair.ratio.interval};
+    RatioMark mark;
+    mark.ratio = pair.ratio.ratio;
+    mark.interval = pair.ratio.interval;
     mark.tip = fmt::format("{} over {}: {}, {}", pair.label_b, pair.label_a, change_text(pair.ratio),
                            verdict_words(pair.ratio, pair.floor));
     marks.push_back(mark);
+    labels.push_back(spread_words(result.record));
+    subjects.push_back(subject_of(result.record));
   }
+  labels = told_apart(labels, subjects);
+  for (size_t i = 0; i < marks.size(); ++i) marks[i].label = labels[i];
   return marks;
 }
 
@@ -201,22 +222,29 @@ std::string ratio_plot(const std::vector<ExperimentView>& views) {
 
 std::string ratio_plot(const ResultSet& records) {
   std::vector<RatioGroup> groups;
+  std::vector<std::string> titles;
+  std::vector<StoredJson> subjects;  // by group
   for (const ComparedResult& result : records.results) {
     if (!is_undivided(result.record)) continue;
-    const StoredJson topk = at_or_null(result.record, "/config/topk");
-    const StoredJson tokens = at_or_null(result.record, "/config/tokens");
-    RatioGroup group{fmt::format("top-{}, {} tokens", value_text(topk), value_text(tokens)),
-                     "over parallel_mode=none", marks_over(result, records)};
-    if (!group.marks.empty()) groups.push_back(group);
+    const RatioGroup group{"", "over parallel_mode=none", marks_over(result, records)};
+    if (group.marks.empty()) continue;
+    groups.push_back(group);
+    titles.push_back(fmt::format("top-{}, {} tokens", value_text(at_or_null(result.record, "/config/topk")),
+                                 value_text(at_or_null(result.record, "/config/tokens"))));
+    subjects.push_back(subject_of(result.record));
   }
+  titles = told_apart(titles, subjects);
+  for (size_t i = 0; i < groups.size(); ++i) groups[i].title = titles[i];
   if (groups.empty()) return "";
   return ratio_picture("Throughput over the baseline", groups, {"● here, with its interval"});
 }
 
 std::string peak_plot(const std::vector<ExperimentView>& views) {
   std::vector<CurvePanel> panels;
-  for (const ExperimentView& view : views) {
-    CurvePanel panel{view.experiment.title, {}};
+  const std::vector<std::string> titles = titles_of(views, false);
+  for (size_t i = 0; i < views.size(); ++i) {
+    const ExperimentView& view = views[i];
+    CurvePanel panel{titles[i], {}};
     for (const ResultRow& row : view.rows) {
       const std::optional<double> topk = row.timed() ? topk_of(row.measured->first) : std::nullopt;
       if (topk && !row.measured->peak_shares.empty())
@@ -232,7 +260,16 @@ std::string peak_plot(const std::vector<ExperimentView>& views) {
 
 std::string peak_plot(const ResultSet& records) {
   CurvePanel panel{records.source, {}};
+  // Records that differ in their top-k alone are one curve. Another top-k has another plan.
+  std::vector<StoredJson> named;
   for (const ComparedResult& result : records.results) {
+    named.push_back(result.record);
+    named.back()["config"].erase("topk");
+    named.back().erase("hash");
+  }
+  const std::vector<std::string> names = distinct_labels(named);
+  for (size_t r = 0; r < records.results.size(); ++r) {
+    const ComparedResult& result = records.results[r];
     const std::optional<double> topk = topk_of(result.record);
     const auto share = part_of<RecordedPeak>(result.record, "peak").fraction;
     if (!topk || !share || result.processes.empty()) continue;
@@ -244,9 +281,7 @@ std::string peak_plot(const ResultSet& records) {
       for (const double cost : alone ? process.samples : std::vector{median_of(process.samples)})
         shares.push_back(*share * own_cost / cost);
     }
-    StoredJson named = result.record;
-    named["config"].erase("topk");
-    add_point(panel, record_label(named), *topk, shares);
+    add_point(panel, names[r], *topk, shares);
   }
   return panel.curves.empty() ? "" : peak_picture({panel});
 }

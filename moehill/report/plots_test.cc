@@ -98,6 +98,15 @@ TEST(Plots, ADatabaseShowsItsRatiosBesideThosePublished) {
   EXPECT_SAYS(svg, ">~</text>");
   EXPECT_EQ(svg.find("nan"), std::string::npos);
   EXPECT_THROW(plot_of(path, Picture::peak), InputError);  // no record has a share of the peak
+  {
+    Store store = Store::open_or_create(path);
+    StoredExperiment other = replayed_experiment();
+    other.name = "other";
+    fill_replayed(store, other);
+  }
+  const std::string both = plot_of(path, Picture::automatic);
+  EXPECT_SAYS(both, ">13:40 EP vs Non-EP experiment=ep_vs_none</text>");
+  EXPECT_SAYS(both, ">13:40 EP vs Non-EP experiment=other</text>");
 }
 
 TEST(Plots, RecordsShowTheirShareOfThePeakByTopk) {
@@ -119,6 +128,31 @@ TEST(Plots, RecordsShowTheirShareOfThePeakByTopk) {
   EXPECT_LT(two, eight);
   EXPECT_THROW(plot_of(path, Picture::ratios), InputError);  // none of parallel_mode=none is beside them
   EXPECT_THROW(plot_of(folder.file("none.jsonl"), Picture::automatic), InputError);
+}
+
+// Another number of tokens is another curve, another group, and other devices are another mark.
+TEST(Plots, UnlikeRecordsHaveNamesOfTheirOwn) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.jsonl");
+  std::ofstream file(path);
+  for (const int64_t hidden : {2048, 4096}) {
+    for (const std::string mode : {"none", "ep"}) {
+      StoredJson record = block_record(mode, 2, mode == "ep" ? 0.5 : 1);
+      record["config"]["hidden"] = hidden;
+      record["peak"] = {{"fraction", 0.25}};
+      file << json_text(record) << "\n";
+      if (mode == "none") continue;
+      record["config"]["devices"] = 4;
+      file << json_text(record) << "\n";
+    }
+  }
+  file.close();
+  const std::string ratios = plot_of(path, Picture::ratios), peak = plot_of(path, Picture::peak);
+  EXPECT_SAYS(ratios, ">top-2, 256 tokens hidden=2048</text>");
+  EXPECT_SAYS(ratios, ">top-2, 256 tokens hidden=4096</text>");
+  EXPECT_EQ(count(ratios, ">ep dense_masked devices=4</text>"), 2u) << ratios;
+  EXPECT_SAYS(peak, "none hidden=2048 at 2: 25.0 %");
+  EXPECT_SAYS(peak, "none hidden=4096 at 2: 25.0 %");
 }
 
 TEST(Plots, RecordsShowTheirRatioToTheRecordOfNoneWithTheSameProblem) {

@@ -57,6 +57,8 @@ std::string words_of(const ExperimentView& view, const ResultRow& row, const Res
       under.push_back(text(other));
     }
   }
+  if (!row.variant.empty()) over.push_back(difference_words(row.variant));
+  if (!base.variant.empty()) under.push_back(difference_words(base.variant));
   const auto code = [](const std::vector<std::string>& parts) {
     return markdown_code(fmt::format("{}", fmt::join(parts, " ")));
   };

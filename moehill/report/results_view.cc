@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 
 #include "moehill/base/table.h"
@@ -22,6 +23,21 @@ StoredJson computed_config(const StoredJson& record) {
   return config;
 }
 
+// Notes what sets rows of one point and path apart.
+void tell_rows_apart(std::vector<ResultRow*> rows) {
+  while (rows.size() > 1) {
+    const ProfilePath path = rows.front()->measured->path;
+    const auto others = std::stable_partition(
+        rows.begin(), rows.end(), [&](const ResultRow* row) { return row->measured->path == path; });
+    std::vector<StoredJson> subjects;
+    for (auto row = rows.begin(); row != others; ++row)
+      subjects.push_back(subject_of((*row)->measured->first));
+    const std::vector<StoredJson> differences = differences_of(subjects);
+    for (size_t i = 0; i < differences.size(); ++i) rows[i]->variant = differences[i];
+    rows.erase(rows.begin(), others);
+  }
+}
+
 // Returns a row for each result of each point. A point without results has a row without figures.
 std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& points,
                                const std::string& section, const std::vector<PublishedRow>& published) {
@@ -29,6 +45,7 @@ std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& poi
   for (size_t i = 0; i < points.size(); ++i) {
     const std::vector<Measured> all = measure(store.records(points[i].id));
     if (all.empty()) rows.push_back({i, std::nullopt, {}, {}, {}, {}});
+    const size_t begin = rows.size();
     for (const Measured& measured : all) {
       ResultRow row{i, measured, {}, {}, {}, {}};
       if (const PublishedRow* found = find_published(
@@ -36,6 +53,9 @@ std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& poi
         row.published = *found;
       rows.push_back(row);
     }
+    std::vector<ResultRow*> own;
+    for (size_t r = begin; r < rows.size(); ++r) own.push_back(&rows[r]);
+    tell_rows_apart(own);
   }
   return rows;
 }
@@ -48,13 +68,24 @@ std::optional<size_t> baseline_row(const ExperimentView& view, const ResultRow& 
   const StoredPoint* other =
       beside_staged ? &view.points[row.point] : baseline_of(view.points, view.points[row.point]);
   if (other == nullptr || (beside_staged && path == ProfilePath::staged_dp)) return std::nullopt;
-  for (size_t i = 0; i < view.rows.size(); ++i) {
-    const ResultRow& candidate = view.rows[i];
-    if (&view.points[candidate.point] == other && candidate.timed() &&
-        candidate.measured->path == (beside_staged ? ProfilePath::staged_dp : path))
-      return i;
-  }
-  return std::nullopt;
+  return partner_of(view, row, static_cast<size_t>(other - view.points.data()),
+                    beside_staged ? ProfilePath::staged_dp : path);
+}
+
+// Returns true if no option has two values in two variants. Hashes say nothing, since the plan of another
+// spread is another one in any case.
+bool variants_agree(const StoredJson& a, const StoredJson& b) {
+  return std::all_of(a.items().begin(), a.items().end(), [&](const auto& item) {
+    const bool is_hash = std::find(std::begin(kSubjectHashes), std::end(kSubjectHashes), item.key()) !=
+                         std::end(kSubjectHashes);
+    return is_hash || !b.contains(item.key()) || b[item.key()] == item.value();
+  });
+}
+
+int64_t num_common_rounds(const Measured& a, const Measured& b) {
+  return std::count_if(a.rounds.begin(), a.rounds.end(), [&](int64_t round) {
+    return std::binary_search(b.rounds.begin(), b.rounds.end(), round);
+  });
 }
 
 // Returns when the first attempt that counts began; without one, when the experiment was made.
@@ -123,9 +154,29 @@ void compare_rows(ExperimentView& view) {
 
 }  // namespace
 
+std::string ExperimentView::point_label(const ResultRow& row) const {
+  const std::string &name = points[row.point].label, apart = difference_words(row.variant);
+  return apart.empty() ? name : fmt::format("{} ({})", name, apart);
+}
+
 std::string ExperimentView::label(const ResultRow& row) const {
   const std::string path = row.measured ? name_of(row.measured->path) : "";
-  return path.empty() ? points[row.point].label : fmt::format("{} {}", path, points[row.point].label);
+  return path.empty() ? point_label(row) : fmt::format("{} {}", path, point_label(row));
+}
+
+std::optional<size_t> partner_of(const ExperimentView& view, const ResultRow& row, size_t point,
+                                 ProfilePath path) {
+  std::optional<size_t> best;
+  int64_t most = -1;
+  for (size_t i = 0; i < view.rows.size(); ++i) {
+    const ResultRow& other = view.rows[i];
+    if (other.point != point || !other.timed() || other.measured->path != path ||
+        !variants_agree(row.variant, other.variant))
+      continue;
+    const int64_t common = num_common_rounds(*row.measured, *other.measured);
+    if (common > most) best = i, most = common;
+  }
+  return best;
 }
 
 std::string repro_of(const StoredExperiment& experiment, const StoredPoint& point) {

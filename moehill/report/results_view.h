@@ -17,14 +17,16 @@
 
 namespace moehill {
 
-// ResultRow is one path of one point.
+// ResultRow is one path of one point, or one of several things that it measured (report/measured.h).
 struct ResultRow {
   size_t point = 0;                  // index into ExperimentView::points
-  std::optional<Measured> measured;  // on one path; empty: no record counts
+  std::optional<Measured> measured;  // one thing; empty: no record counts
   std::optional<size_t> baseline;    // the row that it is compared with
   std::optional<Ratio> against;      // its speed over the baseline's
   std::optional<Verdict> verdict;    // of `against`
   std::optional<PublishedRow> published;
+  // The options in which this row differs from the others of its point and path; empty if there are none.
+  StoredJson variant = StoredJson::object();
 
   bool timed() const { return measured && !measured->tflops.empty(); }
 };
@@ -42,11 +44,18 @@ struct ExperimentView {
   // The noise floor of the machine that measured, as it was known at that time.
   std::optional<double> floor;
 
-  std::string label(const ResultRow& row) const;  // of the point, with the path of `profile`
+  // Returns the name of the point; where it has several rows of one path, with what sets this one apart.
+  std::string point_label(const ResultRow& row) const;
+  std::string label(const ResultRow& row) const;  // point_label() with the path of `profile`
   std::string repro(const ResultRow& row) const { return repro_of(experiment, points[row.point]); }
   // Returns the change of a row that has `against`, with remarks: "+3.1 % [95 %: +2.0..+4.2], faster".
   std::string change(const ResultRow& row) const;
 };
+
+// Returns the row of a point and path with which a row is compared. Of several it is the one that the options
+// in which they differ allow, and with which it has the most rounds in common. None if no row has a figure.
+std::optional<size_t> partner_of(const ExperimentView& view, const ResultRow& row, size_t point,
+                                 ProfilePath path);
 
 // Loads all experiments, in the order in which they were started.
 std::vector<ExperimentView> load_views(Store& store, const std::vector<PublishedRow>& published);

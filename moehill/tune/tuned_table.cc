@@ -71,6 +71,7 @@ TunedTable parse(const std::string& text, const std::string& path) {
       entry.cpu = e.at("cpu");
       entry.kernels = e.at("kernels");
       entry.time_utc = e.at("time_utc");
+      entry.simd = e.value("simd", std::string());
       table[key] = entry;
     }
     return table;
@@ -92,6 +93,7 @@ std::string text_of(const TunedTable& table) {
                     {"rounds", e.gain.n},
                     {"cpu", e.cpu},
                     {"kernels", e.kernels},
+                    {"simd", e.simd},
                     {"time_utc", e.time_utc}};
   }
   return Json{{"schema", kSchema}, {"entries", entries}}.dump(1, ' ', false, Json::error_handler_t::replace) +
@@ -166,7 +168,8 @@ void keep_tuned(const std::string& path, const std::string& key, const TunedEntr
   });
 }
 
-// Returns the blocks if the entry was found on this CPU model and with these kernels; else it is stale.
+// Returns the blocks if the entry was found on this CPU model, with its SIMD target and with these kernels;
+// else it is stale. A virtual machine may hide instructions of a CPU model, which takes other kernels.
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment) {
   const auto found = table.find(key);
   if (found == table.end()) return {};
@@ -178,6 +181,8 @@ TunedLookup look_up(const TunedTable& table, const std::string& key, const Envir
     return {Tuned::stale,
             fmt::format("found with kernels {}, these are {}", entry.kernels, environment.kernels_id),
             {}};
+  if (!entry.simd.empty() && entry.simd != environment.kernel)
+    return {Tuned::stale, fmt::format("found with {}, this CPU has {}", entry.simd, environment.kernel), {}};
   return {Tuned::hit, "", entry.blocks};
 }
 

@@ -24,6 +24,7 @@ struct TunedEntry {
   // The speed over the default's, from the rounds that confirmed it; 1 if the default won.
   Ratio gain;
   std::string cpu, kernels, time_utc;
+  std::string simd = {};  // the SIMD target; empty: an older program did not write it down
 };
 
 using TunedTable = std::map<std::string, TunedEntry>;  // by tuned_key()

@@ -183,6 +183,21 @@ TEST(TunedLookup, HitStaleAndMiss) {
   EXPECT_EQ(look_up(table, "a", other).status, Tuned::stale);
 }
 
+TEST_F(TunedFile, AnotherSimdTargetIsStaleWhereItIsKnown) {
+  TunedEntry narrow = entry(64);
+  narrow.simd = "AVX2";
+  keep_tuned(file(), "narrow", narrow);
+  keep_tuned(file(), "old", entry(64));
+  const TunedTable table = read_tuned(file());
+  Environment wide = environment(), same = environment();
+  wide.kernel = "AVX512_BF16";
+  same.kernel = "AVX2";
+  EXPECT_EQ(look_up(table, "narrow", wide).status, Tuned::stale);
+  EXPECT_NE(look_up(table, "narrow", wide).why.find("found with AVX2"), std::string::npos);
+  EXPECT_EQ(look_up(table, "narrow", same).status, Tuned::hit);
+  EXPECT_EQ(look_up(table, "old", wide).status, Tuned::hit) << "an older program did not write it down";
+}
+
 TEST(TunedLookup, WhatComesAlongIsATable) { EXPECT_NO_THROW(shipped_tuned()); }
 
 // Child processes keep entries of their own until they are killed or done.

@@ -21,7 +21,7 @@ function row_of(experiment, index, point, result) {
     name: experiment.name,
     index,
     axes: point.axes,
-    label: point.label,
+    label: result.apart ? `${point.label} (${result.apart})` : point.label,
     mode,
     state: point.state,
     baseline: point.is_baseline,
