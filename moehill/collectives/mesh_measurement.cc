@@ -11,6 +11,7 @@
 #include "moehill/kernels/peak.h"
 #include "moehill/machine/clock.h"
 #include "moehill/quiet/cold_caches.h"
+#include "moehill/tensor/content_hash.h"
 
 namespace moehill {
 namespace {
@@ -95,26 +96,43 @@ class Device {
     CollectiveResult result{collective, options_.dtype, n, group_.size(), {}, std::nullopt, {}};
     // The first call is checked before anything is timed. A size with a wrong result is not timed.
     if (options_.check) {
-      poison(output_.get(), options_.dtype, problem.output_elements(), group_.team());
+      poison_output(problem);
       problem.call(group_, input_.get(), output_.get());
-      result.num_wrong = num_wrong(problem);
+      result.num_wrong = sum_of_ranks(own_wrong(problem));
       if (*result.num_wrong > 0) return result;
     }
     const bool beside = library_has(collective, options_.dtype, n, group_.size());
-    time(problem, beside ? library_.get() : nullptr, result);
-    if (options_.check) result.num_wrong = num_wrong(problem);
+    const int64_t wrong = time(problem, beside ? library_.get() : nullptr, result);
+    if (options_.check) result.num_wrong = sum_of_ranks(wrong);
     if (result.num_wrong.value_or(0) > 0) result.samples.clear();
     return result;
   }
 
-  int64_t num_wrong(const CollectiveCase& problem) {
-    const auto counts = of_all_ranks(group_, problem.count_wrong(output_.get(), group_.team()));
+  int64_t sum_of_ranks(int64_t own) {
+    const auto counts = of_all_ranks(group_, own);
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
 
-  // Times our collective and the MPI library's in turn, so that a drift of the machine hits both. Ours is
-  // last, because its output is checked.
-  void time(const CollectiveCase& problem, Group* library, CollectiveResult& result) {
+  // Makes elements that the next call leaves out NaN, where they were those of the call before it.
+  void poison_output(const CollectiveCase& problem) {
+    poison(output_.get(), options_.dtype, problem.output_elements(), group_.team());
+  }
+
+  int64_t own_wrong(const CollectiveCase& problem) {
+    return problem.count_wrong(output_.get(), group_.team());
+  }
+
+  uint64_t output_hash(const CollectiveCase& problem) {
+    return content_hash(group_.team(), output_.get(),
+                        static_cast<size_t>(problem.output_elements()) * dtype_bytes(options_.dtype));
+  }
+
+  // Times our collective and the MPI library's in turn, so that a drift of the machine hits both. Returns the
+  // wrong elements on this device of that one of our calls that left the most. The output of the checked call
+  // is still there: a call that leaves other bits is counted, which takes longer than to hash it.
+  int64_t time(const CollectiveCase& problem, Group* library, CollectiveResult& result) {
+    const uint64_t checked = options_.check ? output_hash(problem) : 0;
+    int64_t wrong = 0;
     for (int64_t i = -options_.warmup; i < options_.iters; ++i) {
       if (library != nullptr) {
         const double elapsed = time_call(problem, *library);
@@ -122,6 +140,7 @@ class Device {
       }
       const double elapsed = time_call(problem, group_);
       if (i >= 0) result.samples.push_back(elapsed);
+      if (options_.check && output_hash(problem) != checked) wrong = std::max(wrong, own_wrong(problem));
     }
     // A sample is the time of the slowest device in that iteration.
     for (std::vector<double>* samples : {&result.samples, &result.library_samples}) {
@@ -130,9 +149,11 @@ class Device {
         sample = *std::max_element(devices.begin(), devices.end());
       }
     }
+    return wrong;
   }
 
   double time_call(const CollectiveCase& problem, Group& group) {
+    if (options_.check) poison_output(problem);
     if (cold_ && problem.input_elements() * static_cast<int64_t>(dtype_bytes(options_.dtype)) >= kColdFrom) {
       // The stage before a collective writes its input, so the input is in the caches of its own cores.
       (*cold_)();
@@ -141,7 +162,9 @@ class Device {
     group_.barrier();
     const double start = seconds();
     problem.call(group, input_.get(), output_.get());
-    return seconds() - start;
+    const double elapsed = seconds() - start;
+    group_.barrier();  // what follows is no work beside the call of a slower device
+    return elapsed;
   }
 
   // Writes every value anew. The mask flips the signs of one f32 or of two bf16.

@@ -21,8 +21,9 @@ struct CollectiveResult {
   DType dtype = DType::f32;
   int64_t n = 0;  // elements of the size
   int num_devices = 1;
-  std::vector<double> samples{};       // seconds of each iteration on its slowest device; empty: not timed
-  std::optional<int64_t> num_wrong{};  // wrong elements on all devices; empty: not checked
+  std::vector<double> samples{};  // seconds of each iteration on its slowest device; empty: not timed
+  // Wrong elements on all devices, of each device's worst call; empty: not checked.
+  std::optional<int64_t> num_wrong{};
   // Seconds of the MPI library's own collective, measured in turn with ours; empty: there is none.
   std::vector<double> library_samples = {};
 
@@ -43,9 +44,9 @@ struct MeshResult {
 };
 
 // Every process of the mesh calls measure_mesh() with the same options and gets the same result. A size whose
-// first call leaves a wrong element is not timed. If the last timed call leaves a wrong element, the size
-// loses its samples. `library` makes the group of the MPI library's own collectives, if there is one. It is
-// timed beside ours wherever library_has() is true.
+// first call leaves a wrong element is not timed. Every later call of ours begins with NaN in its output,
+// too, and if one leaves a wrong element, the size loses its samples. `library` makes the group of the MPI
+// library's own collectives, if there is one. It is timed beside ours wherever library_has() is true.
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
 // Device 0 calls `measured` after each line, with the copy bandwidth as far as it is known then.
 using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;

@@ -3,16 +3,24 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "moehill/mesh/threads/thread_mesh.h"
 
 namespace moehill {
 namespace {
 
-// Forwards calls to a group; call number `bad_call` of all_reduce on this rank (from 1) leaves one wrong bit
-// in an element.
+// Spoil says which all_reduce of a rank is bad (from 1; 0: none), and how many elements at its end it does
+// not write. If it writes all, it leaves one wrong bit in the first one.
+struct Spoil {
+  int bad_call = 0;
+  int64_t unwritten = 0;
+};
+
+// Forwards calls to a group, and spoils one.
 class SpoilingGroup final : public Group {
  public:
-  SpoilingGroup(Group& inner, int bad_call) : inner_(inner), bad_call_(bad_call) {}
+  SpoilingGroup(Group& inner, Spoil spoil) : inner_(inner), spoil_(spoil) {}
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
   ThreadTeam& team() override { return inner_.team(); }
@@ -20,8 +28,13 @@ class SpoilingGroup final : public Group {
   void barrier() override { inner_.barrier(); }
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
                   int64_t n) override {
-    inner_.all_reduce(input, input_dtype, output, output_dtype, n);
-    if (++num_calls_ == bad_call_) static_cast<unsigned char*>(output)[0] ^= 1;
+    if (++num_calls_ != spoil_.bad_call)
+      return inner_.all_reduce(input, input_dtype, output, output_dtype, n);
+    // The peers need this rank, so it makes the call, with its output elsewhere.
+    std::vector<float> elsewhere(static_cast<size_t>(n));
+    inner_.all_reduce(input, input_dtype, elsewhere.data(), output_dtype, n);
+    std::copy_n(elsewhere.data(), n - spoil_.unwritten, static_cast<float*>(output));
+    if (spoil_.unwritten == 0) static_cast<unsigned char*>(output)[0] ^= 1;
   }
   void start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
                             void* output, DType output_dtype) override {
@@ -46,28 +59,29 @@ class SpoilingGroup final : public Group {
 
  private:
   Group& inner_;
-  int bad_call_, num_calls_ = 0;
+  Spoil spoil_;
+  int num_calls_ = 0;
 };
 
-// Device 1 is the one that spoils an element.
+// Device 1 is the one that spoils a call.
 class SpoilingMesh final : public Mesh {
  public:
   ThreadTeam& team(int device) override { return inner_.team(device); }
-  explicit SpoilingMesh(int bad_call) : bad_call_(bad_call) {}
+  explicit SpoilingMesh(int bad_call, int64_t unwritten = 0) : spoil_{bad_call, unwritten} {}
   int num_devices() const override { return inner_.num_devices(); }
   int threads_per_device() const override { return inner_.threads_per_device(); }
   Range local_devices() const override { return inner_.local_devices(); }
   std::vector<int> local_cpus() const override { return inner_.local_cpus(); }
   void run(const std::function<void(Group&)>& device_main) override {
     inner_.run([&](Group& group) {
-      SpoilingGroup spoiling(group, group.rank() == 1 ? bad_call_ : 0);
+      SpoilingGroup spoiling(group, group.rank() == 1 ? spoil_ : Spoil{});
       device_main(spoiling);
     });
   }
 
  private:
   ThreadMesh inner_{3, 1};
-  int bad_call_;
+  Spoil spoil_;
 };
 
 // Two sizes, 3 timed calls of each after 2 of warm-up and the checked one.
@@ -110,12 +124,18 @@ TEST(MeshMeasurement, AWrongElementOfTheFirstCallIsSeenAndTheSizeNotTimed) {
   EXPECT_TRUE(result.collectives[1].trusted());
 }
 
-TEST(MeshMeasurement, AWrongElementOfTheLastTimedCallTakesTheSamples) {
-  SpoilingMesh mesh(6);
-  const MeshResult result = measure_mesh(mesh, small_options());
-  EXPECT_EQ(result.collectives[0].num_wrong, 1);
-  EXPECT_TRUE(result.collectives[0].samples.empty());
-  EXPECT_TRUE(result.collectives[1].trusted());
+// Calls 4 to 6 are the timed ones of the first size. A call that writes nothing, or a part, would pass if it
+// found the output of the call before it.
+TEST(MeshMeasurement, WhatAnyTimedCallLeavesWrongOrUnwrittenTakesTheSamples) {
+  for (const int bad_call : {4, 5, 6}) {
+    for (const int64_t unwritten : {0, 1, 100}) {
+      SpoilingMesh mesh(bad_call, unwritten);
+      const MeshResult result = measure_mesh(mesh, small_options());
+      EXPECT_EQ(result.collectives[0].num_wrong, std::max<int64_t>(1, unwritten)) << bad_call;
+      EXPECT_TRUE(result.collectives[0].samples.empty()) << bad_call << " " << unwritten;
+      EXPECT_TRUE(result.collectives[1].trusted());
+    }
+  }
 }
 
 TEST(MeshMeasurement, WithoutACheckNothingIsTrusted) {
