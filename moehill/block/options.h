@@ -40,8 +40,8 @@ enum class QueueMode { full, prequeue };
 constexpr auto words(QueueMode) { return std::array{"full", "prequeue"}; }
 
 // Tuned says whether block sizes come from a table of tuned sizes. off: the table was not read. hit: the
-// table had sizes, and they are used. miss: it had none. stale: its sizes are for other kernels or another
-// CPU, so they are not used.
+// table had sizes, and they are used. miss: it had none. stale: its sizes are for other kernels, another SIMD
+// target or another CPU, so they are not used.
 enum class Tuned { off, hit, miss, stale };
 constexpr auto words(Tuned) { return std::array{"off", "hit", "miss", "stale"}; }
 

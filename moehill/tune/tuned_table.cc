@@ -17,6 +17,7 @@
 #include "moehill/base/kept_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
+#include "moehill/base/table.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/probe/probe_file.h"
 #include "moehill/routing/statistics.h"
@@ -169,7 +170,8 @@ void keep_tuned(const std::string& path, const std::string& key, const TunedEntr
 }
 
 // Returns the blocks if the entry was found on this CPU model, with its SIMD target and with these kernels;
-// else it is stale. A virtual machine may hide instructions of a CPU model, which takes other kernels.
+// else it is stale. A virtual machine may hide instructions of a CPU model, and MOEHILL_SIMD may choose
+// fewer; both take other kernels.
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment) {
   const auto found = table.find(key);
   if (found == table.end()) return {};
@@ -181,8 +183,13 @@ TunedLookup look_up(const TunedTable& table, const std::string& key, const Envir
     return {Tuned::stale,
             fmt::format("found with kernels {}, these are {}", entry.kernels, environment.kernels_id),
             {}};
-  if (!entry.simd.empty() && entry.simd != environment.kernel)
-    return {Tuned::stale, fmt::format("found with {}, this CPU has {}", entry.simd, environment.kernel), {}};
+  if (entry.simd.empty())
+    return {Tuned::stale, "found by an older program, which wrote down no SIMD target", {}};
+  if (entry.simd != environment.kernel)
+    return {Tuned::stale,
+            fmt::format("found with {}, this program uses {}", instruction_words(entry.simd),
+                        instruction_words(environment.kernel)),
+            {}};
   return {Tuned::hit, "", entry.blocks};
 }
 

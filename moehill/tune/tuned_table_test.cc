@@ -31,6 +31,7 @@ Environment environment() {
   Environment e;
   e.topology.cpu_model = "A CPU";
   e.kernels_id = "k1";
+  e.kernel = "AVX2";
   return e;
 }
 
@@ -40,6 +41,7 @@ TunedEntry entry(int64_t bt) {
   e.gain = {1.25, 7, Interval{1.1, 1.3, 0.95}};
   e.cpu = "A CPU";
   e.kernels = "k1";
+  e.simd = "AVX2";
   e.time_utc = "2026-02-09T13:40:00Z";
   return e;
 }
@@ -183,19 +185,31 @@ TEST(TunedLookup, HitStaleAndMiss) {
   EXPECT_EQ(look_up(table, "a", other).status, Tuned::stale);
 }
 
-TEST_F(TunedFile, AnotherSimdTargetIsStaleWhereItIsKnown) {
-  TunedEntry narrow = entry(64);
-  narrow.simd = "AVX2";
-  keep_tuned(file(), "narrow", narrow);
-  keep_tuned(file(), "old", entry(64));
+TEST_F(TunedFile, AnotherSimdTargetIsStaleInBothDirections) {
+  TunedEntry of_wide = entry(96);
+  of_wide.simd = "AVX512_BF16";
+  keep_tuned(file(), "narrow", entry(64));
+  keep_tuned(file(), "wide", of_wide);
   const TunedTable table = read_tuned(file());
-  Environment wide = environment(), same = environment();
+  Environment wide = environment();
   wide.kernel = "AVX512_BF16";
-  same.kernel = "AVX2";
   EXPECT_EQ(look_up(table, "narrow", wide).status, Tuned::stale);
-  EXPECT_NE(look_up(table, "narrow", wide).why.find("found with AVX2"), std::string::npos);
-  EXPECT_EQ(look_up(table, "narrow", same).status, Tuned::hit);
-  EXPECT_EQ(look_up(table, "old", wide).status, Tuned::hit) << "an older program did not write it down";
+  EXPECT_EQ(look_up(table, "narrow", wide).blocks, BlockSizes{});
+  EXPECT_EQ(look_up(table, "narrow", wide).why, "found with AVX2, this program uses AVX512_BF16");
+  EXPECT_EQ(look_up(table, "narrow", environment()).status, Tuned::hit);
+  EXPECT_EQ(look_up(table, "wide", environment()).status, Tuned::stale);
+  EXPECT_EQ(look_up(table, "wide", wide).status, Tuned::hit);
+}
+
+// Nobody knows what it was found with.
+TEST_F(TunedFile, AnEntryOfAnOlderProgramWithoutSimdTargetIsStale) {
+  fs::create_directories(fs::path(file()).parent_path());
+  std::ofstream(file())
+      << R"({"schema": "moehill/tuned-1", "entries": {"a": {"blocks": "bt=64,btc=64", "gain": 1.1,
+            "rounds": 7, "gain_lo": 1, "gain_hi": 2, "cpu": "A CPU", "kernels": "k1", "time_utc": "t"}}})";
+  const TunedLookup found = look_up(read_tuned(file()), "a", environment());
+  EXPECT_EQ(found.status, Tuned::stale);
+  EXPECT_NE(found.why.find("older program"), std::string::npos) << found.why;
 }
 
 TEST(TunedLookup, WhatComesAlongIsATable) { EXPECT_NO_THROW(shipped_tuned()); }
