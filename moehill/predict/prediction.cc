@@ -48,9 +48,7 @@ ProbedHardware probed_hardware(const Environment& environment, const std::string
   const std::optional<Probe> probe = find_probe(file);
   if (!probe) return {std::nullopt, "there is no probe of this machine (moehill probe makes one)"};
   const std::string stale = stale_reason(*probe, environment);
-  const bool same_machine =
-      probe->cpu == environment.topology.cpu_model && probe->cores == environment.topology.num_cores;
-  if (!same_machine)
+  if (!is_of_machine(*probe, environment))
     return {std::nullopt, "the probe is stale: " + stale + " (moehill probe makes a new one)"};
   return {probe->hardware, stale.empty() ? "" : "the probe is stale: " + stale};
 }

@@ -23,8 +23,8 @@ struct ProbedHardware {
   std::optional<Hardware> hardware;
   std::string note;
 };
-// A probe of another CPU or of another number of cores is not used. A probe of another build is used, with a
-// note.
+// A probe of another CPU, number of cores or SIMD target is not used. A probe of another build is used, with
+// a note.
 ProbedHardware probed_hardware(const Environment& environment,
                                const std::string& file = default_probe_file());
 

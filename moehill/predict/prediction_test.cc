@@ -20,6 +20,7 @@ Probe small_probe() {
   probe.time_utc = "2026-02-09T00:00:00Z";
   probe.cpu = "a \"CPU\"";
   probe.build = "1";
+  probe.simd = "AVX2";
   probe.cores = 2;
   probe.bandwidth = {{1, {1e10, 9e9, 1.1e10}, 2e10}, {2, {2e10, 1.9e10, 2.1e10}, 3e10}};
   probe.hardware = load_hardware("epyc-cluster");
@@ -32,6 +33,7 @@ Environment environment_of(const Probe& probe) {
   environment.topology.cpu_model = probe.cpu;
   environment.topology.num_cores = probe.cores;
   environment.build = probe.build;
+  environment.kernel = probe.simd;
   return environment;
 }
 
@@ -46,6 +48,7 @@ TEST(ProbeFile, ReadsBackWhatWasWritten) {
   write_probe(probe, path);
   const Probe again = read_probe(path);
   EXPECT_EQ(again.cpu, probe.cpu);
+  EXPECT_EQ(again.simd, "AVX2");
   EXPECT_EQ(again.bandwidth[1].read.median, 2e10);
   EXPECT_EQ(again.bandwidth[1].read.min, 1.9e10);
   EXPECT_EQ(again.bandwidth[1].copy, 3e10);
@@ -63,6 +66,23 @@ TEST(ProbeFile, SaysWhyItIsStale) {
   EXPECT_NE(stale_reason(probe, environment).find("2 cores"), std::string::npos);
   environment.topology.cpu_model = "another";
   EXPECT_NE(stale_reason(probe, environment).find("another"), std::string::npos);
+}
+
+// MOEHILL_SIMD chooses another target in the same build on the same machine.
+TEST(ProbeFile, OfAnotherSimdTargetIsStaleAndNotUsed) {
+  const std::string path = file_of("probe_simd");
+  Probe probe = small_probe();
+  Environment environment = environment_of(probe);
+  environment.kernel = "AVX3_SPR";
+  EXPECT_EQ(stale_reason(probe, environment), "made with AVX2, this program uses AVX-512_SPR");
+  write_probe(probe, path);
+  EXPECT_FALSE(probed_hardware(environment, path).hardware);
+  // A file of an older program does not say what it was made with.
+  probe.simd = "";
+  EXPECT_NE(stale_reason(probe, environment).find("older program"), std::string::npos);
+  write_probe(probe, path);
+  EXPECT_TRUE(probed_hardware(environment, path).hardware);
+  EXPECT_NE(probed_hardware(environment, path).note, "");
 }
 
 TEST(ProbeFile, RefusesWhatIsNone) {

@@ -11,6 +11,7 @@
 #include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -66,6 +67,7 @@ void write_probe(const Probe& probe, const std::string& path) {
                      {"cpu", probe.cpu},
                      {"cores", probe.cores},
                      {"build", probe.build},
+                     {"simd", probe.simd},
                      {"seconds", probe.seconds},
                      {"fma_one_core", probe.f32_one},
                      {"fma_all_cores", probe.f32_all},
@@ -99,6 +101,7 @@ Probe read_probe(const std::string& path) {
     probe.f32_one = json.at("fma_one_core");
     probe.f32_all = json.at("fma_all_cores");
     // Files of earlier builds lack the keys that have a default here.
+    probe.simd = json.value("simd", std::string());
     probe.bf16_one = json.value("bf16_one_core", probe.f32_one);
     probe.bf16_all = json.value("bf16_all_cores", probe.f32_all);
     probe.tile_all = json.at("tile_all_cores");
@@ -137,9 +140,17 @@ std::string stale_reason(const Probe& probe, const Environment& environment) {
     return fmt::format("made on {}, this is {}", probe.cpu, topology.cpu_model);
   if (probe.cores != topology.num_cores)
     return fmt::format("made with {} cores, {} are there", probe.cores, topology.num_cores);
+  if (!probe.simd.empty() && probe.simd != environment.kernel)
+    return fmt::format("made with {}, this program uses {}", instruction_words(probe.simd),
+                       instruction_words(environment.kernel));
   if (probe.build != environment.build)
     return fmt::format("made by build {}, this is {}", probe.build, environment.build);
-  return "";
+  return probe.simd.empty() ? "made by an older program, which wrote down no SIMD target" : "";
+}
+
+bool is_of_machine(const Probe& probe, const Environment& environment) {
+  return probe.cpu == environment.topology.cpu_model && probe.cores == environment.topology.num_cores &&
+         (probe.simd.empty() || probe.simd == environment.kernel);
 }
 
 }  // namespace moehill

@@ -144,6 +144,7 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
   probe.time_utc = utc_now();
   probe.cpu = topology.cpu_model;
   probe.build = environment.build;
+  probe.simd = environment.kernel;
   probe.cores = cores;
   probe.num_processes = job_links.num_processes;
   probe.num_nodes = job_links.num_nodes;

@@ -37,6 +37,7 @@ struct NumaBandwidth {
 // Probe is everything that was measured.
 struct Probe {
   std::string time_utc, cpu, build;
+  std::string simd;  // the SIMD target of the kernels; empty: an older program did not write it down
   int cores = 1;
   double seconds = 0;                                           // that the probe took
   double f32_one = 0, f32_all = 0, bf16_one = 0, bf16_all = 0;  // FLOP/s of the CPU's own instructions
