@@ -15,6 +15,19 @@
 namespace moehill {
 namespace {
 
+// Says why nothing is decided although we have an interval.
+std::string undecided_words(double published, const Interval& ours, const std::optional<double>& floor,
+                            double noise) {
+  const auto size = [](double log_ratio) { return fmt::format("{:.1f} %", 100 * std::expm1(log_ratio)); };
+  if (ours.lo > published || published > ours.hi)
+    return fmt::format("the published ratio is off ours by no more than the noise floor of {}",
+                       size(floor.value_or(0)));
+  if (ours.lo > 1 || ours.hi < 1)
+    return fmt::format("our interval holds the published ratio, but ours is within the noise of {} around 1",
+                       size(floor.value_or(std::log1p(kNegligible))));
+  return fmt::format("our interval holds both 1 and the published ratio, at a noise of {}", size(noise));
+}
+
 std::string percent(double ratio) { return fmt::format("{:+.1f} %", 100 * (ratio - 1)); }
 
 // Returns true if both points stand beside the same published figure, which then cannot say how they differ.
@@ -104,9 +117,7 @@ Held hold_against(double published, const Ratio& here, const std::optional<doubl
                         100 * std::expm1(noise))};
   if (!holds && std::abs(std::log(published / here.ratio)) > floor.value_or(0))
     return {Agreement::differs, fmt::format("published {}, here none so large", percent(published))};
-  return {Agreement::undecided,
-          fmt::format("our interval holds both 1 and the published ratio, at a noise of {:.1f} %",
-                      100 * std::expm1(noise))};
+  return {Agreement::undecided, undecided_words(published, *here.interval, floor, noise)};
 }
 
 std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views) {

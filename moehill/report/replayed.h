@@ -33,8 +33,9 @@ struct Held {
 //    differs              ours is clear of 1
 //    within the noise     the noise is below kResolved, and the published difference is not larger
 //    differs              the interval excludes the published ratio, which is off ours by more than the floor
-//    not decided otherwise: interval and floor leave room for 1 and for the published ratio A published
-//    difference below kNoTrend has no direction.
+//    not decided          otherwise: the interval holds both 1 and the published ratio, or the floor hides
+//                         what tells ours from one of them
+// A published difference below kNoTrend has no direction.
 inline constexpr double kNoTrend = 0.01;
 Held hold_against(double published, const Ratio& here, const std::optional<double>& floor);
 

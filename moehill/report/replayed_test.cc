@@ -36,6 +36,23 @@ TEST(HoldAgainst, NoiseAboveFivePercentDecidesOnlyWhatItExcludes) {
   EXPECT_EQ(hold_against(1.5, {1.0, 2, {}, true}, kFloor).agreement, Agreement::undecided);
 }
 
+// The floor keeps these from a verdict, although the interval holds 1, or p, or neither.
+TEST(HoldAgainst, SaysWhatTheIntervalHoldsIfNothingIsDecided) {
+  const auto why = [](double published, double here, double lo, double hi, double floor) {
+    const Held verdict = hold_against(published, {here, 5, Interval{lo, hi, 0.95}, true}, floor);
+    EXPECT_EQ(verdict.agreement, Agreement::undecided);
+    return verdict.why;
+  };
+  EXPECT_EQ(why(1.045, 1.02, 1.01, 1.03, 0.03),
+            "the published ratio is off ours by no more than the noise floor of 3.0 %");
+  EXPECT_EQ(why(1.035, 1.01, 0.99, 1.03, 0.03),
+            "the published ratio is off ours by no more than the noise floor of 3.0 %");
+  EXPECT_EQ(why(1.065, 1.03, 1.01, 1.07, 0.06),
+            "our interval holds the published ratio, but ours is within the noise of 6.2 % around 1");
+  EXPECT_EQ(why(1.08, 1.00, 0.90, 1.10, 0.03),
+            "our interval holds both 1 and the published ratio, at a noise of 11.1 %");
+}
+
 // Returns two rows as in the published file, the first for `none` and the second for `ep`.
 std::vector<PublishedRow> published_as(double none, double ep) {
   std::string text =
