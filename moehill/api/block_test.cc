@@ -393,6 +393,29 @@ TEST(Suggest, NamesAPathThatWasPredictedToBeTheFastest) {
   EXPECT_EQ(Block(context, desc).path(), s.path);
 }
 
+TEST(Suggest, ConsidersThePathsThatItsCommentNames) {
+  const Context context({.devices = 2, .threads_per_device = 1});
+  BlockDesc desc{.hidden = 256, .mlp_dim = 128, .experts = 8, .topk = 2, .max_tokens = 512};
+  for (const int64_t latent : {0, 64}) {
+    desc.latent_dim = latent;
+    const Suggestion s = suggest(context, desc, 512);
+    const std::vector<bool> considered = {false, false, latent == 0, false, true, true, true};
+    for (size_t path = 0; path < considered.size(); ++path)
+      EXPECT_EQ(s.seconds_of[path] > 0, considered[path]) << path << ", latent_dim " << latent;
+  }
+}
+
+// Three of four choices go to zero experts, which have no rows.
+TEST(Suggest, ChoicesOfZeroExpertsTakeNoTimeOfExperts) {
+  const Context context({.devices = 2, .threads_per_device = 1});
+  BlockDesc desc{.hidden = 256, .mlp_dim = 128, .experts = 8, .topk = 2, .max_tokens = 512};
+  const Suggestion all_rows = suggest(context, desc, 512);
+  desc.zero_experts = 24;
+  const Suggestion few_rows = suggest(context, desc, 512);
+  EXPECT_GT(few_rows.seconds, 0);
+  EXPECT_LT(few_rows.seconds, 0.8 * all_rows.seconds);
+}
+
 TEST(Suggest, DoesNotReadThePath) {
   const Context context({.devices = 2, .threads_per_device = 1});
   BlockDesc desc{.hidden = 256, .mlp_dim = 128, .experts = 8, .topk = 2, .max_tokens = 512};

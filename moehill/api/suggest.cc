@@ -8,7 +8,7 @@
 #include "moehill/parallel/row_route.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/distribution.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/router.h"
 
 namespace moehill {
 namespace {
@@ -54,21 +54,25 @@ moehill_suggestion suggest(const Context& context, const moehill_block_desc& des
   // all.
   moehill_block_desc point = desc;
   point.path = MOEHILL_PATH_FUSED;
-  const int64_t most = kMaxLogits / desc.experts / context.num_processes();
+  const int64_t most = kMaxLogits / (desc.experts + desc.zero_experts) / context.num_processes();
   point.max_tokens = std::min(tokens, std::max<int64_t>(1, most));
   const double scale = static_cast<double>(tokens) / static_cast<double>(point.max_tokens);
   const MoeShape shape = run_config(point, context).shape;
-  const Routing routing = route_topk(make_logits({}, shape.tokens, shape.experts, shape.topk, kSeed),
-                                     shape.tokens, shape.experts, shape.topk);
+  // Choices of zero experts have no rows.
+  Router router;
+  router.rule.zero_experts = desc.zero_experts;
+  const int num = shape.num_logits();
+  const Routing routing =
+      route_all(router, make_logits({}, shape.tokens, num, shape.topk, kSeed), shape.tokens, num, shape.topk);
   const PlanCounts counts = count_plan(routing, {}, context.num_devices());
   const Hardware machine = hardware_for(hardware, context.num_devices());
   for (int32_t path = MOEHILL_PATH_COMPACT_PSUM; path <= MOEHILL_PATH_FUSED; ++path) {
-    if (desc.latent_dim > 0 && (path == MOEHILL_PATH_COMPACT_PSUM || path == MOEHILL_PATH_DENSE_MASKED ||
-                                path == MOEHILL_PATH_DATA_PARALLEL))
+    // DENSE_MASKED is for comparison, and COMPACT_PSUM has no experts of another width.
+    if (path == MOEHILL_PATH_DENSE_MASKED || (path == MOEHILL_PATH_COMPACT_PSUM && desc.latent_dim > 0))
       continue;
     point.path = path;
     const RunConfig config = run_config(point, context);
-    if (path == MOEHILL_PATH_DENSE_MASKED || replicates_tokens(config, context)) continue;
+    if (replicates_tokens(config, context)) continue;
     const double seconds = scale * seconds_of(config, context, machine, counts);
     suggestion.seconds_of[path] = seconds;
     if (suggestion.path != MOEHILL_PATH_AUTO && seconds >= suggestion.seconds) continue;
