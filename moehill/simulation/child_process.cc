@@ -53,6 +53,16 @@ std::vector<uint8_t> read_all(int file) {
   }
 }
 
+// Throws unless the child has ended as be_child() does, with its whole result in the pipe.
+void require_whole(int wait_status) {
+  if (WIFSIGNALED(wait_status))
+    throw std::runtime_error(fmt::format("the simulation was ended by signal {} before its result was there",
+                                         WTERMSIG(wait_status)));
+  if (WEXITSTATUS(wait_status) != 0)
+    throw std::runtime_error(fmt::format("the simulation ended with status {} before its result was there",
+                                         WEXITSTATUS(wait_status)));
+}
+
 }  // namespace
 
 std::vector<uint8_t> run_in_child(const std::function<std::vector<uint8_t>()>& work) {
@@ -72,11 +82,8 @@ std::vector<uint8_t> run_in_child(const std::function<std::vector<uint8_t>()>& w
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (bytes.empty()) {
-    throw std::runtime_error(WIFSIGNALED(status)
-                                 ? fmt::format("the simulation was ended by signal {}", WTERMSIG(status))
-                                 : std::string("the simulation ended without a result"));
-  }
+  require_whole(status);
+  if (bytes.empty()) throw std::runtime_error("the simulation ended without a result");
   const bool failed = bytes.front() == kFailed;
   bytes.erase(bytes.begin());
   if (failed) throw std::runtime_error(std::string(bytes.begin(), bytes.end()));
