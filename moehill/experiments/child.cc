@@ -25,9 +25,8 @@
 namespace moehill {
 namespace {
 
-constexpr size_t kTailBytes = 4096;                // of standard error
-constexpr size_t kMostOutput = size_t{256} << 20;  // of standard output; of far more, the end is kept
-constexpr int kCannotStart = 127;                  // the exit status that shells use for it
+constexpr size_t kTailBytes = 4096;  // of standard error
+constexpr int kCannotStart = 127;    // the exit status that shells use for it
 
 // File closes a file descriptor.
 class File {
@@ -96,11 +95,24 @@ sigset_t stop_signals() {
   _exit(kCannotStart);
 }
 
-void append_some(int file, std::string& text, size_t most) {
+// Appends what can be read now. Returns false if the text would have more than `most` bytes, and keeps the
+// first ones.
+bool append_first(int file, std::string& text, size_t most) {
+  char buffer[65536];
+  for (ssize_t size; (size = read(file, buffer, sizeof buffer)) > 0;) {
+    const size_t read_bytes = static_cast<size_t>(size), kept = std::min(read_bytes, most - text.size());
+    text.append(buffer, kept);
+    if (kept < read_bytes) return false;
+  }
+  return true;
+}
+
+// Appends what can be read now, and keeps about the last kTailBytes.
+void append_tail(int file, std::string& text) {
   char buffer[65536];
   for (ssize_t size; (size = read(file, buffer, sizeof buffer)) > 0;) {
     text.append(buffer, static_cast<size_t>(size));
-    if (text.size() > 2 * most) text.erase(0, text.size() - most);
+    if (text.size() > 2 * kTailBytes) text.erase(0, text.size() - kTailBytes);
   }
 }
 
@@ -111,17 +123,24 @@ double cpu_seconds(const rusage& usage) {
   return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
 }
 
+// Limits end a child before it ends itself.
+struct Limits {
+  int stop;         // a file that becomes readable, or -1
+  double deadline;  // by seconds()
+  size_t most_output;
+};
+
 // Waits for the child and reads what it prints, because full pipes would block it. Returns how the child came
 // to its end.
-ChildEnd read_until_end(int pid_file, int output, int error, int stop, double deadline, ChildResult& result) {
-  pollfd files[] = {{pid_file, POLLIN, 0}, {output, POLLIN, 0}, {error, POLLIN, 0}, {stop, POLLIN, 0}};
+ChildEnd read_until_end(int pid_file, int output, int error, const Limits& limits, ChildResult& result) {
+  pollfd files[] = {{pid_file, POLLIN, 0}, {output, POLLIN, 0}, {error, POLLIN, 0}, {limits.stop, POLLIN, 0}};
   while (true) {
-    const double left = deadline - seconds();
+    const double left = limits.deadline - seconds();
     if (left <= 0) return ChildEnd::timed_out;
     const int milliseconds = static_cast<int>(std::min(left * 1e3 + 1, 1e9));
     if (poll(files, 4, milliseconds) < 0 && errno != EINTR) fail("poll");
-    append_some(output, result.output, kMostOutput);
-    append_some(error, result.error_tail, kTailBytes);
+    if (!append_first(output, result.output, limits.most_output)) return ChildEnd::flooded;
+    append_tail(error, result.error_tail);
     // A closed pipe would be readable forever, so poll() no longer watches it.
     if ((files[1].revents & POLLHUP) != 0) files[1].fd = -1;
     if ((files[2].revents & POLLHUP) != 0) files[2].fd = -1;
@@ -166,7 +185,8 @@ bool StopSignals::wait(double seconds) {
   return stopped_;
 }
 
-ChildResult run_child(const std::vector<std::string>& arguments, double limit_seconds, int stop) {
+ChildResult run_child(const std::vector<std::string>& arguments, double limit_seconds, int stop,
+                      size_t most_output) {
   Pipe output, error;
   const double begin = seconds();
   const pid_t child = start(arguments, output.write_end.get(), error.write_end.get());
@@ -180,18 +200,22 @@ ChildResult run_child(const std::vector<std::string>& arguments, double limit_se
     fail("pidfd_open");
   }
   ChildResult result;
-  result.end = read_until_end(pid_file.get(), output.read_end.get(), error.read_end.get(), stop,
-                              begin + limit_seconds, result);
+  result.end = read_until_end(pid_file.get(), output.read_end.get(), error.read_end.get(),
+                              {stop, begin + limit_seconds, most_output}, result);
   // The rest of the group is killed even if the child ended by itself.
   kill(-child, SIGKILL);
   int status = 0;
   rusage usage{};
   while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
   }
-  append_some(output.read_end.get(), result.output, kMostOutput);
-  append_some(error.read_end.get(), result.error_tail, kTailBytes);
+  const bool fits = append_first(output.read_end.get(), result.output, most_output);
+  if (!fits && result.end == ChildEnd::exited) result.end = ChildEnd::flooded;
+  append_tail(error.read_end.get(), result.error_tail);
   if (result.error_tail.size() > kTailBytes)
     result.error_tail.erase(0, result.error_tail.size() - kTailBytes);
+  if (result.end == ChildEnd::flooded)
+    result.error_tail.insert(
+        0, fmt::format("moehill: the run printed more than {} bytes; what follows is lost\n", most_output));
   result.seconds = seconds() - begin;
   result.cpu_seconds = cpu_seconds(usage);
   result.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

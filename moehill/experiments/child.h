@@ -7,6 +7,7 @@
 #pragma once
 
 #include <csignal>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -15,16 +16,19 @@ namespace moehill {
 // Exit status of a command of this program whose result failed its check.
 inline constexpr int kCheckFailedStatus = 3;
 
-// ChildEnd is how the child came to its end.
-enum class ChildEnd { exited, signalled, timed_out, stopped };
+// More output than this is a fault of the program. A record has some kilobytes.
+inline constexpr size_t kMostOutput = size_t{512} << 20;
+
+// ChildEnd is how the child came to its end. `flooded`: it was killed because it printed too much.
+enum class ChildEnd { exited, signalled, timed_out, stopped, flooded };
 
 // ChildResult is what is left of a child.
 struct ChildResult {
   ChildEnd end = ChildEnd::exited;
   int status = 0;                       // exit status, or 128 + signal
   double seconds = 0, cpu_seconds = 0;  // of the child and of processes that it waited for
-  std::string output;                   // standard output
-  std::string error_tail;               // the last 4 KB of standard error
+  std::string output;                   // standard output; if flooded, its first `most_output` bytes
+  std::string error_tail;               // the last 4 KB of standard error; if flooded, that first
 };
 
 // StopSignals turns SIGINT, SIGTERM and SIGHUP into a file that becomes readable, for as long as the object
@@ -48,9 +52,11 @@ class StopSignals {
 };
 
 // Runs arguments[0], looked up in PATH, without a shell. Standard input is empty. The whole group is killed
-// after `limit_seconds`, and as soon as `stop` becomes readable (-1: nothing stops it). The child dies with
-// its parent. Throws std::runtime_error if the child cannot be started.
-ChildResult run_child(const std::vector<std::string>& arguments, double limit_seconds, int stop);
+// after `limit_seconds`, after more than `most_output` bytes of standard output, and as soon as `stop`
+// becomes readable (-1: nothing stops it). The child dies with its parent. Throws std::runtime_error if the
+// child cannot be started.
+ChildResult run_child(const std::vector<std::string>& arguments, double limit_seconds, int stop,
+                      size_t most_output = kMostOutput);
 
 // Returns the line of a program's standard error that says why it ended: its own message if there is one that
 // begins with "moehill: ", otherwise the first line.

@@ -36,6 +36,21 @@ TEST(Child, ReadsMoreThanAPipeHoldsAndKeepsTheEnd) {
   EXPECT_EQ(result.error_tail.substr(4091), "last\n");
 }
 
+// The first records would be lost if the end were kept, and the last ones are lost now.
+TEST(Child, MoreOutputThanItMayHaveIsAFailureThatKeepsTheBeginning) {
+  for (const char* end : {"", "; yes", "; kill -SEGV $$"}) {
+    const std::string script = std::string("echo first; head -c 300000 /dev/zero") + end;
+    const ChildResult result = run_child({"sh", "-c", script}, 60, -1, 1000);
+    EXPECT_EQ(result.end, ChildEnd::flooded) << script;
+    EXPECT_EQ(result.output.size(), 1000u);
+    EXPECT_EQ(result.output.substr(0, 6), "first\n");
+    EXPECT_EQ(error_line(result.error_tail),
+              "moehill: the run printed more than 1000 bytes; what follows is lost");
+    EXPECT_EQ(classify(result, 1, false, false), RunState::failed) << script;
+  }
+  EXPECT_EQ(run_child({"sh", "-c", "head -c 1000 /dev/zero"}, 60, -1, 1000).end, ChildEnd::exited);
+}
+
 TEST(Child, SaysWhichSignalEndedIt) {
   const ChildResult result = shell("kill -SEGV $$");
   EXPECT_EQ(result.end, ChildEnd::signalled);

@@ -512,6 +512,7 @@ RunState classify(const ChildResult& child, size_t num_records, bool launched,
   const std::string& tail = child.error_tail;
   if (child.end == ChildEnd::stopped) return RunState::interrupted;
   if (child.end == ChildEnd::timed_out) return RunState::timeout;
+  if (child.end == ChildEnd::flooded) return RunState::failed;
   if (child.end == ChildEnd::exited && child.status == 0)
     return num_records > 0 ? RunState::done : RunState::failed;
   // If a process runs out of memory, the kernel kills it or the process says so itself.
