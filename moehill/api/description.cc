@@ -1,8 +1,13 @@
 // Implementation of api/description.h: ranges of single members first, then members that exclude each other.
 #include "moehill/api/description.h"
 
+#include <fmt/ranges.h>
+
 #include <bit>
+#include <cctype>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "moehill/api/sized_struct.h"
 #include "moehill/base/hash.h"
@@ -104,6 +109,18 @@ moehill_block_desc known_members(const moehill_block_desc* desc) {
   moehill_block_desc_init(&full);
   return over_defaults(desc, full, "the block's description", offsetof(moehill_block_desc, dtype),
                        "moehill_block_desc_init");
+}
+
+// Names the paths that move rows, as moehill.h does.
+std::string paths_that_move_rows() {
+  std::vector<std::string> names;
+  for (const Spread path : kEpPaths) {
+    if (!moves_rows(path)) continue;
+    std::string& name = names.emplace_back("MOEHILL_PATH_");
+    for (const char* c = name_of(path); *c != '\0'; ++c)
+      name += static_cast<char>(std::toupper(static_cast<unsigned char>(*c)));
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 Remat remat_of(int32_t recompute) {
@@ -219,11 +236,9 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   config.block.pass = d.training == 1 ? Pass::forward_backward : Pass::forward;
   config.block.remat = remat_of(d.recompute);
   config.num_devices = devices;
-  // Experts of another width are built only for paths that move rows.
-  const bool moves_rows = config.spread == Spread::none || (is_ep(config.spread) && !is_psum(config.spread));
-  if (d.latent_dim > 0 && !moves_rows)
-    throw invalid("path", "one that moves no rows, with a latent_dim",
-                  "MOEHILL_PATH_RING_AG_RS, RAGGED_A2A or FUSED", "take one of them, or AUTO");
+  if (d.latent_dim > 0 && config.spread != Spread::none && !moves_rows(config.spread))
+    throw invalid("path", "one that moves no rows, with a latent_dim", paths_that_move_rows(),
+                  "take one of them, or AUTO");
   config.threads_per_device = context.threads_per_device();
   return config;
 }

@@ -83,7 +83,11 @@ TEST(Misuse, FormsThatContradictThemselves) {
   expect("latent_dim: got -1", [](BlockDesc& d) { d.latent_dim = -1; });
   expect("latent_dim", [](BlockDesc& d) { d.latent_dim = 4, d.zero_experts = 1; });
   expect("latent_norm", [](BlockDesc& d) { d.latent_norm = 1e-5; });
-  expect("path", [](BlockDesc& d) { d.latent_dim = 4, d.path = Path::compact_psum; });
+  for (const Path path : {Path::data_parallel, Path::compact_psum, Path::dense_masked})
+    expect(
+        "allowed: MOEHILL_PATH_RING_AG_RS, MOEHILL_PATH_RAGGED_A2A, MOEHILL_PATH_FUSED, "
+        "MOEHILL_PATH_HIERARCHICAL;",
+        [path](BlockDesc& d) { d.latent_dim = 4, d.path = path; });
 }
 
 TEST(Misuse, WeightsOfAnotherForm) {

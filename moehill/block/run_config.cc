@@ -1,10 +1,26 @@
 #include "moehill/block/run_config.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <string>
+#include <vector>
+
 #include "moehill/base/error.h"
 
 namespace moehill {
 
 namespace {
+
+// Names the paths of ep that are allowed: "ragged_a2a, fused or hierarchical".
+std::string allowed_paths(bool (*is_allowed)(Spread)) {
+  std::vector<std::string> names;
+  for (const Spread path : kEpPaths)
+    if (is_allowed(path)) names.emplace_back(name_of(path));
+  const std::string last = names.back();
+  names.pop_back();
+  return fmt::format("{} or {}", fmt::join(names, ", "), last);
+}
 
 // Refuses options that experts of another width than the model's do not support.
 void refuse_with_latent(const RunConfig& config) {
@@ -13,9 +29,8 @@ void refuse_with_latent(const RunConfig& config) {
     if (broken) throw input_error(option, got + " with --expert-form latent", allowed, "choose one of these");
   };
   const Spread spread = config.spread;
-  refuse(spread == Spread::dp, "--parallel-mode", "dp",
-         "none, or ep by ring_ag_rs, ragged_a2a, fused or hierarchical");
-  refuse(is_psum(spread), "--ep-path", name_of(spread), "ring_ag_rs, ragged_a2a, fused or hierarchical");
+  refuse(spread == Spread::dp, "--parallel-mode", "dp", "none, or ep by " + allowed_paths(moves_rows));
+  refuse(is_psum(spread), "--ep-path", name_of(spread), allowed_paths(moves_rows));
   refuse(config.block.prequeue, "--queue-mode", "prequeue", "full, since rows are made in the step");
   if (config.block.part != StepPart::whole)
     throw usage_error("--overlap cannot be used with --expert-form latent", "leave one of the two out");
@@ -29,7 +44,7 @@ void refuse_useless_wire(const RunConfig& config) {
     if (broken) throw input_error("--wire", name_of(config.wire) + got, allowed, remedy);
   };
   refuse(!routes_rows(config), std::string(" with ") + name_of(config.spread),
-         "--ep-path ragged_a2a, fused or hierarchical, which send rows of tokens",
+         "--ep-path " + allowed_paths(routes_rows) + ", which send rows of tokens",
          "choose one of these, or leave it out");
   refuse(config.ranks_per_node == 0 || config.ranks_per_node >= config.num_devices, " on one node",
          "several nodes, between which rows go", "add --nodes, or leave it out");

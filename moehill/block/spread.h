@@ -37,6 +37,8 @@ constexpr bool is_ep(Spread spread) { return spread >= Spread::compact_psum; }
 constexpr bool is_psum(Spread spread) {
   return spread == Spread::compact_psum || spread == Spread::dense_masked;
 }
+// True if the rows of tokens go to the devices of experts. Only these paths have experts of another width.
+constexpr bool moves_rows(Spread spread) { return is_ep(spread) && !is_psum(spread); }
 // True if the rows of tokens go only to the devices of their experts.
 constexpr bool routes_rows(Spread spread) { return spread >= Spread::ragged_a2a; }
 // True if each device has only its own tokens.

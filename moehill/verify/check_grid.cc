@@ -124,8 +124,8 @@ class GridBuilder {
     config.spread = spread_at(mode);
     // Some paths have no experts of another width, or no product of the router. In place of such a path, a
     // path that has them runs once more, because the modes of a combination are compared with each other.
-    const bool moves_rows = mode == 0 || (is_ep(config.spread) && !is_psum(config.spread));
-    if ((config.shape.form.latent > 0 && !moves_rows) || (block.router_product && is_psum(config.spread)))
+    const bool has_latent = mode == 0 || moves_rows(config.spread);
+    if ((config.shape.form.latent > 0 && !has_latent) || (block.router_product && is_psum(config.spread)))
       config.spread = mode == 1 ? Spread::fused : mode == 2 ? Spread::ragged_a2a : Spread::ring_ag_rs;
     config.block.route_in_step = block.route_in_step && (mode == 0 || shards_tokens(config));
     config.block.router_product = block.router_product && config.block.route_in_step;
