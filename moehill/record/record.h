@@ -165,6 +165,12 @@ struct RecordedTimes {
   std::vector<double> samples;  // by round
   std::vector<double> cpu_s;    // CPU seconds of a step, by process
 
+  // Returns the CPU seconds of all processes together; none if none are recorded.
+  Figure all_cpu_s() const {
+    Figure sum;
+    for (const double seconds : cpu_s) sum = sum.value_or(0) + seconds;
+    return sum;
+  }
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"median"}, self.median);

@@ -34,9 +34,7 @@ Figures figures_of(const ExportedRow& row) {
     for (const double sample : times.samples) squares += (sample - mean) * (sample - mean);
     stddev = std::sqrt(squares / static_cast<double>(times.samples.size() - 1));
   }
-  Figure user;
-  for (const double seconds : times.cpu_s) user = user.value_or(0) + seconds;
-  return {mean, stddev, times.median, user, times.min, times.max};
+  return {mean, stddev, times.median, times.all_cpu_s(), times.min, times.max};
 }
 
 std::string repro_of(const ExportedRow& row) {

@@ -82,7 +82,8 @@ StoredJson google_repetition(const ExperimentView& view, const ResultRow& row, s
   const std::string name = google_name(fmt::format("{}/{}", view.experiment.name, view.label(row)));
   const double nanoseconds = measured.seconds[i] * 1e9;
   const StoredJson* layout = measured.first.contains("layout") ? &measured.first["layout"] : nullptr;
-  // Measured has no CPU time, so cpu_time is the real time.
+  // Without a CPU time the field has the real time.
+  const Figure& cpu = measured.cpu_seconds[i];
   return {{"name", name},
           {"family_index", family},
           {"per_family_instance_index", 0},
@@ -93,7 +94,7 @@ StoredJson google_repetition(const ExperimentView& view, const ResultRow& row, s
           {"threads", layout != nullptr && layout->contains("cores") ? (*layout)["cores"] : StoredJson(1)},
           {"iterations", 1},
           {"real_time", nanoseconds},
-          {"cpu_time", nanoseconds},
+          {"cpu_time", cpu ? *cpu * 1e9 : nanoseconds},
           {"time_unit", "ns"},
           {"label", view.repro(row)},
           {"items_per_second", measured.tokens_per_s[i]},

@@ -94,6 +94,17 @@ TEST_F(Exports, GoogleBenchmarkHasARepetitionARound) {
   EXPECT_EQ(json["benchmarks"][0]["label"], "moehill bench --parallel-mode none --topk 2");
 }
 
+TEST_F(Exports, GoogleBenchmarkHasTheCpuTimeOfAllProcessesWhereItIsRecorded) {
+  std::vector<ExperimentView> all = views();
+  const StoredJson before = StoredJson::parse(export_google_benchmark(all))["benchmarks"];
+  EXPECT_EQ(before[1]["cpu_time"], before[1]["real_time"]);
+  all[0].rows[0].measured->cpu_seconds[0] = 1.75;
+  const StoredJson after = StoredJson::parse(export_google_benchmark(all))["benchmarks"];
+  EXPECT_EQ(after[0]["real_time"], 1e9);
+  EXPECT_EQ(after[0]["cpu_time"], 1.75e9);
+  EXPECT_EQ(after[1], before[1]);
+}
+
 TEST_F(Exports, GoogleBenchmarkNamesHostAndCaches) {
   std::vector<ExperimentView> all = views();
   StoredJson& env = all[0].rows[0].measured->first["env"];

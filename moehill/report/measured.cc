@@ -33,7 +33,8 @@ Measured measure_alike(const std::vector<StoredRecord>& records) {
     const auto peak = part_of<RecordedPeak>(record.json, "peak");
     if (peak.tflops_measured) peaks.push_back(*peak.tflops_measured);
     if (peak.read_gbps.median) rates.push_back(*peak.read_gbps.median);
-    const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
+    const auto times = part_of<RecordedTimes>(record.json, "time_s");
+    const Figure seconds = times.median;
     const Figure tflops = tflops_of(record.json);
     // Other figures come only from a damaged database. Their logarithms would have no order.
     if (!seconds || !tflops || *tflops <= 0 || *seconds <= 0) continue;
@@ -43,6 +44,7 @@ Measured measure_alike(const std::vector<StoredRecord>& records) {
     const StoredJson process = at_or_null(record.json, "/process/id");
     measured.processes.push_back(process.is_string() ? process.get<std::string>() : "");
     measured.seconds.push_back(*seconds);
+    measured.cpu_seconds.push_back(times.all_cpu_s());
     measured.tflops.push_back(*tflops);
     if (peak.fraction) measured.peak_shares.push_back(*peak.fraction);
     measured.tokens_per_s.push_back(part_of<double>(record.json, "tokens_per_s"));

@@ -25,6 +25,7 @@ struct Measured {
   StoredJson first;
   std::vector<int64_t> rounds;
   std::vector<double> seconds, tflops, tokens_per_s;  // by `rounds`
+  std::vector<Figure> cpu_seconds;                    // by `rounds`, of all processes; none: not recorded
   std::vector<std::string> hosts;                     // by `rounds`; "": not known
   std::vector<std::string> processes;                 // ids by `rounds`; "": not known
   std::vector<double> peak_shares;                    // of the rounds that have one

@@ -68,6 +68,13 @@ TEST(Measured, TimesThatAreNoneAreNoResults) {
   }
 }
 
+TEST(Measured, TheCpuTimeOfARoundIsThatOfAllProcesses) {
+  StoredRecord first{.round = 0, .json = block_record("none", 2, 1.0)};
+  const StoredRecord second{.round = 1, .json = first.json};
+  first.json["time_s"]["cpu_s"] = {0.5, 0.25};
+  EXPECT_EQ(measure({first, second}).at(0).cpu_seconds, (std::vector<Figure>{0.75, std::nullopt}));
+}
+
 TEST(Measured, TheHostAndProcessOfEachRoundAreKnown) {
   StoredRecord first{.round = 0, .json = block_record("none", 2, 1.0)}, second = first, third = first;
   first.json["env"]["host"] = "one";
