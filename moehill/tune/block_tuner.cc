@@ -1,6 +1,6 @@
 // Implementation of tune/block_tuner.h, in three phases. All sets get a few rounds, which drop those that are
-// clearly behind. The sets that are left get more rounds. The fastest set must beat the default in new
-// rounds.
+// clearly behind. The sets that are left, or as many of the fastest as there is time for, get more rounds.
+// The fastest set must beat the default in new rounds.
 #include "moehill/tune/block_tuner.h"
 
 #include <fmt/format.h>
@@ -60,6 +60,17 @@ void drop_those_behind(std::vector<TunedCandidate>& all, std::vector<size_t>& in
   in = left;
 }
 
+// Leaves out the slowest sets if there are more than `most`. The default stays in.
+void leave_out_slowest(std::vector<TunedCandidate>& all, std::vector<size_t>& in, size_t most) {
+  while (in.size() > most) {
+    const auto slowest = std::max_element(in.begin() + 1, in.end(), [&](size_t a, size_t b) {
+      return median_of(all[a].samples) < median_of(all[b].samples);
+    });
+    all[*slowest].fate = Fate::no_time;
+    in.erase(slowest);
+  }
+}
+
 }  // namespace
 
 std::string fate_text(const TunedCandidate& candidate) {
@@ -107,9 +118,12 @@ TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_c
       static_cast<size_t>(steps / 2 / static_cast<double>(kUntimedTrials + kFirstRounds)), 2, num_candidates);
   budget.last =
       std::clamp<int64_t>(static_cast<int64_t>(steps / 8) - kUntimedTrials, kMinConfirming, kMaxConfirming);
+  // As a rule the first phase drops half of the sets or more. If it drops fewer, time decides how many go on.
+  const size_t half = std::max<size_t>(2, (budget.num_candidates + 1) / 2);
   budget.second = std::clamp<int64_t>(
-      static_cast<int64_t>(steps / 4 / static_cast<double>((budget.num_candidates + 1) / 2)) - kUntimedTrials,
-      2, kMaxSecond);
+      static_cast<int64_t>(steps / 4 / static_cast<double>(half)) - kUntimedTrials, 2, kMaxSecond);
+  budget.num_second =
+      std::max(half, static_cast<size_t>(steps / 4 / static_cast<double>(kUntimedTrials + budget.second)));
   return budget;
 }
 
@@ -129,6 +143,7 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
     return result;
   }
   drop_those_behind(all, in, seed);
+  leave_out_slowest(all, in, budget.num_second);
   if (in.size() > 1) run_phase(all, in, budget.second, measure);
   // The fate of the default then says why there is no winner.
   if (in.empty() || in.front() != 0) return result;

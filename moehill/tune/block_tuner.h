@@ -16,9 +16,12 @@
 namespace moehill {
 
 // Fate tells what became of a set. `standard` is the default. `not_confirmed` was the best until new rounds.
-enum class Fate { not_fastest, standard, dropped, check_failed, not_confirmed, confirmed };
+// `no_time` is one of the slowest that were not dropped, for which the budget had no more rounds.
+enum class Fate { not_fastest, standard, dropped, no_time, check_failed, not_confirmed, confirmed };
 constexpr auto words(Fate) {
-  return std::array{"not the fastest", "default", "dropped", "check failed", "best so far, not confirmed",
+  return std::array{"not the fastest", "default",
+                    "dropped",         "no time for more rounds",
+                    "check failed",    "best so far, not confirmed",
                     "confirmed"};
 }
 
@@ -54,18 +57,20 @@ using MeasureBlocks =
 // warm-up.
 inline constexpr int64_t kUntimedTrials = 4;
 
-// TunerBudget is the number of rounds in each phase that a budget of steps allows.
+// TunerBudget is the number of rounds in each phase that a budget of steps allows, of so many sets.
 struct TunerBudget {
   int64_t first = 3, second = 3, last = 5;
   size_t num_candidates = 2;
+  size_t num_second = SIZE_MAX;  // sets in the second phase, at most; two or more
 };
 // Gives half of the budget to the first look at all sets, a quarter to the sets that are left (planned as
 // half of them), and a quarter to confirming. Throws InputError if the budget is too small for two sets.
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates);
 
 // Tunes. The first set is the default, which is never dropped. The first rounds drop the sets that are
-// clearly behind the best. The best set after the second rounds has to be faster than the default
-// (bench/comparison.h) in new rounds of the two; otherwise the default wins.
+// clearly behind the best, and the slowest ones if more are left than the second rounds have time for. The
+// best set after the second rounds has to be faster than the default (bench/comparison.h) in new rounds of
+// the two; otherwise the default wins.
 TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget, const MeasureBlocks& measure,
                  uint32_t seed);
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "moehill/base/error.h"
@@ -79,6 +80,38 @@ TEST(BlockTuner, AWrongDefaultEndsIt) {
   const TunerResult result = tune(sets(2), {3, 3, 5, 2}, machine({0, 1.0}, 1), 0);
   EXPECT_EQ(result.candidates[0].fate, Fate::check_failed);
   EXPECT_EQ(result.winner, 0u);
+}
+
+// Sets that are all alike are never clearly behind.
+TEST(BlockTuner, TheSecondRoundsKeepToTheirShareOfTheBudgetIfNoSetIsBehind) {
+  for (const double steps : {73.0, 182.0, 1000.0}) {
+    const TunerBudget budget = plan_budget(steps, 1, 13);
+    std::vector<int64_t> taken;
+    const MeasureBlocks alike = [&](const std::vector<BlockSizes>& some, int64_t rounds) {
+      taken.push_back(static_cast<int64_t>(some.size()) * (kUntimedTrials + rounds));
+      return std::vector<std::vector<double>>(some.size(),
+                                              std::vector<double>(static_cast<size_t>(rounds), 1.0));
+    };
+    const TunerResult result = tune(sets(budget.num_candidates), budget, alike, 0);
+    ASSERT_EQ(taken.size(), 2u) << "the default is as fast as any";
+    EXPECT_LE(static_cast<double>(taken[0]), steps / 2) << steps;
+    EXPECT_LE(static_cast<double>(taken[1]), steps / 4) << steps;
+    EXPECT_EQ(result.candidates[0].fate, Fate::standard);
+    const auto no_time = [](const TunedCandidate& c) { return c.fate == Fate::no_time; };
+    EXPECT_EQ(std::count_if(result.candidates.begin(), result.candidates.end(), no_time),
+              std::max<int64_t>(0, std::ssize(result.candidates) - static_cast<int64_t>(budget.num_second)));
+  }
+}
+
+TEST(BlockTuner, TheSecondRoundsLeaveOutTheSlowestSets) {
+  // None of these differs by more than 1 % from the best, so none is dropped.
+  const TunerResult result =
+      tune(sets(5), {3, 4, 9, 5, 3}, machine({1.0, 1.003, 0.998, 1.002, 0.996}, 1, 1e-9), 0);
+  for (const size_t i : {0u, 2u, 4u}) EXPECT_EQ(result.candidates[i].samples.size(), 7u) << i;
+  for (const size_t i : {1u, 3u}) {
+    EXPECT_EQ(result.candidates[i].fate, Fate::no_time) << i;
+    EXPECT_EQ(result.candidates[i].samples.size(), 3u) << i;
+  }
 }
 
 TEST(TunerBudget, FitsTheTime) {
