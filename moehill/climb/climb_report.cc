@@ -146,7 +146,7 @@ std::string winner_line(const ClimbOutcome& outcome) {
   StoredJson options = winner_options(outcome);
   for (const char* how_often : {"iters", "warmup", "min_time", "ci_target"}) options.erase(how_often);
   std::string line = "moehill bench";
-  for (const std::string& word : arguments_of(options)) line += " " + shell_word(word);
+  for (const std::string& word : arguments_of(options)) line.append(" ").append(shell_word(word));
   return line;
 }
 
