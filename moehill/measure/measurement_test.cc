@@ -95,7 +95,7 @@ TEST(Measurement, APointOfManyHasTheBitsThatItHasAlone) {
       [](BenchOptions& o) { o.shape.dtype = DType::bf16; },
       [](BenchOptions& o) { o.shape.router.score = RouterScore::sigmoid; },
       [](BenchOptions& o) { o.shape.router.factor = 2.5; },
-      [](BenchOptions& o) { o.shape.router.bias = true; },
+      [](BenchOptions& o) { o.shape.router = {.score = RouterScore::sigmoid, .bias = true}; },
       [](BenchOptions& o) { o.shape.form.activation.function = ActivationFunction::gelu_tanh; },
       [](BenchOptions& o) { o.shape.form.biases = true; },
       [](BenchOptions& o) {
