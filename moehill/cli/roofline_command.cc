@@ -16,6 +16,7 @@
 #include "moehill/cli/predict_options.h"
 #include "moehill/measure/recorded_step.h"
 #include "moehill/model/roofline.h"
+#include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/predict/advice.h"
 
@@ -197,8 +198,8 @@ int roofline_command(const std::vector<std::string>& args) {
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n", lines;
   for (const RecordedStep& step : steps) {
     // Each step may bring figures of its own, so the hardware is copied.
-    Hardware h = chosen.hardware;
     const int units = step.config.threads_per_device;
+    Hardware h = with_shared_cores(chosen.hardware, step.config.num_devices, units);
     const double all_units = static_cast<double>(units) * step.config.num_devices;
     use_measured(step, all_units, h);
     const DType dtype = step.config.shape.dtype;

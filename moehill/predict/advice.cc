@@ -171,6 +171,7 @@ const AdviceLine* Advice::baseline() const {
 }
 
 int nodes_of(const Hardware& h, int devices) {
+  if (!h.topology.has_network()) return 1;  // more devices share its cores
   return (devices + h.topology.devices_per_node - 1) / h.topology.devices_per_node;
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/placement.h"
 
@@ -65,7 +66,8 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
                        DeviceMemory memory) {
   const PlanCounts counts =
       plan_counts(config, config.placement.empty() ? routing : place(routing, {config.placement}));
-  return predict(placed_problem(config, hardware, memory), counts, hardware, config.threads_per_device);
+  const Hardware shared = with_shared_cores(hardware, config.num_devices, config.threads_per_device);
+  return predict(placed_problem(config, shared, memory), counts, shared, config.threads_per_device);
 }
 
 std::vector<Spread> candidate_paths(const RunConfig& config) {

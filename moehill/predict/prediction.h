@@ -30,6 +30,8 @@ ProbedHardware probed_hardware(const Environment& environment,
 
 // Says why the model cannot predict this run; empty if it can.
 std::string unpredictable(const RunConfig& config);
+// Predicts a step. Devices with more threads than their machine has cores share the cores
+// (model/shared_cores.h).
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory = DeviceMemory::shared);
 

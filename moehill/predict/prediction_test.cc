@@ -151,6 +151,30 @@ TEST(RankPaths, ExpertsOfAnotherWidthSendTheirWidth) {
   EXPECT_GT(narrow, 0.25 * whole);
 }
 
+// Four devices on two cores do not have four cores.
+TEST(PredictRun, DevicesShareTheCoresThatThereAre) {
+  const Hardware two_cores = load_hardware("epyc-2-core");
+  RunConfig config{.shape = {2048, 512, 256, 16, 2, 0, DType::bf16}};
+  config.threads_per_device = 2;
+  const Routing routing = routing_of(config.shape, {}, 0);
+  const Prediction none = predict_run(config, routing, two_cores);
+  const double at_peak = none.flops / (2 * two_cores.peak(DType::bf16));
+  config.threads_per_device = 1;
+  for (const Spread spread : {Spread::dp, Spread::compact_psum, Spread::ragged_a2a, Spread::fused}) {
+    config.spread = spread;
+    for (const int devices : {4, 16}) {
+      config.num_devices = devices;
+      const Prediction shared = predict_run(config, routing, two_cores);
+      EXPECT_GE(shared.time_s, at_peak) << name_of(spread) << " on " << devices;
+      EXPECT_EQ(shared.hidden_s, 0) << "nothing travels between nodes";
+    }
+  }
+  config.spread = Spread::none;
+  config.num_devices = 1;
+  config.threads_per_device = 8;
+  EXPECT_GE(predict_run(config, routing, two_cores).time_s, at_peak);
+}
+
 // While an object lives, predict_points() finds its probe.
 class FoundProbe {
  public:

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "moehill/model/roofline.h"
+#include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/quiet/yardstick.h"
 #include "moehill/routing/placement.h"
@@ -65,8 +66,9 @@ std::optional<RunPredictor::Step> RunPredictor::step(const BenchOptions& options
   if (point.path_is_auto) config.spread = rank_paths(config, routed, *probed_.hardware, memory).front().path;
   const PlanCounts counts =
       plan_counts(config, config.placement.empty() ? routed : place(routed, {config.placement}));
-  const Roofline bound = roofline(placed_problem(config, *probed_.hardware, memory), counts,
-                                  *probed_.hardware, config.threads_per_device, {}, 0);
+  const Hardware shared = with_shared_cores(*probed_.hardware, config.num_devices, config.threads_per_device);
+  const Roofline bound =
+      roofline(placed_problem(config, shared, memory), counts, shared, config.threads_per_device, {}, 0);
   return Step{predict_run(config, routed, *probed_.hardware, memory).time_s, bound.total.bound_s};
 }
 

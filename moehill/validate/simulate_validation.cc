@@ -12,6 +12,7 @@
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/measure/recorded_step.h"
+#include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/simulation/engine.h"
@@ -67,21 +68,6 @@ Hardware simulated_hardware(const std::string& name) {
                       "a probe of this machine, or a hardware file",
                       "run moehill probe, or name a file by --hardware");
   return *probed.hardware;
-}
-
-Hardware with_shared_cores(Hardware h, int num_devices, int units_per_device) {
-  const int cores = h.topology.devices_per_node * h.units_per_device;
-  h.units_per_device = units_per_device;
-  const int wanted = num_devices * units_per_device;
-  if (h.is_chip() || h.topology.has_network() || wanted <= cores) return h;
-  // Devices that share cores get a part of every rate.
-  const double part = static_cast<double>(cores) / wanted;
-  for (double* rate : {&h.peak_f32, &h.peak_bf16, &h.memory_bytes_per_s, &h.rows.gather, &h.rows.combine,
-                       &h.rows.swiglu, &h.rows.zero, &h.topology.levels.front().bytes_per_s})
-    *rate *= part;
-  for (double* cost : {&h.plan_s_per_assignment, &h.barrier_s, &h.stage_s}) *cost /= part;
-  h.topology.devices_per_node = num_devices;
-  return h;
 }
 
 std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware) {

@@ -17,11 +17,6 @@ namespace moehill {
 // file. Throws InputError if there is none.
 Hardware simulated_hardware(const std::string& name);
 
-// Returns the hardware for `num_devices` devices of `units_per_device` units on one node that has fewer
-// cores. Each device gets its share of a core in every rate, and the plan, a barrier and a stage take longer
-// by the same factor. The result leaves out what switching between devices costs beside that.
-Hardware with_shared_cores(Hardware hardware, int num_devices, int units_per_device);
-
 // SimulatedRun is one step, simulated and measured.
 struct SimulatedRun {
   RunConfig config;
