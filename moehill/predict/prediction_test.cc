@@ -250,6 +250,28 @@ TEST(PredictPoints, NothingIsPredictedOnIrregularNodes) {
       << predicted.text;
 }
 
+// A probe that was started with one process a node has the network between any two devices.
+TEST(PredictPoints, NodesOfOtherSizesThanTheProbesAreNotPredicted) {
+  Probe probe = small_probe();
+  probe.hardware.topology.dims = {2, 2};
+  const FoundProbe found(probe, file_of("probe_of_nodes_of_two"));
+  Environment environment = environment_of(probe);
+  const auto text_of = [&](int nodes, int num_devices, int ranks_per_node) {
+    environment.num_nodes = nodes;
+    BenchOptions options;
+    options.mesh = nodes > 1 ? MeshKind::mpi : MeshKind::threads;
+    std::vector<Point> points = {small_point(num_devices)};
+    points[0].config.ranks_per_node = ranks_per_node;
+    const BenchPredictions predicted = predict_points(options, environment, points);
+    return predicted.points.front() ? std::string("predicted") : predicted.text;
+  };
+  EXPECT_EQ(text_of(1, 2, 0), "predicted");
+  EXPECT_NE(text_of(1, 4, 0).find("the probe knows 2 devices a node, not 4"), std::string::npos);
+  EXPECT_EQ(text_of(2, 4, 2), "predicted");
+  EXPECT_NE(text_of(2, 2, 1).find("the probe knows 2 devices a node, not 1"), std::string::npos);
+  EXPECT_NE(text_of(2, 8, 4).find("the probe knows 2 devices a node, not 4"), std::string::npos);
+}
+
 // The points of one command may name paths or leave the choice to auto, in any order.
 TEST(PredictPoints, AutoChoosesOnlyForPointsWithoutAPath) {
   const Probe probe = small_probe();
