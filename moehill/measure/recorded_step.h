@@ -20,8 +20,8 @@ struct RecordedStep {
   Routing routing;
   DeviceMemory memory = DeviceMemory::shared;  // of the devices of a node
   double time_s = 0, comm_s = 0;               // 0: not known
-  // These were measured beside the step on all its cores; the peak is for the step's dtype. 0: the hardware
-  // file's figures are taken.
+  // These were measured beside the step; 0: the hardware file's figures are taken. The peak is for the step's
+  // dtype on all its cores, and the bandwidth is that of a node.
   double peak_flops = 0, read_bytes_per_s = 0;
   std::string instruction;  // of the peak; empty: not named
   std::vector<StageMeasurement> stages;

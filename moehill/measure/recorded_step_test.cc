@@ -102,6 +102,40 @@ TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
   EXPECT_EQ(read().read_bytes_per_s, 41e9);
 }
 
+// All nodes of a job read at once, and the model asks for the bandwidth of one.
+TEST(RecordedStep, HasTheBandwidthOfANode) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_bandwidth.jsonl");
+  BenchOptions options = recorded_options();
+  options.modes = {ParallelMode::none, ParallelMode::ep};
+  options.devices = 4;
+  std::ofstream file(path);
+  for (const Point& point : expand_points(options, 4)) {
+    Json record = record_of(options, point);
+    record["layout"]["nodes"] = 2;
+    record["peak"] = {{"tflops_measured", 1.5}, {"read_gbps", 40}};
+    file << record.dump() << "\n";
+  }
+  file.close();
+  const std::vector<RecordedStep> steps = steps_of_records(path);
+  ASSERT_EQ(steps.size(), 2u);
+  EXPECT_EQ(steps[0].read_bytes_per_s, 40e9) << "none is alone on the first node";
+  EXPECT_EQ(steps[1].read_bytes_per_s, 20e9);
+}
+
+// Steps of one shape may differ in these.
+TEST(RecordedStep, IsNamedByItsPassAndImplementation) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_names.jsonl");
+  BenchOptions options = recorded_options();
+  options.block.pass = Pass::forward;
+  options.impls = {Impl::scatter};
+  options.block.backend = Backend::ragged_dot;
+  std::ofstream(path) << record_of(options, expand_points(options, 2).front()).dump() << "\n";
+  const std::string label = steps_of_records(path).front().label;
+  EXPECT_NE(label.find(" none, forward, scatter, ragged_dot"), std::string::npos) << label;
+}
+
 TEST(RecordedStep, HasNoSecondsWithoutAPassedCheck) {
   const TemporaryFolder folder;
   const std::string path = folder.file("recorded_check.jsonl");
