@@ -45,6 +45,20 @@ double simulated_seconds(const RunConfig& config, const Routing& routing, const 
   return simulate(make_cluster(shared, config.num_devices, config.shape.dtype), program).seconds;
 }
 
+// DeviceLayout is the devices of a run and the threads of each. Runs of unlike layouts share cores in unlike
+// ways.
+using DeviceLayout = std::pair<int, int>;
+
+std::string label_of(const DeviceLayout& layout, const Hardware& hardware) {
+  const auto& [devices, threads] = layout;
+  std::string label = fmt::format("{} devices", devices);
+  if (threads > 1) label += fmt::format(" of {} threads", threads);
+  const int64_t cores = int64_t{hardware.topology.devices_per_node} * hardware.units_per_device;
+  const bool can_share = !hardware.is_chip() && !hardware.topology.has_network();
+  if (can_share && int64_t{devices} * threads > cores) label += fmt::format(", which share {} cores", cores);
+  return label;
+}
+
 std::string figures_line(const std::string& label, const std::vector<SimulatedRun>& runs) {
   std::vector<double> sizes, errors;
   for (const SimulatedRun& run : runs) {
@@ -90,8 +104,10 @@ std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardwa
   std::vector<SimulatedRun> runs;
   for (const RecordedStep& step : steps_of_records(path)) {
     if (step.config.num_devices == 1 || step.time_s <= 0) continue;
-    runs.push_back(
-        {step.config, simulated_seconds(step.config, step.routing, hardware, step.memory), step.time_s});
+    SimulatedRun& run = runs.emplace_back(SimulatedRun{step.config, 0, step.time_s});
+    run.left_out = unpredictable(step.config);
+    if (run.left_out.empty())
+      run.simulated_s = simulated_seconds(step.config, step.routing, hardware, step.memory);
   }
   if (runs.empty())
     throw input_error("--record", path + " without a timed step on several devices whose check has passed",
@@ -101,24 +117,22 @@ std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardwa
 
 std::string simulated_runs_report(const std::vector<SimulatedRun>& runs, const Hardware& hardware) {
   std::vector<std::vector<std::string>> rows;
-  std::map<int, std::vector<SimulatedRun>> by_devices;
+  std::map<DeviceLayout, std::vector<SimulatedRun>> by_layout;
+  std::string left_out;
   for (const SimulatedRun& run : runs) {
-    by_devices[run.config.num_devices].push_back(run);
+    const bool is_simulated = run.left_out.empty();
+    if (is_simulated) by_layout[{run.config.num_devices, run.config.threads_per_device}].push_back(run);
+    if (!is_simulated && left_out.find(run.left_out) == std::string::npos)
+      left_out += fmt::format("not simulated: {}\n", run.left_out);
     rows.push_back({to_string(run.config.shape), name_of(run.config.spread),
                     layout_words(run.config.num_devices, run.config.threads_per_device),
-                    fmt::format("{:.2f}", 1e3 * run.simulated_s), fmt::format("{:.2f}", 1e3 * run.measured_s),
-                    fmt::format("{:+.1f}", 100 * run.error())});
+                    is_simulated ? fmt::format("{:.2f}", 1e3 * run.simulated_s) : "-",
+                    fmt::format("{:.2f}", 1e3 * run.measured_s),
+                    is_simulated ? fmt::format("{:+.1f}", 100 * run.error()) : "-"});
   }
   std::string text =
-      format_table({"shape", "spread", "devices", "simulated ms", "measured ms", "error %"}, rows);
-  for (const auto& [num_devices, own] : by_devices) {
-    std::string label = fmt::format("{} devices", num_devices);
-    const int cores = hardware.topology.devices_per_node;
-    const bool shared =
-        hardware.topology.levels.size() == 1 && own.front().config.threads_per_device * num_devices > cores;
-    if (shared) label += fmt::format(", which share {} cores", cores);
-    text += figures_line(label, own);
-  }
+      format_table({"shape", "spread", "devices", "simulated ms", "measured ms", "error %"}, rows) + left_out;
+  for (const auto& [layout, own] : by_layout) text += figures_line(label_of(layout, hardware), own);
   return text;
 }
 
