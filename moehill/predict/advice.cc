@@ -180,13 +180,17 @@ std::string layout_text(const Hardware& h, int devices, int units) {
     return fmt::format("{} {}{}", n, one, n == 1 ? "" : "s");
   };
   const int nodes = nodes_of(h, devices);
-  return fmt::format("{} x {} x {}", counted(nodes, "node"), counted(devices / nodes, "device"),
-                     counted(units, name_of(h.unit)));
+  // Nodes are filled one after the other, so the last may have fewer devices.
+  const int full = nodes == 1 ? devices : h.topology.devices_per_node;
+  return fmt::format("{} x {}{} x {}{}", counted(nodes, "node"), full * nodes == devices ? "" : "at most ",
+                     counted(full, "device"), counted(units, name_of(h.unit)),
+                     full * nodes == devices ? "" : fmt::format(" ({} in all)", counted(devices, "device")));
 }
 
 std::string layout_cell(const Hardware& h, int devices, int units) {
-  const int nodes = nodes_of(h, devices);
-  return fmt::format("{}x{}x{}", nodes, devices / nodes, units);
+  const int nodes = nodes_of(h, devices), full = nodes == 1 ? devices : h.topology.devices_per_node;
+  if (full * nodes != devices) return fmt::format("{} on {}x{}", devices, nodes, units);
+  return fmt::format("{}x{}x{}", nodes, full, units);
 }
 
 std::string layout_header(const Hardware& h) { return fmt::format("nodes x devices x {}s", name_of(h.unit)); }

@@ -38,6 +38,17 @@ TEST(Advice, OneProcessNeverSpansNodesAndAllDevicesAreUsed) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
+// Nine devices are not two nodes of four.
+TEST(Advice, ALayoutHasAllDevices) {
+  const Hardware h = load_hardware("epyc-cluster");
+  EXPECT_EQ(layout_text(h, 16, 16), "2 nodes x 8 devices x 16 cores");
+  EXPECT_EQ(layout_text(h, 9, 16), "2 nodes x at most 8 devices x 16 cores (9 devices in all)");
+  EXPECT_EQ(layout_text(h, 1, 1), "1 node x 1 device x 1 core");
+  EXPECT_EQ(layout_cell(h, 16, 16), "2x8x16");
+  EXPECT_EQ(layout_cell(h, 12, 16), "12 on 2x16");
+  EXPECT_EQ(layout_cell(load_hardware("epyc-2-core"), 8, 1), "1x8x1") << "they share the cores of one node";
+}
+
 // Three nodes of eight: six or three devices would lie on two nodes, but the model takes them for one.
 TEST(Advice, MoreChoicesThanAnIntegerCountsAreRefused) {
   AdviceQuestion q = question(2);
