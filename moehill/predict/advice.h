@@ -25,6 +25,7 @@ struct AdviceQuestion {
   Wire wire = Wire::native;  // of rows between nodes
   uint32_t seed = 0;
   std::string shape_options;  // the shape as options of other commands
+  std::string hardware;       // as --hardware names it; empty: by its name
 };
 
 // AdviceLine is one way to use all devices: groups of devices that share the experts and work side by side,

@@ -146,6 +146,29 @@ TEST(Advice, AHotDeviceIsOneOfAllDevicesInEveryLine) {
   EXPECT_GT(waits(hot), waits(even));
 }
 
+// The load of a command that verifies the advice is that of the advice, or the text says that it is not.
+TEST(Advice, CommandsHaveTheSameHotDeviceOrSaySo) {
+  const Hardware hardware = load_hardware("epyc-cluster");
+  const auto text_of = [&](int nodes, const char* distribution) {
+    AdviceQuestion q = question(nodes);
+    q.distribution = parse_distributions(distribution).front();
+    q.hardware = "my hardware.toml";
+    Advice advice = advise(q, hardware);
+    // One group over all devices, beside `none`.
+    std::erase_if(advice.lines, [&](const AdviceLine& line) {
+      return line.spread == Spread::dp || (is_ep(line.spread) && line.groups > 1);
+    });
+    return advice_text(advice, q, hardware, "");
+  };
+  const std::string of_one = text_of(1, "hot-device:0.5");
+  EXPECT_NE(of_one.find("--devices 8 --threads-per-device 16 --parallel-mode none"), std::string::npos)
+      << of_one;
+  EXPECT_EQ(of_one.find("other experts are hot"), std::string::npos) << of_one;
+  EXPECT_NE(of_one.find("simulate --hardware 'my hardware.toml' "), std::string::npos) << of_one;
+  EXPECT_NE(text_of(2, "hot-device:0.5").find("other experts are hot"), std::string::npos);
+  EXPECT_EQ(text_of(2, "random").find("other experts are hot"), std::string::npos);
+}
+
 TEST(Advice, NodesNeedANetwork) {
   EXPECT_THROW(advise(question(2), load_hardware("epyc-2-core")), InputError);
 }
