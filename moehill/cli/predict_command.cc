@@ -167,7 +167,9 @@ std::string published_text(const PredictOptions& o) {
 void validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
   const uint32_t corpus = o.bench.seed;
   const std::vector<ValidatedShape> shapes = validate_model(static_cast<int>(o.validate), corpus, hardware);
-  print_and_write(o, validation_records(shapes, corpus), note + validation_report(shapes));
+  print_and_write(
+      o, validation_records(shapes, corpus, hardware.name),
+      fmt::format("{}measured here, predicted for {}\n{}", note, hardware.name, validation_report(shapes)));
 }
 
 }  // namespace
