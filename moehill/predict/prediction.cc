@@ -33,19 +33,6 @@ std::string unpredictable_job(const ProbedHardware& probed, const Environment& e
                      nodes, nodes == 1 ? "" : "s", environment.num_nodes);
 }
 
-// Returns why the nodes of a point are not those that the probe measured; empty if they are. Devices that the
-// model takes for several nodes would send over the network, and those of a fuller node would share it.
-std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, const Environment& environment) {
-  if (config.num_devices == 1 || !hardware.topology.has_network()) return "";
-  const int known = hardware.topology.devices_per_node;
-  const bool several = environment.num_nodes > 1;
-  const int here = several ? config.ranks_per_node : config.num_devices;
-  if (several ? here == known : here <= known) return "";
-  return fmt::format(
-      "the probe knows {} device{} a node, not {} (moehill probe, started like this, knows them)", known,
-      known == 1 ? "" : "s", here);
-}
-
 std::string choice_line(const std::string& label, const std::vector<RankedPath>& ranked) {
   std::string others;
   for (size_t i = 1; i < ranked.size(); ++i) {
@@ -73,6 +60,18 @@ std::string unpredictable(const RunConfig& config) {
   if (config.block.prequeue) return "the model has no prequeued rows";
   if (config.block.router_product) return "the model does not have the router's own product";
   return "";
+}
+
+// Devices that the model takes for several nodes would send over the network, and those of a fuller node
+// would share it.
+std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, int num_nodes) {
+  if (config.num_devices == 1 || !hardware.topology.has_network()) return "";
+  const int known = hardware.topology.devices_per_node;
+  const int here = num_nodes > 1 ? config.ranks_per_node : config.num_devices;
+  if (num_nodes > 1 ? here == known : here <= known) return "";
+  return fmt::format(
+      "the probe knows {} device{} a node, not {} (moehill probe, started like this, knows them)", known,
+      known == 1 ? "" : "s", here);
 }
 
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
@@ -127,7 +126,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   for (size_t i = 0; i < points.size(); ++i) {
     Point& point = points[i];
     std::string why = unpredictable(point.config);
-    if (why.empty()) why = unlike_nodes(point.config, *probed.hardware, environment);
+    if (why.empty()) why = unlike_nodes(point.config, *probed.hardware, environment.num_nodes);
     if (!why.empty()) {
       if (point.path_is_auto)
         result.text += fmt::format("--ep-path auto: {}, since {}\n", name_of(point.config.spread), why);

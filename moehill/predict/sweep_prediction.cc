@@ -49,8 +49,13 @@ std::string RunPredictor::source() const {
          (probed_.note.empty() ? "" : " (" + probed_.note + ")");
 }
 
+bool RunPredictor::covers(const BenchOptions& options, const Point& point) const {
+  if (!probed_.hardware || !unpredictable(point.config).empty()) return false;
+  return options.mesh == MeshKind::mpi || unlike_nodes(point.config, *probed_.hardware, 1).empty();
+}
+
 double RunPredictor::step_seconds(const BenchOptions& options, const Point& point) {
-  if (!probed_.hardware || !unpredictable(point.config).empty()) return estimate_step_seconds(point, speed_);
+  if (!covers(options, point)) return estimate_step_seconds(point, speed_);
   const Routing& routed = routing(point, options.seed);
   const DeviceMemory memory = device_memory(options.mesh);
   if (point.path_is_auto)
@@ -59,7 +64,7 @@ double RunPredictor::step_seconds(const BenchOptions& options, const Point& poin
 }
 
 std::optional<RunPredictor::Step> RunPredictor::step(const BenchOptions& options, const Point& point) {
-  if (!probed_.hardware || !unpredictable(point.config).empty()) return std::nullopt;
+  if (!covers(options, point)) return std::nullopt;
   RunConfig config = point.config;
   const Routing& routed = routing(point, options.seed);
   const DeviceMemory memory = device_memory(options.mesh);
