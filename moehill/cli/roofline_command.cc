@@ -199,6 +199,7 @@ int roofline_command(const std::vector<std::string>& args) {
   for (const RecordedStep& step : steps) {
     // Each step may bring figures of its own, so the hardware is copied.
     const int units = step.config.threads_per_device;
+    if (!options.record.empty()) require_its_nodes(step, chosen.hardware);
     Hardware h = with_shared_cores(chosen.hardware, step.config.num_devices, units);
     const double all_units = static_cast<double>(units) * step.config.num_devices;
     use_measured(step, all_units, h);

@@ -123,6 +123,33 @@ TEST(RecordedStep, HasTheBandwidthOfANode) {
   EXPECT_EQ(steps[1].read_bytes_per_s, 20e9);
 }
 
+// Four processes on two hosts are not four devices of one node.
+TEST(RecordedStep, NeedsHardwareWithItsNodes) {
+  const auto accepts = [](int nodes, int ranks_per_node, int devices, const Hardware& hardware) {
+    RecordedStep step;
+    step.nodes = nodes;
+    step.config.num_devices = devices;
+    step.config.ranks_per_node = ranks_per_node;
+    try {
+      require_its_nodes(step, hardware);
+      return true;
+    } catch (const InputError&) {
+      return false;
+    }
+  };
+  Hardware one = load_hardware("epyc-2-core"), of_two = load_hardware("epyc-cluster");
+  of_two.topology.devices_per_node = 2;
+  EXPECT_TRUE(accepts(1, 0, 4, one)) << "they share its cores";
+  EXPECT_TRUE(accepts(1, 2, 4, one)) << "one process, as if its devices were on two nodes";
+  EXPECT_FALSE(accepts(2, 2, 4, one));
+  EXPECT_TRUE(accepts(2, 2, 4, of_two));
+  EXPECT_TRUE(accepts(2, 2, 3, of_two)) << "the last node may have fewer";
+  EXPECT_FALSE(accepts(2, 3, 4, of_two));
+  EXPECT_FALSE(accepts(1, 0, 4, of_two));
+  EXPECT_TRUE(accepts(1, 0, 2, of_two));
+  EXPECT_TRUE(accepts(1, 0, 1, of_two));
+}
+
 // Steps of one shape may differ in these.
 TEST(RecordedStep, IsNamedByItsPassAndImplementation) {
   const TemporaryFolder folder;

@@ -104,6 +104,7 @@ std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardwa
   std::vector<SimulatedRun> runs;
   for (const RecordedStep& step : steps_of_records(path)) {
     if (step.config.num_devices == 1 || step.time_s <= 0) continue;
+    require_its_nodes(step, hardware);
     SimulatedRun& run = runs.emplace_back(SimulatedRun{step.config, 0, step.time_s});
     run.left_out = unpredictable(step.config);
     if (run.left_out.empty())
