@@ -202,8 +202,9 @@ int predict_command(const std::vector<std::string>& args) {
   const std::vector<ExpectedSpread> expected = options.compare_paths
                                                    ? expect_all(options, hardware, routing)
                                                    : expect_modes(options, hardware, routing);
-  text += fmt::format("{} on {}\n{}{}", to_string(shape), hardware.name, peak_line(hardware, shape.dtype),
-                      spread_table(expected, hardware));
+  text += fmt::format("{}, {}, {} on {}\n{}{}", to_string(shape), name_of(options.bench.block.pass),
+                      to_string(options.bench.distributions.front()), hardware.name,
+                      peak_line(hardware, shape.dtype), spread_table(expected, hardware));
   if (!options.compare_paths) {
     for (const ExpectedSpread& e : expected)
       text +=

@@ -364,8 +364,11 @@ std::string prediction_lines(const CommandResult& result) {
   for (const PointResult& point : result.points) {
     if (!point.prediction || !point.timed()) continue;
     const double measured = median_of(point.samples), predicted = point.prediction->time_s;
-    text += fmt::format("{}: predicted {:.2f} ms, measured {:.2f} ms ({:+.1f} %)\n", point.point.label,
-                        1e3 * predicted, 1e3 * measured, 100 * (predicted / measured - 1));
+    // The model has no stage of a router.
+    const bool lacks_router = point.point.config.block.route_in_step;
+    text += fmt::format("{}: predicted {:.2f} ms{}, measured {:.2f} ms ({:+.1f} %)\n", point.point.label,
+                        1e3 * predicted, lacks_router ? " without the router" : "", 1e3 * measured,
+                        100 * (predicted / measured - 1));
   }
   return text;
 }

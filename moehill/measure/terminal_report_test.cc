@@ -147,6 +147,16 @@ TEST(TerminalReport, TheErrorOfAWireIsTheLargestOfAllPoints) {
   EXPECT_NE(lines.find("the wire adds 2.0e-02 to y"), std::string::npos) << lines;
 }
 
+TEST(TerminalReport, APredictionWithoutTheRouterSaysSo) {
+  CommandResult command = made_up_command();
+  command.points[1].prediction = Prediction{.time_s = 0.19};
+  EXPECT_EQ(prediction_lines(command).find("router"), std::string::npos);
+  command.points[1].point.config.block.route_in_step = true;
+  EXPECT_NE(prediction_lines(command).find("predicted 190.00 ms without the router, measured "),
+            std::string::npos)
+      << prediction_lines(command);
+}
+
 TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {
   CommandResult command = made_up_command();
   command.points[1].check.status = CheckStatus::failed;
