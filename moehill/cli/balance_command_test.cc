@@ -8,9 +8,9 @@
 namespace moehill {
 namespace {
 
-class BalanceCommand : public CommandFixture {
+class BalanceOutcomes : public CommandFixture {
  protected:
-  BalanceCommand() : CommandFixture("balance") {}
+  BalanceOutcomes() : CommandFixture("balance") {}
 
   // Returns the outcomes by the name of their placement.
   std::map<std::string, nlohmann::json> outcomes(const std::string& options) const {
@@ -29,7 +29,7 @@ class BalanceCommand : public CommandFixture {
 };
 
 // An update this small changes no choice, so the line of the bias is that of the placement by number.
-TEST_F(BalanceCommand, ABiasIsTriedOnTheRoutingThatWasAskedFor) {
+TEST_F(BalanceOutcomes, ABiasIsTriedOnTheRoutingThatWasAskedFor) {
   for (const char* options :
        {"--router sigmoid,bias,normalized --distribution hot-device:0.7",
         "--router sigmoid,bias,normalized --distribution W4",
@@ -43,7 +43,7 @@ TEST_F(BalanceCommand, ABiasIsTriedOnTheRoutingThatWasAskedFor) {
   }
 }
 
-TEST_F(BalanceCommand, AutoIsThePathPredictedFastest) {
+TEST_F(BalanceOutcomes, AutoIsThePathPredictedFastest) {
   std::map<std::string, double> seconds;
   for (const char* path : {"compact_psum", "dense_masked", "ring_ag_rs", "ragged_a2a", "fused"})
     seconds[path] = outcomes(std::string("--ep-path ") + path)["contiguous"]["time_s"];
