@@ -147,6 +147,18 @@ TEST(TerminalReport, TheErrorOfAWireIsTheLargestOfAllPoints) {
   EXPECT_NE(lines.find("the wire adds 2.0e-02 to y"), std::string::npos) << lines;
 }
 
+// Another point may be the one whose threads take turns.
+TEST(TerminalReport, TooManyThreadsOfAnyPointAreSaid) {
+  CommandResult command = made_up_command();
+  command.environment.topology.num_cores = 2;
+  const DevicePlace device{"", {{kAnyCpu, 0, 0}}};
+  for (const bool first : {true, false}) {
+    command.points[0].placement.assign(first ? 4 : 2, device);
+    command.points[1].placement.assign(first ? 2 : 4, device);
+    EXPECT_NE(machine_lines(command).find("warning: 4 threads on the 2 cores"), std::string::npos) << first;
+  }
+}
+
 TEST(TerminalReport, APredictionWithoutTheRouterSaysSo) {
   CommandResult command = made_up_command();
   command.points[1].prediction = Prediction{.time_s = 0.19};
