@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "moehill/machine/pinning.h"
 #include "moehill/measure/results_fixture.h"
 
 namespace moehill {
