@@ -12,6 +12,7 @@
 #include <cstdio>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/base/terminal.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
@@ -81,7 +82,8 @@ int advise_command(const std::vector<std::string>& args) {
   for (const auto& [name, value] : set.given_options())
     if (name != "nodes" && name != "hardware" && name != "probe" && name != "tokens_per_device" &&
         name != "bench_pass" && name != "wire")
-      shape.push_back(fmt::format("{} {}", option_name(name), value.value_or("")));
+      shape.push_back(fmt::format("{} {}", option_name(name), shell_word(value.value_or(""))));
+  question.hardware = o.point.hardware;
   question.shape_options = fmt::format("{}", fmt::join(shape, " "));
   const std::string note = chosen.note.empty() ? "" : chosen.note + "\n";
   show(fmt::format(

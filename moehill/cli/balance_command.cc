@@ -22,6 +22,7 @@
 #include "moehill/routing/placement.h"
 #include "moehill/routing/router.h"
 #include "moehill/routing/statistics.h"
+#include "moehill/routing/workloads.h"
 
 namespace moehill {
 namespace {
@@ -180,19 +181,29 @@ std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& conf
 // Returns the routing after o.bias_updates updates of the router's bias on the logits of the fit. The experts
 // stay where they are; instead the bias moves tokens to other experts (auxiliary-loss-free balancing,
 // arXiv:2408.15664).
-Routing biased_routing(const BalanceOptions& o, const MoeShape& shape, const DistributionOptions& fit) {
+Routing biased_routing(const BalanceOptions& o, const RunConfig& config, const DistributionOptions& fit) {
   const uint32_t seed = o.point.bench.seed;
+  const MoeShape& shape = config.shape;
+  // Logits and choices are those of routing_of(), by which the other candidates are routed.
+  const auto on_devices = [&](DistributionOptions distribution) {
+    distribution.devices = config.num_devices;
+    return distribution;
+  };
   const auto logits = [&](const DistributionOptions& distribution) {
-    return make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed);
+    return make_logits(distribution, shape.tokens, shape.num_logits(), shape.topk, seed);
   };
-  const auto route = [&](const Router& router, const std::vector<float>& z) {
-    return route_all(router, z, shape.tokens, shape.experts, shape.topk);
+  const auto route = [&](const Router& router, const DistributionOptions& distribution,
+                         const std::vector<float>& z) {
+    Routing routing = route_all(router, z, shape.tokens, shape.num_logits(), shape.topk);
+    leave_out_tokens(distribution, routing);
+    return routing;
   };
+  const DistributionOptions fitted = on_devices(fit), tried = on_devices(o.point.bench.distributions.front());
   Router router = make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed);
-  const std::vector<float> fitted = logits(fit);
+  const std::vector<float> z = logits(fitted);
   for (int64_t n = 0; n < o.bias_updates; ++n)
-    update_bias(expert_load(route(router, fitted)), o.bias_rate, router.bias);
-  return route(router, logits(o.point.bench.distributions.front()));
+    update_bias(expert_load(route(router, fitted, z)), o.bias_rate, router.bias);
+  return route(router, tried, logits(tried));
 }
 
 // Adds the cost of moving from one placement to the other. Weights travel once, without their gradients. The
@@ -255,8 +266,10 @@ std::string lines_of(const BalanceOptions& o, const RunConfig& config, const Har
                        {"shape", to_string(config.shape)},
                        {"expert_form", to_string(config.shape.form)},
                        {"router", router_text(config.shape.router, tried)},
+                       {"bench_pass", name_of(config.block.pass)},
                        {"spread", name_of(config.spread)},
                        {"devices", config.num_devices},
+                       {"units_per_device", config.threads_per_device},
                        {"distribution", to_string(tried)},
                        {"fit", to_string(o.fit.value_or(tried))},
                        {"placement", outcome.name},
@@ -282,9 +295,10 @@ int balance_command(const std::vector<std::string>& args) {
   if (!o.save_placement.empty()) require_writable_file("--save-placement", o.save_placement);
   const ChosenHardware chosen = choose_hardware(o.point);
   const Hardware& hardware = chosen.hardware;
-  const RunConfig config = predicted_config(o.point, hardware, ParallelMode::ep);
+  RunConfig config = predicted_config(o.point, hardware, ParallelMode::ep);
   refuse_impossible(o, config);
   const Routing routing = predicted_routing(o.point, config.shape, hardware);
+  if (!o.point.bench.ep_path) config.spread = rank_paths(config, routing, hardware).front().path;
   PredictOptions fitted = o.point;
   if (o.fit) fitted.bench.distributions = {*o.fit};
   const Routing fit =
@@ -299,7 +313,7 @@ int balance_command(const std::vector<std::string>& args) {
     const Candidate unmoved{fmt::format("bias, {} updates", o.bias_updates), all.front().placement};
     const DistributionOptions& fit_options = fitted.bench.distributions.front();
     outcomes.push_back(
-        try_out(unmoved, unmoved.placement, config, biased_routing(o, config.shape, fit_options), hardware));
+        try_out(unmoved, unmoved.placement, config, biased_routing(o, config, fit_options), hardware));
     all.push_back(unmoved);
   }
   std::FILE* table = table_stream(file);

@@ -83,7 +83,7 @@ int kernels_command(const std::vector<std::string>& args) {
            peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9, peaks.f32.instruction,
            threads, instruction_words(simd_target()), yardstick.tile_flops(threads) / 1e9, options.iters),
        out);
-  write_json_lines(options.json, kernel_records(results, peaks));
+  write_json_lines(options.json, kernel_records(options, threads, results, peaks));
   return kExitDone;
 }
 

@@ -76,7 +76,7 @@ class OptionSet {
     const size_t begin = static_cast<size_t>(first);
     std::vector<std::string> names = words_of<E>(begin);
     names.insert(names.begin(), "auto");
-    choose(name, names, "auto", help, [=](size_t i) {
+    choose(name, names, *value ? name_of(**value) : "auto", help, [=](size_t i) {
       *value = i == 0 ? std::nullopt : std::optional<E>(static_cast<E>(begin + i - 1));
     });
   }

@@ -167,7 +167,9 @@ std::string published_text(const PredictOptions& o) {
 void validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
   const uint32_t corpus = o.bench.seed;
   const std::vector<ValidatedShape> shapes = validate_model(static_cast<int>(o.validate), corpus, hardware);
-  print_and_write(o, validation_records(shapes, corpus), note + validation_report(shapes));
+  print_and_write(
+      o, validation_records(shapes, corpus, hardware.name),
+      fmt::format("{}measured here, predicted for {}\n{}", note, hardware.name, validation_report(shapes)));
 }
 
 }  // namespace
@@ -200,8 +202,9 @@ int predict_command(const std::vector<std::string>& args) {
   const std::vector<ExpectedSpread> expected = options.compare_paths
                                                    ? expect_all(options, hardware, routing)
                                                    : expect_modes(options, hardware, routing);
-  text += fmt::format("{} on {}\n{}{}", to_string(shape), hardware.name, peak_line(hardware, shape.dtype),
-                      spread_table(expected, hardware));
+  text += fmt::format("{}, {}, {} on {}\n{}{}", to_string(shape), name_of(options.bench.block.pass),
+                      to_string(options.bench.distributions.front()), hardware.name,
+                      peak_line(hardware, shape.dtype), spread_table(expected, hardware));
   if (!options.compare_paths) {
     for (const ExpectedSpread& e : expected)
       text +=

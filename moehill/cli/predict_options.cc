@@ -66,6 +66,22 @@ ChosenHardware choose_hardware(const PredictOptions& options) {
   return {*probed.hardware, probed.note};
 }
 
+namespace {
+
+// Throws InputError if the devices of a node have more units than the node, which nothing could predict.
+void refuse_more_units(const RunConfig& config, const Hardware& hardware, int64_t units_of_node) {
+  const int together = std::min(config.num_devices, hardware.topology.devices_per_node);
+  if (int64_t{config.threads_per_device} * together <= units_of_node) return;
+  throw input_error(
+      "--threads-per-device",
+      fmt::format("{} for {} device{} of a node", config.threads_per_device, together,
+                  together == 1 ? "" : "s"),
+      fmt::format("{} {}s a node of {} at most", units_of_node, name_of(hardware.unit), hardware.name),
+      "choose fewer, or fewer --devices");
+}
+
+}  // namespace
+
 RunConfig predicted_config(const PredictOptions& options, const Hardware& hardware, ParallelMode mode) {
   const BenchOptions& o = options.bench;
   if (o.shape.topk > o.shape.experts)
@@ -87,18 +103,23 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   const int devices = o.devices > 0 ? static_cast<int>(o.devices) : nodes * per_node;
   // Devices of this machine may share its cores, so any number of them is possible. Other hardware has only
   // the devices of its file.
-  if (options.hardware != "probe") require_devices(hardware, devices, nodes > 1);
+  const bool of_probe = options.hardware == "probe", spread = mode != ParallelMode::none;
+  if (!of_probe) require_devices(hardware, devices, nodes > 1);
   const int units =
       o.threads_per_device > 0 ? static_cast<int>(o.threads_per_device) : hardware.units_per_device;
-  const bool spread = mode != ParallelMode::none;
   // One device can take all cores, so `none` is compared with equal means. A chip cannot take the work of
   // several chips.
   config.num_devices = spread ? devices : 1;
-  if (config.num_devices > per_node) config.ranks_per_node = per_node;
+  if (config.num_devices > per_node && hardware.topology.has_network()) config.ranks_per_node = per_node;
   if (is_ep(config.spread)) config.wire = o.wire;
   refuse_unbuilt(config);
-  // The one device of `none` lives in one node, whose memory it uses.
+  // The one device of `none` lives in one node, whose memory it uses. On this machine it has no more threads
+  // than there are cores, as in bench.
   config.threads_per_device = spread || hardware.is_chip() ? units : units * std::min(devices, per_node);
+  const int64_t in_node = int64_t{per_node} * hardware.units_per_device;
+  if (of_probe && !spread)
+    config.threads_per_device = static_cast<int>(std::min<int64_t>(config.threads_per_device, in_node));
+  if (!of_probe) refuse_more_units(config, hardware, in_node);
   return config;
 }
 

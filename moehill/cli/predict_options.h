@@ -50,7 +50,7 @@ ChosenHardware choose_hardware(const PredictOptions& options);
 
 // Returns the point. Its devices, and the units (cores or chips) of a device, come from the options or else
 // from the hardware's node. Throws InputError for top-k > experts, for shapes out of range, and for more
-// devices than named hardware has.
+// devices or units than named hardware has.
 RunConfig predicted_config(const PredictOptions& options, const Hardware& hardware, ParallelMode mode);
 
 // Returns the routing of the shape. A distribution with a hot device refers to the devices of ep.

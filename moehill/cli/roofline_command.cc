@@ -16,6 +16,7 @@
 #include "moehill/cli/predict_options.h"
 #include "moehill/measure/recorded_step.h"
 #include "moehill/model/roofline.h"
+#include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/predict/advice.h"
 
@@ -197,8 +198,9 @@ int roofline_command(const std::vector<std::string>& args) {
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n", lines;
   for (const RecordedStep& step : steps) {
     // Each step may bring figures of its own, so the hardware is copied.
-    Hardware h = chosen.hardware;
     const int units = step.config.threads_per_device;
+    if (!options.record.empty()) require_its_nodes(step, chosen.hardware);
+    Hardware h = with_shared_cores(chosen.hardware, step.config.num_devices, units);
     const double all_units = static_cast<double>(units) * step.config.num_devices;
     use_measured(step, all_units, h);
     const DType dtype = step.config.shape.dtype;
@@ -215,6 +217,10 @@ int roofline_command(const std::vector<std::string>& args) {
                   {"command", "roofline"},
                   {"hardware", h.name},
                   {"label", step.label},
+                  {"bench_pass", name_of(step.config.block.pass)},
+                  {"impl", name_of(step.config.block.impl)},
+                  {"backend", name_of(step.config.block.backend)},
+                  {"wire", name_of(step.config.wire)},
                   {"nodes", nodes_of(h, step.config.num_devices)},
                   {"devices", step.config.num_devices},
                   {"units_per_device", units},

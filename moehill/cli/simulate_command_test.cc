@@ -67,13 +67,15 @@ TEST(SimulateOptions, GroupsAreWholeNodesAndFormsHaveAnEffect) {
             std::string::npos);
 }
 
-TEST(SimulateOptions, ThePresetsRouterGoesWithItsExperts) {
+// As in bench and predict: other choices have the preset's groups, and other experts need groups that fit.
+TEST(SimulateOptions, ThePresetsRouterIsThatOfEverySize) {
   const auto groups = [](const char* line) {
     return parse_simulate_options(words(line))->shape.router.groups;
   };
   EXPECT_EQ(groups("--preset deepseek-v3"), 8);
-  EXPECT_EQ(groups("--preset deepseek-v3 --experts 60"), 1);
-  EXPECT_EQ(groups("--preset deepseek-v3 --topk 4"), 1);
+  EXPECT_EQ(groups("--preset deepseek-v3 --experts 128"), 8);
+  EXPECT_EQ(groups("--preset deepseek-v3 --topk 4"), 8);
+  EXPECT_NE(outcome("--preset deepseek-v3 --experts 60").find("8 groups of 60 experts"), std::string::npos);
 }
 
 class SimulatedStepTest : public NeedsSimulator {};

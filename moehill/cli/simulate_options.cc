@@ -99,6 +99,8 @@ void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
                       fmt::format("1 to {}, the number of experts", o.shape.experts),
                       fmt::format("use --topk {}", o.shape.experts));
   }
+  // The groups of a preset's router need not divide another number of experts.
+  refuse_impossible(used_router(o.shape.router, o.distribution), o.shape.experts, o.shape.topk);
   MoeShape shape = o.shape;
   shape.tokens = o.tokens_at(o.devices);
   refuse_overflow(shape, {}, kMaxClusterElements);
@@ -112,9 +114,7 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   if (!set.parse(args)) return std::nullopt;
   if (const auto block = chosen_model(o.preset)) {
     take_shape(set, *block, o.shape);
-    // The groups of a preset's router divide the preset's number of experts, so the router fits only that
-    // number.
-    if (!set.given("--experts") && !set.given("--topk")) o.shape.router = block->shape.router;
+    o.shape.router = block->shape.router;
   }
   if (o.validate > 0 || !o.record.empty()) {
     refuse_shape_of_runs(set, o);

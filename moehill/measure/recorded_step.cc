@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <iostream>
@@ -75,7 +76,10 @@ RecordedStep step_of(const Record& record) {
   refuse_capacity(step.config, record.config.distribution);
   refuse_long_routing(step.config.shape);
   refuse_irregular_nodes(record);
-  step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
+  const BlockOptions& block = step.config.block;
+  step.label = fmt::format("{} {}, {}, {}", to_string(step.config.shape), name_of(step.config.spread),
+                           name_of(block.pass), name_of(block.impl));
+  if (block.backend != Backend::gmm) step.label += fmt::format(", {}", name_of(block.backend));
   step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
                             step.config.block.capacity.spares);
   refuse_other_routing(record, step.routing);
@@ -89,7 +93,9 @@ RecordedStep step_of(const Record& record) {
   step.memory = device_memory(record.layout.mesh);
   step.peak_flops = 1e12 * record.peak.tflops_measured.value_or(0);
   step.instruction = record.peak.instruction.value_or("");
-  step.read_bytes_per_s = 1e9 * record.peak.read_gbps.median.value_or(0);
+  // All processes of the job read at once. `none` runs in the first one alone.
+  step.nodes = step.config.num_devices == 1 ? 1 : std::max(1, record.layout.nodes);
+  step.read_bytes_per_s = 1e9 * record.peak.read_gbps.median.value_or(0) / step.nodes;
   // Without a passed check the seconds are no result, so the step counts as one that was not timed.
   if (record.check.status != CheckStatus::passed) {
     step.label += fmt::format(", not timed: its check is {}", name_of(record.check.status));
@@ -128,6 +134,23 @@ std::vector<RecordedStep> steps_of_records(const std::string& path) {
     throw input_error("--record", quoted(path, 200) + " without a record of bench", "at least one",
                       "write one by moehill bench --json");
   return steps;
+}
+
+void require_its_nodes(const RecordedStep& step, const Hardware& hardware) {
+  const RunConfig& config = step.config;
+  const ClusterTopology& topology = hardware.topology;
+  const int of_node = topology.devices_per_node, devices = config.num_devices;
+  const int nodes = topology.has_network() ? (devices + of_node - 1) / of_node : 1;
+  // Without a network all devices are on one node, whose cores they may share.
+  if (nodes == step.nodes && (nodes == 1 || config.ranks_per_node == of_node)) return;
+  const auto in_words = [devices](int num, int each) {
+    return num == 1 ? fmt::format("{} on one node", devices)
+                    : fmt::format("{} on {} nodes, {} on each", devices, num, each);
+  };
+  throw input_error(
+      "--hardware", fmt::format("{}, whose devices would be {}", hardware.name, in_words(nodes, of_node)),
+      fmt::format("hardware with the devices of the record: {}", in_words(step.nodes, config.ranks_per_node)),
+      "name such a file, or take the probe of a job that is started like the one recorded");
 }
 
 }  // namespace moehill

@@ -20,16 +20,21 @@ struct RecordedStep {
   Routing routing;
   DeviceMemory memory = DeviceMemory::shared;  // of the devices of a node
   double time_s = 0, comm_s = 0;               // 0: not known
-  // These were measured beside the step on all its cores; the peak is for the step's dtype. 0: the hardware
-  // file's figures are taken.
+  // These were measured beside the step; 0: the hardware file's figures are taken. The peak is for the step's
+  // dtype on all its cores, and the bandwidth is that of a node.
   double peak_flops = 0, read_bytes_per_s = 0;
   std::string instruction;  // of the peak; empty: not named
   std::vector<StageMeasurement> stages;
+  int nodes = 1;  // that its processes were on
 };
 
 // Returns the steps of a file of records; "-" is standard input. Lines of other commands are skipped. A step
 // whose check has not passed has no seconds, and its label says so. Throws InputError in the name of
 // --record.
 std::vector<RecordedStep> steps_of_records(const std::string& path);
+
+// Throws InputError in the name of --hardware if the devices of a recorded step would be on other nodes of
+// this hardware. What is computed would then be for links that the step did not have.
+void require_its_nodes(const RecordedStep& step, const Hardware& hardware);
 
 }  // namespace moehill

@@ -102,6 +102,67 @@ TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
   EXPECT_EQ(read().read_bytes_per_s, 41e9);
 }
 
+// All nodes of a job read at once, and the model asks for the bandwidth of one.
+TEST(RecordedStep, HasTheBandwidthOfANode) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_bandwidth.jsonl");
+  BenchOptions options = recorded_options();
+  options.modes = {ParallelMode::none, ParallelMode::ep};
+  options.devices = 4;
+  std::ofstream file(path);
+  for (const Point& point : expand_points(options, 4)) {
+    Json record = record_of(options, point);
+    record["layout"]["nodes"] = 2;
+    record["peak"] = {{"tflops_measured", 1.5}, {"read_gbps", 40}};
+    file << record.dump() << "\n";
+  }
+  file.close();
+  const std::vector<RecordedStep> steps = steps_of_records(path);
+  ASSERT_EQ(steps.size(), 2u);
+  EXPECT_EQ(steps[0].read_bytes_per_s, 40e9) << "none is alone on the first node";
+  EXPECT_EQ(steps[1].read_bytes_per_s, 20e9);
+}
+
+// Four processes on two hosts are not four devices of one node.
+TEST(RecordedStep, NeedsHardwareWithItsNodes) {
+  const auto accepts = [](int nodes, int ranks_per_node, int devices, const Hardware& hardware) {
+    RecordedStep step;
+    step.nodes = nodes;
+    step.config.num_devices = devices;
+    step.config.ranks_per_node = ranks_per_node;
+    try {
+      require_its_nodes(step, hardware);
+      return true;
+    } catch (const InputError&) {
+      return false;
+    }
+  };
+  Hardware one = load_hardware("epyc-2-core"), of_two = load_hardware("epyc-cluster");
+  of_two.topology.devices_per_node = 2;
+  EXPECT_TRUE(accepts(1, 0, 4, one)) << "they share its cores";
+  EXPECT_TRUE(accepts(1, 2, 4, one)) << "one process, as if its devices were on two nodes";
+  EXPECT_FALSE(accepts(2, 2, 4, one));
+  EXPECT_TRUE(accepts(2, 2, 4, of_two));
+  EXPECT_TRUE(accepts(2, 2, 3, of_two)) << "the last node may have fewer";
+  EXPECT_FALSE(accepts(2, 3, 4, of_two));
+  EXPECT_FALSE(accepts(1, 0, 4, of_two));
+  EXPECT_TRUE(accepts(1, 0, 2, of_two));
+  EXPECT_TRUE(accepts(1, 0, 1, of_two));
+}
+
+// Steps of one shape may differ in these.
+TEST(RecordedStep, IsNamedByItsPassAndImplementation) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_names.jsonl");
+  BenchOptions options = recorded_options();
+  options.block.pass = Pass::forward;
+  options.impls = {Impl::scatter};
+  options.block.backend = Backend::ragged_dot;
+  std::ofstream(path) << record_of(options, expand_points(options, 2).front()).dump() << "\n";
+  const std::string label = steps_of_records(path).front().label;
+  EXPECT_NE(label.find(" none, forward, scatter, ragged_dot"), std::string::npos) << label;
+}
+
 TEST(RecordedStep, HasNoSecondsWithoutAPassedCheck) {
   const TemporaryFolder folder;
   const std::string path = folder.file("recorded_check.jsonl");

@@ -286,8 +286,19 @@ std::string next_line(const CommandResult& result, uint32_t seed) {
 }
 
 std::string machine_lines(const CommandResult& result) {
+  const auto num_threads = [](const PointResult& point) {
+    size_t sum = 0;
+    for (const DevicePlace& device : point.placement) sum += device.threads.size();
+    return sum;
+  };
+  // The devices are those of the point with the most threads, for which cores may be too few; of equals the
+  // last.
+  const PointResult* most = &result.points.front();
+  for (const PointResult& point : result.points) {
+    if (num_threads(point) >= num_threads(*most)) most = &point;
+  }
   return peak_lines(result.points.front(), result.environment.kernel) +
-         placement_lines(result.points.back().placement, result.environment.topology.num_cores);
+         placement_lines(most->placement, result.environment.topology.num_cores);
 }
 
 std::string overlap_lines(const CommandResult& result) {
@@ -364,8 +375,11 @@ std::string prediction_lines(const CommandResult& result) {
   for (const PointResult& point : result.points) {
     if (!point.prediction || !point.timed()) continue;
     const double measured = median_of(point.samples), predicted = point.prediction->time_s;
-    text += fmt::format("{}: predicted {:.2f} ms, measured {:.2f} ms ({:+.1f} %)\n", point.point.label,
-                        1e3 * predicted, 1e3 * measured, 100 * (predicted / measured - 1));
+    // The model has no stage of a router.
+    const bool lacks_router = point.point.config.block.route_in_step;
+    text += fmt::format("{}: predicted {:.2f} ms{}, measured {:.2f} ms ({:+.1f} %)\n", point.point.label,
+                        1e3 * predicted, lacks_router ? " without the router" : "", 1e3 * measured,
+                        100 * (predicted / measured - 1));
   }
   return text;
 }

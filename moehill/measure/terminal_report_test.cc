@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "moehill/machine/pinning.h"
 #include "moehill/measure/results_fixture.h"
 
 namespace moehill {
@@ -145,6 +146,28 @@ TEST(TerminalReport, TheErrorOfAWireIsTheLargestOfAllPoints) {
   const std::string lines = check_lines(command);
   EXPECT_NE(lines.find("largest error 5.0 of "), std::string::npos) << lines;
   EXPECT_NE(lines.find("the wire adds 2.0e-02 to y"), std::string::npos) << lines;
+}
+
+// Another point may be the one whose threads take turns.
+TEST(TerminalReport, TooManyThreadsOfAnyPointAreSaid) {
+  CommandResult command = made_up_command();
+  command.environment.topology.num_cores = 2;
+  const DevicePlace device{"", {{kAnyCpu, 0, 0}}};
+  for (const bool first : {true, false}) {
+    command.points[0].placement.assign(first ? 4 : 2, device);
+    command.points[1].placement.assign(first ? 2 : 4, device);
+    EXPECT_NE(machine_lines(command).find("warning: 4 threads on the 2 cores"), std::string::npos) << first;
+  }
+}
+
+TEST(TerminalReport, APredictionWithoutTheRouterSaysSo) {
+  CommandResult command = made_up_command();
+  command.points[1].prediction = Prediction{.time_s = 0.19};
+  EXPECT_EQ(prediction_lines(command).find("router"), std::string::npos);
+  command.points[1].point.config.block.route_in_step = true;
+  EXPECT_NE(prediction_lines(command).find("predicted 190.00 ms without the router, measured "),
+            std::string::npos)
+      << prediction_lines(command);
 }
 
 TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {

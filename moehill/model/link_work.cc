@@ -134,8 +134,13 @@ class Links {
       out += copies(device_, other);
       in += copies(other, device_);
     }
-    links_.push_back({Collective::all_to_all, out * bytes, in * bytes});
-    links_.push_back({Collective::all_to_all, in * bytes, out * bytes});
+    for (const bool to_copies : {false, true}) {
+      links_.push_back({.op = Collective::all_to_all,
+                        .sent_bytes = (to_copies ? in : out) * bytes,
+                        .received_bytes = (to_copies ? out : in) * bytes,
+                        .copy_bytes = bytes,
+                        .to_copies = to_copies});
+    }
   }
   // Adds the gradients of the shared expert: each device gets the sums of a share of every matrix.
   void shared_gradient() {

@@ -78,6 +78,10 @@ struct LinkWork {
   // the bytes between nodes.
   int64_t row_bytes = 0, network_row_bytes = 0;
   int64_t network_sent_bytes = 0, network_received_bytes = 0;
+  // For gradients of copies of experts (WorkProblem::copies): the bytes of one expert, and whether these are
+  // the sums on their way back to the copies. 0 for everything else.
+  int64_t copy_bytes = 0;
+  bool to_copies = false;
   bool is_mixed() const { return row_bytes != network_row_bytes; }
 };
 

@@ -125,11 +125,15 @@ std::string bench_line(const AdviceLine& line, const AdviceQuestion& q, const Ha
   const std::string launcher = nodes == 1 ? ""
                                           : fmt::format("mpirun -n {} --map-by ppr:{}:node ", line.devices,
                                                         h.topology.devices_per_node);
-  const std::string devices = nodes == 1 ? fmt::format(" --devices {}", line.devices) : "";
+  // bench lets `none` take the cores of all devices, and a hot device is one of these.
+  const bool is_none = line.spread == Spread::none;
+  const int of_node = is_none ? h.topology.devices_per_node : line.devices,
+            units = is_none ? h.units_per_device : line.units;
+  const std::string devices = nodes == 1 ? fmt::format(" --devices {}", of_node) : "";
   std::string text = fmt::format(
       "  {}moehill bench {} --tokens {} --bench-pass {}{} --threads-per-device {} --parallel-mode {} --json "
       "-\n",
-      launcher, q.shape_options, tokens, name_of(q.pass), devices, line.units, mode);
+      launcher, q.shape_options, tokens, name_of(q.pass), devices, units, mode);
   if (line.gradients_s > 0)
     text += fmt::format("    that is one of {} groups; {:.3f} ms of gradients between them come on top\n",
                         line.groups, 1e3 * line.gradients_s);
@@ -146,14 +150,24 @@ std::string verification(const Advice& advice, const AdviceQuestion& q, const Ha
                                        is_far ? fmt::format(" --wire {}", name_of(q.wire)) : "");
   std::string text = "to verify:\n";
   text += fmt::format(
-      "  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} --bench-pass {} {}\n", h.name,
-      best->devices, q.shape_options, q.tokens_per_device, name_of(q.pass), path);
+      "  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} --bench-pass {} {}\n",
+      q.hardware.empty() ? h.name : shell_word(q.hardware), best->devices, q.shape_options,
+      q.tokens_per_device, name_of(q.pass), path);
+  const int total = q.nodes * h.topology.devices_per_node;
+  const bool of_less =
+      best->devices < total || (base != nullptr && base->spread == Spread::none && q.nodes > 1);
+  const std::string note =
+      q.distribution.kind == Distribution::hot_device && of_less
+          ? fmt::format(
+                "  a hot device is one of {} above, and here one of its command's: other experts are hot\n",
+                total)
+          : "";
   if (h.is_chip())
-    return text +
+    return text + note +
            "  moehill itself computes on CPUs: on these chips, measure the same block by your own program\n";
   text += bench_line(*best, q, h, "ep " + path);
   if (base != nullptr) text += bench_line(*base, q, h, name_of(base->spread));
-  return text;
+  return text + note;
 }
 
 }  // namespace
@@ -171,6 +185,7 @@ const AdviceLine* Advice::baseline() const {
 }
 
 int nodes_of(const Hardware& h, int devices) {
+  if (!h.topology.has_network()) return 1;  // more devices share its cores
   return (devices + h.topology.devices_per_node - 1) / h.topology.devices_per_node;
 }
 
@@ -179,13 +194,17 @@ std::string layout_text(const Hardware& h, int devices, int units) {
     return fmt::format("{} {}{}", n, one, n == 1 ? "" : "s");
   };
   const int nodes = nodes_of(h, devices);
-  return fmt::format("{} x {} x {}", counted(nodes, "node"), counted(devices / nodes, "device"),
-                     counted(units, name_of(h.unit)));
+  // Nodes are filled one after the other, so the last may have fewer devices.
+  const int full = nodes == 1 ? devices : h.topology.devices_per_node;
+  return fmt::format("{} x {}{} x {}{}", counted(nodes, "node"), full * nodes == devices ? "" : "at most ",
+                     counted(full, "device"), counted(units, name_of(h.unit)),
+                     full * nodes == devices ? "" : fmt::format(" ({} in all)", counted(devices, "device")));
 }
 
 std::string layout_cell(const Hardware& h, int devices, int units) {
-  const int nodes = nodes_of(h, devices);
-  return fmt::format("{}x{}x{}", nodes, devices / nodes, units);
+  const int nodes = nodes_of(h, devices), full = nodes == 1 ? devices : h.topology.devices_per_node;
+  if (full * nodes != devices) return fmt::format("{} on {}x{}", devices, nodes, units);
+  return fmt::format("{}x{}x{}", nodes, full, units);
 }
 
 std::string layout_header(const Hardware& h) { return fmt::format("nodes x devices x {}s", name_of(h.unit)); }

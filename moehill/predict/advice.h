@@ -25,6 +25,7 @@ struct AdviceQuestion {
   Wire wire = Wire::native;  // of rows between nodes
   uint32_t seed = 0;
   std::string shape_options;  // the shape as options of other commands
+  std::string hardware;       // as --hardware names it; empty: by its name
 };
 
 // AdviceLine is one way to use all devices: groups of devices that share the experts and work side by side,
@@ -53,9 +54,9 @@ Advice advise(const AdviceQuestion& question, const Hardware& hardware);
 
 // Returns how many nodes `devices` devices take.
 int nodes_of(const Hardware& hardware, int devices);
-// Returns "2 nodes x 8 devices x 16 cores".
+// Returns "2 nodes x 8 devices x 16 cores", or "2 nodes x at most 8 devices x 16 cores (12 devices in all)".
 std::string layout_text(const Hardware& hardware, int devices, int units);
-// Returns the same as a cell of a table: "2x8x16", under layout_header().
+// Returns the same as a cell of a table: "2x8x16", under layout_header(), or "12 on 2x16".
 std::string layout_cell(const Hardware& hardware, int devices, int units);
 std::string layout_header(const Hardware& hardware);
 

@@ -38,6 +38,17 @@ TEST(Advice, OneProcessNeverSpansNodesAndAllDevicesAreUsed) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
+// Nine devices are not two nodes of four.
+TEST(Advice, ALayoutHasAllDevices) {
+  const Hardware h = load_hardware("epyc-cluster");
+  EXPECT_EQ(layout_text(h, 16, 16), "2 nodes x 8 devices x 16 cores");
+  EXPECT_EQ(layout_text(h, 9, 16), "2 nodes x at most 8 devices x 16 cores (9 devices in all)");
+  EXPECT_EQ(layout_text(h, 1, 1), "1 node x 1 device x 1 core");
+  EXPECT_EQ(layout_cell(h, 16, 16), "2x8x16");
+  EXPECT_EQ(layout_cell(h, 12, 16), "12 on 2x16");
+  EXPECT_EQ(layout_cell(load_hardware("epyc-2-core"), 8, 1), "1x8x1") << "they share the cores of one node";
+}
+
 // Three nodes of eight: six or three devices would lie on two nodes, but the model takes them for one.
 TEST(Advice, MoreChoicesThanAnIntegerCountsAreRefused) {
   AdviceQuestion q = question(2);
@@ -133,6 +144,29 @@ TEST(Advice, AHotDeviceIsOneOfAllDevicesInEveryLine) {
   ASSERT_EQ(hot.lines.size(), even.lines.size());
   ASSERT_TRUE(hot.best() != nullptr && hot.baseline() != nullptr);
   EXPECT_GT(waits(hot), waits(even));
+}
+
+// The load of a command that verifies the advice is that of the advice, or the text says that it is not.
+TEST(Advice, CommandsHaveTheSameHotDeviceOrSaySo) {
+  const Hardware hardware = load_hardware("epyc-cluster");
+  const auto text_of = [&](int nodes, const char* distribution) {
+    AdviceQuestion q = question(nodes);
+    q.distribution = parse_distributions(distribution).front();
+    q.hardware = "my hardware.toml";
+    Advice advice = advise(q, hardware);
+    // One group over all devices, beside `none`.
+    std::erase_if(advice.lines, [&](const AdviceLine& line) {
+      return line.spread == Spread::dp || (is_ep(line.spread) && line.groups > 1);
+    });
+    return advice_text(advice, q, hardware, "");
+  };
+  const std::string of_one = text_of(1, "hot-device:0.5");
+  EXPECT_NE(of_one.find("--devices 8 --threads-per-device 16 --parallel-mode none"), std::string::npos)
+      << of_one;
+  EXPECT_EQ(of_one.find("other experts are hot"), std::string::npos) << of_one;
+  EXPECT_NE(of_one.find("simulate --hardware 'my hardware.toml' "), std::string::npos) << of_one;
+  EXPECT_NE(text_of(2, "hot-device:0.5").find("other experts are hot"), std::string::npos);
+  EXPECT_EQ(text_of(2, "random").find("other experts are hot"), std::string::npos);
 }
 
 TEST(Advice, NodesNeedANetwork) {

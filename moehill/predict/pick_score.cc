@@ -66,16 +66,19 @@ std::string line_of(const ScoredRun& run) {
               {"taken", run.taken},
               {"candidates", run.num_candidates},
               {"predicted_s", run.predicted_s},
-              {"measured_s", run.measured_s}}
+              {"measured_s", run.measured_s},
+              {"machine", run.machine}}
              .dump(-1, ' ', false, Json::error_handler_t::replace) +
          "\n";
 }
 
 // Reads one run. Throws a JSON exception if a field is missing.
 ScoredRun run_of(const Json& json) {
-  return {json.at("time_utc"),   json.at("build"),       json.at("cpu"),
-          json.at("problem"),    json.at("path"),        json.at("taken"),
-          json.at("candidates"), json.at("predicted_s"), json.at("measured_s")};
+  return {json.at("time_utc"),   json.at("build"),
+          json.at("cpu"),        json.at("problem"),
+          json.at("path"),       json.at("taken"),
+          json.at("candidates"), json.at("predicted_s"),
+          json.at("measured_s"), json.value("machine", std::string())};
 }
 
 // Returns whether the figures can be those of a run. The JSON library would convert any number to an int,
@@ -88,7 +91,8 @@ bool has_figures(const Json& json) {
 double error_of(const ScoredRun& run) { return run.predicted_s / run.measured_s - 1; }
 
 // Problem is one problem on one machine by one build: the times of each path, and how many paths there are to
-// choose from. A path that an older build ran slowly says nothing of a choice that this build makes.
+// choose from. A path that an older build ran slowly says nothing of a choice that this build makes, and
+// neither do other cores or another SIMD target (MOEHILL_SIMD).
 struct Problem {
   std::map<std::string, std::vector<double>> seconds;
   std::vector<std::string> taken;
@@ -105,7 +109,7 @@ struct Problem {
 std::map<std::string, Problem> by_problem(const std::vector<ScoredRun>& runs) {
   std::map<std::string, Problem> problems;
   for (const ScoredRun& run : runs) {
-    Problem& problem = problems[run.cpu + " " + run.build + " " + run.problem];
+    Problem& problem = problems[fmt::format("{} {} {} {}", run.cpu, run.machine, run.build, run.problem)];
     problem.seconds[run.path].push_back(run.measured_s);
     if (run.taken) problem.taken.push_back(run.path);
     problem.num_candidates = std::max(problem.num_candidates, static_cast<size_t>(run.num_candidates));
@@ -154,15 +158,18 @@ std::string default_score_file() {
 
 std::vector<ScoredRun> scored_runs(const BenchOptions& options, const CommandResult& command) {
   std::vector<ScoredRun> runs;
+  const Environment& environment = command.environment;
+  const Topology& topology = environment.topology;
   for (const PointResult& point : command.points) {
     const RunConfig& config = point.point.config;
     if (!is_ep(config.spread) || config.num_devices == 1 || !point.prediction || !point.timed() ||
         point.check.status == CheckStatus::failed)
       continue;
-    runs.push_back({command.time_utc, command.environment.build, command.environment.topology.cpu_model,
-                    problem_of(options, point.point), name_of(config.spread), point.point.path_is_auto,
+    runs.push_back({command.time_utc, environment.build, topology.cpu_model, problem_of(options, point.point),
+                    name_of(config.spread), point.point.path_is_auto,
                     static_cast<int>(candidate_paths(config).size()), point.prediction->time_s,
-                    median_of(point.samples)});
+                    median_of(point.samples),
+                    fmt::format("{} cores, {}", topology.num_cores, environment.kernel)});
   }
   return runs;
 }

@@ -21,6 +21,7 @@ struct ScoredRun {
   bool taken = false;      // by --ep-path auto
   int num_candidates = 0;  // paths that auto could choose from
   double predicted_s = 0, measured_s = 0;
+  std::string machine = {};  // "2 cores, AVX3_ZEN4": cores and SIMD target; empty in lines of older builds
 };
 
 // Returns $MOEHILL_SCORE, or score.jsonl in the user's data folder. Empty: nothing is kept.

@@ -91,8 +91,23 @@ TEST(PickScore, BuildsAreNotMixed) {
   EXPECT_EQ(score_of(runs).num_within, 1);
 }
 
-// Returns the problem of a run on four devices that this function has changed.
-std::string problem_with(const std::function<void(BenchOptions&, RunConfig&)>& change) {
+// Other kernels may be slower on one path alone, and more cores may be faster.
+TEST(PickScore, SimdTargetsAndCoresAreNotMixed) {
+  const TemporaryFolder folder;
+  const std::string file = folder.file("score.jsonl");
+  for (const char* machine : {"2 cores, AVX2", "2 cores, AVX3_ZEN4", "4 cores, AVX2"}) {
+    ScoredRun run = run_of("p", "fused", true, 1.0, 1.0);
+    run.machine = "2 cores, AVX2";
+    ScoredRun other = run_of("p", "ragged_a2a", false, 1.1, 0.5);
+    other.machine = machine;
+    std::filesystem::remove(file);
+    ASSERT_EQ(append_scores({run, other}, file), "");
+    EXPECT_EQ(score_of(read_scores(file)).num_judged, machine == run.machine ? 1 : 0) << machine;
+  }
+}
+
+// Returns the run on four devices that this function has changed.
+ScoredRun scored_with(const std::function<void(BenchOptions&, RunConfig&)>& change) {
   BenchOptions options;
   PointResult result;
   RunConfig& config = result.point.config;
@@ -104,7 +119,17 @@ std::string problem_with(const std::function<void(BenchOptions&, RunConfig&)>& c
   result.samples = {1};
   CommandResult command;
   command.points = {result};
-  return scored_runs(options, command).at(0).problem;
+  command.environment.topology.num_cores = 2;
+  command.environment.kernel = "AVX2";
+  return scored_runs(options, command).at(0);
+}
+
+std::string problem_with(const std::function<void(BenchOptions&, RunConfig&)>& change) {
+  return scored_with(change).problem;
+}
+
+TEST(PickScore, ARunHasItsCoresAndSimdTarget) {
+  EXPECT_EQ(scored_with([](BenchOptions&, RunConfig&) {}).machine, "2 cores, AVX2");
 }
 
 TEST(PickScore, ProblemsDifferInWhatDecidesTheTime) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/placement.h"
 
@@ -61,11 +62,24 @@ std::string unpredictable(const RunConfig& config) {
   return "";
 }
 
+// Devices that the model takes for several nodes would send over the network, and those of a fuller node
+// would share it.
+std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, int num_nodes) {
+  if (config.num_devices == 1 || !hardware.topology.has_network()) return "";
+  const int known = hardware.topology.devices_per_node;
+  const int here = num_nodes > 1 ? config.ranks_per_node : config.num_devices;
+  if (num_nodes > 1 ? here == known : here <= known) return "";
+  return fmt::format(
+      "the probe knows {} device{} a node, not {} (moehill probe, started like this, knows them)", known,
+      known == 1 ? "" : "s", here);
+}
+
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory) {
   const PlanCounts counts =
       plan_counts(config, config.placement.empty() ? routing : place(routing, {config.placement}));
-  return predict(placed_problem(config, hardware, memory), counts, hardware, config.threads_per_device);
+  const Hardware shared = with_shared_cores(hardware, config.num_devices, config.threads_per_device);
+  return predict(placed_problem(config, shared, memory), counts, shared, config.threads_per_device);
 }
 
 std::vector<Spread> candidate_paths(const RunConfig& config) {
@@ -111,7 +125,8 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   }
   for (size_t i = 0; i < points.size(); ++i) {
     Point& point = points[i];
-    const std::string why = unpredictable(point.config);
+    std::string why = unpredictable(point.config);
+    if (why.empty()) why = unlike_nodes(point.config, *probed.hardware, environment.num_nodes);
     if (!why.empty()) {
       if (point.path_is_auto)
         result.text += fmt::format("--ep-path auto: {}, since {}\n", name_of(point.config.spread), why);

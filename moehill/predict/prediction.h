@@ -30,6 +30,11 @@ ProbedHardware probed_hardware(const Environment& environment,
 
 // Says why the model cannot predict this run; empty if it can.
 std::string unpredictable(const RunConfig& config);
+// Says why the probe's nodes are not those of a run on `num_nodes` nodes, by the devices of a node; empty if
+// they are.
+std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, int num_nodes);
+// Predicts a step. Devices with more threads than their machine has cores share the cores
+// (model/shared_cores.h).
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory = DeviceMemory::shared);
 

@@ -151,6 +151,30 @@ TEST(RankPaths, ExpertsOfAnotherWidthSendTheirWidth) {
   EXPECT_GT(narrow, 0.25 * whole);
 }
 
+// Four devices on two cores do not have four cores.
+TEST(PredictRun, DevicesShareTheCoresThatThereAre) {
+  const Hardware two_cores = load_hardware("epyc-2-core");
+  RunConfig config{.shape = {2048, 512, 256, 16, 2, 0, DType::bf16}};
+  config.threads_per_device = 2;
+  const Routing routing = routing_of(config.shape, {}, 0);
+  const Prediction none = predict_run(config, routing, two_cores);
+  const double at_peak = none.flops / (2 * two_cores.peak(DType::bf16));
+  config.threads_per_device = 1;
+  for (const Spread spread : {Spread::dp, Spread::compact_psum, Spread::ragged_a2a, Spread::fused}) {
+    config.spread = spread;
+    for (const int devices : {4, 16}) {
+      config.num_devices = devices;
+      const Prediction shared = predict_run(config, routing, two_cores);
+      EXPECT_GE(shared.time_s, at_peak) << name_of(spread) << " on " << devices;
+      EXPECT_EQ(shared.hidden_s, 0) << "nothing travels between nodes";
+    }
+  }
+  config.spread = Spread::none;
+  config.num_devices = 1;
+  config.threads_per_device = 8;
+  EXPECT_GE(predict_run(config, routing, two_cores).time_s, at_peak);
+}
+
 // While an object lives, predict_points() finds its probe.
 class FoundProbe {
  public:
@@ -224,6 +248,28 @@ TEST(PredictPoints, NothingIsPredictedOnIrregularNodes) {
       predicted.text.find("--ep-path auto: compact_psum, since the model has only nodes of equally many"),
       std::string::npos)
       << predicted.text;
+}
+
+// A probe that was started with one process a node has the network between any two devices.
+TEST(PredictPoints, NodesOfOtherSizesThanTheProbesAreNotPredicted) {
+  Probe probe = small_probe();
+  probe.hardware.topology.dims = {2, 2};
+  const FoundProbe found(probe, file_of("probe_of_nodes_of_two"));
+  Environment environment = environment_of(probe);
+  const auto text_of = [&](int nodes, int num_devices, int ranks_per_node) {
+    environment.num_nodes = nodes;
+    BenchOptions options;
+    options.mesh = nodes > 1 ? MeshKind::mpi : MeshKind::threads;
+    std::vector<Point> points = {small_point(num_devices)};
+    points[0].config.ranks_per_node = ranks_per_node;
+    const BenchPredictions predicted = predict_points(options, environment, points);
+    return predicted.points.front() ? std::string("predicted") : predicted.text;
+  };
+  EXPECT_EQ(text_of(1, 2, 0), "predicted");
+  EXPECT_NE(text_of(1, 4, 0).find("the probe knows 2 devices a node, not 4"), std::string::npos);
+  EXPECT_EQ(text_of(2, 4, 2), "predicted");
+  EXPECT_NE(text_of(2, 2, 1).find("the probe knows 2 devices a node, not 1"), std::string::npos);
+  EXPECT_NE(text_of(2, 8, 4).find("the probe knows 2 devices a node, not 4"), std::string::npos);
 }
 
 // The points of one command may name paths or leave the choice to auto, in any order.

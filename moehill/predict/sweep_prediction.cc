@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "moehill/model/roofline.h"
+#include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/quiet/yardstick.h"
 #include "moehill/routing/placement.h"
@@ -48,8 +49,13 @@ std::string RunPredictor::source() const {
          (probed_.note.empty() ? "" : " (" + probed_.note + ")");
 }
 
+bool RunPredictor::covers(const BenchOptions& options, const Point& point) const {
+  if (!probed_.hardware || !unpredictable(point.config).empty()) return false;
+  return options.mesh == MeshKind::mpi || unlike_nodes(point.config, *probed_.hardware, 1).empty();
+}
+
 double RunPredictor::step_seconds(const BenchOptions& options, const Point& point) {
-  if (!probed_.hardware || !unpredictable(point.config).empty()) return estimate_step_seconds(point, speed_);
+  if (!covers(options, point)) return estimate_step_seconds(point, speed_);
   const Routing& routed = routing(point, options.seed);
   const DeviceMemory memory = device_memory(options.mesh);
   if (point.path_is_auto)
@@ -58,15 +64,16 @@ double RunPredictor::step_seconds(const BenchOptions& options, const Point& poin
 }
 
 std::optional<RunPredictor::Step> RunPredictor::step(const BenchOptions& options, const Point& point) {
-  if (!probed_.hardware || !unpredictable(point.config).empty()) return std::nullopt;
+  if (!covers(options, point)) return std::nullopt;
   RunConfig config = point.config;
   const Routing& routed = routing(point, options.seed);
   const DeviceMemory memory = device_memory(options.mesh);
   if (point.path_is_auto) config.spread = rank_paths(config, routed, *probed_.hardware, memory).front().path;
   const PlanCounts counts =
       plan_counts(config, config.placement.empty() ? routed : place(routed, {config.placement}));
-  const Roofline bound = roofline(placed_problem(config, *probed_.hardware, memory), counts,
-                                  *probed_.hardware, config.threads_per_device, {}, 0);
+  const Hardware shared = with_shared_cores(*probed_.hardware, config.num_devices, config.threads_per_device);
+  const Roofline bound =
+      roofline(placed_problem(config, shared, memory), counts, shared, config.threads_per_device, {}, 0);
   return Step{predict_run(config, routed, *probed_.hardware, memory).time_s, bound.total.bound_s};
 }
 

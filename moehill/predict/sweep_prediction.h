@@ -42,6 +42,9 @@ class RunPredictor {
   std::string source() const;
 
  private:
+  // True if the model covers the point. Where the processes of a job will be is not known yet; threads of one
+  // process are on one node.
+  bool covers(const BenchOptions& options, const Point& point) const;
   double step_seconds(const BenchOptions& options, const Point& point);
   const Routing& routing(const Point& point, uint32_t seed);
 

@@ -71,6 +71,23 @@ TEST(RunPredictor, TheBoundOfThreadsIsThatOfRowsReadInPlace) {
   }
 }
 
+// A probe of a job with one process a node has the network between any two devices, which threads do not use.
+TEST(RunPredictor, ThreadsAreNotPredictedOverTheNetwork) {
+  Hardware hardware = load_hardware("epyc-cluster");
+  hardware.topology.devices_per_node = 1;
+  RunPredictor predictor({hardware, ""}, kSpeed);
+  Point point = small_point();
+  point.config.spread = Spread::ragged_a2a;
+  point.config.num_devices = 2;
+  BenchOptions processes;
+  processes.mesh = MeshKind::mpi;
+  EXPECT_FALSE(predictor.step({}, point).has_value());
+  EXPECT_TRUE(predictor.step(processes, point).has_value());
+  point.config.spread = Spread::none;
+  point.config.num_devices = 1;
+  EXPECT_TRUE(predictor.step({}, point).has_value());
+}
+
 TEST(RunPredictor, FallsBackWhereTheModelHasNothingToSay) {
   RunPredictor by_model({load_hardware("epyc-2-core"), ""}, kSpeed), by_peak({std::nullopt, ""}, kSpeed);
   Point point = small_point();

@@ -12,6 +12,7 @@
 #include "moehill/kernels/dense_gemm.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/random_fill.h"
+#include "moehill/kernels/simd.h"
 
 namespace moehill {
 namespace {
@@ -157,7 +158,8 @@ std::vector<std::string> kernel_row(const KernelResult& r, const Peaks& peaks) {
           fmt::format("{:.2f}", r.gmm / r.dense)};
 }
 
-std::string kernel_records(const std::vector<KernelResult>& results, const Peaks& peaks) {
+std::string kernel_records(const KernelOptions& options, int threads,
+                           const std::vector<KernelResult>& results, const Peaks& peaks) {
   std::string lines;
   for (const KernelResult& r : results) {
     lines += nlohmann::ordered_json{{"schema", "moehill/1"},
@@ -169,6 +171,10 @@ std::string kernel_records(const std::vector<KernelResult>& results, const Peaks
                                     {"total_rows", r.total_rows},
                                     {"hidden", r.hidden},
                                     {"columns", r.columns},
+                                    {"threads", threads},
+                                    {"simd", simd_target()},
+                                    {"iters", options.iters},
+                                    {"seed", options.seed},
                                     {"gmm_gflops", r.gmm / 1e9},
                                     {"ragged_dot_gflops", r.ragged_dot / 1e9},
                                     {"dense_gflops", r.dense / 1e9},

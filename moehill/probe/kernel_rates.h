@@ -42,6 +42,7 @@ std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dt
 // results.
 StreamedTable kernel_table(const KernelOptions& options);
 std::vector<std::string> kernel_row(const KernelResult& result, const Peaks& peaks);
-std::string kernel_records(const std::vector<KernelResult>& results, const Peaks& peaks);
+std::string kernel_records(const KernelOptions& options, int threads,
+                           const std::vector<KernelResult>& results, const Peaks& peaks);
 
 }  // namespace moehill

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <map>
 #include <new>
 #include <stdexcept>
 
@@ -60,6 +61,23 @@ TEST_F(EngineTest, EveryByteArrivesOnEveryTopologyAggregatedOrNot) {
           << name_of(kind) << " in groups of " << group;
     }
   }
+}
+
+// Four devices of a node with room for eight have four links, not eight that are half as busy.
+TEST_F(EngineTest, TheInsideOfANodeHasALinkForEachOfItsDevices) {
+  const auto rates_of = [](TopologyKind kind, int num_devices, int devices_per_node) {
+    std::map<std::string, double> rates;
+    const Simulation s =
+        simulate(cluster_of(kind, num_devices, devices_per_node), uneven_program(num_devices));
+    for (const LinkLoad& link : s.links) rates[link.name] = link.bytes_per_s;
+    return rates;
+  };
+  for (const TopologyKind kind : {TopologyKind::fat_tree, TopologyKind::torus, TopologyKind::dragonfly}) {
+    auto rates = rates_of(kind, 6, 4);
+    EXPECT_EQ(rates["inside_node0"], 4 * 10e9) << name_of(kind);
+    EXPECT_EQ(rates["inside_node1"], 2 * 10e9) << name_of(kind);
+  }
+  EXPECT_EQ(rates_of(TopologyKind::node, 4, 8)["inside_node0"], 4 * 10e9);
 }
 
 TEST_F(EngineTest, TheSameEveryTime) {

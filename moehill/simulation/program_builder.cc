@@ -254,7 +254,6 @@ class ProgramBuilder {
       return add_slices(link, device, messages);
     if (!messages.pairs) messages.pairs.emplace(num());
     ByteMatrix& bytes = *messages.pairs;
-    const bool by_rows = link.op == Collective::all_to_all && !link.is_even;
     if (link.is_even && link.way == RowWay::inside) return add_even_inside(link, device, bytes);
     // `i` numbers the other devices. The bytes of an all_reduce need not divide evenly among them, so share()
     // cuts them and loses none.
@@ -272,9 +271,7 @@ class ProgramBuilder {
           bytes.at(device, other) += share(link.sent_bytes, i++, num() - 1).size();
           break;
         case Collective::all_to_all:
-          bytes.at(device, other) +=
-              by_rows ? row_bytes_between(counts_, link, device, other) * rows(link.way, device, other, back)
-                      : link.sent_bytes / (num() - 1);
+          bytes.at(device, other) += bytes_to(link, device, other, back);
           break;
       }
     }
@@ -290,6 +287,19 @@ class ProgramBuilder {
     if (link.op == Collective::all_gather) return add(messages.gathered, link.sent_bytes);
     add(messages.summed, link.sent_bytes / 2);
     add(messages.gathered, link.sent_bytes - link.sent_bytes / 2);
+  }
+
+  // Returns the bytes of an all_to_all: as many to each device, gradients of copies of experts, or rows by
+  // the routing.
+  int64_t bytes_to(const LinkWork& link, int device, int other, bool back) const {
+    if (link.is_even) return link.sent_bytes / (num() - 1);
+    if (link.copy_bytes > 0) {
+      const int from = link.to_copies ? other : device, home = link.to_copies ? device : other;
+      return link.copy_bytes *
+             problem_
+                 .copies[static_cast<size_t>(from) * static_cast<size_t>(num()) + static_cast<size_t>(home)];
+    }
+    return row_bytes_between(counts_, link, device, other) * rows(link.way, device, other, back);
   }
 
   // Returns the rows that go from `device` to `other`: rows of its tokens to their experts, or sums back to

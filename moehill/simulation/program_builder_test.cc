@@ -110,6 +110,25 @@ TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
   }
 }
 
+// The gradients of a copied expert go to its home, and their sums go back.
+TEST(ProgramBuilder, GradientsOfCopiesAreMessages) {
+  const PlanCounts counts = counts_of(5);
+  for (const Spread spread :
+       {Spread::compact_psum, Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused, Spread::hierarchical}) {
+    WorkProblem problem = problem_of(spread);
+    const int64_t without = build_program(problem, counts, hardware()).total_bytes();
+    problem.copies.assign(25, 0);
+    problem.copies[1 * 5 + 0] = 2;  // device 1 has copies of two experts of device 0
+    problem.copies[4 * 5 + 2] = 1;
+    int64_t sent = 0;
+    for (int d = 0; d < 5; ++d) sent += device_work(problem, counts, d).sent_bytes();
+    const StepProgram program = build_program(problem, counts, hardware());
+    EXPECT_EQ(program.total_bytes(), sent) << name_of(spread);
+    EXPECT_EQ(program.total_bytes() - without, 2 * 3 * 2 * expert_elements(problem).total())
+        << name_of(spread);
+  }
+}
+
 // Several waves have the bytes and seconds of one wave, in more steps.
 TEST(ProgramBuilder, WavesMoveTheSameBytesAndDoTheSameWork) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8

@@ -12,6 +12,7 @@
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/measure/recorded_step.h"
+#include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/simulation/engine.h"
@@ -44,6 +45,20 @@ double simulated_seconds(const RunConfig& config, const Routing& routing, const 
   return simulate(make_cluster(shared, config.num_devices, config.shape.dtype), program).seconds;
 }
 
+// DeviceLayout is the devices of a run and the threads of each. Runs of unlike layouts share cores in unlike
+// ways.
+using DeviceLayout = std::pair<int, int>;
+
+std::string label_of(const DeviceLayout& layout, const Hardware& hardware) {
+  const auto& [devices, threads] = layout;
+  std::string label = fmt::format("{} devices", devices);
+  if (threads > 1) label += fmt::format(" of {} threads", threads);
+  const int64_t cores = int64_t{hardware.topology.devices_per_node} * hardware.units_per_device;
+  const bool can_share = !hardware.is_chip() && !hardware.topology.has_network();
+  if (can_share && int64_t{devices} * threads > cores) label += fmt::format(", which share {} cores", cores);
+  return label;
+}
+
 std::string figures_line(const std::string& label, const std::vector<SimulatedRun>& runs) {
   std::vector<double> sizes, errors;
   for (const SimulatedRun& run : runs) {
@@ -69,21 +84,6 @@ Hardware simulated_hardware(const std::string& name) {
   return *probed.hardware;
 }
 
-Hardware with_shared_cores(Hardware h, int num_devices, int units_per_device) {
-  const int cores = h.topology.devices_per_node * h.units_per_device;
-  h.units_per_device = units_per_device;
-  const int wanted = num_devices * units_per_device;
-  if (h.is_chip() || h.topology.has_network() || wanted <= cores) return h;
-  // Devices that share cores get a part of every rate.
-  const double part = static_cast<double>(cores) / wanted;
-  for (double* rate : {&h.peak_f32, &h.peak_bf16, &h.memory_bytes_per_s, &h.rows.gather, &h.rows.combine,
-                       &h.rows.swiglu, &h.rows.zero, &h.topology.levels.front().bytes_per_s})
-    *rate *= part;
-  for (double* cost : {&h.plan_s_per_assignment, &h.barrier_s, &h.stage_s}) *cost /= part;
-  h.topology.devices_per_node = num_devices;
-  return h;
-}
-
 std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware) {
   std::vector<SimulatedRun> runs;
   for (const int num_devices : kDevices) {
@@ -104,8 +104,11 @@ std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardwa
   std::vector<SimulatedRun> runs;
   for (const RecordedStep& step : steps_of_records(path)) {
     if (step.config.num_devices == 1 || step.time_s <= 0) continue;
-    runs.push_back(
-        {step.config, simulated_seconds(step.config, step.routing, hardware, step.memory), step.time_s});
+    require_its_nodes(step, hardware);
+    SimulatedRun& run = runs.emplace_back(SimulatedRun{step.config, 0, step.time_s});
+    run.left_out = unpredictable(step.config);
+    if (run.left_out.empty())
+      run.simulated_s = simulated_seconds(step.config, step.routing, hardware, step.memory);
   }
   if (runs.empty())
     throw input_error("--record", path + " without a timed step on several devices whose check has passed",
@@ -115,24 +118,22 @@ std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardwa
 
 std::string simulated_runs_report(const std::vector<SimulatedRun>& runs, const Hardware& hardware) {
   std::vector<std::vector<std::string>> rows;
-  std::map<int, std::vector<SimulatedRun>> by_devices;
+  std::map<DeviceLayout, std::vector<SimulatedRun>> by_layout;
+  std::string left_out;
   for (const SimulatedRun& run : runs) {
-    by_devices[run.config.num_devices].push_back(run);
+    const bool is_simulated = run.left_out.empty();
+    if (is_simulated) by_layout[{run.config.num_devices, run.config.threads_per_device}].push_back(run);
+    if (!is_simulated && left_out.find(run.left_out) == std::string::npos)
+      left_out += fmt::format("not simulated: {}\n", run.left_out);
     rows.push_back({to_string(run.config.shape), name_of(run.config.spread),
                     layout_words(run.config.num_devices, run.config.threads_per_device),
-                    fmt::format("{:.2f}", 1e3 * run.simulated_s), fmt::format("{:.2f}", 1e3 * run.measured_s),
-                    fmt::format("{:+.1f}", 100 * run.error())});
+                    is_simulated ? fmt::format("{:.2f}", 1e3 * run.simulated_s) : "-",
+                    fmt::format("{:.2f}", 1e3 * run.measured_s),
+                    is_simulated ? fmt::format("{:+.1f}", 100 * run.error()) : "-"});
   }
   std::string text =
-      format_table({"shape", "spread", "devices", "simulated ms", "measured ms", "error %"}, rows);
-  for (const auto& [num_devices, own] : by_devices) {
-    std::string label = fmt::format("{} devices", num_devices);
-    const int cores = hardware.topology.devices_per_node;
-    const bool shared =
-        hardware.topology.levels.size() == 1 && own.front().config.threads_per_device * num_devices > cores;
-    if (shared) label += fmt::format(", which share {} cores", cores);
-    text += figures_line(label, own);
-  }
+      format_table({"shape", "spread", "devices", "simulated ms", "measured ms", "error %"}, rows) + left_out;
+  for (const auto& [layout, own] : by_layout) text += figures_line(label_of(layout, hardware), own);
   return text;
 }
 

@@ -7,28 +7,12 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/folder_fixture.h"
+#include "moehill/measure/make_record.h"
 
 namespace moehill {
 namespace {
 
 Hardware two_cores() { return load_hardware("epyc-2-core"); }
-
-TEST(SharedCores, EveryRateIsAShareOfACore) {
-  const Hardware whole = two_cores(), same = with_shared_cores(whole, 2, 1),
-                 half = with_shared_cores(whole, 4, 1);
-  EXPECT_EQ(same.peak_bf16, whole.peak_bf16);
-  EXPECT_EQ(same.topology.devices_per_node, 2);
-  EXPECT_DOUBLE_EQ(half.peak_bf16, whole.peak_bf16 / 2);
-  EXPECT_DOUBLE_EQ(half.rows.combine, whole.rows.combine / 2);
-  EXPECT_DOUBLE_EQ(half.stage_s, whole.stage_s * 2);
-  EXPECT_EQ(half.topology.devices_per_node, 4);
-  EXPECT_DOUBLE_EQ(half.node_memory_bytes_per_s, whole.node_memory_bytes_per_s);
-}
-
-TEST(SharedCores, NodesOfAClusterAreLeftAlone) {
-  const Hardware cluster = load_hardware("epyc-cluster");
-  EXPECT_EQ(with_shared_cores(cluster, 1024, cluster.units_per_device).peak_bf16, cluster.peak_bf16);
-}
 
 TEST(SimulatedRuns, TheReportGivesErrorsByDevices) {
   RunConfig two{
@@ -39,6 +23,50 @@ TEST(SimulatedRuns, TheReportGivesErrorsByDevices) {
   EXPECT_NE(text.find("2 devices: 1 steps, median error 10.0 %"), std::string::npos) << text;
   EXPECT_NE(text.find("4 devices, which share 2 cores: 1 steps, median error 50.0 %"), std::string::npos)
       << text;
+}
+
+// Four devices of two threads on two cores are as unlike four of one as those are unlike two.
+TEST(SimulatedRuns, UnlikeLayoutsHaveErrorsOfTheirOwn) {
+  RunConfig one{
+      .shape = {64, 64, 64, 4, 2, 0, DType::bf16}, .spread = Spread::compact_psum, .num_devices = 4};
+  RunConfig two = one;
+  two.threads_per_device = 2;
+  const std::string text = simulated_runs_report({{one, 1.1, 1.0}, {two, 2.0, 1.0}}, two_cores());
+  EXPECT_NE(text.find("4 devices, which share 2 cores: 1 steps, median error 10.0 %"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("4 devices of 2 threads, which share 2 cores: 1 steps, median error 100.0 %"),
+            std::string::npos)
+      << text;
+  // Nothing simulates chips or nodes as shared.
+  EXPECT_EQ(simulated_runs_report({{two, 2.0, 1.0}}, load_hardware("h100-node")).find("share"),
+            std::string::npos);
+}
+
+// The model has no speeds of ragged_dot, so an error of such a step would be that of other products.
+TEST(SimulatedRuns, StepsThatTheModelDoesNotCoverHaveNoError) {
+  RunConfig config{
+      .shape = {64, 64, 64, 4, 2, 0, DType::bf16}, .spread = Spread::compact_psum, .num_devices = 2};
+  config.block.backend = Backend::ragged_dot;
+  const TemporaryFolder folder;
+  const std::string file = folder.file("ragged.jsonl");
+  BenchOptions options;
+  options.shape = config.shape;
+  Point point;
+  point.config = config;
+  const Json record = {{"command", "bench"},
+                       {"config", json_of(recorded_config(options, point))},
+                       {"layout", {{"devices", 2}, {"threads_per_device", 1}}},
+                       {"time_s", {{"median", 0.5}}},
+                       {"check", {{"status", "passed"}}},
+                       {"peak", {{"tflops_measured", nullptr}, {"read_gbps", nullptr}}},
+                       {"stages", {{"forward", Json::object()}, {"backward", Json::object()}}}};
+  std::ofstream(file) << record.dump() << "\n";
+  const std::vector<SimulatedRun> runs = simulate_records(file, two_cores());
+  ASSERT_EQ(runs.size(), 1u);
+  const std::string text = simulated_runs_report(runs, two_cores());
+  EXPECT_NE(text.find("not simulated: the probe has no speeds of the backend ragged_dot"), std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("median error"), std::string::npos) << text;
 }
 
 TEST(SimulatedRuns, RecordsWithoutStepsOfSeveralDevicesAreRefused) {

@@ -187,7 +187,8 @@ std::string validation_report(const std::vector<ValidatedShape>& shapes) {
              f.num_shapes, 100 * f.measured_picks_within_3_percent);
 }
 
-std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32_t corpus) {
+std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32_t corpus,
+                               const std::string& hardware) {
   std::string lines;
   for (const ValidatedShape& shape : shapes) {
     for (const ValidatedSpread& spread : shape.spreads) {
@@ -200,6 +201,7 @@ std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32
       }
       const Json record = {{"schema", "moehill/1"},
                            {"command", "predict"},
+                           {"hardware", hardware},
                            {"corpus", corpus},
                            {"shape", to_string(shape.shape)},
                            {"spread", name_of(spread.config.spread)},

@@ -62,7 +62,9 @@ struct ValidationFigures {
 };
 ValidationFigures validation_figures(const std::vector<ValidatedShape>& shapes);
 std::string validation_report(const std::vector<ValidatedShape>& shapes);
-// Returns a line for each spread of a shape, with its stages as predicted and as measured.
-std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32_t corpus);
+// Returns a line for each spread of a shape, with its stages as predicted for `hardware` and as measured
+// here.
+std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32_t corpus,
+                               const std::string& hardware);
 
 }  // namespace moehill

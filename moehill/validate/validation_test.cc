@@ -33,5 +33,11 @@ TEST(Validation, FiguresByHand) {
   EXPECT_EQ(f.measured_picks_within_3_percent, 0.75);
 }
 
+TEST(Validation, RecordsNameTheHardwareOfThePrediction) {
+  const std::vector<ValidatedShape> shapes = {{{}, {{RunConfig{}, 1.1, 1.0}}}};
+  EXPECT_NE(validation_records(shapes, 3, "tpu-v5p").find("\"hardware\":\"tpu-v5p\",\"corpus\":3"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace moehill

@@ -83,7 +83,7 @@ class StepRun {
     for (const auto& [link, bytes] : link_bytes_) {
       // A shared link has its bandwidth once. The inside of a node has it once for each device.
       const bool shared_by_all = link->get_sharing_policy() != sg4::Link::SharingPolicy::FATPIPE;
-      const int num_ways = shared_by_all ? 1 : cluster_.devices_per_node;
+      const int num_ways = shared_by_all ? 1 : devices_inside(link->get_name());
       result_.links.push_back({link->get_name(), bytes, num_ways * link->get_bandwidth()});
     }
     std::sort(result_.links.begin(), result_.links.end(),
@@ -92,6 +92,13 @@ class StepRun {
   }
 
  private:
+  // Returns the devices of the node whose inside this link is (platform.cc names it by its node). The last
+  // node may have fewer than the others.
+  int devices_inside(const std::string& link) const {
+    const int node = std::stoi(link.substr(std::string("inside_node").size()));
+    return std::min(cluster_.devices_per_node, cluster_.num_devices - node * cluster_.devices_per_node);
+  }
+
   sg4::Host* host_of(int device) const { return hosts_[static_cast<size_t>(cluster_.node_of(device))]; }
 
   size_t group_of(int device) const { return static_cast<size_t>(device / program_.group); }

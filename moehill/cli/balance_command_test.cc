@@ -1,0 +1,61 @@
+// Tests of `moehill balance`: every line of its table is of the routing that was asked for.
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "moehill/cli/command_fixture.h"
+
+namespace moehill {
+namespace {
+
+class BalanceOutcomes : public CommandFixture {
+ protected:
+  BalanceOutcomes() : CommandFixture("balance") {}
+
+  // Returns the outcomes by the name of their placement.
+  std::map<std::string, nlohmann::json> outcomes(const std::string& options) const {
+    const std::string point =
+        "--hardware epyc-cluster --devices 4 --tokens 256 --hidden 64 --mlp-dim 32 --experts 16 --topk 2 "
+        "--shared-expert-dim 0 --json out.jsonl ";
+    EXPECT_EQ(run(point + options), 0) << options << ": " << read("err");
+    std::map<std::string, nlohmann::json> by_name;
+    std::istringstream lines(read("out.jsonl"));
+    for (std::string line; std::getline(lines, line);) {
+      const nlohmann::json json = nlohmann::json::parse(line);
+      by_name[json["placement"].get<std::string>()] = json;
+    }
+    return by_name;
+  }
+};
+
+// An update this small changes no choice, so the line of the bias is that of the placement by number.
+TEST_F(BalanceOutcomes, ABiasIsTriedOnTheRoutingThatWasAskedFor) {
+  for (const char* options :
+       {"--router sigmoid,bias,normalized --distribution hot-device:0.7",
+        "--router sigmoid,bias,normalized --distribution W4",
+        "--router softmax,bias,zero:8 --distribution dirichlet:1",
+        "--router sigmoid,bias,normalized --distribution random --fit hot-device:0.7"}) {
+    auto all = outcomes(std::string(options) + " --bias-updates 1 --bias-rate 1e-9");
+    const nlohmann::json by_number = all["contiguous"], biased = all["bias, 1 updates"];
+    ASSERT_FALSE(by_number.is_null() || biased.is_null()) << options;
+    for (const char* field : {"expert_max_over_mean", "device_max_over_mean", "time_s"})
+      EXPECT_EQ(by_number[field], biased[field]) << options << ": " << field;
+  }
+}
+
+TEST_F(BalanceOutcomes, AutoIsThePathPredictedFastest) {
+  std::map<std::string, double> seconds;
+  for (const char* path : {"compact_psum", "dense_masked", "ring_ag_rs", "ragged_a2a", "fused"})
+    seconds[path] = outcomes(std::string("--ep-path ") + path)["contiguous"]["time_s"];
+  const auto best = std::min_element(seconds.begin(), seconds.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  const nlohmann::json chosen = outcomes("--ep-path auto")["contiguous"];
+  EXPECT_EQ(chosen["time_s"], best->second) << chosen["spread"] << " and not " << best->first;
+  EXPECT_EQ(chosen["bench_pass"], "forward_backward");
+  EXPECT_EQ(outcomes("--bench-pass forward")["contiguous"]["bench_pass"], "forward");
+  ASSERT_EQ(run("--help-all"), 0);
+  EXPECT_NE(read("out").find("fused|hierarchical=fused"), std::string::npos) << read("out");
+}
+
+}  // namespace
+}  // namespace moehill
