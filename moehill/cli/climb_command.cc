@@ -46,8 +46,9 @@ OptionSet climb_option_set(ClimbCommand& o) {
       "Searches for the fastest configuration of a problem: impl, backend, path, devices x threads, blocks "
       "and more, by races whose rounds are a process each, which takes a step of each arm in turn. What is "
       "given as an option of bench is kept. A run takes 5 steps of each arm at least, and 0.02 s of steps; "
-      "--iters and --min-time change that. FILE: an experiment file, whose [fixed] options are taken. "
-      "Started again it goes on where it was.",
+      "--iters and --min-time change that. What may still gain more than --worth after the last axis is "
+      "raced once more, as long as the budget lasts. FILE: an experiment file, whose [fixed] options are "
+      "taken. Started again it goes on where it was.",
       {"moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m",
        "moehill climb --tokens 256 --hidden 512 --mlp-dim 256 --experts 8 --topk 2 --dry-run",
        "moehill climb --preset olmoe-1b-7b --tokens 512 --bench-pass forward --memory 4G --db climb.sqlite"});

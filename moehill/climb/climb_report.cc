@@ -72,34 +72,30 @@ std::string total_lines(const ClimbOutcome& o) {
   return text;
 }
 
-// Returns true if a race that has ended left open whether the arm is faster.
-bool is_open(ArmFate fate) {
-  return fate == ArmFate::undecided || fate == ArmFate::not_faster || fate == ArmFate::not_confirmed;
-}
-
 std::string most_gain_text(const MoveArm& arm, const Ratio& gain, double most) {
   if (gain.interval) return fmt::format("{} may gain up to {:.1f} %", arm.label, 100 * most);
   return fmt::format("{} was {:.1f} % faster in {} round{}, and an interval needs {}", arm.label, 100 * most,
                      gain.n, gain.n == 1 ? "" : "s", kMinRounds);
 }
 
-// Says how much the moves that adopted nothing might have gained at most: the climb gives that up. Where an
-// axis was tried twice, the second time counts.
+// Says how much the arms that were left open might gain at most: the climb gives that up. Where an axis was
+// tried several times, the last time counts.
 std::string rest_line(const ClimbOutcome& o, double worth) {
   double most = worth;
   std::string text;
-  for (auto move = o.moves.begin(); move != o.moves.end(); ++move) {
+  for (const ClimbAxis axis : all_values<ClimbAxis>()) {
+    const ClimbMove* move = last_move(o.moves, axis);
+    if (move == nullptr) continue;
     const Race& race = move->result.race;
-    const bool is_last = std::none_of(move + 1, o.moves.end(),
-                                      [&](const ClimbMove& later) { return later.axis == move->axis; });
-    for (size_t i = 1; i < move->arms.size() && is_last && race.winner() == 0; ++i) {
-      const std::optional<Ratio> gain = race.gain(i);
-      if (!is_open(race.fate(i)) || !gain || race.most_gain(i) <= most) continue;
-      most = race.most_gain(i);
-      text = most_gain_text(move->arms[i], *gain, most);
+    for (const size_t i : open_arms(*move, worth)) {
+      if (race.most_gain(i, race.winner()) <= most) continue;
+      most = race.most_gain(i, race.winner());
+      text = most_gain_text(move->arms[i], *race.gain(i, race.winner()), most);
     }
   }
-  return text.empty() ? "" : fmt::format("not excluded: {}; more rounds could tell\n", text);
+  if (text.empty()) return "";
+  return fmt::format("not excluded: {}{}\n", text,
+                     o.end == ClimbEnd::budget ? "; more rounds could tell" : "");
 }
 
 // Names the axes of moves that were not begun, because the time that was left would not have decided them.

@@ -45,7 +45,33 @@ TEST_F(ClimbReport, NamesTheFastestOfTheOthersAndNoneThatIsBehindAnother) {
   ASSERT_EQ(outcome_.moves[0].result.race.fate(1), ArmFate::behind);
   expect_says("none; fastest of the others: ahead +42.9 %");
   expect_says("not excluded: ahead may gain up to 42.9 %");
+  expect_says_not("more rounds could tell");
   expect_says_not("behind +");
+  outcome_.end = ClimbEnd::budget;
+  expect_says("not excluded: ahead may gain up to 42.9 %; more rounds could tell");
+}
+
+// Two arms were ahead in the screening, and the one that was not confirmed may be the faster one.
+TEST_F(ClimbReport, WhatMayBeFasterThanTheAdoptedArmIsNotExcluded) {
+  ClimbMove move = move_of({"start", "adopted", "close"}, {});
+  move.result.race = Race(3, {.most_screening = 3});
+  for (const double noise : {0.98, 1.02, 1.0}) move.result.race.add_round({1.0, 0.8, 0.81 * noise});
+  for (int i = 0; i < 5; ++i) move.result.race.add_round({1.0, 0.8, std::nullopt});
+  ASSERT_EQ(move.result.race.winner(), 1u);
+  EXPECT_EQ(open_arms(move, 0.02), std::vector<size_t>{2});
+  EXPECT_TRUE(open_arms(move, 0.2).empty());
+  outcome_.moves.push_back(move);
+  expect_says("not excluded: close may gain up to ");
+}
+
+TEST_F(ClimbReport, AFurtherRaceThatTheBudgetEndsAtOnceSaysNothingNew) {
+  outcome_.moves.push_back(move_of({"start", "fast"}, {{1.0, 0.9}, {1.0, 0.91}, {1.0, 0.9}}));
+  ClimbMove further = move_of({"start", "fast"}, {{1.0, 1.1}});
+  further.earlier = 1;
+  outcome_.moves.push_back(further);
+  EXPECT_EQ(last_move(outcome_.moves, ClimbAxis::impl), &outcome_.moves[0]);
+  EXPECT_EQ(last_move(outcome_.moves, ClimbAxis::spread), nullptr);
+  expect_says("not excluded: fast may gain up to ");
 }
 
 TEST_F(ClimbReport, WhatIsSlowerThanTheIncumbentIsNamedIfThereIsNoOther) {

@@ -19,6 +19,9 @@ namespace {
 constexpr int64_t kLastRounds = 5;    // of the winner beside the first configuration
 constexpr double kToldApart = 0.001;  // predictions that are closer say nothing
 constexpr double kClose = 0.10;       // arms farther behind are not tried again after another axis has moved
+// What a process of few arms takes before its first step, and what emptying the caches adds to each step:
+// both measured on two cores, with steps of 4 ms.
+constexpr double kStartSeconds = 1, kBetweenSteps = 0.02;
 
 std::string percent(double gain) { return fmt::format("{:+.1f} %", 100 * (gain - 1)); }
 
@@ -63,13 +66,16 @@ std::vector<std::string> thresholds_of(const ClimbMove& move, double worth) {
 
 std::string hypothesis_of(const ClimbMove& move, double worth) {
   const std::string before = move.arms[0].label;
-  if (!move.predicted_gain) {
-    std::vector<std::string> others;
-    for (size_t i = 1; i < move.arms.size(); ++i) others.push_back(move.arms[i].label);
+  std::vector<std::string> others;
+  for (size_t i = 1; i < move.arms.size(); ++i) others.push_back(move.arms[i].label);
+  if (move.earlier > 0)
+    return fmt::format(
+        "The rounds so far leave open whether one of {} is faster than {} by {:.3g} % or more.",
+        fmt::join(others, ", "), before, 100 * worth);
+  if (!move.predicted_gain)
     return fmt::format(
         "The model does not tell these apart; one of {} may be faster than {} by {:.3g} % or more.",
         fmt::join(others, ", "), before, 100 * worth);
-  }
   return fmt::format("The model expects {} to change the speed of {} by {}.", best_predicted(move)->label,
                      before, percent(*move.predicted_gain));
 }
@@ -105,7 +111,40 @@ std::string interpretation_of(const ClimbMove& move) {
   return fmt::format("{}. {}.", fmt::join(lines, "; "), kept);
 }
 
+// Returns true if the budget ended the race before some arm had enough rounds to tell anything.
+bool lacks_rounds(const ClimbMove& move) {
+  const Race& race = move.result.race;
+  for (size_t i = 1; i < move.arms.size(); ++i)
+    if (race.fate(i) == ArmFate::undecided && race.rounds_of(i) < kMinRounds) return true;
+  return false;
+}
+
 }  // namespace
+
+std::vector<size_t> open_arms(const ClimbMove& move, double worth) {
+  const Race& race = move.result.race;
+  std::vector<size_t> open;
+  for (size_t i = 1; i < move.arms.size(); ++i)
+    if (is_open(race.fate(i)) && race.most_gain(i, race.winner()) > worth) open.push_back(i);
+  return open;
+}
+
+const ClimbMove* last_move(const std::vector<ClimbMove>& moves, ClimbAxis axis) {
+  const ClimbMove* last = nullptr;
+  for (const ClimbMove& move : moves) {
+    // A further race that the budget ended at once says less than the race before it.
+    const bool says_less = move.earlier > 0 && move.result.race.rounds() < kMinRounds && lacks_rounds(move);
+    if (move.axis == axis && !says_less) last = &move;
+  }
+  return last;
+}
+
+int64_t steps_of_further_race(int64_t iters, size_t num_arms, double step_seconds) {
+  const double each = static_cast<double>(num_arms) * (step_seconds + kBetweenSteps);
+  const double times = kStartSeconds / each / static_cast<double>(iters);
+  // A multiple, so that a slightly different median does not make another configuration of it.
+  return iters * std::max<int64_t>(1, static_cast<int64_t>(times));
+}
 
 double product_of_gains(const ClimbOutcome& outcome) {
   double product = 1;
@@ -245,21 +284,52 @@ MoveRequest Climber::request_of(const ClimbMove& move) const {
   request.expect = thresholds_of(move, options_.worth);
   request.next_action = "the next axis in the order of what the model expects, from the faster of these";
   request.command = options_.command;
-  request.arms = move.arms;
+  request.arms = move.earlier > 0 ? arms_with_more_steps(move) : move.arms;
   request.rules.worth = options_.worth;
   request.rules.alpha = kFalseChoice / kMostMoves;
+  request.rules = rules_after(move.earlier, request.rules);
   request.memory_bytes = options_.memory_bytes;
   return request;
 }
 
-// Runs a move and takes over its result. Returns whether the climb goes on.
-bool Climber::take_move(ClimbMove move) {
+// Returns the arms of a further race. Where steps are short, a process takes more of them than before, since
+// its start would take most of the time.
+std::vector<MoveArm> Climber::arms_with_more_steps(const ClimbMove& move) const {
+  const StoredJson& resolved = move.arms[0].resolved.options;
+  const auto iters = resolved.find("iters");
+  // The stored rounds give the time of a step, so a climb that is started again takes as many.
+  const std::vector<double> seconds = last_move(outcome_.moves, move.axis)->result.arms[0].seconds;
+  if (iters == resolved.end() || !iters->is_number_integer() || seconds.empty()) return move.arms;
+  // With a limit of memory each arm has a process of its own.
+  const int64_t steps = steps_of_further_race(
+      iters->get<int64_t>(), options_.memory_bytes ? 1 : move.arms.size(), median_of(seconds));
+  std::vector<MoveArm> arms;
+  for (const MoveArm& arm : move.arms) {
+    const std::optional<MoveArm> with_more = arm_of(move.axis, changed(arm.options, {{"iters", steps}}));
+    if (!with_more) return move.arms;
+    arms.push_back(*with_more);
+  }
+  return arms;
+}
+
+// Runs a move and takes over its result; `others` are the axes that wait for the time that a further race
+// leaves. Returns whether the climb goes on.
+bool Climber::take_move(ClimbMove move, size_t others) {
   // The last comparison has a process for each run.
   const double first_run = budget_.cost.of(outcome_.first.resolved.seconds.value_or(0));
-  budget_.reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
+  const double reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
+  budget_.reserve_s = reserve_s;
   const MoveRequest request = request_of(move);
+  const bool is_further = move.earlier > 0;
+  // A further race may go on for long, so it takes only its share of the time, if that is enough.
+  const double waiting = static_cast<double>(others);
+  if (is_further) budget_.reserve_s += budget_.left_s() * waiting / (waiting + 1);
+  if (!affords_move(budget_, request)) budget_.reserve_s = reserve_s;
   if (!affords_move(budget_, request)) {
-    outcome_.not_begun.push_back(move.axis);
+    // What a further race would decide is named as not excluded.
+    std::vector<ClimbAxis>& axes = outcome_.not_begun;
+    if (!is_further && std::find(axes.begin(), axes.end(), move.axis) == axes.end())
+      axes.push_back(move.axis);
     outcome_.end = ClimbEnd::budget;
     return true;  // another one may be shorter
   }
@@ -278,53 +348,100 @@ bool Climber::take_move(ClimbMove move) {
   const MoveArmResult& incumbent = move.result.arms[0];
   if (race.fate(0) == ArmFate::failed || !incumbent.why_out.empty())
     outcome_.end = incumbent.check_failed ? ClimbEnd::check_failed : ClimbEnd::run_failed;
-  bool undecided = false;
-  for (size_t i = 1; i < move.arms.size(); ++i) undecided = undecided || race.fate(i) == ArmFate::undecided;
-  if (undecided && outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::budget;
   outcome_.moves.push_back(std::move(move));
+  if (outcome_.moves.back().gain != 1) adopted_at_ = outcome_.moves.size();
   return has_ended_well(outcome_.end);
+}
+
+// Makes a move along each of these axes, with the arms that `narrow` keeps. Returns whether the climb goes
+// on.
+bool Climber::go(std::vector<ClimbAxis> axes, const std::function<void(ClimbMove&)>& narrow) {
+  while (!axes.empty()) {
+    // Moves are planned anew each time, since the model's order depends on the current configuration.
+    ClimbMove move = ordered(axes).front();
+    const ClimbAxis axis = move.axis;
+    axes.erase(std::find(axes.begin(), axes.end(), axis));
+    narrow(move);
+    if (move.arms.size() >= 2) {
+      if (std::ssize(outcome_.moves) >= options_.most_moves) {
+        if (outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::moves;
+        return false;
+      }
+      if (!take_move(std::move(move), axes.size())) return false;
+    }
+    tried_at_[axis] = adopted_at_;
+  }
+  return true;
+}
+
+// Keeps only arms that were close before: another axis has moved meanwhile and may have changed their order.
+void Climber::keep_close(ClimbMove& move) const {
+  const auto was_far = [&](const MoveArm& arm) {
+    for (const ClimbMove& before : outcome_.moves)
+      for (size_t i = 1; before.axis == move.axis && i < before.arms.size(); ++i)
+        if (before.arms[i].label == arm.label && before.result.race.most_gain(i) < -kClose) return true;
+    return false;
+  };
+  move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), was_far), move.arms.end());
+}
+
+// Keeps only the arms that the last race along this axis left open.
+void Climber::keep_open(ClimbMove& move) const {
+  const ClimbMove& before = *last_move(outcome_.moves, move.axis);
+  const std::vector<size_t> open = open_arms(before, options_.worth);
+  const auto is_settled = [&](const MoveArm& arm) {
+    return std::none_of(open.begin(), open.end(),
+                        [&](size_t i) { return before.arms[i].label == arm.label; });
+  };
+  move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), is_settled), move.arms.end());
+  move.earlier = before.earlier + 1;
+}
+
+// Returns the axes whose last move began before the last adoption, from another configuration.
+std::vector<ClimbAxis> Climber::axes_before_adoption() const {
+  std::vector<ClimbAxis> axes;
+  for (const auto& [axis, at] : tried_at_)
+    if (at < adopted_at_ && last_move(outcome_.moves, axis) != nullptr) axes.push_back(axis);
+  return axes;
+}
+
+std::vector<ClimbAxis> Climber::open_axes() const {
+  std::vector<ClimbAxis> axes;
+  for (const ClimbAxis axis : all_values<ClimbAxis>()) {
+    const ClimbMove* move = last_move(outcome_.moves, axis);
+    if (move != nullptr && !open_arms(*move, options_.worth).empty()) axes.push_back(axis);
+  }
+  return axes;
+}
+
+// Returns true if more rounds might change the result.
+bool Climber::is_anything_open() const {
+  for (const ClimbAxis axis : all_values<ClimbAxis>()) {
+    const ClimbMove* move = last_move(outcome_.moves, axis);
+    if (move != nullptr && (lacks_rounds(*move) || !open_arms(*move, options_.worth).empty())) return true;
+  }
+  return false;
+}
+
+// Races once more what the races so far left open. Returns whether this may go on: some round was run.
+bool Climber::go_on_with_open() {
+  const size_t before = outcome_.moves.size();
+  if (!go(open_axes(), [&](ClimbMove& move) { keep_open(move); })) return false;
+  return std::any_of(outcome_.moves.begin() + static_cast<ptrdiff_t>(before), outcome_.moves.end(),
+                     [](const ClimbMove& move) { return move.result.race.rounds() > 0; });
 }
 
 ClimbOutcome Climber::run(Store& store,
                           const std::function<void(const std::string& line, bool finished)>& show) {
   store_ = &store;
   show_ = show;
-  std::vector<ClimbAxis> tried;
-  size_t adopted_at = 0;  // moves that were made when the last one adopted something
-  const auto axes = all_values<ClimbAxis>();
-  std::vector<ClimbAxis> left(axes.begin(), axes.end());
-  // Moves are planned anew each time, since the model's order depends on the current configuration.
-  const auto go = [&](bool again) {
-    while (!left.empty()) {
-      ClimbMove move = ordered(left).front();
-      left.erase(std::find(left.begin(), left.end(), move.axis));
-      if (again) {
-        // Only arms that were close before are tried again: another axis has moved meanwhile and may have
-        // changed their order.
-        const auto was_far = [&](const MoveArm& arm) {
-          for (const ClimbMove& before : outcome_.moves)
-            for (size_t i = 1; before.axis == move.axis && i < before.arms.size(); ++i)
-              if (before.arms[i].label == arm.label && before.result.race.most_gain(i) < -kClose) return true;
-          return false;
-        };
-        move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), was_far), move.arms.end());
-      }
-      if (move.arms.size() < 2) continue;
-      if (std::ssize(outcome_.moves) >= options_.most_moves) {
-        if (outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::moves;
-        return false;
-      }
-      if (!take_move(std::move(move))) return false;
-      if (!outcome_.moves.empty() && outcome_.moves.back().gain != 1) adopted_at = outcome_.moves.size();
-    }
-    return true;
-  };
-  if (go(false)) {
-    // The moves before the last one that adopted something started from another configuration, so their axes
-    // are tried again.
-    for (size_t i = 0; i + 1 < adopted_at; ++i) left.push_back(outcome_.moves[i].axis);
-    go(true);
+  const auto all = all_values<ClimbAxis>();
+  bool goes_on = go({all.begin(), all.end()}, [](ClimbMove&) {});
+  while (goes_on) {
+    const std::vector<ClimbAxis> again = axes_before_adoption();
+    goes_on = again.empty() ? go_on_with_open() : go(again, [&](ClimbMove& move) { keep_close(move); });
   }
+  if (outcome_.end == ClimbEnd::worth && is_anything_open()) outcome_.end = ClimbEnd::budget;
   if (has_ended_well(outcome_.end) && outcome_.winner.resolved.options != outcome_.first.resolved.options)
     compare_with_first();
   outcome_.spent_s = budget_.spent_s();

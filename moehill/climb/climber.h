@@ -1,6 +1,7 @@
 // Climber searches for the fastest configuration of a problem. It takes the axes one by one, first those from
 // which the model expects most. On each axis it races the configurations next to the best one so far.
-// The next race starts from the configuration that this race adopts.
+// The next race starts from the configuration that this race adopts. At last it races once more what it could
+// not decide, as long as the budget lasts.
 // Climber finds a local optimum: it reaches a configuration that differs in several axes only if each step on
 // the way gains.
 //
@@ -9,6 +10,8 @@
 //     outcome.total->ratio;   // speed of the winner over what was asked for
 #pragma once
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,9 +23,9 @@
 namespace moehill {
 
 // At most 5 % of all climbs adopt something that is not faster. The bound holds for climbs of at most
-// kMostMoves moves.
+// kMostMoves moves, of which each has an equal share, whatever it races and for how long.
 inline constexpr double kFalseChoice = 0.05;
-inline constexpr int kMostMoves = 12;
+inline constexpr int kMostMoves = 24;
 
 // ClimbOptions are the options of `moehill climb`.
 struct ClimbOptions {
@@ -45,6 +48,7 @@ inline constexpr double kMostReserved = 0.15;  // of the budget, for the last co
 // ClimbMove is one axis, tried from one configuration.
 struct ClimbMove {
   ClimbAxis axis = ClimbAxis::spread;
+  int earlier = 0;         // races along this axis just before, which left these arms open
   std::string experiment;  // its name in the database
   std::vector<MoveArm> arms;
   std::vector<std::string> left_out;  // arms that did not run, and why
@@ -54,10 +58,20 @@ struct ClimbMove {
   double gain = 1;  // in speed, of what was adopted; otherwise 1
 };
 
+// Returns the arms of a move that its race left open: it does not exclude that they gain more than `worth`
+// over what the move ended with.
+std::vector<size_t> open_arms(const ClimbMove& move, double worth);
+// Returns the move by which an axis is judged, the last one along it; null: it was not tried.
+const ClimbMove* last_move(const std::vector<ClimbMove>& moves, ClimbAxis axis);
+
+// Returns how many steps of each arm a process of a further race takes, at least: the steps of all arms take
+// about as long as the start of the process, but there are never fewer than `iters`.
+int64_t steps_of_further_race(int64_t iters, size_t num_arms, double step_seconds);
+
 // ClimbEnd is why a climb ended.
 enum class ClimbEnd { worth, budget, moves, interrupted, check_failed, run_failed, last_check_failed };
 constexpr auto words(ClimbEnd) {
-  return std::array{"no axis is left to try",
+  return std::array{"nothing that is left to try may gain more than --worth",
                     "what is left to try does not fit the budget",
                     "it made the most moves that a climb may make",
                     "interrupted",
@@ -104,7 +118,15 @@ class Climber {
  private:
   ClimbMove plan_move(ClimbAxis axis) const;
   std::vector<ClimbMove> ordered(const std::vector<ClimbAxis>& axes) const;
-  bool take_move(ClimbMove move);
+  bool go(std::vector<ClimbAxis> axes, const std::function<void(ClimbMove&)>& narrow);
+  bool go_on_with_open();
+  bool take_move(ClimbMove move, size_t others);
+  std::vector<ClimbAxis> axes_before_adoption() const;
+  std::vector<ClimbAxis> open_axes() const;
+  bool is_anything_open() const;
+  void keep_close(ClimbMove& move) const;
+  void keep_open(ClimbMove& move) const;
+  std::vector<MoveArm> arms_with_more_steps(const ClimbMove& move) const;
   MoveRequest request_of(const ClimbMove& move) const;
   MoveRequest request_of_last() const;
   void compare_with_first();
@@ -119,6 +141,8 @@ class Climber {
   std::string id_;
   ClimbBudget budget_;
   ClimbOutcome outcome_;
+  size_t adopted_at_ = 0;                 // moves that were made when the last one adopted something
+  std::map<ClimbAxis, size_t> tried_at_;  // the same count when an axis was tried last
   std::function<void(const std::string&, bool)> show_;
 };
 

@@ -332,20 +332,25 @@ TEST_F(ClimberTest, AFirstCheckThatFailsIsFoundInASmallBudget) {
 }
 
 // The script measures as many points as the command names. Its fast impl is 3 % faster and the others are
-// equal, but each process is up to 8 % faster or slower than another one.
+// equal, but each process is up to 8 % faster or slower than another one. In a process each arm is up to
+// `most` thousandths faster or slower than it is on average.
 class SharingClimberTest : public ClimberTest {
  protected:
   SharingClimberTest() {
     std::ofstream(program_) << R"(#!/bin/sh
 echo "$*" >>)" + log_ + R"(
 n=$(wc -l <)" + log_ + R"()
-percent=$((100 + n * 7919 % 17 - 8))
+percent=$((100 + n * 7919 % 17 - 8)) most=0 k=0
 lines=)" + lines_ + R"(
 [ ! -f "$lines" ] || . "$lines"
 emit() {
-  us=1000
+  us=1000 k=$((k + 1))
   [ "$1" != fast ] || us=970
-  printf '{"schema":"moehill/1","config":{"impl":"%s"},"check":{"status":"passed"},"tflops":1,"time_s":{"median":0.%06d,' "$1" $((us * percent))
+  h=$((n * 2654435 + k * 40503 & 4294967295))
+  h=$(((h ^ h >> 15) * 2146121005 & 4294967295))
+  h=$(((h ^ h >> 13) * 74229387 & 4294967295))
+  h=$(((h ^ h >> 16) % (2 * most + 1) - most))
+  printf '{"schema":"moehill/1","config":{"impl":"%s"},"check":{"status":"passed"},"tflops":1,"time_s":{"median":0.%09d,' "$1" $((us * percent * (1000 + h)))
   echo '"samples":[1]},"peak":{"fraction":0.5},"memory":{"peak_rss_bytes":1}}'
 }
 impl=baseline shared=no
@@ -387,6 +392,20 @@ done
     std::ifstream file(log_);
     for (std::string line; std::getline(file, line);) all.push_back(line);
     return all;
+  }
+  // Expects that all moves raced arms of one axis whose steps take 4 ms, each what the one before left open.
+  void expect_further_races_with_more_steps(const ClimbOutcome& outcome) const {
+    Store store = Store::open_existing(place_.file("climb.sqlite"));
+    int earlier = 0;
+    for (const ClimbMove& move : outcome.moves) {
+      EXPECT_EQ(move.axis, ClimbAxis::impl);
+      EXPECT_EQ(move.earlier, earlier);
+      const std::optional<StoredExperiment> stored = store.find_experiment(move.experiment);
+      ASSERT_TRUE(stored) << move.experiment;
+      const int64_t steps = earlier == 0 ? 5 : steps_of_further_race(5, move.arms.size(), 0.004);
+      EXPECT_EQ(store.points(stored->id).at(0).options["iters"], steps) << move.experiment;
+      ++earlier;
+    }
   }
   static bool is_shared(const std::string& command) { return command.find(" -L ") != std::string::npos; }
   int64_t num_shared_with(const std::string& text) const {
@@ -495,6 +514,53 @@ TEST_F(SharingClimberTest, WhatAnArmCostsAloneLeavesNoneOut) {
   size_t num_left_out = 0;
   for (const MoveArmResult& arm : outcome.moves[0].result.arms) num_left_out += arm.left_out ? 1 : 0;
   EXPECT_EQ(num_left_out, 1u) << "the one of 3000 s";
+}
+
+// The first race is too short for so much noise. A step takes 4 ms, so further races take more steps.
+TEST_F(SharingClimberTest, WhatARaceLeavesOpenIsRacedOnceMore) {
+  std::ofstream(lines_) << "percent=4 most=70\n";
+  host_.resolve = [one = host_.resolve](SweptCommand command, bool launched,
+                                        const std::vector<std::string>& arguments) {
+    ResolvedPoint point = one(command, launched, arguments);
+    point.options["iters"] = std::stoll(point.options["iters"].get<std::string>());
+    return point;
+  };
+  ClimbOptions o = sharing();
+  o.base["iters"] = 5;
+  const ClimbOutcome outcome = climb(o);
+  const std::string text = climb_text(outcome, o);
+  EXPECT_EQ(outcome.end, ClimbEnd::worth) << text;
+  EXPECT_EQ(outcome.winner.options.value("impl", ""), "fast") << text;
+  EXPECT_EQ(text.find("not excluded"), std::string::npos) << text;
+  ASSERT_GE(outcome.moves.size(), 2u) << text;
+  expect_further_races_with_more_steps(outcome);
+  EXPECT_EQ(outcome.winner.options["iters"], 5);
+  const int64_t runs = num_runs();
+  EXPECT_EQ(climb_text(climb(o), o), text);
+  EXPECT_EQ(num_runs(), runs);
+}
+
+// No budget is large enough for this noise.
+TEST_F(SharingClimberTest, TheBudgetIsSpentAsLongAsSomethingMayGain) {
+  std::ofstream(lines_) << "most=400\n";
+  ClimbOptions noisy = sharing();
+  let_runs_take_a_second(noisy);
+  noisy.budget_s = 70;
+  const ClimbOutcome outcome = climb(noisy);
+  const std::string text = climb_text(outcome, noisy);
+  EXPECT_EQ(outcome.end, ClimbEnd::budget) << text;
+  ASSERT_GE(outcome.moves.size(), 2u) << text;
+  EXPECT_GE(outcome.moves[1].earlier, 1) << text;
+  EXPECT_GE(outcome.spent_s, 0.7 * noisy.budget_s) << text;
+  EXPECT_LE(outcome.spent_s, 1.1 * noisy.budget_s) << text;
+  EXPECT_NE(text.find("; more rounds could tell"), std::string::npos) << text;
+}
+
+TEST(StepsOfFurtherRace, TakeAboutAsLongAsTheStartOfTheProcess) {
+  EXPECT_EQ(steps_of_further_race(5, 2, 0.004), 20);
+  EXPECT_EQ(steps_of_further_race(5, 4, 0.004), 10);
+  EXPECT_EQ(steps_of_further_race(5, 2, 1), 5) << "long steps";
+  EXPECT_EQ(steps_of_further_race(100, 2, 0.004), 100) << "as asked for";
 }
 
 TEST_F(ClimberTest, WhatIsGivenIsKept) {

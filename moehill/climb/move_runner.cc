@@ -347,12 +347,14 @@ class MoveRunner {
   bool goes_on() {
     Race& race = result_.race;
     const double round = seconds_of_round();
-    if (race.is_confirming()) return budget_.affords(static_cast<double>(race.rounds_to_decision()) * round);
+    // The race looks at the confirming rounds when the budget ends, so none of them is in vain.
+    if (race.is_confirming()) return budget_.affords(round);
     double confirm = 0;
     for (size_t i = 1; i < request_.arms.size(); ++i)
       if (wants(i)) confirm = std::max(confirm, seconds_to_confirm(i));
     if (budget_.affords(static_cast<double>(race.rounds_to_decision()) * round + confirm)) return true;
-    return budget_.affords(confirm) && race.confirm_best();
+    // If nothing is ahead, or there is no time to confirm it, the rest may show that nothing gains enough.
+    return (budget_.affords(confirm) && race.confirm_best()) || budget_.affords(round);
   }
 
   std::optional<double> figure_of(size_t i) {

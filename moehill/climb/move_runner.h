@@ -102,11 +102,11 @@ struct MoveResult {
 bool affords_move(const ClimbBudget& budget, const MoveRequest& request);
 
 // Runs a move. Arms for whose rounds the budget does not last are left out, the last ones first, and the
-// screening ends while confirming rounds still fit. A run or a wait that lasts longer than the budget is
-// ended; its round decides nothing, and a larger budget can make it. The arms of a round share a process if
-// `bench -L point` takes what they differ in, if they fit into memory together, and if no limit asks how much
-// memory each of them takes. If that process fails, each arm runs alone in this round; the arms that pass
-// share a process again.
+// screening ends while confirming rounds still fit, if an arm is ahead. A run or a wait that lasts longer
+// than the budget is ended; its round decides nothing, and a larger budget can make it. The arms of a round
+// share a process if `bench -L point` takes what they differ in, if they fit into memory together, and if no
+// limit asks how much memory each of them takes. If that process fails, each arm runs alone in this round;
+// the arms that pass share a process again.
 MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,
                     const std::function<void(const std::string& line, bool finished)>& show);
 

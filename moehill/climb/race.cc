@@ -37,7 +37,29 @@ Residual residual_of(const std::vector<const std::vector<double>*>& arms) {
   return {std::sqrt(squares / degrees), degrees};
 }
 
+// Returns after which rounds the screening looks at its arms: after each one at first, and later after half
+// as many again. Few looks cost little of the probability that they share.
+std::vector<int64_t> screening_looks(const RaceRules& rules) {
+  std::vector<int64_t> looks;
+  for (int64_t n = rules.least_screening; n <= rules.most_screening;
+       n += n < rules.enough_screening ? 1 : std::max<int64_t>(1, n / 2))
+    looks.push_back(n);
+  return looks;
+}
+
+bool contains(const std::vector<int64_t>& looks, int64_t rounds) {
+  return std::find(looks.begin(), looks.end(), rounds) != looks.end();
+}
+
 }  // namespace
+
+RaceRules rules_after(int64_t earlier, RaceRules rules) {
+  rules.drop_alpha = std::ldexp(rules.drop_alpha, -static_cast<int>(earlier) - 1);
+  if (earlier == 0) return rules;
+  rules.most_screening = 211;  // the last of its looks (screening_looks())
+  rules.looks = {5, 10, 20, 40, 80, 160};
+  return rules;
+}
 
 MeanBound mean_bound(std::vector<double> values, double tail) {
   const size_t n = values.size(), cut = n / 8, kept = n - 2 * cut;
@@ -60,7 +82,10 @@ MeanBound mean_bound(std::vector<double> values, double tail) {
 }
 
 Race::Race(size_t num_arms, RaceRules rules)
-    : rules_(std::move(rules)), logs_(num_arms), fates_(num_arms, ArmFate::racing) {
+    : rules_(std::move(rules)),
+      screening_looks_(screening_looks(rules_)),
+      logs_(num_arms),
+      fates_(num_arms, ArmFate::racing) {
   MOEHILL_CHECK(num_arms > 0, "race of no arms");
   fates_[0] = ArmFate::incumbent;
   over_ = num_arms == 1;
@@ -107,7 +132,8 @@ void Race::add_round(const std::vector<std::optional<double>>& seconds) {
   }
 }
 
-void Race::screen() {
+// Drops the arms that are clearly behind the best one, and those that cannot gain enough.
+void Race::drop() {
   const auto wanted = [&](size_t i) { return i == 0 || fates_[i] == ArmFate::racing; };
   std::vector<const std::vector<double>*> arms;
   size_t best = 0;
@@ -116,30 +142,33 @@ void Race::screen() {
     arms.push_back(&logs_[i]);
     if (mean_of(logs_[i]) < mean_of(logs_[best])) best = i;
   }
-  if (arms.size() > 1 && rounds_ >= rules_.least_screening) {
-    const Residual residual = residual_of(arms);
-    // The probability of a wrong drop is divided over all looks and arms (Bonferroni).
-    const double looks = static_cast<double>(rules_.most_screening - rules_.least_screening + 1);
-    const double tail = rules_.drop_alpha / looks / static_cast<double>(logs_.size());
-    const double half = student_quantile(residual.degrees, tail) * residual.deviation *
-                        std::sqrt(2.0 / static_cast<double>(rounds_));
-    const double of_best = mean_of(logs_[best]), of_incumbent = mean_of(logs_[0]);
-    for (const size_t i : racing()) {
-      const double mean = mean_of(logs_[i]);
-      if (i != best && mean - of_best > half)
-        fates_[i] = ArmFate::behind;
-      else if (of_incumbent - mean + half < std::log1p(rules_.worth))
-        fates_[i] = ArmFate::no_gain;
-    }
+  const Residual residual = residual_of(arms);
+  // The probability of a wrong drop is divided over all looks and arms (Bonferroni).
+  const double tail =
+      rules_.drop_alpha / static_cast<double>(screening_looks_.size()) / static_cast<double>(logs_.size());
+  const double half = student_quantile(residual.degrees, tail) * residual.deviation *
+                      std::sqrt(2.0 / static_cast<double>(rounds_));
+  const double of_best = mean_of(logs_[best]), of_incumbent = mean_of(logs_[0]);
+  for (const size_t i : racing()) {
+    const double mean = mean_of(logs_[i]);
+    if (i != best && mean - of_best > half)
+      fates_[i] = ArmFate::behind;
+    else if (of_incumbent - mean + half < std::log1p(rules_.worth))
+      fates_[i] = ArmFate::no_gain;
   }
+}
+
+void Race::screen() {
+  const bool is_look = contains(screening_looks_, rounds_), is_last = rounds_ >= rules_.most_screening;
+  if (is_look && !racing().empty()) drop();
   const std::vector<size_t> left = racing();
   if (left.empty()) return finish(0, ArmFate::not_faster);
   const bool enough =
-      rounds_ >= rules_.most_screening || (left.size() == 1 && rounds_ > rules_.least_screening);
-  if (!enough) return;
+      rounds_ >= rules_.enough_screening || (left.size() == 1 && rounds_ > rules_.least_screening);
+  if (!is_last && !(is_look && enough)) return;
   const size_t first = *fastest_racing();
   const bool faster = mean_of(logs_[first]) < mean_of(logs_[0]);
-  if (!faster && rounds_ < rules_.most_screening) return;
+  if (!faster && !is_last) return;
   for (const size_t i : left) fates_[i] = i == first && faster ? ArmFate::racing : ArmFate::not_faster;
   if (!faster) return finish(0, ArmFate::not_faster);
   challenger_ = first;
@@ -149,17 +178,20 @@ void Race::screen() {
 void Race::confirm() {
   const size_t arm = *challenger_;
   if (fates_[arm] == ArmFate::failed) return finish(0, ArmFate::failed);
-  const int64_t confirmed = rounds_ - screened_;
-  if (std::find(rules_.looks.begin(), rules_.looks.end(), confirmed) == rules_.looks.end()) return;
+  if (contains(rules_.looks, rounds_ - screened_)) look();
+}
+
+void Race::look() {
+  const size_t arm = *challenger_;
   // Only rounds after the screening count, since the rounds of the screening chose the arm.
   const std::vector<double> gains =
-      differences(arm, static_cast<size_t>(screened_), static_cast<size_t>(rounds_));
+      differences(arm, 0, static_cast<size_t>(screened_), static_cast<size_t>(rounds_));
   // Several looks at the data raise the chance of a wrong adoption, so each look has its share of alpha.
   const MeanBound strict = mean_bound(gains, rules_.alpha / static_cast<double>(rules_.looks.size()));
   const MeanBound usual = mean_bound(gains, (1 - kCoverage) / 2);
   if (strict.mean - strict.half > 0) return finish(arm, ArmFate::adopted);
   const bool hopeless = usual.mean + usual.half < std::log1p(rules_.worth);
-  if (hopeless || confirmed >= rules_.looks.back()) finish(0, ArmFate::not_confirmed);
+  if (hopeless || rounds_ - screened_ >= rules_.looks.back()) finish(0, ArmFate::not_confirmed);
 }
 
 void Race::finish(size_t winner, ArmFate of_challenger) {
@@ -169,6 +201,7 @@ void Race::finish(size_t winner, ArmFate of_challenger) {
 }
 
 void Race::end() {
+  if (!over_ && challenger_ && rounds_ - screened_ >= rules_.looks.front()) look();
   if (over_) return;
   for (const size_t i : racing()) fates_[i] = ArmFate::undecided;
   over_ = true;
@@ -198,17 +231,18 @@ int64_t Race::rounds_to_decision() const {
   return 1;
 }
 
-std::vector<double> Race::differences(size_t arm, size_t first, size_t last) const {
+std::vector<double> Race::differences(size_t arm, size_t over, size_t first, size_t last) const {
   std::vector<double> gains;
-  for (size_t r = first; r < last; ++r) gains.push_back(logs_[0][r] - logs_[arm][r]);
+  for (size_t r = first; r < last; ++r) gains.push_back(logs_[over][r] - logs_[arm][r]);
   return gains;
 }
 
-std::optional<Ratio> Race::gain(size_t arm) const {
-  const size_t rounds = std::min(logs_[arm].size(), logs_[0].size()),
+std::optional<Ratio> Race::gain(size_t arm, size_t over) const {
+  const size_t rounds = std::min(logs_[arm].size(), logs_[over].size()),
                screened = static_cast<size_t>(screened_);
   if (rounds == 0) return std::nullopt;
-  const std::vector<double> gains = differences(arm, challenger_ && rounds > screened ? screened : 0, rounds);
+  const std::vector<double> gains =
+      differences(arm, over, challenger_ && rounds > screened ? screened : 0, rounds);
   const MeanBound bound = mean_bound(gains, (1 - kCoverage) / 2);
   Ratio ratio{std::exp(bound.mean), static_cast<int64_t>(gains.size()), {}};
   if (ratio.n >= kMinRounds)
@@ -216,8 +250,8 @@ std::optional<Ratio> Race::gain(size_t arm) const {
   return ratio;
 }
 
-double Race::most_gain(size_t arm) const {
-  const std::optional<Ratio> ratio = gain(arm);
+double Race::most_gain(size_t arm, size_t over) const {
+  const std::optional<Ratio> ratio = gain(arm, over);
   if (!ratio) return 0;
   return (ratio->interval ? ratio->interval->hi : ratio->ratio) - 1;
 }

@@ -6,6 +6,7 @@
 // be faster than the incumbent by as much as RaceRules::worth.
 // Confirming: the best challenger and the incumbent run in new rounds, which had no part in the choice. The
 // challenger is adopted if the interval of its speed there excludes the incumbent's.
+// What a race leaves open may be raced once more, by rules_after().
 //
 //     Race race(num_arms, {.worth = 0.02});
 //     while (!race.over()) race.add_round(seconds_of_arms(race));   // [arm]; empty: the arm failed
@@ -27,9 +28,16 @@ struct RaceRules {
   double alpha = 0.005;  // probability of adopting an arm that is not faster
   // Probability of dropping the fastest arm, over all arms and rounds of the screening.
   double drop_alpha = 0.05;
-  int64_t least_screening = 2, most_screening = 6;  // rounds
-  std::vector<int64_t> looks = {5, 10, 15};         // confirming rounds after which the race may end
+  // Rounds of the screening: before these no arm is dropped; after these the best arm is confirmed if it is
+  // ahead of the incumbent; after these the race ends though none is ahead.
+  int64_t least_screening = 2, enough_screening = 6, most_screening = 6;
+  std::vector<int64_t> looks = {5, 10, 15};  // confirming rounds after which the race may end
 };
+
+// Returns the rules of a race between arms that so many races before it have left open. Such a race goes on
+// for many more rounds. Each race has half of the drop_alpha of the one before it, and the first one half of
+// `rules`, so that all of them together keep to it.
+RaceRules rules_after(int64_t earlier, RaceRules rules);
 
 // ArmFate is what became of an arm.
 enum class ArmFate {
@@ -54,6 +62,10 @@ constexpr auto words(ArmFate) {
                     "not decided within the budget",
                     "adopted"};
 }
+// Returns true if a race that has ended did not decide about the arm. Its gain then says what is excluded.
+constexpr bool is_open(ArmFate fate) {
+  return fate == ArmFate::undecided || fate == ArmFate::not_faster || fate == ArmFate::not_confirmed;
+}
 
 // Race keeps the seconds of all arms.
 class Race {
@@ -66,7 +78,8 @@ class Race {
   // Takes the seconds of each arm that the round wanted; empty: the arm is out. An incumbent that is out ends
   // the race.
   void add_round(const std::vector<std::optional<double>>& seconds);
-  // Ends the race without further rounds; arms that are still in it stay undecided.
+  // Ends the race without further rounds. The confirming rounds so far decide, if there are enough for a
+  // look; it takes the place of the next look. Otherwise arms that are still in the race stay undecided.
   void end();
   // The arm runs no more, and stays undecided.
   void leave_out(size_t arm);
@@ -81,23 +94,26 @@ class Race {
   int64_t rounds() const { return rounds_; }
   int64_t rounds_of(size_t arm) const { return static_cast<int64_t>(logs_[arm].size()); }
   ArmFate fate(size_t arm) const { return fates_[arm]; }
-  // Returns the speed of an arm over the incumbent's, with its interval of 95 %. The ratio is from the
-  // confirming rounds if there are any, since the choice does not bias these, otherwise from the screening.
-  // It is empty if the two have no common round.
-  std::optional<Ratio> gain(size_t arm) const;
+  // Returns the speed of an arm over another one's, by default the incumbent's, with its interval of 95 %.
+  // The ratio is from the confirming rounds if both arms have any, since the choice does not bias these,
+  // otherwise from the screening. It is empty if the two have no common round.
+  std::optional<Ratio> gain(size_t arm, size_t over = 0) const;
   // Returns the most that the arm can gain: the upper end of its interval, or its middle if there is no
   // interval.
-  double most_gain(size_t arm) const;
+  double most_gain(size_t arm, size_t over = 0) const;
 
  private:
   void screen();
+  void drop();
   void confirm();
+  void look();
   void finish(size_t winner, ArmFate of_challenger);
-  std::vector<double> differences(size_t arm, size_t first, size_t last) const;
+  std::vector<double> differences(size_t arm, size_t over, size_t first, size_t last) const;
   std::vector<size_t> racing() const;
   std::optional<size_t> fastest_racing() const;
 
   RaceRules rules_;
+  std::vector<int64_t> screening_looks_;   // rounds of the screening after which arms may be dropped
   std::vector<std::vector<double>> logs_;  // [arm][round] logarithms of seconds
   std::vector<ArmFate> fates_;
   int64_t rounds_ = 0, screened_ = 0;

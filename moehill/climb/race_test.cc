@@ -28,8 +28,10 @@ class Track {
  public:
   Track(const Noise& noise, uint32_t seed) : noise_(noise), random_(seed) {}
 
-  // Runs a race of arms with these true speeds to its end, with at most `screening` rounds of screening.
-  Race run(const std::vector<double>& speeds, const RaceRules& rules, int64_t screening = 1000) {
+  // Runs a race of arms with these true speeds to its end, with at most `screening` rounds of screening, and
+  // at most `rounds` in all.
+  Race run(const std::vector<double>& speeds, const RaceRules& rules, int64_t screening = 1000,
+           int64_t rounds = 1000) {
     Race race(speeds.size(), rules);
     while (!race.over()) {
       const double state = noise_.drift * normal_(random_);
@@ -38,6 +40,7 @@ class Track {
         if (race.wants(i)) seconds[i] = std::exp(state + run_noise()) / speeds[i];
       race.add_round(seconds);
       if (race.rounds() == screening && !race.confirm_best()) race.end();
+      if (race.rounds() == rounds) race.end();
     }
     return race;
   }
@@ -56,22 +59,26 @@ class Track {
   std::uniform_real_distribution<double> uniform_;
 };
 
-// Each climb makes kMostMoves moves among equal arms. Each move may use a part of the 5 % of errors that the
-// climb as a whole may make (climb/climber.cc).
+// Each climb makes kMostMoves moves among equal arms, and half of them are further races, which go on for
+// long. Each move may use a part of the 5 % of errors that the climb as a whole may make (climb/climber.cc).
 TEST(Race, OfAHundredClimbsAmongEqualArmsFiveAtMostAdoptOne) {
+  int all_wrong = 0;
   for (const Noise& noise : kMachines) {
     Track track(noise, 1);
     int wrong = 0;
-    for (int climb = 0; climb < 200; ++climb) {
+    for (int climb = 0; climb < 100; ++climb) {
       bool adopted = false;
-      for (int move = 0; move < kMostMoves; ++move)
-        adopted =
-            track.run(std::vector<double>(6, 1.0), {.alpha = kFalseChoice / kMostMoves}).winner() != 0 ||
-            adopted;
+      for (int move = 0; move < kMostMoves; ++move) {
+        const bool is_further = move >= kMostMoves / 2;
+        const RaceRules rules = rules_after(is_further ? 1 : 0, {.alpha = kFalseChoice / kMostMoves});
+        adopted = track.run(std::vector<double>(is_further ? 3 : 6, 1.0), rules).winner() != 0 || adopted;
+      }
       wrong += adopted ? 1 : 0;
     }
-    EXPECT_LE(wrong, 10) << noise.each << " " << noise.disturbed;
+    EXPECT_LE(wrong, 9) << "by chance; " << noise.each << " " << noise.disturbed;
+    all_wrong += wrong;
   }
+  EXPECT_LE(all_wrong, 20) << "of 400";
 }
 
 TEST(Race, AnArmThatIsClearlyFasterIsAdopted) {
@@ -81,6 +88,64 @@ TEST(Race, AnArmThatIsClearlyFasterIsAdopted) {
     int found = 0;
     for (int i = 0; i < 100; ++i) found += track.run({1, 0.8, gain, 0.97, 1, 0.6}, {}).winner() == 2 ? 1 : 0;
     EXPECT_GE(found, 85) << noise.each << " " << noise.disturbed;
+  }
+}
+
+// What the first race is too short to find, or to exclude.
+TEST(Race, AFurtherRaceFindsASmallGainAndEndsIfThereIsNone) {
+  for (const Noise& noise : kMachines) {
+    Track track(noise, 7);
+    int found = 0, settled = 0;
+    for (int i = 0; i < 100; ++i) {
+      const RaceRules rules = rules_after(1, {.alpha = kFalseChoice / kMostMoves});
+      found += track.run({1, 1.05, 0.99}, rules).winner() == 1 ? 1 : 0;
+      const Race equal = track.run({1, 1}, rules);
+      settled += equal.fate(1) == ArmFate::no_gain || equal.most_gain(1) <= rules.worth ? 1 : 0;
+    }
+    EXPECT_GE(found, 85) << noise.each << " " << noise.disturbed;
+    EXPECT_GE(settled, 85) << noise.each << " " << noise.disturbed;
+  }
+}
+
+TEST(Race, AllRacesOfAnAxisTogetherKeepToTheProbabilityOfDroppingTheFastest) {
+  double sum = 0;
+  for (int64_t earlier = 0; earlier < kMostMoves; ++earlier) sum += rules_after(earlier, {}).drop_alpha;
+  EXPECT_LE(sum, RaceRules{}.drop_alpha);
+  EXPECT_GT(rules_after(1, {}).looks.back(), rules_after(0, {}).looks.back());
+  EXPECT_EQ(rules_after(0, {}).looks, RaceRules{}.looks);
+}
+
+TEST(Race, AFurtherRaceGoesOnThoughNoArmIsAhead) {
+  Race race(2, rules_after(1, {}));
+  for (int i = 0; i < 12; ++i) race.add_round({1.0, i % 2 == 0 ? 1.45 : 0.7});
+  EXPECT_FALSE(race.over());
+  EXPECT_FALSE(race.is_confirming());
+  race.end();
+  EXPECT_EQ(race.fate(1), ArmFate::undecided);
+  EXPECT_GT(race.most_gain(1), 0.02) << "not excluded";
+}
+
+// The budget ends the race between two looks.
+TEST(Race, WhenTheBudgetEndsTheConfirmingRoundsDecide) {
+  for (const int64_t rounds : {4, 90}) {
+    Race race(2, {.looks = {5, 100}});
+    race.add_round({1.0, 0.8});
+    ASSERT_TRUE(race.confirm_best());
+    for (int64_t i = 0; i < rounds; ++i) race.add_round({1.0, i % 2 == 0 ? 0.85 : 1.05});
+    ASSERT_FALSE(race.over()) << "the first look tells nothing";
+    race.end();
+    EXPECT_EQ(race.fate(1), rounds < 5 ? ArmFate::undecided : ArmFate::adopted);
+  }
+}
+
+// Budgets end races after any number of rounds, which takes no more of the error than the looks do.
+TEST(Race, ARaceThatTheBudgetEndsAdoptsEqualArmsNoMoreOften) {
+  for (const Noise& noise : kMachines) {
+    Track track(noise, 8);
+    int wrong = 0;
+    for (int i = 0; i < 1000; ++i)
+      wrong += track.run({1, 1, 1}, rules_after(1, {.alpha = 0.05}), 1000, 12 + i % 40).winner() != 0 ? 1 : 0;
+    EXPECT_LE(wrong, 65) << noise.each << " " << noise.disturbed;
   }
 }
 
