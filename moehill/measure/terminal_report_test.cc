@@ -162,7 +162,8 @@ TEST(TerminalReport, TooManyThreadsOfAnyPointAreSaid) {
 
 TEST(TerminalReport, APredictionWithoutTheRouterSaysSo) {
   CommandResult command = made_up_command();
-  command.points[1].prediction = Prediction{.time_s = 0.19};
+  command.points[1].prediction.emplace();
+  command.points[1].prediction->time_s = 0.19;
   EXPECT_EQ(prediction_lines(command).find("router"), std::string::npos);
   command.points[1].point.config.block.route_in_step = true;
   EXPECT_NE(prediction_lines(command).find("predicted 190.00 ms without the router, measured "),
