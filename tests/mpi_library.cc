@@ -173,14 +173,18 @@ std::vector<int64_t> offsets_of(const std::vector<int64_t>& counts) {
   return offsets;
 }
 
+BlockDesc small_block() {
+  return {.hidden = 12,
+          .mlp_dim = 9,
+          .experts = 5,
+          .topk = 3,
+          .shared_dim = 7,
+          .max_tokens = 11,
+          .dtype = DType::f32};
+}
+
 void check_paths(const Context& context, bool of_another_form) {
-  BlockDesc d{.hidden = 12,
-              .mlp_dim = 9,
-              .experts = 5,
-              .topk = 3,
-              .shared_dim = 7,
-              .max_tokens = 11,
-              .dtype = DType::f32};
+  BlockDesc d = small_block();
   if (of_another_form) {
     d.activation = Activation::swiglu_oai;
     d.biases = d.shared_gate = true;
@@ -292,13 +296,7 @@ void check_exchanges(const Context& context) {
 
 // A plan in which a process has no tokens leaves the gradients of the last backward as they are.
 void check_gradients_stay(const Context& context) {
-  BlockDesc d{.hidden = 12,
-              .mlp_dim = 9,
-              .experts = 5,
-              .topk = 3,
-              .shared_dim = 7,
-              .max_tokens = 11,
-              .dtype = DType::f32};
+  BlockDesc d = small_block();
   const plain::Moe moe = make_moe(d);
   for (const Path path :
        {Path::data_parallel, Path::compact_psum, Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {

@@ -79,7 +79,7 @@ TEST(NpyReader, ReadsEveryWidth) {
             "accepted");
 }
 
-// As an int64_t the first would be -1, which stands for no expert in a trace.
+// The first number would turn into -1 if it were read as an int64_t, and -1 means "no expert" in a trace.
 TEST(NpyReader, UnsignedNumbersDoNotBecomeNegative) {
   const std::string file = file_of(header("<u8", "(3,)"), 0) + std::string(8, '\xff') + std::string(7, '\0') +
                            "\x80" + "\5" + std::string(7, '\0');

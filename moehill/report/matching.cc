@@ -205,9 +205,8 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
         continue;
       }
       const auto same = [&](const ComparedResult& result) {
-        return result.record["config"] == record["config"] &&
-               result.record.value("path", StoredJson()) == record.value("path", StoredJson()) &&
-               work_hashes(result.record) == work_hashes(record);
+        return subject_of(result.record) == subject_of(record) &&
+               result.record.value("path", StoredJson()) == record.value("path", StoredJson());
       };
       auto result = std::find_if(set.results.begin(), set.results.end(), same);
       if (result == set.results.end()) result = set.results.insert(set.results.end(), {"", record, {}, ""});

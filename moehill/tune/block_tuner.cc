@@ -118,7 +118,8 @@ TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_c
       static_cast<size_t>(steps / 2 / static_cast<double>(kUntimedTrials + kFirstRounds)), 2, num_candidates);
   budget.last =
       std::clamp<int64_t>(static_cast<int64_t>(steps / 8) - kUntimedTrials, kMinConfirming, kMaxConfirming);
-  // As a rule the first phase drops half of the sets or more. If it drops fewer, time decides how many go on.
+  // The second phase is planned for half of the sets, since the first phase usually drops the others. If it
+  // drops fewer, num_second limits how many go on.
   const size_t half = std::max<size_t>(2, (budget.num_candidates + 1) / 2);
   budget.second = std::clamp<int64_t>(
       static_cast<int64_t>(steps / 4 / static_cast<double>(half)) - kUntimedTrials, 2, kMaxSecond);
