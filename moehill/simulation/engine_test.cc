@@ -63,6 +63,16 @@ TEST_F(EngineTest, EveryByteArrivesOnEveryTopologyAggregatedOrNot) {
   }
 }
 
+TEST_F(EngineTest, ANetworkMayHaveAnyNumberOfNodes) {
+  for (const TopologyKind kind : {TopologyKind::fat_tree, TopologyKind::torus, TopologyKind::dragonfly}) {
+    for (const int num_nodes : {1, 2, 3, 5, 7}) {
+      const StepProgram program = uneven_program(2 * num_nodes);
+      EXPECT_EQ(simulate(cluster_of(kind, 2 * num_nodes, 2), program).delivered_bytes, program.total_bytes())
+          << name_of(kind) << " of " << num_nodes << " nodes";
+    }
+  }
+}
+
 // Four devices of a node with room for eight have four links, not eight that are half as busy.
 TEST_F(EngineTest, TheInsideOfANodeHasALinkForEachOfItsDevices) {
   const auto rates_of = [](TopologyKind kind, int num_devices, int devices_per_node) {

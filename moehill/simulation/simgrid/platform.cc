@@ -43,10 +43,13 @@ class PlatformMaker {
         return;
       }
       case TopologyKind::torus: {
-        const std::vector<int> shape = torus_shape(cluster_);
-        sg4::create_torus_zone("net", nullptr, {shape.begin(), shape.end()}, callbacks(), bandwidth, latency,
-                               kDuplex)
-            ->seal();
+        // A ring of one node would link the node to itself, and SimGrid refuses two links of one name.
+        std::vector<unsigned long> rings;
+        for (const int length : torus_shape(cluster_)) {
+          if (length > 1) rings.push_back(u(length));
+        }
+        if (rings.empty()) rings = {1};
+        sg4::create_torus_zone("net", nullptr, rings, callbacks(), bandwidth, latency, kDuplex)->seal();
         return;
       }
       case TopologyKind::dragonfly: {
