@@ -19,8 +19,8 @@ namespace {
 constexpr int64_t kLastRounds = 5;    // of the winner beside the first configuration
 constexpr double kToldApart = 0.001;  // predictions that are closer say nothing
 constexpr double kClose = 0.10;       // arms farther behind are not tried again after another axis has moved
-// What a process of few arms takes before its first step, and what emptying the caches adds to each step:
-// both measured on two cores, with steps of 4 ms.
+// A process of few arms takes kStartSeconds before its first step, and emptying the caches adds
+// kBetweenSteps to each step. Both were measured on two cores, with steps of 4 ms.
 constexpr double kStartSeconds = 1, kBetweenSteps = 0.02;
 
 std::string percent(double gain) { return fmt::format("{:+.1f} %", 100 * (gain - 1)); }
@@ -326,7 +326,7 @@ bool Climber::take_move(ClimbMove move, size_t others) {
   if (is_further) budget_.reserve_s += budget_.left_s() * waiting / (waiting + 1);
   if (!affords_move(budget_, request)) budget_.reserve_s = reserve_s;
   if (!affords_move(budget_, request)) {
-    // What a further race would decide is named as not excluded.
+    // The report names what a further race would decide as not excluded.
     std::vector<ClimbAxis>& axes = outcome_.not_begun;
     if (!is_further && std::find(axes.begin(), axes.end(), move.axis) == axes.end())
       axes.push_back(move.axis);

@@ -91,7 +91,7 @@ TEST(Race, AnArmThatIsClearlyFasterIsAdopted) {
   }
 }
 
-// What the first race is too short to find, or to exclude.
+// The first race is too short to find this gain, or to exclude it.
 TEST(Race, AFurtherRaceFindsASmallGainAndEndsIfThereIsNone) {
   for (const Noise& noise : kMachines) {
     Track track(noise, 7);

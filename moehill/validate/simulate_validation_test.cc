@@ -38,7 +38,7 @@ TEST(SimulatedRuns, UnlikeLayoutsHaveErrorsOfTheirOwn) {
             std::string::npos)
       << text;
   // Nothing simulates chips or nodes as shared.
-  EXPECT_EQ(simulated_runs_report({{two, 2.0, 1.0}}, load_hardware("h100-node")).find("share"),
+  EXPECT_EQ(simulated_runs_report({{two, 2.0, 1.0}}, load_hardware("h100-node")).find("which share"),
             std::string::npos);
 }
 
