@@ -26,15 +26,16 @@ std::string export_markdown(const std::vector<ExperimentView>& views);
 
 // Returns the JSON of Google Benchmark 1.7, in nanoseconds, with one repetition for each round;
 // tools/compare.py of that project reads it. Names have no blanks: "experiment/topk:2/ep". The context names
-// host and caches, and the label of a repetition is the command that measures the point again. The cpu_time
-// is set to the real time, because the results of a round have no CPU time here.
+// host and caches, and the label of a repetition is the command that measures the point again. Where a round
+// has no CPU time recorded, its cpu_time is its real time.
 std::string export_google_benchmark(const std::vector<ExperimentView>& views);
 
 // Returns JUnit XML: a suite for each experiment, and in it a case for each point. The properties of a case
 // are the point's figures, its verdict and a command that measures it again. A failed check is a failure.
 // A point that ended in another way without a result is an error, and a point that has not run is skipped.
-// Each pair that an expectation names is a case, too. Such a case fails if the expectation is not met, and is
-// skipped while that is not decided.
+// Each pair that an expectation names is a case, too, and so is an expectation that names no pair. Such a
+// case fails if the expectation is not met. It is skipped while that is not decided, and if the file has
+// named the expectation only after the first result.
 std::string export_junit(Store& store, const std::vector<ExperimentView>& views);
 
 // Returns text as a cell of a CSV file (RFC 4180), without what a terminal obeys or a spreadsheet calculates.
@@ -44,6 +45,7 @@ std::string csv_cell(std::string text);
 // (Markdown: milliseconds), with a name and GF/s beside. Each row has its point's name and the values of the
 // axes that the command varies.
 using Parameters = std::vector<std::pair<std::string, std::string>>;
+// ExportedRow is a point of a command with its record.
 struct ExportedRow {
   std::string label;
   Parameters parameters;

@@ -169,25 +169,47 @@ std::string junit_case(Store& store, const ExperimentView& view, size_t index, J
       xml_text(view.experiment.name), xml_text(point.label), seconds, properties, outcome);
 }
 
+// ExpectationCase is the case of a pair that an expectation names, or of an expectation that names no pair.
+struct ExpectationCase {
+  std::string name, words;
+  bool failed = false;
+  std::string why_open;  // why it neither passes nor fails; empty: it does
+};
+
+std::vector<ExpectationCase> cases_of(const ExperimentView& view, const StatedExpectation& stated) {
+  const JudgedExpectation judged = judge_expectation(view, stated.text);
+  std::vector<ExpectationCase> cases;
+  if (judged.pairs.empty()) {
+    const char* why = judged.expectation ? "no pair of points with results" : "cannot be read";
+    cases.push_back({stated.text, why, false, stated.counts ? "undecided" : kNamedLate});
+  }
+  for (const JudgedPair& pair : judged.pairs) {
+    const std::string why = !stated.counts ? kNamedLate : pair.clear ? "" : "undecided";
+    cases.push_back({fmt::format("{}: {} over {}", stated.text, view.label(view.rows[pair.over]),
+                                 view.label(view.rows[pair.under])),
+                     judged_text(view, pair), why.empty() && !pair.met, why});
+  }
+  return cases;
+}
+
 std::string expectation_cases(const ExperimentView& view, JunitCounts& counts) {
   std::string text;
-  for (const std::string& expected : view.experiment.expect) {
-    for (const JudgedPair& pair : judge_expectation(view, expected).pairs) {
-      const std::string words = xml_text(judged_text(view, pair));
+  for (const StatedExpectation& stated : stated_expectations(view.experiment)) {
+    for (const ExpectationCase& one : cases_of(view, stated)) {
+      const std::string words = xml_text(one.words);
       ++counts.tests;
       std::string outcome;
-      if (!pair.clear) {
+      if (!one.why_open.empty()) {
         ++counts.skipped;
-        outcome = fmt::format("<skipped message=\"undecided: {}\"/>", words);
-      } else if (!pair.met) {
+        outcome = fmt::format("<skipped message=\"{}: {}\"/>", one.why_open, words);
+      } else if (one.failed) {
         ++counts.failures;
         outcome = fmt::format("<failure message=\"{}\"/>", words);
       }
       text += fmt::format(
-          "    <testcase classname=\"{}\" name=\"{}: {} over {}\" time=\"0.000\">"
+          "    <testcase classname=\"{}\" name=\"{}\" time=\"0.000\">"
           "<properties><property name=\"verdict\" value=\"{}\"/></properties>{}</testcase>\n",
-          xml_text(view.experiment.name), xml_text(expected), xml_text(view.label(view.rows[pair.over])),
-          xml_text(view.label(view.rows[pair.under])), words, outcome);
+          xml_text(view.experiment.name), xml_text(one.name), words, outcome);
     }
   }
   return text;

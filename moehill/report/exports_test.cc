@@ -173,13 +173,35 @@ TEST(Hyperfine, AValueStandsInTheColumnOfItsParameter) {
 
 TEST_F(Exports, JunitCountsWhatFailed) {
   const std::string xml = export_junit(store_, views());
-  EXPECT_NE(xml.find("tests=\"5\" failures=\"0\" errors=\"1\" skipped=\"0\""), std::string::npos) << xml;
+  // Four points, one pair of points, and the two expectations that name none.
+  EXPECT_NE(xml.find("tests=\"7\" failures=\"0\" errors=\"1\" skipped=\"2\""), std::string::npos) << xml;
   for (const char* part :
        {"<property name=\"gflops\" value=\"", "<property name=\"verdict\" value=\"slower\"/>",
         "<property name=\"repro\" value=\"moehill bench --parallel-mode ep --topk 2\"/>",
-        "&lt; 1.0 at topk = 2: "})
+        "&lt; 1.0 at topk = 2: ", "<skipped message=\"undecided: no pair of points with results\"/>",
+        "<skipped message=\"undecided: cannot be read\"/>"})
     EXPECT_NE(xml.find(part), std::string::npos) << part << " in " << xml;
   EXPECT_NE(xml.find("it &lt;broke&gt;"), std::string::npos);
+}
+
+// Whoever asks for less after seeing the results must not pass a gate by that.
+TEST_F(Exports, JunitCountsTheExpectationsThatStoodBeforeTheResults) {
+  StoredExperiment gate = replayed_experiment();
+  gate.name = "gate";
+  gate.expect = {"ratio(parallel_mode = ep, parallel_mode = none) >= 1.0 at topk = 2"};
+  fill_replayed(store_, gate);
+  gate.expect = {"ratio(parallel_mode = ep, parallel_mode = none) >= 0.5 at topk = 2",
+                 "ratio(parallel_mode = ep, parallel_mode = none) >= 0.5 at topk = 9"};
+  fill_replayed(store_, gate);
+  std::vector<ExperimentView> all = views();
+  std::erase_if(all, [](const ExperimentView& view) { return view.experiment.name != "gate"; });
+  ASSERT_EQ(all.size(), 1u);
+  const std::string xml = export_junit(store_, all);
+  EXPECT_NE(xml.find("tests=\"7\" failures=\"1\" errors=\"1\" skipped=\"2\""), std::string::npos) << xml;
+  for (const char* part : {"<failure message=\"not met: `parallel_mode=ep topk=2`",
+                           "<skipped message=\"named after the first result: does not count: met: ",
+                           "does not count: no pair of points with results\"/>"})
+    EXPECT_NE(xml.find(part), std::string::npos) << part << " in " << xml;
 }
 
 TEST_F(Exports, HostileTextStaysText) {

@@ -119,9 +119,10 @@ void add_published(const ExperimentView& view, std::vector<std::string>& lines) 
 
 std::vector<std::string> expectation_lines(const ExperimentView& view) {
   std::vector<std::string> lines;
-  for (const std::string& text : view.experiment.expect) {
-    const JudgedExpectation judged = judge_expectation(view, text);
-    const std::string code = markdown_code(text);
+  for (const StatedExpectation& stated : stated_expectations(view.experiment)) {
+    const JudgedExpectation judged = judge_expectation(view, stated.text);
+    const std::string code =
+        markdown_code(stated.text) + (stated.counts ? "" : fmt::format(" ({})", kNamedLate));
     if (!judged.expectation) {
       lines.push_back(fmt::format("Expectation {} cannot be read", code));
     } else if (judged.pairs.empty()) {

@@ -150,6 +150,16 @@ std::vector<std::string> fixed_expectations(const StoredExperiment& experiment) 
   return texts;
 }
 
+std::vector<StatedExpectation> stated_expectations(const StoredExperiment& experiment) {
+  std::vector<StatedExpectation> all;
+  const std::vector<std::string> fixed = fixed_expectations(experiment);
+  for (const std::string& text : fixed) all.push_back({text, true});
+  for (const std::string& text : experiment.expect) {
+    if (std::find(fixed.begin(), fixed.end(), text) == fixed.end()) all.push_back({text, false});
+  }
+  return all;
+}
+
 JudgedExpectation judge_expectation(const ExperimentView& view, const std::string& text) {
   JudgedExpectation judged{text, {}, {}};
   try {

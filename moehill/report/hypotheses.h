@@ -32,12 +32,23 @@ struct JudgedExpectation {
 // Returns the expectations that stood when the first result came. Later ones do not count.
 std::vector<std::string> fixed_expectations(const StoredExperiment& experiment);
 
+// StatedExpectation is the text of an expectation, and whether it counts: it does if it was fixed.
+struct StatedExpectation {
+  std::string text;
+  bool counts = true;
+};
+// Returns the fixed expectations, and behind them those that the file has named since. Every report shows
+// both kinds in this order, so that nobody can change an expectation after seeing the results.
+std::vector<StatedExpectation> stated_expectations(const StoredExperiment& experiment);
+inline constexpr const char* kNamedLate = "named after the first result: does not count";
+
 // Finds the pairs of an expectation and judges each.
 JudgedExpectation judge_expectation(const ExperimentView& view, const std::string& text);
 
 // Returns "met: `a` over `b` is 1.2 [...]", and says so if it is in doubt.
 std::string judged_text(const ExperimentView& view, const JudgedPair& pair);
 
+// HypothesisState is what the results say of a hypothesis. The rule stands at hypotheses_of().
 enum class HypothesisState { active, blocked, falsified, promoted };
 constexpr auto words(HypothesisState) { return std::array{"active", "blocked", "falsified", "promoted"}; }
 

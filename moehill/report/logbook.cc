@@ -212,14 +212,9 @@ std::string thresholds(const Book& book) {
                     fmt::format("{}, {}", markdown_text(floor.machine), minute_of(floor.time_utc))});
   for (size_t i = 0; i < book.views.size(); ++i) {
     const StoredExperiment& e = book.views[i].experiment;
-    const std::vector<std::string> fixed = fixed_expectations(e);
-    for (const std::string& text : fixed)
-      rows.push_back({book.hypotheses[i].id, markdown_code(text), markdown_code(e.name)});
-    for (const std::string& text : e.expect) {
-      if (std::find(fixed.begin(), fixed.end(), text) == fixed.end())
-        rows.push_back({book.hypotheses[i].id,
-                        markdown_code(text) + ", named after the first result: does not count",
-                        markdown_code(e.name)});
+    for (const StatedExpectation& stated : stated_expectations(e)) {
+      const std::string late = stated.counts ? "" : fmt::format(", {}", kNamedLate);
+      rows.push_back({book.hypotheses[i].id, markdown_code(stated.text) + late, markdown_code(e.name)});
     }
   }
   return "## Thresholds\n\n" + markdown_table({"threshold", "value", "from"}, rows, 3) + "\n";
@@ -325,11 +320,8 @@ std::vector<std::string> commands(const ExperimentView& view) {
   const std::string sweep = fmt::format("moehill sweep {}.toml", view.experiment.name);
   const std::string told = part_of<std::string>(view.experiment.sizing, "command");
   std::vector<std::string> lines = {markdown_code(told.empty() ? sweep : told)};
-  for (const StoredPoint& point : view.points) {
-    const std::string launcher = view.experiment.launcher.empty() ? "" : view.experiment.launcher + " ";
-    lines.push_back(markdown_code(
-        fmt::format("{}moehill {} {}", launcher, view.experiment.command, fmt::join(point.arguments, " "))));
-  }
+  for (const StoredPoint& point : view.points)
+    lines.push_back(markdown_code(repro_of(view.experiment, point)));
   return lines;
 }
 

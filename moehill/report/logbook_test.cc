@@ -174,6 +174,22 @@ TEST_F(Logbook, ThresholdsAreThoseOfBefore) {
               "first result: does not count | `ep_vs_none` |");
 }
 
+// The commands of an entry can be copied: the launcher has its number, and values with blanks are quoted.
+TEST_F(Logbook, CommandsAreAsAUserTypesThem) {
+  StoredExperiment experiment = replayed_experiment();
+  experiment.name = "launched";
+  experiment.launcher = "mpirun -n {devices}";
+  Journal journal(store_, this_process(), {{"build", "b"}});
+  StoredPoint point;
+  point.label = point.identity = "devices=2";
+  point.options = {{"devices", 2}};
+  point.axes = {{"devices", 2}};
+  point.arguments = {"--parallel-mode", "ep", "--filter", "a b"};
+  std::vector<StoredPoint> points = {point};
+  journal.save_plan(experiment, points);
+  EXPECT_SAYS(render(), "  - `mpirun -n 2 moehill bench --parallel-mode ep --filter 'a b'`\n");
+}
+
 TEST_F(Logbook, RendersTheSameBytesTwice) { EXPECT_EQ(render(), render()); }
 
 TEST_F(Logbook, HostileTextStaysText) {

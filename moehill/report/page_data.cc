@@ -148,13 +148,8 @@ StoredJson experiment_json(Store& store, const ExperimentView& view) {
                      {"begun_utc", view.begun_utc}};
   const StoredJson environment = environment_of(view);
   json["machine"] = environment.empty() ? StoredJson(nullptr) : StoredJson(machine_name(environment));
-  // The expectations that count come first, even if somebody has replaced them since.
-  const std::vector<std::string> fixed = fixed_expectations(e);
-  for (const std::string& text : fixed) json["expectations"].push_back(expectation_json(view, text, true));
-  for (const std::string& text : e.expect) {
-    if (std::find(fixed.begin(), fixed.end(), text) == fixed.end())
-      json["expectations"].push_back(expectation_json(view, text, false));
-  }
+  for (const StatedExpectation& stated : stated_expectations(e))
+    json["expectations"].push_back(expectation_json(view, stated.text, stated.counts));
   json["notes"] = StoredJson::array();
   for (const StoredNote& note : view.notes)
     json["notes"].push_back({{"time_utc", note.time_utc}, {"text", note.text}});

@@ -29,6 +29,19 @@ TEST(SweepSummary, HasRatiosVerdictsExpectationsAndTheShareOfDisturbedResults) {
   EXPECT_SAYS(text, "0 of 24 results (0 %) were disturbed by other work\n");
 }
 
+TEST(SweepSummary, SaysWhichExpectationsWereNamedAfterTheResults) {
+  TemporaryFolder folder;
+  Store store = Store::open_or_create(folder.file("a.sqlite"));
+  StoredExperiment experiment = replayed_experiment();
+  experiment.expect = {"ratio(parallel_mode = ep, parallel_mode = none) >= 1.0 at topk = 2"};
+  fill_replayed(store, experiment);
+  experiment.expect = {"ratio(parallel_mode = ep, parallel_mode = none) >= 0.5 at topk = 2"};
+  fill_replayed(store, experiment);
+  const std::string text = sweep_summary(load_views(store, {})[0]);
+  EXPECT_SAYS(text, ">= 1.0 at topk = 2` not met: ");
+  EXPECT_SAYS(text, ">= 0.5 at topk = 2` (named after the first result: does not count) met: ");
+}
+
 // A second host has filled every round with the points that the first had not begun.
 TEST(SweepSummary, PointsThatTwoHostsSharedAreNotComparedAndItSaysSo) {
   TemporaryFolder folder;
