@@ -11,6 +11,7 @@
 #include "moehill/base/kept_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
+#include "moehill/base/table.h"
 #include "moehill/experiments/plan.h"
 #include "moehill/tune/tuned_table.h"
 
@@ -62,7 +63,7 @@ std::string place_text(const ClimbedPlace& place) {
     return fmt::format("{}, with kernels {}, by an older program that wrote down no cores", place.cpu,
                        place.kernels);
   return fmt::format("{}, {} core{}, {}, with kernels {}", place.cpu, place.cores,
-                     place.cores == 1 ? "" : "s", place.simd, place.kernels);
+                     place.cores == 1 ? "" : "s", instruction_words(place.simd), place.kernels);
 }
 
 // A move is decided if it adopted an arm, or if none is left that may be faster.

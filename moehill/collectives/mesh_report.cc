@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 
 namespace moehill {
@@ -66,8 +67,9 @@ Json environment_json(const Environment& e) {
 
 std::string mesh_header(const MeshOptions& options, int num_devices, int threads_per_device) {
   return fmt::format(
-      "mesh {}, {} devices of {} threads; medians of {} calls after {} of warm-up, slowest device of each\n",
-      name_of(options.mesh), num_devices, threads_per_device, options.iters, options.warmup);
+      "mesh {}, {}; medians of {} call{} after {} of warm-up; the slowest device of each call counts\n",
+      name_of(options.mesh), layout_words(num_devices, threads_per_device), options.iters,
+      options.iters == 1 ? "" : "s", options.warmup);
 }
 
 StreamedTable mesh_table(const MeshOptions& options, bool beside_library) {

@@ -69,7 +69,7 @@ TEST(MeshReport, HeaderSaysMeshDevicesAndThreads) {
   MeshOptions options;
   options.mesh = MeshKind::threads;
   const std::string header = mesh_header(options, 4, 2);
-  for (const char* part : {"mesh threads", "4 devices of 2 threads", "20 calls after 5"}) {
+  for (const char* part : {"mesh threads", "4 devices x 2 threads", "20 calls after 5"}) {
     EXPECT_NE(header.find(part), std::string::npos) << header;
   }
 }

@@ -107,15 +107,15 @@ std::string table(const Advice& advice, const Hardware& h) {
   for (const AdviceLine& line : advice.lines) {
     const Binding binding = binding_of(line);
     rows.push_back({name_of(line.spread), std::to_string(line.groups),
-                    layout_cell(h, line.devices, line.units), fmt::format("{:.3f}", 1e3 * line.step_s()),
+                    layout_text(h, line.devices, line.units), fmt::format("{:.3f}", 1e3 * line.step_s()),
                     fmt::format("{:.0f}", line.tokens_per_s),
                     fmt::format("{:.2f}", line.tokens_per_s / first),
                     fmt::format("{} {:.0f} %", binding.what, 100 * binding.share), gib(line.rank_bytes),
                     line.fits ? "yes" : fmt::format("no, {} a node", gib(line.node_bytes))});
   }
-  return format_table({"spread", "groups", layout_header(h), "ms", "tokens/s", "of the first", "largest part",
-                       "a rank", "fits"},
-                      rows);
+  return format_table(
+      {"spread", "groups", "layout", "ms", "tokens/s", "of the first", "largest part", "a rank", "fits"},
+      rows);
 }
 
 std::string bench_line(const AdviceLine& line, const AdviceQuestion& q, const Hardware& h,
@@ -196,18 +196,12 @@ std::string layout_text(const Hardware& h, int devices, int units) {
   const int nodes = nodes_of(h, devices);
   // Nodes are filled one after the other, so the last may have fewer devices.
   const int full = nodes == 1 ? devices : h.topology.devices_per_node;
-  return fmt::format("{} x {}{} x {}{}", counted(nodes, "node"), full * nodes == devices ? "" : "at most ",
-                     counted(full, "device"), counted(units, name_of(h.unit)),
-                     full * nodes == devices ? "" : fmt::format(" ({} in all)", counted(devices, "device")));
+  if (full * nodes != devices)
+    return fmt::format("{} x {} on {}", counted(devices, "device"), counted(units, name_of(h.unit)),
+                       counted(nodes, "node"));
+  return fmt::format("{} x {} x {}", counted(nodes, "node"), counted(full, "device"),
+                     counted(units, name_of(h.unit)));
 }
-
-std::string layout_cell(const Hardware& h, int devices, int units) {
-  const int nodes = nodes_of(h, devices), full = nodes == 1 ? devices : h.topology.devices_per_node;
-  if (full * nodes != devices) return fmt::format("{} on {}x{}", devices, nodes, units);
-  return fmt::format("{}x{}x{}", nodes, full, units);
-}
-
-std::string layout_header(const Hardware& h) { return fmt::format("nodes x devices x {}s", name_of(h.unit)); }
 
 Binding binding_of(const AdviceLine& line) {
   // These are the parts of a step, summed over its stages. The largest part binds.

@@ -54,11 +54,9 @@ Advice advise(const AdviceQuestion& question, const Hardware& hardware);
 
 // Returns how many nodes `devices` devices take.
 int nodes_of(const Hardware& hardware, int devices);
-// Returns "2 nodes x 8 devices x 16 cores", or "2 nodes x at most 8 devices x 16 cores (12 devices in all)".
+// Returns "2 nodes x 8 devices x 16 cores", or "12 devices x 16 cores on 2 nodes" if the last node has fewer
+// devices than the others.
 std::string layout_text(const Hardware& hardware, int devices, int units);
-// Returns the same as a cell of a table: "2x8x16", under layout_header(), or "12 on 2x16".
-std::string layout_cell(const Hardware& hardware, int devices, int units);
-std::string layout_header(const Hardware& hardware);
 
 // Binding is the largest part of a step: its name in words, and its share.
 struct Binding {

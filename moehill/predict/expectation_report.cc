@@ -68,14 +68,13 @@ std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hard
   for (const ExpectedSpread& e : expected) {
     const Prediction& p = e.prediction;
     rows.push_back(
-        {name_of(e.config.spread), layout_cell(hardware, e.config.num_devices, e.config.threads_per_device),
+        {name_of(e.config.spread), layout_text(hardware, e.config.num_devices, e.config.threads_per_device),
          fmt::format("{:.3f}", 1e3 * p.time_s), fmt::format("{:.2f}", p.time_s / best),
          fmt::format("{:.1f}", p.flops / p.time_s / 1e9), fmt::format("{:.2f}", p.sent_bytes / 1e6),
          fmt::format("{:.2f}", p.memory_bytes / (1 << 30)), name_of(binding_level(level_seconds(p)))});
   }
   return format_table(
-      {"spread", layout_header(hardware), "ms", "of the best", "GF/s", "sent MB", "GiB a device", "bound by"},
-      rows);
+      {"spread", "layout", "ms", "of the best", "GF/s", "sent MB", "GiB a device", "bound by"}, rows);
 }
 
 }  // namespace moehill

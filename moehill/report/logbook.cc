@@ -59,7 +59,7 @@ std::vector<Site> sites_of(const Book& book) {
     for (const ResultRow& row : book.views[i].rows) {
       if (!row.measured) continue;
       const StoredJson env = row.measured->first.value("env", StoredJson::object());
-      const std::string machine = machine_name(env),
+      const std::string machine = machine_words(machine_name(env)),
                         build = env.contains("build") ? value_text(env["build"]) : "";
       auto site = std::find_if(sites.begin(), sites.end(), [&](const Site& known) {
         return known.machine == machine && known.build == build;
@@ -208,8 +208,9 @@ std::string thresholds(const Book& book) {
                    100 * (1 - kCoverage), 100 * kCoverage, kMinRounds),
        "the program"}};
   for (const StoredNoiseFloor& floor : book.floors)
-    rows.push_back({"noise floor", floor_text(book, floor),
-                    fmt::format("{}, {}", markdown_text(floor.machine), minute_of(floor.time_utc))});
+    rows.push_back(
+        {"noise floor", floor_text(book, floor),
+         fmt::format("{}, {}", markdown_text(machine_words(floor.machine)), minute_of(floor.time_utc))});
   for (size_t i = 0; i < book.views.size(); ++i) {
     const StoredExperiment& e = book.views[i].experiment;
     for (const StatedExpectation& stated : stated_expectations(e)) {

@@ -73,6 +73,19 @@ TEST_F(Logbook, EveryMachineIsNamedWithItsExperiments) {
   EXPECT_SAYS(book, "On a CPU, 2 cores, AVX2 and 1 more, begun");
 }
 
+// Records keep Highway's name of a SIMD target; people know it as AVX-512.
+TEST_F(Logbook, MachinesHaveTheNamesThatPeopleKnow) {
+  EXPECT_EQ(machine_words("a CPU, with a comma, 2 cores, AVX3_ZEN4"),
+            "a CPU, with a comma, 2 cores, AVX-512_ZEN4");
+  EXPECT_EQ(machine_words("a CPU, 2 cores, AVX2"), "a CPU, 2 cores, AVX2");
+  EXPECT_EQ(machine_words(""), "");
+  Database(folder_.file("a.sqlite"), Access::read_write)
+      .execute("UPDATE record SET json = json_set(json, '$.env.kernel', 'AVX3')");
+  const std::string book = render();
+  EXPECT_SAYS(book, "- Machine: a CPU, 2 cores, AVX-512\n");
+  EXPECT_EQ(book.find("AVX3"), std::string::npos) << book;
+}
+
 TEST_F(Logbook, BeginsWithWhatWasAskedAnsweredAndNotDecided) {
   StoredExperiment other = replayed_experiment();
   other.name = "other";

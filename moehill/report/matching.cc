@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "moehill/base/error.h"
@@ -75,6 +76,8 @@ void refuse_contradiction(const StoredJson& record, const std::string& place, co
 
 // These members of a record's env say on which machine and by which build it was measured.
 constexpr const char* kEnvironment[] = {"cpu", "cores", "host", "kernel", "build"};
+// This one is the SIMD target, under a name that only programs read.
+constexpr std::string_view kTarget = "kernel";
 // These members tell machines apart. The host is not one of them, because runners of CI and containers have a
 // new name each time.
 constexpr const char* kMachine[] = {"cpu", "cores"};
@@ -126,7 +129,9 @@ std::string environment_text(const ResultSet& set, const std::string& name) {
   std::set<std::string> values;
   for (const ComparedResult& result : set.results) {
     const auto found = result.environment.find(name);
-    if (found != result.environment.end()) values.insert(found->second.begin(), found->second.end());
+    if (found == result.environment.end()) continue;
+    for (const std::string& value : found->second)
+      values.insert(name == kTarget ? instruction_words(value) : value);
   }
   return values.empty() ? "none" : fmt::format("{}", fmt::join(values, " and "));
 }
@@ -378,8 +383,8 @@ std::vector<std::string> unlike_lines(const ResultSet& a, const ResultSet& b,
       return std::find(pair.unlike.begin(), pair.unlike.end(), name) != pair.unlike.end();
     };
     if (std::any_of(pairs.begin(), pairs.end(), is_unlike))
-      lines.push_back(
-          fmt::format("{}: A has {}; B has {}", name, environment_text(a, name), environment_text(b, name)));
+      lines.push_back(fmt::format("{}: A has {}; B has {}", name == kTarget ? "SIMD target" : name,
+                                  environment_text(a, name), environment_text(b, name)));
   }
   return lines;
 }

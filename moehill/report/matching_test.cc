@@ -276,6 +276,14 @@ TEST_F(MatchingTest, MachinesAndBuildsThatDifferAreSaid) {
   EXPECT_FALSE(rebuilt.pairs[0].of_several_machines()) << "builds are what a gate compares";
   EXPECT_NE(matching_table(rebuilt).find("not of one machine and build: build"), std::string::npos);
 
+  // The terminal says AVX-512; records keep Highway's name, AVX3.
+  after[2]["env"] = before[2]["env"];
+  after[2]["env"]["kernel"] = "AVX3";
+  const Matching other_target = match(a, write("b", after));
+  EXPECT_EQ(other_target.pairs[0].unlike, std::vector<std::string>{"kernel"});
+  EXPECT_EQ(other_target.unlike, std::vector<std::string>{"SIMD target: A has AVX2; B has AVX-512 and AVX2"});
+  after[2]["env"] = before[2]["env"];
+
   for (const char* name : {"cpu", "cores", "host"}) {
     std::vector<StoredJson> moved = after, known = before;
     for (StoredJson& json : known) json["env"]["host"] = "one";

@@ -147,7 +147,8 @@ StoredJson experiment_json(Store& store, const ExperimentView& view) {
                      {"sizing", e.options_note},
                      {"begun_utc", view.begun_utc}};
   const StoredJson environment = environment_of(view);
-  json["machine"] = environment.empty() ? StoredJson(nullptr) : StoredJson(machine_name(environment));
+  json["machine"] =
+      environment.empty() ? StoredJson(nullptr) : StoredJson(machine_words(machine_name(environment)));
   for (const StatedExpectation& stated : stated_expectations(e))
     json["expectations"].push_back(expectation_json(view, stated.text, stated.counts));
   json["notes"] = StoredJson::array();

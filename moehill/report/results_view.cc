@@ -247,6 +247,14 @@ std::string machine_name(const StoredJson& env) {
   return fmt::format("{}, {} cores, {}", text("cpu"), text("cores"), text("kernel"));
 }
 
+std::string machine_words(const std::string& name) {
+  const std::string before = ", ";
+  const size_t comma = name.rfind(before);
+  if (comma == std::string::npos) return name;
+  const size_t target = comma + before.size();
+  return name.substr(0, target) + instruction_words(name.substr(target));
+}
+
 bool is_floor_together(const StoredNoiseFloor& floor) { return part_of<bool>(floor.json, "together"); }
 
 std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env,

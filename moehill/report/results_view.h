@@ -71,8 +71,11 @@ bool identical_records(const StoredJson& a, const StoredJson& b);
 Verdict verdict_of(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
                    std::optional<double> floor);
 
-// Returns "CPU, 8 cores, AVX2": the machine of a record's env, and of a noise floor.
+// Returns "CPU, 8 cores, AVX3": the machine of a record's env, and of a noise floor. Names are compared, so
+// they keep the SIMD target's own name.
 std::string machine_name(const StoredJson& env);
+// Returns such a name for people: "CPU, 8 cores, AVX-512".
+std::string machine_words(const std::string& name);
 
 // Returns the newest floor of that machine. It is computed for a comparison over `rounds` rounds if the
 // floor's samples are stored; rounds = 0: the floor as it was stored. Points that one process measured
