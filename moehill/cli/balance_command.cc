@@ -106,11 +106,9 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
   OptionSet set(
       "moehill balance",
       "What placing experts by their load gains, what it costs, and after how many steps it pays.",
-      {"moehill balance --hardware epyc-cluster --devices 8 --experts 64 --topk 4 --distribution dirichlet:1",
-       "moehill balance --hardware h100-node --preset olmoe-1b-7b --copies 8 --fit drift:2,100,0 "
-       "--distribution drift:2,100,50",
-       "moehill balance --hardware epyc-cluster --devices 16 --nodes 4 --groups 8 --experts 64 --topk 2 "
-       "--distribution zipf:1"});
+      {"moehill balance --hardware epyc-cluster --devices 8 --experts 64 --copies 8 --distribution zipf:1",
+       "moehill balance --hardware h100-node --experts 64 --fit drift:2,99,0 --distribution drift:2,99,50",
+       "moehill balance --hardware epyc-cluster --devices 16 --experts 64 --nodes 4 --groups 8"});
   // Placements exist only for ep, and the default path is the pipelined one.
   o.point.bench.modes = {ParallelMode::ep};
   o.point.bench.ep_path = Spread::fused;

@@ -406,8 +406,7 @@ OptionSet bench_option_set(BenchOptions& options, OptionSet::Pairs* lists) {
   OptionSet set("moehill bench", "Checks, then times a MoE block: one point or several, interleaved.",
                 {"moehill bench --preset olmoe-1b-7b --tokens 256 --bench-pass forward",
                  "moehill bench --tokens 256 --topk-list 2,8 --parallel-mode both --stage-timing",
-                 "moehill bench --tokens 64 --hidden 256 --mlp-dim 128 --experts 8 --topk 2 "
-                 "--shared-expert-dim 0 --impl all "
+                 "moehill bench --tokens 64 --hidden 256 --mlp-dim 128 --experts 8 --topk 2 --impl all "
                  "--json -"});
   declare_shape(set, options);
   declare_config(set, &options.config);

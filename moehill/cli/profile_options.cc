@@ -93,10 +93,10 @@ Point path_point(const ProfileOptions& o, const Point& base, ProfilePath path) {
 OptionSet profile_option_set(ProfileOptions& options) {
   OptionSet set("moehill profile",
                 "Times a plain, a staged and a pipelined way to spread a block, the router in the step.",
-                {"moehill profile --tokens 256 --hidden 256 --mlp-dim 256 --experts 16 --topk 2 --staged-dp "
+                {"moehill profile --tokens 256 --hidden 256 --mlp-dim 256 --experts 16 --staged-dp "
                  "--staged-parallel",
                  "moehill profile --tokens 128 --hidden 128 --mlp-dim 128 --experts 8 --topk-list 1,2 "
-                 "--bench-pass forward_backward --profile --staged-dp",
+                 "--profile",
                  "moehill profile --explain-blocks --blocks bt=64,bf=1024"});
   declare_problem(set, options);
   declare_paths(set, options);

@@ -49,9 +49,8 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
   OptionSet set("moehill roofline",
                 "What bounds each stage of a step: compute, memory, links, imbalance or overhead.",
                 {"moehill roofline --preset olmoe-1b-7b --tokens 2048 --hardware h100-node",
-                 "moehill roofline --preset qwen1.5-moe-a2.7b --tokens 32768 --topk 2 --shared-expert-dim 0 "
-                 "--hardware tpu-v5p "
-                 "--parallel-mode ep --ep-path compact_psum --time-s 0.050523",
+                 "moehill roofline --preset qwen1.5-moe-a2.7b --tokens 32768 --hardware tpu-v5p "
+                 "--time-s 0.05",
                  "moehill roofline --tokens 1024 --hardware epyc-cluster --parallel-mode ep --json -"});
   declare_point(set, o.point);
   declare_nodes(set, &o.point.nodes);

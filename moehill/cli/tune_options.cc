@@ -32,10 +32,9 @@ std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& ar
   OptionSet set(
       "moehill tune", "Measures block sizes of the grouped GEMM for a problem and keeps the best.",
       {"moehill tune --preset olmoe-1b-7b --tokens 256 --bench-pass forward --budget 30s",
-       "moehill tune --tokens 128 --hidden 256 --mlp-dim 256 --experts 8 --topk 2 --shared-expert-dim 0 "
-       "--budget 2s --table tuned.json",
-       "moehill tune --tokens 128 --hidden 256 --mlp-dim 256 --experts 8 --topk 2 --shared-expert-dim 0 "
-       "--budget 2s --candidates \"bt=64;bt=128,bf=64\" --table tuned.json"});
+       "moehill tune --tokens 128 --hidden 256 --mlp-dim 256 --experts 8 --budget 2s --table tuned.json",
+       "moehill tune --tokens 128 --experts 8 --budget 2s --candidates \"bt=64;bt=128,bf=64\" "
+       "--table t.json"});
   declare_shape(set, b);
   declare_routing(set, b);
   set.fields(&b.block, {"bench_pass", "remat_mode"});
