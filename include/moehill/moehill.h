@@ -73,6 +73,7 @@
 extern "C" {
 #endif
 
+/* How a call ended. A function that can fail returns one of these. */
 typedef enum moehill_status {
   MOEHILL_OK = 0,
   MOEHILL_INVALID_ARGUMENT = 1, /* the message says what is wrong, what is allowed, and a remedy */
@@ -96,6 +97,8 @@ MOEHILL_API const char* moehill_version(void);
 
 typedef struct moehill_context moehill_context;
 
+/* Whether the threads of a context stay on cores of their own. Pin them only if the process has its cores for
+ * itself, because the threads of two programs that are pinned to the same core wait for each other. */
 typedef enum moehill_pinning {
   MOEHILL_PINNING_OFF = 0, /* the system places the threads */
   /* Each thread gets a core of its own, if there are enough. The caller's thread is pinned during a call
@@ -129,6 +132,8 @@ MOEHILL_API moehill_status moehill_context_create(const moehill_context_options*
  * allowed. */
 MOEHILL_API void moehill_context_destroy(moehill_context* context);
 
+/* What a context is, for a program that left the choice to the library: for example its threads, if
+ * threads_per_device was 0. */
 typedef struct moehill_context_info {
   size_t struct_size;
   int32_t devices; /* of all processes */
@@ -141,6 +146,7 @@ MOEHILL_API moehill_status moehill_context_get_info(const moehill_context* conte
 
 /* ---- Block ---- */
 
+/* The type of x, y and their gradients, and of the weights. Sums are always f32, and gate values too. */
 typedef enum moehill_dtype { MOEHILL_F32 = 0, MOEHILL_BF16 = 1 } moehill_dtype;
 
 /* How the block is spread over devices. Device d of P has the experts [E d / P, E (d + 1) / P), except
@@ -160,6 +166,8 @@ typedef enum moehill_path {
   MOEHILL_PATH_HIERARCHICAL = 7 /* a row goes once to each node that has one of its experts */
 } moehill_path;
 
+/* What backward computes again, to save memory between forward and backward. It takes time and changes no
+ * result. */
 typedef enum moehill_recompute {
   MOEHILL_RECOMPUTE_NONE = 0,      /* forward keeps everything that backward uses */
   MOEHILL_RECOMPUTE_COMBINE = 1,   /* the outputs of the experts are not kept */
@@ -222,6 +230,7 @@ static inline void moehill_block_desc_init(moehill_block_desc* desc) {
   moehill_block_desc_init_sized(desc, sizeof(moehill_block_desc));
 }
 
+/* The answer of moehill_suggest. It is a prediction; nothing was measured for it. */
 typedef struct moehill_suggestion {
   size_t struct_size;
   int32_t path;         /* moehill_path, never AUTO */
@@ -254,6 +263,7 @@ MOEHILL_API moehill_status moehill_block_create(moehill_context* context, const 
                                                 moehill_block** block);
 MOEHILL_API void moehill_block_destroy(moehill_block* block);
 
+/* What a block is after it was made: the path that was chosen, the experts of this process, and its bytes. */
 typedef struct moehill_block_info {
   size_t struct_size;
   int32_t path; /* the path that AUTO has chosen; MOEHILL_PATH_DATA_PARALLEL with one device */

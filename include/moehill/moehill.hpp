@@ -66,9 +66,15 @@ inline void require(moehill_status status) {
   if (status != MOEHILL_OK) throw Error(static_cast<Status>(status), moehill_last_error());
 }
 
+// The values of these enums are explained in moehill.h, at the enum that the comment names.
+//
+// DType is the type of x, y, their gradients and the weights (moehill_dtype).
 enum class DType { f32 = MOEHILL_F32, bf16 = MOEHILL_BF16 };
+// Pinning says whether threads stay on cores of their own (moehill_pinning).
 enum class Pinning { off = MOEHILL_PINNING_OFF, cores = MOEHILL_PINNING_CORES };
+// Order is the layout of weights in the caller's memory (moehill_order).
 enum class Order { out_in = MOEHILL_OUT_IN, in_out = MOEHILL_IN_OUT };
+// Path is the way in which the block is spread over devices (moehill_path).
 enum class Path {
   automatic = MOEHILL_PATH_AUTO,
   data_parallel = MOEHILL_PATH_DATA_PARALLEL,
@@ -79,12 +85,14 @@ enum class Path {
   fused = MOEHILL_PATH_FUSED,
   hierarchical = MOEHILL_PATH_HIERARCHICAL
 };
+// Recompute is what backward computes again to save memory (moehill_recompute).
 enum class Recompute {
   none = MOEHILL_RECOMPUTE_NONE,
   combine = MOEHILL_RECOMPUTE_COMBINE,
   expert_mlp = MOEHILL_RECOMPUTE_EXPERT_MLP
 };
 
+// Activation makes the operand of W2 from the first products (moehill_activation).
 enum class Activation {
   silu = MOEHILL_SILU,
   swiglu_oai = MOEHILL_SWIGLU_OAI,
@@ -92,6 +100,7 @@ enum class Activation {
   relu2 = MOEHILL_RELU2,
   situ = MOEHILL_SITU
 };
+// Score makes gate values from logits (moehill_score).
 enum class Score {
   chosen_softmax = MOEHILL_SCORE_CHOSEN_SOFTMAX,
   softmax = MOEHILL_SCORE_SOFTMAX,

@@ -10,6 +10,7 @@
 
 namespace moehill {
 
+// Range is a run of numbers, such as the tokens of a device.
 struct Range {
   int64_t begin = 0, end = 0;
   int64_t size() const { return end - begin; }

@@ -17,6 +17,7 @@ struct JsonSource {
   std::string remedy;  // "download the file again"
 };
 
+// JsonForm is what a text must be: an object, as most files are, or any value.
 enum class JsonForm { object, any };
 
 // Parses `text`, which must be one object, or any value if the form allows it. Objects and arrays may be

@@ -12,6 +12,7 @@
 
 namespace moehill {
 
+// Colour is the value of --color.
 enum class Colour { automatic, always, never };
 constexpr auto words(Colour) { return std::array{"auto", "always", "never"}; }
 

@@ -27,6 +27,7 @@ struct TraceSlice {
   TraceFacts arguments = {};
 };
 
+// TraceDevice is one device of the trace, which a viewer shows as one process.
 struct TraceDevice {
   std::string name;
   std::vector<TraceSlice> slices;

@@ -16,6 +16,7 @@
 
 namespace moehill {
 
+// Switch is an option that is on or off, and stands in a record by that word.
 enum class Switch { off, on };
 constexpr auto words(Switch) { return std::array{"off", "on"}; }
 

@@ -1,4 +1,7 @@
-// Finds out which layers of a model have experts. Configurations say it in several ways.
+// This header finds out which layers of a model have experts. Configurations say it in several ways. It says
+// nothing of what these experts are (catalog/model_block.h).
+//
+//   const std::vector<bool> with = layers_with_experts(keys);   // DeepSeek-V3: 3 times false, then true
 #pragma once
 
 #include <vector>

@@ -23,6 +23,7 @@ struct DenseView {
   int64_t rows, cols;
 };
 
+// DenseForm says which operand of a product is read as its transpose.
 enum class DenseForm {
   ab,   // c [m, n] = a [m, k] b [k, n]
   atb,  // c [m, n] = a [k, m]^T b [k, n]

@@ -1,6 +1,6 @@
 // This file computes one unit of work of the product over rows, the weight gradient dW = A^T dC. Its depth is
 // the rows of a group, and both operands have to be packed, since neither is stored in panels. Include the
-// file inside HWY_NAMESPACE, once for each target.
+// file inside HWY_NAMESPACE, once for each target. Products over columns are in gmm_forward-inl.h.
 //
 //   while (const GemmUnit* unit = queue.take()) grad_unit(kernel, *unit, product, scratch);
 

@@ -1,7 +1,8 @@
 // This file has the three kernels of this library's grouped GEMM, which multiply packed operands: by vectors
 // of f32 (bf16 is widened to f32), by dot products of bf16 pairs, and by AMX. A kernel is a class with the
 // sizes of its tile and functions that call the tile; the loops over units are templates on it. Include the
-// file inside HWY_NAMESPACE, once for each target.
+// file inside HWY_NAMESPACE, once for each target. The tiles are in files of their own (gmm_tile-inl.h,
+// dot_tile.h, amx_tile.h).
 //
 //   const DotKernel kernel{*tiles.dot};
 //   columns_unit(kernel, unit, product, depth, blocks, scratch);   // a loop over units

@@ -74,6 +74,7 @@ struct PanelStrides {
 // Tiles of 16 lanes prefetch the next block, one line in each step. Smaller vectors have no register left for
 // the address.
 inline constexpr bool kTileAsksAhead = kLanes == 16;
+// NothingAhead stands in the place of an address to prefetch, for tiles that do not prefetch.
 struct NothingAhead {};
 
 // TileExtras has the other arguments of a tile call. Next is const Ahead*, or NothingAhead for tiles that do

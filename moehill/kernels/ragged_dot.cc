@@ -1,6 +1,6 @@
 // ragged_dot is the grouped GEMM as one call of CBLAS sgemm for each group. It is the plain way, beside which
 // this library's own kernels are measured. It widens bf16 operands into scratch, and rounds results from
-// there.
+// there. It is no fast path: make_gmm() is (kernels/grouped_gemm.h has both, with an example).
 #include <algorithm>
 #include <vector>
 

@@ -13,6 +13,7 @@ namespace moehill {
 // Returns the text of /proc/self/cgroup, which names the groups of this process.
 std::string own_cgroups();
 
+// CgroupVersion is the version of control groups; the files of a limit have other names in each.
 enum class CgroupVersion { one, two };
 
 // Calls visit(version, directory) for the group that limits `controller` ("memory" or "cpu"), and for all its

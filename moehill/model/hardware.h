@@ -17,6 +17,7 @@
 
 namespace moehill {
 
+// GemmDirection is one of the three products that training needs (kernels/grouped_gemm.h).
 enum class GemmDirection { forward, input_grad, weight_grad };
 inline constexpr int kNumGemmDirections = 3;
 const char* name_of(GemmDirection);
@@ -42,6 +43,7 @@ struct LinkLevel {
   double bytes_per_s = 0;
 };
 
+// TopologyKind is the form of the network between nodes. `node`: there is none, all devices are in one node.
 enum class TopologyKind { node, fat_tree, torus, dragonfly };
 const char* name_of(TopologyKind);  // as in the file, such as "fat-tree"
 
@@ -86,6 +88,7 @@ struct CacheLevel {
   int units = 1;  // units that share it
 };
 
+// HardwareUnit is what a device consists of. The cores of a node can also work as one device; chips cannot.
 enum class HardwareUnit { core, chip };
 constexpr auto words(HardwareUnit) { return std::array{"core", "chip"}; }
 

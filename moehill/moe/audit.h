@@ -33,6 +33,7 @@
 
 namespace moehill {
 
+// AuditOptions say how closely an audit looks, and by which random weights.
 struct AuditOptions {
   // true: blocks of one column and products in double, so that every element is compared by itself. false:
   // blocks of up to 64 columns and products in f32, whose own rounding errors the bounds contain.

@@ -1,6 +1,10 @@
 // AuditJudge turns the findings of an audit into verdicts. It measures nothing. A process judges the groups
 // of numbers that it has completely: its experts' gradients and its tokens' rows. The first process, which
 // gets the findings of all, judges everything else.
+//
+//   const AuditJudge judge(context);
+//   judge.judge_gradient({expert, num_tokens}, audit, num_rows, projection, numbers);   // in each process
+//   const std::vector<TensorAudit> tensors = judge.judge(found, assignments);           // in the first one
 #pragma once
 
 #include <vector>

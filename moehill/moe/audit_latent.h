@@ -4,7 +4,10 @@
 // The audit takes such a block in two parts, which meet in stored rows. The first part is the experts over
 // rows of H': their x is z, their y is r, their dy is dr and their dx is dz. The second part is the rest,
 // which takes r and dz as given. Every row of every tensor is a result of one of the parts, so a wrong row
-// shows where it is made.
+// shows where it is made. This header judges nothing (moe/audit_judge.h).
+//
+//   const CheckShare experts = experts_of_latent(share), rest = rest_of_latent(share);
+//   for (const LatentNumbers& numbers : latent_numbers(context_of_rest, tokens)) judge(numbers);
 #pragma once
 
 #include <string>

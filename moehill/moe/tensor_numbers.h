@@ -1,5 +1,6 @@
 // TensorNumbers collects the audited numbers of one tensor and judges them: the worst number, the mean of
-// each group, and the relative error of rows if rows are known element by element.
+// each group, and the relative error of rows if rows are known element by element. It makes no reference; the
+// numbers come from audit_strip.h and audit_tokens.h.
 //
 //   TensorNumbers numbers("dw1", RowComparison::kUsualFloor);
 //   numbers.add_group(deviations, num_independent, "expert 3", where);

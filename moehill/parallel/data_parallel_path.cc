@@ -1,5 +1,6 @@
 // This file has the path `dp`: tokens are sharded and experts replicated. Every device does the whole block
 // for its own tokens, and no rows travel. The backward pass ends with an all-reduce of all weight gradients.
+// parallel/path.h shows how a path is used.
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 

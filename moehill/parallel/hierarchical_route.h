@@ -1,6 +1,11 @@
 // HierarchicalRoute decides in two levels which rows go where, so that a token crosses the network once for
 // each node that has one of its experts, however many devices of that node have some. It moves no rows of x;
 // HierarchicalExchange moves them.
+//
+//   HierarchicalRoute route(config, routing, rank, group.nodes());
+//   route.bind(routing, token_offsets);
+//   route.make(group);             // once in each step
+//   route.across().num_sent();     // rows that this device sends to landing ranks
 #pragma once
 
 #include <vector>
@@ -10,7 +15,7 @@
 
 namespace moehill {
 
-// It consists of two routes, one after the other:
+// HierarchicalRoute consists of two routes, one after the other:
 //
 //   across   a token goes once to every node that holds a kept expert of its own, its own node included.
 //            There it lands at one rank, which its device's number determines (Nodes::landing_rank)
@@ -19,11 +24,6 @@ namespace moehill {
 // Sums come back the same way. The landing rank adds the sums of its node's ranks in their order, and the
 // token's device adds the sums of the nodes. Received rows are put in the order of all tokens, so a device's
 // block plans from the same routing as on `ragged_a2a`.
-//
-//     HierarchicalRoute route(config, routing, rank, group.nodes());
-//     route.bind(routing, token_offsets);
-//     route.make(group);                      // once in each step
-//     route.across().num_sent();              // rows that this device sends to landing ranks
 class HierarchicalRoute {
  public:
   // `nodes` are the nodes of the config's devices.

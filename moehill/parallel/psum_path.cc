@@ -6,6 +6,9 @@
 // The shared expert has two placements. `sliced` gives each device a slice of the tokens and lets the same
 // all-reduce carry the result; its weight gradients then need a sum over devices of their own. `replicated`
 // is the way of the reference: every device computes the shared expert for all tokens.
+//
+// No rows are routed between devices here (sharded_path.cc does that). parallel/path.h shows how a path is
+// used.
 #include <optional>
 
 #include "moehill/kernels/rows.h"

@@ -3,7 +3,7 @@
 // the tokens. Backward does the same with rows of dy and of dx. The paths differ only in their RowExchange.
 // While rows are on their way the shared expert works on the device's own tokens. So do the routed experts if
 // the transfer allows it (RowTransfer::split). Partial sums of dx travel while the device computes the weight
-// gradients.
+// gradients. parallel/path.h shows how a path is used.
 #include <memory>
 #include <optional>
 

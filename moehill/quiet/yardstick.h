@@ -32,6 +32,7 @@ struct InstructionPeak {
   double best = 0, typical = 0;
 };
 
+// ReadBandwidth is how fast memory was read, in passes over more bytes than the caches hold.
 struct ReadBandwidth {
   double median = 0, min = 0, max = 0;  // B/s, of the passes
 };

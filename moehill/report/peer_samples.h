@@ -2,6 +2,9 @@
 // moehill and other libraries in turn. The curves show the share of the peak by top-k (steps) or by rows of a
 // group (products). This file judges nothing; the table that `peers/compare --table` makes of the same
 // samples has the ratios with their intervals.
+//
+//   const PeerPanels peers = peer_panels("samples.jsonl");
+//   file << curve_picture("share of the peak", peers.x_title, peers.panels);   // SVG
 #pragma once
 
 #include <string>
@@ -14,6 +17,7 @@ namespace moehill {
 // True if the file's first line is such a sample.
 bool has_peer_samples(const std::string& path);
 
+// PeerPanels are the panels of one picture, which share the axis below them.
 struct PeerPanels {
   std::string x_title;  // "top-k" or "rows of a group"
   std::vector<CurvePanel> panels;

@@ -39,10 +39,12 @@ struct CurvePoint {
   double x = 0, y = 0;
   std::optional<Interval> interval;  // of y
 };
+// Curve is one line with its name in the legend.
 struct Curve {
   std::string name;
   std::vector<CurvePoint> points;  // ascending x
 };
+// CurvePanel is the curves of one pair of axes.
 struct CurvePanel {
   std::string title;
   std::vector<Curve> curves;

@@ -13,6 +13,7 @@
 
 namespace moehill {
 
+// Agreement is how a published ratio compares with the ratio measured here.
 enum class Agreement { agrees, direction, differs, within_noise, undecided };
 constexpr auto words(Agreement) {
   return std::array{"agrees", "agrees in direction", "differs", "within the noise", "not decided"};

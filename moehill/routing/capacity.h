@@ -19,6 +19,8 @@ namespace moehill {
 enum class CapacityPolicy { none, drop, pad };
 constexpr auto words(CapacityPolicy) { return std::array{"none", "drop", "pad"}; }
 
+// CapacityOrder is the order in which the assignments of an expert get its rows; those at the end may get
+// none.
 enum class CapacityOrder {
   position,  // by token, then by choice
   gate,      // by falling gate value, ties by position

@@ -1,5 +1,5 @@
 // This file builds plans from the router's decision by one of four pack strategies. build() has the order of
-// the steps.
+// the steps. It does not route: choices and gate values are given. routing/plan.h shows its use.
 #include <algorithm>
 #include <compare>
 #include <limits>

@@ -1,5 +1,7 @@
 // plan_defect() finds the faults of a plan. It uses only the plan and the routing, and none of the builder's
-// code, so that an error of the builder cannot hide itself.
+// code, so that an error of the builder cannot hide itself. It does not judge whether the routing is good.
+//
+//   const std::string defect = plan_defect(plan, routing);   // "" if the plan is right
 #include <algorithm>
 
 #include "moehill/base/error.h"

@@ -1,5 +1,6 @@
 // Reads traces in JSON lines, as Megatron-LM records them. Lines are read one at a time, and only the
-// selected step and layer is kept, so that a file may be larger than memory.
+// selected step and layer is kept, so that a file may be larger than memory. Traces in .npy are read by
+// trace_npy.cc; routing/trace.h shows how a trace is read.
 #include <cmath>
 #include <map>
 #include <set>

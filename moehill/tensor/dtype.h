@@ -14,6 +14,7 @@
 
 namespace moehill {
 
+// DType is the storage type of a tensor.
 enum class DType { f32, bf16 };
 
 inline size_t dtype_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }

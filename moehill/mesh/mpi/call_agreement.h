@@ -1,6 +1,9 @@
 // CallAgreement finds out whether all ranks of several nodes are at the same call. Nodes exchange a few bytes
 // in as many steps as the number of nodes has binary digits, however many ranks there are. The answer is only
 // yes or no; after a no, CallHeaders (messages.h) finds out which rank differs.
+//
+//   CallAgreement agreement(comm, leaders, /*own=*/node, sent);       // on the leader of each node, once
+//   if (!agreement.agree(digest_of(call))) find_the_odd_rank(call);   // on all leaders, before rows are sent
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,8 @@
 // MpiSession is the Session (mesh/session.h) of a process that an MPI launcher started together with others.
+// It moves texts and numbers of the harness. Rows go through the mesh that it makes (mpi_group.h).
+//
+//   const std::unique_ptr<Session> session = open_mpi_session();   // makes an MpiSession
+//   session->broadcast("options of rank 0");                       // the same text in each process
 #pragma once
 
 #include <optional>

@@ -1,5 +1,8 @@
 // ThreadGroup is one device's handle on the threads mesh. Its collectives read and write the peers' memory
-// directly.
+// directly, so it sends no messages. MPI has a group of its own (mesh/mpi/mpi_group.h).
+//
+//   ThreadMesh mesh(/*num_devices=*/2, /*threads_per_device=*/1, {});   // makes the groups
+//   mesh.run([&](Group& group) { group.barrier(); });                   // on both devices at the same time
 #pragma once
 
 #include <vector>

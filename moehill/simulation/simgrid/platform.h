@@ -1,4 +1,7 @@
-// Makes a SimGrid platform of a Cluster. This and engine.cc are the only files that include SimGrid.
+// This header makes a SimGrid platform of a Cluster: hosts, links and routes. It puts no work on them;
+// engine.cc does. These two are the only files that include SimGrid.
+//
+//   const auto hosts = make_platform(make_cluster(hardware, 256, DType::bf16));   // one host for each node
 #pragma once
 
 #include <simgrid/s4u.hpp>
