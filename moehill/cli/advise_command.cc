@@ -16,8 +16,6 @@
 #include "moehill/base/terminal.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
-#include "moehill/machine/topology.h"
-#include "moehill/predict/pick_score.h"
 
 namespace moehill {
 namespace {
@@ -54,13 +52,6 @@ OptionSet advise_option_set(AdviseOptions& o) {
   return set;
 }
 
-// Returns a sentence on how far the model was from measured times, so that the reader can weigh the advice.
-std::string error_on(const PredictOptions& point) {
-  if (point.hardware != "probe")
-    return "How far the model is off on this hardware is not known: nothing has been measured there.";
-  return error_of_model(read_scores(default_score_file()), detect_topology().cpu_model);
-}
-
 }  // namespace
 
 int advise_command(const std::vector<std::string>& args) {
@@ -87,7 +78,8 @@ int advise_command(const std::vector<std::string>& args) {
   question.shape_options = fmt::format("{}", fmt::join(shape, " "));
   const std::string note = chosen.note.empty() ? "" : chosen.note + "\n";
   show(fmt::format(
-      "{}{}", advice_text(advise(question, chosen.hardware), question, chosen.hardware, error_on(o.point)),
+      "{}{}",
+      advice_text(advise(question, chosen.hardware), question, chosen.hardware, error_of_model(o.point)),
       note));
   return kExitDone;
 }

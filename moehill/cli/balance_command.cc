@@ -234,6 +234,21 @@ Outcome try_out(const Candidate& candidate, const Placement& from, RunConfig con
   return outcome;
 }
 
+// Returns the answer in one sentence: which placement is predicted to be the fastest, and when it pays.
+std::string placement_answer(const std::vector<Outcome>& outcomes) {
+  const Outcome& before = outcomes.front();
+  const Outcome& best =
+      *std::min_element(outcomes.begin(), outcomes.end(),
+                        [](const Outcome& a, const Outcome& b) { return a.step_s < b.step_s; });
+  const std::optional<double> pays = best.break_even(before);
+  if (!pays) return fmt::format("No placement is predicted to be faster than {}.\n", before.name);
+  return fmt::format("{} is predicted to be the fastest: {:.2f} times the speed of {}{}.\n", best.name,
+                     before.step_s / best.step_s, before.name,
+                     best.move_s > 0
+                         ? fmt::format(", which pays for moving there after {:.0f} steps", std::ceil(*pays))
+                         : "");
+}
+
 std::string outcome_table(const std::vector<Outcome>& outcomes) {
   std::vector<std::vector<std::string>> rows;
   const Outcome& before = outcomes.front();
@@ -315,7 +330,7 @@ int balance_command(const std::vector<std::string>& args) {
     all.push_back(unmoved);
   }
   std::FILE* table = table_stream(file);
-  if (!chosen.note.empty()) show(fmt::format("{}\n", chosen.note), table);
+  show(placement_answer(outcomes) + (chosen.note.empty() ? "" : fmt::format("{}\n", chosen.note)), table);
   show(fmt::format("{} by {} on {} devices of {}; predicted{}\n{}", to_string(config.shape),
                    name_of(config.spread), config.num_devices, hardware.name,
                    o.fit ? ", on other routing than it was made for"

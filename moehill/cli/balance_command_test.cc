@@ -43,6 +43,15 @@ TEST_F(BalanceOutcomes, ABiasIsTriedOnTheRoutingThatWasAskedFor) {
   }
 }
 
+TEST_F(BalanceOutcomes, TheAnswerComesFirst) {
+  const auto all = outcomes("--distribution zipf:1.2");
+  const bool gains = all.at("greedy")["time_s"] < all.at("contiguous")["time_s"];
+  EXPECT_EQ(
+      read("out").rfind(gains ? "greedy is predicted to be the fastest: " : "No placement is predicted", 0),
+      0u)
+      << read("out");
+}
+
 TEST_F(BalanceOutcomes, AutoIsThePathPredictedFastest) {
   std::map<std::string, double> seconds;
   for (const char* path : {"compact_psum", "dense_masked", "ring_ag_rs", "ragged_a2a", "fused"})

@@ -77,11 +77,12 @@ int kernels_command(const std::vector<std::string>& args) {
   }
   const Peaks peaks = yardstick.peaks({threads});
   show(fmt::format(
-           "peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {} threads; kernels {}, f32 register tile "
-           "with "
-           "operands in L1 {:.1f}; medians of {} interleaved rounds; dense: OpenBLAS f32, same FLOPs\n",
-           peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9, peaks.f32.instruction,
-           threads, instruction_words(simd_target()), yardstick.tile_flops(threads) / 1e9, options.iters),
+           "{}peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {} threads; kernels {}, f32 register tile "
+           "with operands in L1 {:.1f} GF/s; medians of {} interleaved rounds; dense: OpenBLAS f32, same "
+           "FLOPs\n",
+           kernel_answer(results, peaks), peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9,
+           peaks.f32.instruction, threads, instruction_words(simd_target()),
+           yardstick.tile_flops(threads) / 1e9, options.iters),
        out);
   write_json_lines(options.json, kernel_records(options, threads, results, peaks));
   return kExitDone;

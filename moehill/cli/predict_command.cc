@@ -202,6 +202,7 @@ int predict_command(const std::vector<std::string>& args) {
   const std::vector<ExpectedSpread> expected = options.compare_paths
                                                    ? expect_all(options, hardware, routing)
                                                    : expect_modes(options, hardware, routing);
+  text = expectation_answer(expected) + text;
   text += fmt::format("{}, {}, {} on {}\n{}{}", to_string(shape), name_of(options.bench.block.pass),
                       to_string(options.bench.distributions.front()), hardware.name,
                       peak_line(hardware, shape.dtype), spread_table(expected, hardware));
@@ -210,6 +211,9 @@ int predict_command(const std::vector<std::string>& args) {
       text +=
           fmt::format("\n{} (the slowest device)\n{}", name_of(e.config.spread), stage_table(e.prediction));
   }
+  text +=
+      fmt::format("\nHow sure this is:\n{}\n{}", error_of_model(options),
+                  options.compare_paths ? "" : "Next: --compare-paths ranks all ways to spread the block.\n");
   print_and_write(options, hardware, expected, text);
   return kExitDone;
 }

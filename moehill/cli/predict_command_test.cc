@@ -26,5 +26,18 @@ TEST_F(PredictCommand, NamesPassDistributionAndWire) {
   EXPECT_NE(read("out").find(", forward_backward, random on epyc-cluster"), std::string::npos) << read("out");
 }
 
+TEST_F(PredictCommand, BeginsWithTheAnswerAndEndsWithHowSureItIs) {
+  const std::string point =
+      "--hardware epyc-cluster --devices 8 --tokens 64 --hidden 64 --mlp-dim 32 --experts 16 --topk 2 "
+      "--shared-expert-dim 0 ";
+  ASSERT_EQ(run(point + "--ep-path fused"), 0) << read("err");
+  EXPECT_EQ(read("out").rfind("Predicted: a step takes ", 0), 0u) << read("out");
+  EXPECT_NE(read("out").find(" ms (fused).\n"), std::string::npos) << read("out");
+  EXPECT_NE(read("out").find("\nHow sure this is:\n"), std::string::npos) << read("out");
+  ASSERT_EQ(run(point + "--compare-paths"), 0) << read("err");
+  EXPECT_EQ(read("out").rfind("Predicted: ", 0), 0u) << read("out");
+  EXPECT_NE(read("out").find(" is the fastest, "), std::string::npos) << read("out");
+}
+
 }  // namespace
 }  // namespace moehill

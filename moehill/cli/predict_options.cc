@@ -6,6 +6,8 @@
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
 #include "moehill/cli/presets.h"
+#include "moehill/machine/topology.h"
+#include "moehill/predict/pick_score.h"
 
 namespace moehill {
 
@@ -128,6 +130,12 @@ Routing predicted_routing(const PredictOptions& options, const MoeShape& shape, 
   distribution.devices = predicted_config(options, hardware, ParallelMode::ep).num_devices;
   refuse_impossible(distribution, shape.experts, shape.topk);
   return routing_of(shape, distribution, options.bench.seed);
+}
+
+std::string error_of_model(const PredictOptions& options) {
+  if (options.hardware != "probe")
+    return "How far the model is off on this hardware is not known: nothing has been measured there.";
+  return error_of_model(read_scores(default_score_file()), detect_topology().cpu_model);
 }
 
 std::string peak_line(const Hardware& h, DType dtype) {

@@ -56,6 +56,9 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
 // Returns the routing of the shape. A distribution with a hot device refers to the devices of ep.
 Routing predicted_routing(const PredictOptions& options, const MoeShape& shape, const Hardware& hardware);
 
+// Returns a sentence on how far the model was from times measured on this hardware.
+std::string error_of_model(const PredictOptions& options);
+
 // Returns a line with the peak for a dtype, its instruction, and the bandwidth of the memory.
 std::string peak_line(const Hardware& hardware, DType dtype);
 

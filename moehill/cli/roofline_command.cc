@@ -6,6 +6,7 @@
 //     moehill roofline --record run.jsonl
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -162,6 +163,22 @@ std::string communication_lines(const RecordedStep& step, const Roofline& r, con
   return text + "\n";
 }
 
+// Returns the answer in one sentence: how fast the step can be, what bounds it, and how near it came.
+std::string bound_sentence(const Roofline& r) {
+  std::string text =
+      fmt::format("At least {:.3f} ms, bound by {}", 1e3 * r.total.bound_s, name_of(r.total.bound));
+  const auto longest =
+      std::max_element(r.stages.begin(), r.stages.end(),
+                       [](const StageBound& a, const StageBound& b) { return a.bound_s < b.bound_s; });
+  if (longest != r.stages.end())
+    text += fmt::format("; the longest stage is {}, {:.3f} ms, bound by {}", longest->stage,
+                        1e3 * longest->bound_s, name_of(longest->bound));
+  if (r.total.measured_s > 0)
+    text += fmt::format("; measured {:.3f} ms, so the step reaches {:.0f} % of its bound",
+                        1e3 * r.total.measured_s, 100 * r.total.achieved());
+  return text + ".\n";
+}
+
 Json to_json(const StageBound& b) {
   return {{"stage", b.stage},
           {"flops", b.flops},
@@ -207,9 +224,9 @@ int roofline_command(const std::vector<std::string>& args) {
     const PlanCounts counts = plan_counts(step.config, step.routing);
     const Roofline r =
         roofline(placed_problem(step.config, h, step.memory), counts, h, units, step.stages, step.time_s);
-    text += fmt::format("{} on {}, {}\n{}{}{}\n", step.label, h.name,
-                        layout_text(h, step.config.num_devices, units), peak_line(h, dtype), stage_table(r),
-                        communication_lines(step, r, h));
+    text += fmt::format("{} on {}, {}\n{}{}{}{}\n", step.label, h.name,
+                        layout_text(h, step.config.num_devices, units), bound_sentence(r),
+                        peak_line(h, dtype), stage_table(r), communication_lines(step, r, h));
     Json stages = Json::array();
     for (const StageBound& b : r.stages) stages.push_back(to_json(b));
     lines += Json{{"schema", "moehill/1"},

@@ -46,6 +46,9 @@ TEST_F(RooflineCommand, BetweenNodesTheNetworkIsNamed) {
   EXPECT_NE(far.find("MiB between nodes; at 3.1 GB/s each way, its share of HDR InfiniBand,"),
             std::string::npos)
       << far;
+  const std::string second = far.substr(far.find('\n') + 1);
+  EXPECT_EQ(second.rfind("At least ", 0), 0u) << "the answer is not below the name of the step: " << far;
+  EXPECT_NE(second.find("; the longest stage is "), std::string::npos) << far;
   ASSERT_EQ(run(point + "--nodes 1"), 0) << read("err");
   EXPECT_NE(read("out").find("MiB; at 10.0 GB/s each way that takes"), std::string::npos) << read("out");
 }

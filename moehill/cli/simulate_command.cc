@@ -135,7 +135,7 @@ int simulate_command(const std::vector<std::string>& args) {
   const std::vector<SimulatedStep> steps = simulate_all(*options, hardware);
   const std::string simulator = simulator_text(steps, seconds() - begin);
   write_records(*options, steps);
-  show(fmt::format("{}{}", report_of(*options, steps), simulator), table);
+  show(simulation_answer(steps, options->scaling) + report_of(*options, steps) + simulator, table);
   return kExitDone;
 }
 

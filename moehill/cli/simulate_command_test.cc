@@ -97,6 +97,11 @@ TEST_F(SimulatedStepTest, RecordAndTablesAgree) {
   for (const auto& stage : record["stages"]) critical += stage["critical_s"].get<double>();
   EXPECT_NEAR(critical, record["time_s"], 1e-12);
   EXPECT_NE(step_report(step).find("ragged_a2a"), std::string::npos);
+  EXPECT_EQ(simulation_answer({step}, Scaling::none).rfind("Simulated: a step takes ", 0), 0u);
+  EXPECT_NE(simulation_answer({step, step}, Scaling::none).find("ragged_a2a is next, 1.00 times as long"),
+            std::string::npos);
+  EXPECT_NE(simulation_answer({step, step}, Scaling::weak).find("1.00 times the tokens/s of 4 devices"),
+            std::string::npos);
 }
 
 // A step keeps less where its devices read rows in place: on one node, which has 8 devices here.

@@ -100,8 +100,8 @@ std::string candidate_table(const TunerResult& result, uint32_t seed) {
 
 std::string outcome_line(const TunerResult& result) {
   const TunedCandidate& winner = result.candidates[result.winner];
-  if (result.winner == 0) return "the default stays: nothing else is faster beyond the noise\n";
-  return fmt::format("{}: {:.3f}{} times the default's speed over {} rounds of their own\n",
+  if (result.winner == 0) return "The default blocks stay: nothing else is faster beyond the noise.\n";
+  return fmt::format("Fastest: {}, {:.3f}{} times the default's speed over {} rounds of their own.\n",
                      set_name(winner.blocks, result.winner), result.gain.ratio,
                      interval_text(result.gain.interval, "{:.3f}"), result.gain.n);
 }
@@ -125,10 +125,15 @@ class ProblemTuner {
         sets, budget,
         [&](const std::vector<BlockSizes>& some, int64_t rounds) { return measure(base, some, rounds); },
         options_.bench.seed);
-    say(options_.bench, {}, candidate_table(result, options_.bench.seed));
-    if (result.candidates[0].fate == Fate::check_failed) return false;
+    const std::string table = candidate_table(result, options_.bench.seed);
+    if (result.candidates[0].fate == Fate::check_failed) {
+      say(options_.bench, {}, table);
+      return false;
+    }
     const std::string key = keep(base, result);
-    say(options_.bench, {}, outcome_line(result) + fmt::format("kept for {}\nin {}\n", key, path()));
+    say(options_.bench, {},
+        outcome_line(result) + table +
+            fmt::format("kept in {}; bench takes it for this problem: {}\n", path(), key));
     return true;
   }
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "moehill/base/table.h"
 #include "moehill/predict/advice.h"
 #include "moehill/predict/binding.h"
@@ -13,6 +15,18 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 }  // namespace
+
+std::string expectation_answer(std::vector<ExpectedSpread> expected) {
+  std::stable_sort(expected.begin(), expected.end(), [](const ExpectedSpread& a, const ExpectedSpread& b) {
+    return a.prediction.time_s < b.prediction.time_s;
+  });
+  const auto name = [&](size_t i) { return name_of(expected[i].config.spread); };
+  const double best = expected[0].prediction.time_s;
+  if (expected.size() == 1)
+    return fmt::format("Predicted: a step takes {:.3f} ms ({}).\n", 1e3 * best, name(0));
+  return fmt::format("Predicted: {} is the fastest, {:.3f} ms a step; {} is next, {:.2f} times as long.\n",
+                     name(0), 1e3 * best, name(1), expected[1].prediction.time_s / best);
+}
 
 nlohmann::ordered_json expectation_json(const ExpectedSpread& e, const Hardware& hardware,
                                         const DistributionOptions& distribution) {

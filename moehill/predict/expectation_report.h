@@ -1,5 +1,5 @@
-// Shows what the model expects of a shape with each spread: a table, a table of stages, and records.
-// predict_run() makes the expectations; this file only shows them.
+// Shows what the model expects of a shape with each spread: the answer, a table, a table of stages, and
+// records. predict_run() makes the expectations; this file only shows them.
 //
 //     fmt::print("{}", spread_table(expected, hardware));
 #pragma once
@@ -17,6 +17,9 @@ struct ExpectedSpread {
   RunConfig config;
   Prediction prediction;
 };
+
+// Returns the answer in one sentence: the fastest spread, and how far behind the next one is.
+std::string expectation_answer(std::vector<ExpectedSpread> expected);
 
 nlohmann::ordered_json expectation_json(const ExpectedSpread& expectation, const Hardware& hardware,
                                         const DistributionOptions& distribution);

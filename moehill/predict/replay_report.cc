@@ -245,11 +245,17 @@ HeldOut held_out(const Replay& replay) {
 }
 
 std::string replay_report(const Replay& replay) {
-  std::string text = kLegend;
+  std::string text;
+  if (replay.tables.size() > 1) {
+    const HeldOut held = held_out(replay);
+    text = fmt::format(
+        "Over {} measured rows to which nothing was fitted, the model's median error is {:.1f} %; {} are "
+        "within 10 %.\n\n",
+        held.rows, 100 * held.median, held.within_tenth);
+  }
+  text += kLegend;
   for (const ReplayedTable& table : replay.tables) text += table_text(table);
-  text += parameter_table(replay) + drop_text(replay);
-  if (replay.tables.size() > 1) text += fmt::format("\nall measured: {}\n", held_out_text(held_out(replay)));
-  return text;
+  return text + parameter_table(replay) + drop_text(replay);
 }
 
 std::string replay_records(const Replay& replay) {

@@ -186,6 +186,23 @@ CriticalSeconds critical_seconds(const SimulatedStep& step) {
   return seconds;
 }
 
+std::string simulation_answer(const std::vector<SimulatedStep>& steps, Scaling scaling) {
+  const SimulatedStep &first = steps.front(), &last = steps.back();
+  if (steps.size() > 1 && scaling != Scaling::none)
+    return fmt::format(
+        "Simulated: {} on {} devices has {:.2f} times the tokens/s of {}, an efficiency of {:.2f}.\n",
+        name_of(last.path), last.num_devices, last.tokens_per_s() / first.tokens_per_s(),
+        first.num_devices == 1 ? "one device" : fmt::format("{} devices", first.num_devices),
+        scaling_efficiency(last, first));
+  if (steps.size() > 1)
+    return fmt::format("Simulated: {} is the fastest path, {} ms a step; {} is next, {:.2f} times as long.\n",
+                       name_of(first.path), ms(first.simulation.seconds), name_of(steps[1].path),
+                       steps[1].simulation.seconds / first.simulation.seconds);
+  return fmt::format("Simulated: a step takes {} ms by {}; messages are {:.0f} % of it.\n",
+                     ms(first.simulation.seconds), name_of(first.path),
+                     100 * critical_seconds(first).messages / first.simulation.seconds);
+}
+
 std::string step_report(const SimulatedStep& step) {
   const CriticalSeconds critical = critical_seconds(step);
   std::string text = fmt::format(

@@ -13,6 +13,9 @@
 
 namespace moehill {
 
+// Returns the answer in one sentence: the time of the first step; beside others, what comes next or how the
+// throughput grows.
+std::string simulation_answer(const std::vector<SimulatedStep>& steps, Scaling scaling);
 // Returns the stages with their share of the critical path, the path itself, and the fullest links.
 std::string step_report(const SimulatedStep& step);
 // Returns one line for each path, with a bar of its time.

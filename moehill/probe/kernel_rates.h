@@ -42,6 +42,8 @@ std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dt
 // results.
 StreamedTable kernel_table(const KernelOptions& options);
 std::vector<std::string> kernel_row(const KernelResult& result, const Peaks& peaks);
+// Returns the answer in one sentence: the range of the shares of the peak, and of the rates beside dense.
+std::string kernel_answer(const std::vector<KernelResult>& results, const Peaks& peaks);
 std::string kernel_records(const KernelOptions& options, int threads,
                            const std::vector<KernelResult>& results, const Peaks& peaks);
 

@@ -24,5 +24,16 @@ TEST(KernelRecords, SayOnWhatTheRatesWereMeasured) {
   EXPECT_EQ(record["gmm_gflops"], 2.0);
 }
 
+TEST(KernelAnswer, HasTheRangeOfAllLines) {
+  Peaks peaks;
+  peaks.f32.best = 4e9;
+  peaks.bf16.best = 8e9;
+  EXPECT_EQ(kernel_answer({{DType::f32, 34, 60, 2040, 2048, 2816, "forward", 2e9, 1e9, 4e9},
+                           {DType::bf16, 34, 60, 2040, 2048, 2816, "forward", 6e9, 1e9, 4e9}},
+                          peaks),
+            "gmm reaches 50 to 75 % of the peak of its type, and 0.50 to 1.50 times the rate of a dense "
+            "OpenBLAS product in f32.\n");
+}
+
 }  // namespace
 }  // namespace moehill

@@ -42,25 +42,6 @@ std::string winner_line(const ExperimentView& view, size_t baseline) {
                      median_gflops(*best), change_text(*best->against), base);
 }
 
-void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
-  bool compared = false;
-  for (size_t i = 0; i < view.rows.size(); ++i) {
-    const auto with_i = [&](const ResultRow& row) { return row.baseline == i; };
-    if (std::none_of(view.rows.begin(), view.rows.end(), with_i)) continue;
-    lines.push_back(winner_line(view, i));
-    compared = true;
-  }
-  // Without a baseline nothing is compared, so the sentence can only name the highest rate.
-  if (compared) return;
-  const ResultRow* best = nullptr;
-  for (const ResultRow& row : view.rows) {
-    if (row.timed() && (best == nullptr || median_gflops(row) > median_gflops(*best))) best = &row;
-  }
-  lines.push_back(best == nullptr ? "No point has a result."
-                                  : fmt::format("{} has the highest rate, {:.1f} GF/s; nothing is compared",
-                                                markdown_code(view.label(*best)), median_gflops(*best)));
-}
-
 // Lists rows without a clear verdict, and the noise floor by which they were judged.
 void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) {
   for (const Verdict verdict :
@@ -117,6 +98,27 @@ void add_published(const ExperimentView& view, std::vector<std::string>& lines) 
 
 }  // namespace
 
+std::vector<std::string> winner_lines(const ExperimentView& view) {
+  std::vector<std::string> lines;
+  bool compared = false;
+  for (size_t i = 0; i < view.rows.size(); ++i) {
+    const auto with_i = [&](const ResultRow& row) { return row.baseline == i; };
+    if (std::none_of(view.rows.begin(), view.rows.end(), with_i)) continue;
+    lines.push_back(winner_line(view, i));
+    compared = true;
+  }
+  // Without a baseline nothing is compared, so the sentence can only name the highest rate.
+  if (compared) return lines;
+  const ResultRow* best = nullptr;
+  for (const ResultRow& row : view.rows) {
+    if (row.timed() && (best == nullptr || median_gflops(row) > median_gflops(*best))) best = &row;
+  }
+  lines.push_back(best == nullptr ? "No point has a result."
+                                  : fmt::format("{} has the highest rate, {:.1f} GF/s; nothing is compared",
+                                                markdown_code(view.label(*best)), median_gflops(*best)));
+  return lines;
+}
+
 std::vector<std::string> expectation_lines(const ExperimentView& view) {
   std::vector<std::string> lines;
   for (const StatedExpectation& stated : stated_expectations(view.experiment)) {
@@ -135,8 +137,7 @@ std::vector<std::string> expectation_lines(const ExperimentView& view) {
 }
 
 std::vector<std::string> findings(const ExperimentView& view) {
-  std::vector<std::string> lines;
-  add_winners(view, lines);
+  std::vector<std::string> lines = winner_lines(view);
   for (const std::string& line : expectation_lines(view)) lines.push_back(line);
   add_undecided(view, lines);
   add_troubles(view, lines);

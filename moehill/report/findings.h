@@ -17,7 +17,12 @@ namespace moehill {
 // agreement with the published ratio; the known defect of the original.
 std::vector<std::string> findings(const ExperimentView& view);
 
-// Returns one line for each pair of points that an expectation speaks of.
+// Returns one line for each baseline, with the point that is the fastest beside it; without a baseline one
+// line with the fastest point.
+std::vector<std::string> winner_lines(const ExperimentView& view);
+
+// Returns one line for each pair of points that an expectation speaks of. It marks expectations that were
+// named after the first result, which do not count.
 std::vector<std::string> expectation_lines(const ExperimentView& view);
 
 }  // namespace moehill

@@ -29,6 +29,14 @@ TEST(SweepSummary, HasRatiosVerdictsExpectationsAndTheShareOfDisturbedResults) {
   EXPECT_SAYS(text, "0 of 24 results (0 %) were disturbed by other work\n");
 }
 
+TEST(SweepSummary, WithoutExpectationsThePointThatWinsIsTheAnswer) {
+  StoredExperiment experiment = replayed_experiment();
+  experiment.expect.clear();
+  const std::string text = sweep_summary(views_of(experiment)[0]);
+  EXPECT_EQ(text.rfind("`parallel_mode=none topk=2`: no point is faster than this baseline (", 0), 0u)
+      << text;
+}
+
 TEST(SweepSummary, SaysWhichExpectationsWereNamedAfterTheResults) {
   TemporaryFolder folder;
   Store store = Store::open_or_create(folder.file("a.sqlite"));
