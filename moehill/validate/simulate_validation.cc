@@ -132,7 +132,7 @@ std::string simulated_runs_report(const std::vector<SimulatedRun>& runs, const H
                     is_simulated ? fmt::format("{:+.1f}", 100 * run.error()) : "-"});
   }
   std::string text =
-      format_table({"shape", "spread", "devices", "simulated ms", "measured ms", "error %"}, rows) + left_out;
+      format_table({"shape", "spread", "layout", "simulated ms", "measured ms", "error %"}, rows) + left_out;
   for (const auto& [layout, own] : by_layout) text += figures_line(label_of(layout, hardware), own);
   return text;
 }
