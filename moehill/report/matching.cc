@@ -371,6 +371,7 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
                                    : judge(pair.ratio, pair.floor);
   pair.unlike = unlike_names(a, b);
   for (const std::string& name : unlike_work(a, b)) pair.unlike.push_back(name);
+  pair.repro = part_of<Words>(b.record, "repro").value_or("");
   return pair;
 }
 

@@ -72,6 +72,7 @@ struct MatchedPair {
   // Names of `env`, such as "cpu" and "build", that have more than one value in the runs of the two sides.
   // And "plan" or "weights" if the sides have equal options, but another routing or a model of other weights.
   std::vector<std::string> unlike = {};
+  std::string repro = {};  // the command that measures b again; "": its record names none
 
   // True if the runs are of more than one machine, that is of another CPU or number of cores. Pairs
   // that were measured in turn were so on one machine, although another one may have measured other rounds.

@@ -97,7 +97,8 @@ StoredJson pair_json(const MatchedPair& pair) {
           {"paired", pair.ratio.paired},
           {"noise_floor", pair.floor ? StoredJson(*pair.floor) : StoredJson(nullptr)},
           {"verdict", name_of(pair.verdict)},
-          {"unlike", pair.unlike}};
+          {"unlike", pair.unlike},
+          {"repro", pair.repro.empty() ? StoredJson(nullptr) : StoredJson(pair.repro)}};
 }
 
 std::string pair_lines(const Matching& matching) {

@@ -200,6 +200,17 @@ TEST_F(MatchingTest, NoTwoResultsHaveOneName) {
   EXPECT_NE(junit.find("tokens=512\""), std::string::npos) << junit;
 }
 
+TEST_F(MatchingTest, APairNamesTheCommandThatMeasuresItAgain) {
+  const StoredJson before = record("a", 0, 1.0);
+  StoredJson after = record("b", 0, 1.0);
+  EXPECT_TRUE(pair_json(match(write("a", {before}), write("b", {after})).pairs.at(0))["repro"].is_null());
+  after["repro"] = "moehill bench --topk 2";
+  const Matching matching = match(write("a", {before}), write("b", {after}));
+  EXPECT_EQ(pair_json(matching.pairs.at(0))["repro"], "moehill bench --topk 2");
+  EXPECT_NE(matching_junit(matching, 0).find("<property name=\"repro\" value=\"moehill bench --topk 2\"/>"),
+            std::string::npos);
+}
+
 TEST_F(MatchingTest, ResultsOfSeveralExperimentsAreNamedWithTheirExperiment) {
   const std::string path = folder_.file("a.sqlite");
   {
