@@ -1,7 +1,7 @@
 // Tests the report in a browser: no error, no request to the network, charts are there, hostile text stays
 // text; in light and dark mode and on a phone. Pages are compared by structure: what stands where, in which number and
-// order, and that nothing is cut off. Further pages are made of the same data: with one experiment, with 26, with a
-// thousand points, and with one interval far wider than the others.
+// order, and that nothing is cut off. Further pages are made of the same data: with no experiment, with one, with
+// 26, with a thousand points, and with one interval far wider than the others.
 //   node report_test.mjs PAGE MODULES [FOLDER for screenshots]     exit status 77 if no browser can start
 import {createRequire} from 'node:module';
 import {existsSync, readFileSync, writeFileSync} from 'node:fs';
@@ -127,6 +127,7 @@ function changed_page(name, change) {
 
 const copies = (list, count) => Array.from({length: count}, (_, i) => ({...list[i % list.length], axes: {...list[i % list.length].axes, copy: i}, label: 'copy=' + i}));
 const sizes = {
+  none: (data) => { data.experiments = []; },
   one: (data) => { data.experiments = data.experiments.slice(0, 1); },
   many: (data) => { data.experiments = Array.from({length: 26}, (_, i) => ({...data.experiments[i % 5], name: 'experiment_' + i})); },
   thousand: (data) => { data.experiments = [{...data.experiments[0], points: copies(data.experiments[0].points, 1000)}]; },
@@ -138,7 +139,15 @@ const sizes = {
   },
 };
 const size_checks = {
-  one: (seen) => { assert.equal(seen.experiments, 1); assert.equal(seen.marks, 4); assert.equal(seen.effects, 3); },
+  none: async (seen, page) => {
+    assert.equal(seen.experiments, 0);
+    const words = await page.locator('main').textContent();
+    for (const part of ['No run has been counted yet.', 'The database holds no experiment.', 'Nothing is measured yet.']) assert(words.includes(part), 'not said: ' + part);
+  },
+  one: async (seen, page) => {
+    assert.equal(seen.experiments, 1); assert.equal(seen.marks, 4); assert.equal(seen.effects, 3);
+    assert.match(await page.locator('header').textContent(), / in 1 experiment(?!s)/);
+  },
   many: (seen) => { assert.equal(seen.experiments, 26); assert.equal(seen.questions, 26); assert.equal(seen.marks, 40); },
   thousand: (seen) => { assert.deepEqual(seen.rows, [40]); assert(seen.all.includes('Show all 1000 rows')); assert.equal(seen.marks, 40); },
   wide: async (seen, page) => {

@@ -61,11 +61,12 @@ function answers_section() {
   const expectations = data.experiments.flatMap((experiment) => experiment.expectations).filter((one) => one.fixed);
   const count = (verdict) => expectations.filter((one) => one.verdict === verdict).length;
   const open = data.experiments.filter((experiment) => experiment.points.some((point) => point.state !== 'done')).length;
+  const measured = all_rows.some((row) => row.rounds > 0);
   return element('section', {id: 'answers'}, element('h2', {}, 'Answers'),
     element('p', {class: 'total'}, `Of ${count_words(expectations.length, 'expectation')}: `,
       Object.keys(verdict_marks).flatMap((verdict) => [verdict_tag({verdict}), ' ' + count(verdict) + ' '])),
-    element('p', {}, `Disturbed by other work: ${disturbed_words(all_rows)} of the runs counted. `,
-      open ? element('span', {class: 'tag open'}, count_words(open, 'experiment') + ' not complete') : 'All points are done.'),
+    element('p', {}, measured ? `Disturbed by other work: ${disturbed_words(all_rows)} of the runs counted. ` : 'No run has been counted yet. ',
+      open ? element('span', {class: 'tag open'}, count_words(open, 'experiment') + ' not complete') : measured ? 'All points are done.' : null),
     element('h3', {}, 'Largest effects'), largest_effects(),
     data.experiments.length ? answers_table() : element('p', {}, 'The database holds no experiment.'));
 }

@@ -16,7 +16,7 @@ function head() {
     machine.compiler && ['compiler', machine.compiler],
     days.length && ['measured', days[0] + (days.at(-1) === days[0] ? '' : ' to ' + days.at(-1)) + ' (UTC)'],
     loads.length && ['load at the start', [...new Set([Math.min(...loads), Math.max(...loads)])].map((load) => load.toFixed(1)).join(' to ')],
-    ['points', done + ' done of ' + points.length + ' in ' + data.experiments.length + ' experiments'],
+    ['points', done + ' done of ' + points.length + ' in ' + count_words(data.experiments.length, 'experiment')],
     known(data.noise_floor) && ['noise of this machine', (100 * data.noise_floor).toFixed(1) + '\u202f%'],
   ].filter(Boolean);
   return element('header', {}, element('h1', {}, 'moehill report'),
