@@ -81,13 +81,14 @@ struct BlockOptions {
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"shared_fused", "one product with S1|S3 instead of two"}, self.shared_fused);
     visit(Field{"bench_pass", "what a step is"}, self.pass);
-    visit(Field{"backend", "gmm: own grouped GEMM; ragged_dot: CBLAS, one call a group"}, self.backend);
-    visit(Field{"impl", "form of the block; both and all: each of them"}, self.impl);
-    visit(Field{"routing_pack_strategy", "how the assignments are brought into expert order"}, self.pack);
+    visit(Field{"backend", "gmm: grouped GEMM of moehill; ragged_dot: a CBLAS call a group"}, self.backend);
+    visit(Field{"impl", "how the block is computed; both, all: a point for each"}, self.impl);
+    visit(Field{"routing_pack_strategy", "how the assignments are put in the order of the experts"},
+          self.pack);
     QueueMode queue = self.prequeue ? QueueMode::prequeue : QueueMode::full;
     visit(Field{"queue_mode"}, Told{queue});
     if constexpr (!std::is_const_v<Self>) self.prequeue = queue == QueueMode::prequeue;
-    visit(Field{"remat_mode", "what the backward pass computes again instead of keeping"}, self.remat);
+    visit(Field{"remat_mode", "what backward computes again, so that forward need not keep it"}, self.remat);
     visit(Field{"capacity_factor",
                 "capacity C = ceil(factor * T * k / (n * E)) rows an expert, n: --capacity-sources, or 1", 0,
                 1e6},
@@ -101,13 +102,13 @@ struct BlockOptions {
     };
     visit(laboratory("capacity_order", "drop: which assignments a full expert keeps", 0, 0),
           self.capacity.order);
-    visit(laboratory("capacity_pool", "drop: so many neighbouring experts share their rows", 1, 65536),
+    visit(laboratory("capacity_pool", "drop: this many neighbouring experts share their rows", 1, 65536),
           self.capacity.pool);
     visit(laboratory("capacity_sources", "drop: shares of the tokens, each with rows of its own", 1, 1024),
           self.capacity.sources);
-    visit(laboratory("capacity_spares", "drop: next choices of a token that overflow goes to", 0, 64),
+    visit(laboratory("capacity_spares", "drop: how many of a token's next choices overflow may go to", 0, 64),
           self.capacity.spares);
-    visit(Field{"router_grad", "carry dp on through the softmax to the logits"}, self.router_grad);
+    visit(Field{"router_grad", "backward goes on from the gate values to the logits"}, self.router_grad);
     std::string loss = to_string(self.balance_loss);
     visit(Field{.name = "balance_loss", .present = !self.balance_loss.empty()}, Told{loss});
     if constexpr (!std::is_const_v<Self>) self.balance_loss = parse_balance_loss(loss);

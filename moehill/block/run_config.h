@@ -21,7 +21,7 @@ enum class Switch { off, on };
 constexpr auto words(Switch) { return std::array{"off", "on"}; }
 
 inline constexpr const char* kWireHelp =
-    "ep: form of the rows of x and dy that go to other nodes; fp8+scales: e4m3, a scale each 128 columns";
+    "ep: form of rows of x and dy between nodes; fp8+scales: e4m3, a scale for each 128 columns";
 
 // A member's comment begins with the paths for which the member is.
 struct RunConfig {
@@ -54,9 +54,8 @@ struct RunConfig {
     visit(Field{"ep_path", "", 0, 0, is_ep(self.spread)}, Told{path});
     if constexpr (!std::is_const_v<Self>) self.spread = spread_of(mode, path);
     visit(Field{"shared_placement",
-                "ep by psum: the shared expert on each device's slice of the tokens, or on all of them "
-                "everywhere",
-                0, 0, is_psum(self.spread) && self.shape.shared_dim > 0},
+                "psum paths: a device computes the shared expert for its slice of the tokens, or for all", 0,
+                0, is_psum(self.spread) && self.shape.shared_dim > 0},
           self.shared_placement);
     Switch split = self.split_rows ? Switch::on : Switch::off;
     visit(Field{"ring_split", "", 0, 0, self.spread == Spread::ring_ag_rs}, Told{split});

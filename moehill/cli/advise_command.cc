@@ -30,8 +30,8 @@ struct AdviseOptions {
 OptionSet advise_option_set(AdviseOptions& o) {
   OptionSet set(
       "moehill advise",
-      "Is expert parallelism worth it on these nodes: over which devices, by which path, and what holds it "
-      "back.",
+      "Says whether expert parallelism is worth it on these nodes, over which devices, by which path, and "
+      "what limits it.",
       {"moehill advise --preset qwen3-30b-a3b --nodes 2 --hardware epyc-cluster",
        "moehill advise --preset deepseek-v3 --nodes 8 --hardware h100-node --tokens-per-device 4096",
        "moehill advise --preset olmoe-1b-7b --hardware this --bench-pass forward"});
@@ -48,7 +48,7 @@ OptionSet advise_option_set(AdviseOptions& o) {
   set.choice("--wire", &o.question.wire, kWireHelp);
   set.fields(&bench, {"seed"});
   declare_hardware(set, &o.point.hardware);
-  set.input("--probe", &o.point.probe, "FILE", "the probe's file");
+  set.input("--probe", &o.point.probe, "FILE", "another file of a probe, for --hardware this");
   return set;
 }
 

@@ -105,7 +105,7 @@ void refuse_useless_options(const OptionSet& set, const BalanceOptions& o) {
 bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions& o) {
   OptionSet set(
       "moehill balance",
-      "What placing experts by their load gains, what it costs, and after how many steps it pays.",
+      "Says what placing experts by their load gains, what it costs, and after how many steps it pays.",
       {"moehill balance --hardware epyc-cluster --devices 8 --experts 64 --copies 8 --distribution zipf:1",
        "moehill balance --hardware h100-node --experts 64 --fit drift:2,99,0 --distribution drift:2,99,50",
        "moehill balance --hardware epyc-cluster --devices 16 --experts 64 --nodes 4 --groups 8"});
@@ -114,25 +114,25 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
   o.point.bench.ep_path = Spread::fused;
   declare_point(set, o.point);
   set.custom("--fit", kDistributionForms, "--distribution",
-             "the routing that placements are made for; --distribution is the one they are tried on",
+             "routing for which placements are made; they are tried on --distribution",
              [&o](const std::string& text) {
                const auto parsed = in_the_name_of_fit([&] { return parse_distributions(text); });
                if (parsed.size() > 1)
                  throw input_error("--fit", moehill::quoted(text), "one distribution", "choose one of them");
                o.fit = parsed.front();
              });
-  set.integer("--copies", &o.copies, 0, 65536, "more places, for copies of the busiest experts");
-  set.integer("--nodes", &o.nodes, 1, 1024, "hierarchical: nodes that groups of experts stay on");
-  set.custom("--groups", "1..65536", "none", "hierarchical: groups of neighbouring experts",
+  set.integer("--copies", &o.copies, 0, 65536, "number of copies of busy experts");
+  set.integer("--nodes", &o.nodes, 1, 1024, "hierarchical: number of nodes; a group of experts stays on one");
+  set.custom("--groups", "1..65536", "none", "hierarchical: number of groups of neighbouring experts",
              [&o](const std::string& text) { o.groups = parse_integer("--groups", text, 1, 65536); });
   declare_router(set, o.point.bench);
   set.integer("--bias-updates", &o.bias_updates, 0, 100000,
-              "updates of the router's bias towards equal loads, instead of a placement");
-  set.number("--bias-rate", &o.bias_rate, 1e-9, 1, "of each update");
+              "also try this many updates of the router's bias towards equal loads");
+  set.number("--bias-rate", &o.bias_rate, 1e-9, 1, "size of each update");
   set.output("--save-placement", &o.save_placement, "FILE",
              "the placement with the fastest step, for bench --placement");
   set.output("--json", &o.point.json, "FILE",
-             "the outcomes, one a line; - is standard output, the table then goes to standard error");
+             "one placement a line; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
   resolve_point(set, o.point);
   refuse_useless_options(set, o);

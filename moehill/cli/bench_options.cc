@@ -27,10 +27,10 @@ namespace {
 // Declares the options that say how the block is computed.
 void declare_block(OptionSet& set, BenchOptions& o) {
   set.fields(&o.block, {"bench_pass", "backend"});
-  set.choices("--impl", &o.impls, {"both", "all"}, "form of the block; both and all: each of them");
+  set.choices("--impl", &o.impls, {"both", "all"}, "how the block is computed; both, all: a point for each");
   set.fields(&o.block, {"remat_mode", "router_grad"});
   set.custom("--balance-loss", kBalanceLossForms, "none",
-             "auxiliary losses of the router, whose gradients go to the logits' (--router-grad)",
+             "losses that balance the experts; their gradients are added to the logits' (--router-grad)",
              [&o](const std::string& text) { o.block.balance_loss = parse_balance_loss(text); });
   declare_blocks_options(set, o);
 }
@@ -45,11 +45,11 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
                o.stage_timing = true;  // the table shows its times beside the savings
              });
   set.flag("--overlap", &o.overlap,
-           "ep, dp: steps of the computation and of the communication alone too, and how much of one the "
+           "ep, dp: also time computation and communication alone, and say how much of one the "
            "other hides");
   set.fields(&o, {"iters", "warmup", "min_time", "ci_target", "seed", "check"});
   set.custom("--check-seed", "0..4294967295", "drawn anew",
-             "seed of what the check draws, as a record has it", [&o](const std::string& text) {
+             "seed of the check's random choices; a record has it", [&o](const std::string& text) {
                o.check_seed = static_cast<uint32_t>(parse_integer("--check-seed", text, 0, 4294967295));
              });
   set.output("--json", &o.json, "FILE",
@@ -57,7 +57,7 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
   for (const auto& [name, file, form] :
        {std::tuple("--export-csv", &o.export_csv, "CSV"), std::tuple("--export-json", &o.export_json, "JSON"),
         std::tuple("--export-markdown", &o.export_markdown, "Markdown")})
-    set.output(name, file, "FILE", fmt::format("a row a point as {}, in the columns of hyperfine", form));
+    set.output(name, file, "FILE", fmt::format("a row for each point as {}, in hyperfine's columns", form));
   set.output("--dump", &o.dump, "DIR", "all tensors as .npy; a folder per point when there are several");
   set.output(
       "--save-routing", &o.save_routing, "FILE",
@@ -117,14 +117,13 @@ void require_expression(const std::string& text) {
 
 void declare_selection(OptionSet& set, BenchOptions& o, OptionSet::Pairs* lists) {
   set.pairs("--parameter-list", lists, "AXIS VALUES",
-            "a point for each value of this option, with commas between them; several -L: their product; "
-            "-L point \"topk=2 parallel_mode=ep\": this point");
+            "a point for each value of this option, with commas between them; several -L: all "
+            "combinations; -L point \"topk=2 parallel_mode=ep\": this one");
   set.shorten("--parameter-list", 'L');
-  set.custom("--filter", "REGEX", "", "only the points whose names have a match",
-             [&o](const std::string& text) {
-               require_expression(text);
-               o.filter = text;
-             });
+  set.custom("--filter", "REGEX", "", "only points whose name matches", [&o](const std::string& text) {
+    require_expression(text);
+    o.filter = text;
+  });
 }
 
 // Throws InputError for an option that is the same for all points of a command.
@@ -228,15 +227,14 @@ std::string argument_of(const std::string& name, const std::string& value) {
 void declare_shape(OptionSet& set, BenchOptions& o) {
   declare_preset(set, &o.preset);
   set.custom("--tokens", "1..2147483647|auto", std::to_string(o.shape.tokens),
-             "tokens T; auto: as many as fit two minutes, by the measured peak",
-             [&o](const std::string& text) {
+             "tokens T of all devices; auto: as many as two minutes allow", [&o](const std::string& text) {
                o.tokens_auto = text == "auto";
                if (!o.tokens_auto)
                  o.shape.tokens = parse_integer("--tokens", text, 1, static_cast<int64_t>(kMaxDimension));
              });
   set.fields(&o.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
   declare_expert_form(set, &o.shape.form);
-  set.integer_list("--topk-list", &o.topk_list, 1, 1024, "several k, one point each");
+  set.integer_list("--topk-list", &o.topk_list, 1, 1024, "several k, a point for each");
   set.fields(&o.block, {"shared_fused"});
 }
 
@@ -249,39 +247,38 @@ void declare_weights(OptionSet& set, BenchOptions& o) {
 
 void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* distributions) {
   set.custom("--distribution", kDistributionForms, to_string(distributions->front()),
-             "router's logits, or a trace to replay; docs/metrics.md",
+             "how the router's logits are drawn, or a trace; docs/metrics.md",
              [=](const std::string& text) { *distributions = parse_distributions(text); });
 }
 
 void declare_router(OptionSet& set, BenchOptions& o) {
-  set.custom(
-      "--router", "SCORE[,WORD..][,in-step[,product]]", to_string(o.shape.router),
-      "how choices and gate values come of the logits, docs/metrics.md; in-step: as a part of each step; "
-      "product: the logits too, x W_g",
-      [&o](const std::string& text) {
-        // `in-step` and `product` are words of the same option, although they say when the rule is applied
-        // and not what it is. They are taken out here; the rest is the rule.
-        const std::vector<std::string> parts = split(text, ',');
-        const auto has = [&](const std::string& word) {
-          return std::find(parts.begin(), parts.end(), word) != parts.end();
-        };
-        o.block.route_in_step = has(kInStep);
-        o.block.router_product = has(kProduct);
-        if (o.block.router_product && !o.block.route_in_step)
-          throw usage_error("--router product needs in-step", "add in-step");
-        o.router_given = text != kInStep && text != fmt::format("{},{}", kInStep, kProduct);
-        if (o.router_given) o.shape.router = parse_router_rule(text);
-      });
+  set.custom("--router", "SCORE[,WORD..][,in-step[,product]]", to_string(o.shape.router),
+             "how choices and gate values come from the logits, docs/metrics.md; in-step: in each step; "
+             "product: the logits too, x W_g",
+             [&o](const std::string& text) {
+               // `in-step` and `product` are words of the same option, although they say when the rule is
+               // applied and not what it is. They are taken out here; the rest is the rule.
+               const std::vector<std::string> parts = split(text, ',');
+               const auto has = [&](const std::string& word) {
+                 return std::find(parts.begin(), parts.end(), word) != parts.end();
+               };
+               o.block.route_in_step = has(kInStep);
+               o.block.router_product = has(kProduct);
+               if (o.block.router_product && !o.block.route_in_step)
+                 throw usage_error("--router product needs in-step", "add in-step");
+               o.router_given = text != kInStep && text != fmt::format("{},{}", kInStep, kProduct);
+               if (o.router_given) o.shape.router = parse_router_rule(text);
+             });
 }
 
 void declare_routing(OptionSet& set, BenchOptions& o) {
   declare_distribution(set, &o.distributions);
   set.number("--run-alpha", &o.run_alpha, 0, 0.999999,
-             "runs: persistence; runs last about 1/(1-alpha) tokens");
+             "runs: about 1/(1-alpha) tokens in a row have the same expert");
   set.number("--run-noise-scale", &o.run_noise_scale, 0, 1e6,
-             "runs: deviation of the logits below the run's +6");
+             "runs: deviation of the logits; the run's expert has 6 more");
   set.choices("--queue-mode", &o.queue_modes, {"both"},
-              "prequeue: plan and packed rows made before the clock starts (forward only)");
+              "prequeue: plan and packed rows are made before the clock starts; forward only");
   set.fields(&o.block, {"routing_pack_strategy", "capacity_factor", "capacity_policy", "capacity_order",
                         "capacity_pool", "capacity_sources", "capacity_spares"});
 }
@@ -291,8 +288,8 @@ void declare_layout(OptionSet& set, BenchOptions& o, const std::string& otherwis
     set.custom(name, "1..1024", otherwise, help,
                [=](const std::string& text) { *value = parse_integer(name, text, 1, 1024); });
   };
-  count("--devices", &o.devices, "ep, dp: devices P");
-  count("--threads-per-device", &o.threads_per_device, "ep, dp: threads (cores, or chips) N of a device");
+  count("--devices", &o.devices, "ep, dp: number of devices P");
+  count("--threads-per-device", &o.threads_per_device, "ep, dp: threads (cores, or chips) N of each device");
 }
 
 void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s) {
@@ -302,7 +299,7 @@ void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s) {
 }
 
 void declare_timeout(OptionSet& set, double* timeout_s) {
-  set.custom("--timeout", "1..86400", "600, then by the first step, 30 at least",
+  set.custom("--timeout", "1..86400", "600, later by the first step, 30 at least",
              "mpirun, srun: seconds that a process may wait for another one before the job ends",
              [timeout_s](const std::string& text) { *timeout_s = take_timeout(text); });
 }
@@ -321,9 +318,8 @@ void declare_spread(OptionSet& set, BenchOptions& o) {
 
 void declare_devices(OptionSet& set, BenchOptions& o) {
   declare_spread(set, o);
-  set.choice(
-      "--shared-placement", &o.shared_placement,
-      "ep by psum: the shared expert on each device's slice of the tokens, or on all of them everywhere");
+  set.choice("--shared-placement", &o.shared_placement,
+             "psum paths: a device computes the shared expert for its slice of the tokens, or for all");
   set.custom(
       "--placement", kPlacementForms, "by number",
       "ep: which device has which experts, and copies of the busiest; fitted to the point's own routing, "
@@ -334,10 +330,10 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
       });
   set.auto_choice(
       "--ring-split", &o.split_rows,
-      "ep by ring_ag_rs: products of a device's own rows while others travel; auto: between nodes");
+      "ring_ag_rs: multiply a device's own rows while others travel; auto: if there are several nodes");
   declare_layout(set, o, "by the cores");
   set.integer("--nodes", &o.nodes, 0, 1024,
-              "one process: as if its devices were on so many nodes; 0: on one");
+              "one process: act as if its devices were on this many nodes; 0: one");
   set.custom(
       "--none-threads", "1..1024", "by the cores",
       "none: threads of the one device, instead of P*N or as many as there are cores",
@@ -346,15 +342,15 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
 }
 
 void declare_blocks_options(OptionSet& set, BenchOptions& o) {
-  set.custom(
-      "--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
-      "block sizes of gmm, any of them: rows, expert width, depth up, columns down; c: of one kernel call",
-      [&o](const std::string& text) {
-        o.block.blocks = parse_blocks(text);
-        o.blocks_given = true;
-      });
+  set.custom("--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
+             "block sizes of gmm, some or all: bt rows, bf expert width, bd1 depth of up, bd2 columns of "
+             "down; with c: of a kernel call",
+             [&o](const std::string& text) {
+               o.block.blocks = parse_blocks(text);
+               o.blocks_given = true;
+             });
   set.custom("--table", "auto|off|FILE", "auto",
-             "blocks found by moehill tune; auto: this user's, then those that come along",
+             "blocks that moehill tune found; auto: this user's, else those of moehill",
              [&o](const std::string& text) {
                o.table = value_named<TableChoice>(text).value_or(TableChoice::file);
                o.table_file = text;
@@ -403,7 +399,8 @@ std::string repro_of(const OptionSet& set, std::string text, const OptionSet::Pa
 }
 
 OptionSet bench_option_set(BenchOptions& options, OptionSet::Pairs* lists) {
-  OptionSet set("moehill bench", "Checks, then times a MoE block: one point or several, interleaved.",
+  OptionSet set("moehill bench",
+                "Checks a Mixture-of-Experts block, then times it: one point, or several in turn.",
                 {"moehill bench --preset olmoe-1b-7b --tokens 256 --bench-pass forward",
                  "moehill bench --tokens 256 --topk-list 2,8 --parallel-mode both --stage-timing",
                  "moehill bench --tokens 64 --hidden 256 --mlp-dim 128 --experts 8 --topk 2 --impl all "

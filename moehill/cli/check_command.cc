@@ -44,12 +44,13 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
   OptionSet set(
       "moehill check", "Compares every form of the block with the double-precision one on small odd shapes.",
       {"moehill check", "moehill check --quick", "moehill check --devices 3 --threads-per-device 2 --quick"});
-  set.integer("--devices", &options.devices, 0, 64, "devices P of the ep paths; 0: 2, or one a process");
+  set.integer("--devices", &options.devices, 0, 64,
+              "devices P of the ep paths; 0: two, or one in each process");
   declare_mesh(set, &mesh, &options.timeout_s);
   set.integer("--threads-per-device", &options.threads, 1, 64, "threads of a device");
   set.choice("--wire", &options.grid.wire, kWireHelp);
   set.flag("--quick", &options.grid.quick, "about an eighth of the cases");
-  set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");
+  set.integer("--case", &options.single_case, -1, 1 << 20, "only the case of this number; -1: all");
   if (!set.parse(args)) return std::nullopt;
   if (options.grid.quick && options.single_case >= 0)
     throw usage_error("--quick cannot be used with --case", "leave --quick out");

@@ -44,17 +44,18 @@ OptionSet climb_option_set(ClimbCommand& o) {
   OptionSet set(
       "moehill climb [FILE]",
       "Searches for the fastest configuration of a problem: impl, backend, path, devices x threads, blocks "
-      "and more, by races whose rounds are a process each, which takes a step of each arm in turn. What is "
-      "given as an option of bench is kept. A run takes 5 steps of each arm at least, and 0.02 s of steps; "
-      "--iters and --min-time change that. What may still gain more than --worth after the last axis is "
-      "raced once more, as long as the budget lasts. FILE: an experiment file, whose [fixed] options are "
-      "taken. Started again it goes on where it was.",
+      "and more. Configurations (arms) race in rounds, in which one process takes a step of each in turn. "
+      "Options of bench that you give are kept. A run takes 5 steps of each arm at least, and 0.02 s of "
+      "steps; --iters and --min-time change that. What may still gain more than --worth after the last axis "
+      "is raced once more, as long as the budget lasts. FILE is an experiment file, whose [fixed] options "
+      "are taken. A climb that is started again continues.",
       {"moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m",
        "moehill climb --tokens 256 --hidden 512 --mlp-dim 256 --experts 8 --topk 2 --dry-run",
        "moehill climb --preset olmoe-1b-7b --tokens 512 --bench-pass forward --memory 4G --db climb.sqlite"});
-  set.text("--budget", &o.budget, "TIME", "90s, 10m, 2h: time from start to end");
-  set.text("--worth", &o.worth, "PERCENT", "smaller gains in speed are not looked for");
-  set.size("--memory", &o.memory, 0, int64_t{1} << 50, "most memory of a run; 0: what there is");
+  set.text("--budget", &o.budget, "TIME", "90s, 10m, 2h: time from the start to the end of the climb");
+  set.text("--worth", &o.worth, "PERCENT", "gain in speed below which nothing is looked for");
+  set.size("--memory", &o.memory, 0, int64_t{1} << 50,
+           "most memory that a run may take; 0: all that is available");
   set.output("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
   set.flag("--dry-run", &o.dry_run,
            "list the first moves with what the model expects; run and store nothing");

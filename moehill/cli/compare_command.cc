@@ -44,20 +44,20 @@ struct CompareOptions {
 OptionSet compare_option_set(CompareOptions& o) {
   OptionSet set(
       "moehill compare A B",
-      "How much faster B is than A. Each is files of records with a comma between them, DATABASE, "
-      "DATABASE:EXPERIMENT or DATABASE:EXPERIMENT/POINT. What was not measured in turn needs five runs on "
-      "each side. With --builds B is this program and A another build of it, and both run in turn; options "
-      "that are not listed here are those of bench.",
+      "Says how much faster results B are than results A. Each side is files of records with a comma "
+      "between them, DATABASE, DATABASE:EXPERIMENT or DATABASE:EXPERIMENT/POINT. Results that were not "
+      "measured in turn need five runs on each side. With --builds, B is this program and A another build "
+      "of it; both run in turn, and options that are not listed here go to bench.",
       {"moehill compare \"book.sqlite:remat/remat_mode=none\" \"book.sqlite:remat/remat_mode=combine\"",
        "moehill compare after.jsonl --baseline before.jsonl --tolerance 3% --not-interleaved",
        "moehill compare --builds ./moehill-before --tokens 256 --hidden 512 --mlp-dim 256",
        "moehill compare --noise-floor --db book.sqlite"});
   set.text("--baseline", &o.baseline, "A",
-           "the results to hold B to: the exit status is 4 on a regression, 2 where it cannot be told");
+           "results with which B is judged: exit status 4 if B is slower, 2 if that cannot be told");
   set.text("--tolerance", &o.tolerance, "PERCENT",
-           "how much slower B may be, for example 3%; default: what the noise floor is");
+           "how much slower B may be, for example 3%; default: the noise floor");
   set.flag("--not-interleaved", &o.not_interleaved,
-           "--baseline: hold B to results of another time all the same, on the same machine");
+           "--baseline: also accept results of another time, if they are of the same machine");
   set.input("--builds", &o.builds, "BINARY",
             "run this build and that one in turn, each in a process of its own: the exit status is 4 where "
             "this one is slower");
@@ -69,7 +69,8 @@ OptionSet compare_option_set(CompareOptions& o) {
       "no comparison: run one point twice a round and store how far equal points differ on this machine");
   set.flag("--together", &o.together,
            "--noise-floor: both in one process, as process = \"round\" of an experiment file measures");
-  set.output("--db", &o.database, "FILE", "--noise-floor: where; else $MOEHILL_DB, else ./moehill.sqlite");
+  set.output("--db", &o.database, "FILE",
+             "--noise-floor: where to keep it; else $MOEHILL_DB, else ./moehill.sqlite");
   set.custom("--rounds", fmt::format("{}..10000", kFewRounds), fmt::format("20, or {}", kDefaultBuildRounds),
              "--noise-floor: pairs of runs; --builds: rounds of four runs", [&o](const std::string& text) {
                o.rounds = parse_integer("--rounds", text, kFewRounds, 10000);

@@ -25,17 +25,18 @@ bool parse_kernel_options(const std::vector<std::string>& args, KernelOptions& o
                 "Times the grouped GEMM [rows, hidden] x [hidden, 2 mlp-dim] in its three directions.",
                 {"moehill kernels --rows 34,137,546", "moehill kernels --dtype both --rows 273",
                  "moehill kernels --rows 1,8 --groups 8 --threads 1"});
-  set.integer_list("--rows", &o.rows, 1, 1 << 20, "mean rows a group; groups are uneven, by random routing");
-  set.integer("--hidden", &o.hidden, 1, 1 << 20, "H");
-  set.integer("--mlp-dim", &o.mlp_dim, 1, 1 << 20, "M");
-  set.integer("--groups", &o.groups, 1, 1 << 16, "groups at most; fewer when --max-rows says so, 2 at least");
-  set.integer("--max-rows", &o.max_rows, 1, 1 << 24, "rows of all groups together, about");
+  set.integer_list("--rows", &o.rows, 1, 1 << 20, "mean rows of a group; random routing makes groups uneven");
+  set.integer("--hidden", &o.hidden, 1, 1 << 20, "depth H of the product");
+  set.integer("--mlp-dim", &o.mlp_dim, 1, 1 << 20, "M; the product has 2 M columns");
+  set.integer("--groups", &o.groups, 1, 1 << 16, "most groups; fewer (2 at least) if --max-rows is reached");
+  set.integer("--max-rows", &o.max_rows, 1, 1 << 24, "about the most rows of all groups together");
   set.integer("--threads", &o.threads, 0, 1024, "threads; 0: all physical cores");
-  set.integer("--iters", &o.iters, 1, 1000, "rounds after one of warm-up");
+  set.integer("--iters", &o.iters, 1, 1000, "timed rounds, after one for warm-up");
   set.integer("--seed", &o.seed, 0, UINT32_MAX, "seed of rows and values");
   set.choices("--dtype", &o.dtypes, {"both"}, "storage type", {DType::bf16, DType::f32});
-  set.output("--json", &o.json, "FILE",
-             "one record a line of the table; - is standard output, the table then goes to standard error");
+  set.output(
+      "--json", &o.json, "FILE",
+      "one record for each row of the table; - is standard output, the table then goes to standard error");
   return set.parse(args);
 }
 

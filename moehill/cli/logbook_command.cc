@@ -29,7 +29,7 @@ OptionSet logbook_option_set(LogbookOptions& o) {
                  "moehill logbook --published reference/tpu_v5p_logbook.csv"});
   set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
   set.text("--published", &o.published, "FILE",
-           "published numbers to stand beside; else those of the reference logbook");
+           "published numbers to show beside; default: those of the reference logbook");
   return set;
 }
 

@@ -15,23 +15,24 @@ OptionSet mesh_option_set(MeshOptions& o) {
                 "Checks and times the collectives of a mesh by size, in the manner of nccl-tests.",
                 {"moehill mesh -b 64K -e 16M", "moehill mesh --collective all --dtype bf16 -b 1M -e 1M",
                  "moehill mesh --collective all_to_all --devices 2 -f 4 -n 10 --json -"});
-  set.size("--min-bytes", &o.min_bytes, 1, kMaxBytes, "smallest size; docs/metrics.md says of what");
+  set.size("--min-bytes", &o.min_bytes, 1, kMaxBytes, "smallest size; docs/metrics.md says what it counts");
   set.size("--max-bytes", &o.max_bytes, 1, kMaxBytes, "largest size");
-  set.integer("--factor", &o.factor, 2, 1024, "from one size to the next");
+  set.integer("--factor", &o.factor, 2, 1024, "factor from one size to the next");
   set.integer("--iters", &o.iters, 1, 100'000, "timed calls of each size");
-  set.integer("--warmup", &o.warmup, 0, 100'000, "calls of each size before them");
-  set.custom("--check", "0|1", "1", "compare every element; without it there is no bandwidth",
+  set.integer("--warmup", &o.warmup, 0, 100'000, "calls of each size before the timed ones");
+  set.custom("--check", "0|1", "1", "1: compare every element; 0: do not, and give no bandwidth",
              [&o](const std::string& text) {
                o.check = parse_choice("--check", text, {"0", "1"}) == 1;
              });
-  set.choices("--collective", &o.collectives, {"all"}, "what to call");
+  set.choices("--collective", &o.collectives, {"all"}, "collective to call");
   set.choice("--dtype", &o.dtype, "type of the elements; sums are f32");
-  set.integer("--devices", &o.devices, 0, 1024, "P; 0: as many as the cores are enough for");
+  set.integer("--devices", &o.devices, 0, 1024, "number of devices P; 0: by the cores");
   set.integer("--threads-per-device", &o.threads_per_device, 0, 1024,
               "threads of a device; 0: fill the cores");
   declare_mesh(set, &o.mesh, &o.timeout_s);
-  set.output("--json", &o.json, "FILE",
-             "one record a line of the table; - is standard output, the table then goes to standard error");
+  set.output(
+      "--json", &o.json, "FILE",
+      "one record for each row of the table; - is standard output, the table then goes to standard error");
   set.shorten("--min-bytes", 'b');
   set.shorten("--max-bytes", 'e');
   set.shorten("--factor", 'f');

@@ -49,7 +49,8 @@ void print_notes(const std::string& name, const ModelBlock& block) {
 int models_command(const std::vector<std::string>& args) {
   std::string config, json;
   int64_t layer = -1;
-  OptionSet set("moehill models", "The Mixture-of-Experts blocks of known models, or of one config.json.",
+  OptionSet set("moehill models",
+                "Lists the Mixture-of-Experts blocks of known models, or of one config.json.",
                 {"moehill models", "moehill models --json -", "moehill models --json models.jsonl"});
   set.input("--config", &config, "FILE", "a model's config.json instead of the known models");
   set.custom("--layer", "0..9999", "the first with experts", "which layer of --config",

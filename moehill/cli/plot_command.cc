@@ -21,9 +21,9 @@ int plot_command(const std::vector<std::string>& args) {
       "--json with a comma between them, a database of sweeps, or a file of peers/compare --json.",
       {"moehill plot moehill.sqlite -o ratios.svg", "moehill plot moehill.sqlite --picture peak -o peak.svg",
        "moehill plot out.jsonl -o ratios.svg"});
-  set.output("--output", &output, "FILE", "where to");
+  set.output("--output", &output, "FILE", "SVG to write");
   set.shorten("--output", 'o');
-  set.choice("--picture", &picture, "to draw; auto: ratios where there are some");
+  set.choice("--picture", &picture, "what to draw; auto: ratios, or without any the share of the peak");
   const bool has_source = !args.empty() && args[0].rfind('-', 0) != 0;
   if (!set.parse({args.begin() + (has_source ? 1 : 0), args.end()})) return kExitDone;
   if (!has_source || output.empty())

@@ -60,12 +60,12 @@ bool parse_predict_options(const std::vector<std::string>& args, PredictOptions&
                  "moehill predict --published"});
   declare_point(set, o);
   declare_nodes(set, &o.nodes);
-  set.flag("--compare-paths", &o.compare_paths, "none, dp and every path, the fastest first");
+  set.flag("--compare-paths", &o.compare_paths, "rank none, dp and every path");
   set.flag("--crossover", &o.crossover, "the fastest of none, dp and ep over tokens and top-k");
   set.integer("--validate", &o.validate, 0, 1000,
-              "run so many random shapes here by every spread and compare; 0: off. --seed gives others");
+              "compare with this many random shapes (of --seed), run here by every spread; 0: off");
   set.flag("--published", &o.published,
-           "the order of the reference logbook's rows on --hardware, else tpu-v5p");
+           "compare the order of the reference logbook's rows; on --hardware, else tpu-v5p");
   set.flag("--score", &o.score, "how well --ep-path auto has done in the runs of bench so far");
   set.output("--json", &o.json, "FILE",
              "the predictions, one a line; - is standard output, the table then goes to standard error");

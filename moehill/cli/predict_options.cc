@@ -22,17 +22,18 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   declare_layout(set, o, "the hardware's");
   set.fields(&o, {"seed"});
   declare_hardware(set, &options.hardware);
-  set.input("--probe", &options.probe, "FILE", "the probe's file");
+  set.input("--probe", &options.probe, "FILE", "another file of a probe, for --hardware this");
 }
 
 void declare_hardware(OptionSet& set, std::string* hardware) {
   set.custom("--hardware", "NAME|FILE", *hardware,
-             "this (or probe): this machine by its probe; a shipped file's name, or a path",
+             "this (or probe): this machine, by its probe; or a name in hardware/, or a path",
              [hardware](const std::string& text) { *hardware = text == "this" ? "probe" : text; });
 }
 
 void declare_nodes(OptionSet& set, int64_t* nodes) {
-  set.custom("--nodes", "1..4096", "by the devices", "nodes with all their devices, in place of --devices",
+  set.custom("--nodes", "1..4096", "by the devices",
+             "number of nodes with all their devices, in place of --devices",
              [nodes](const std::string& text) { *nodes = parse_integer("--nodes", text, 1, 4096); });
 }
 

@@ -45,8 +45,8 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
        "mpirun -n 2 moehill probe --file job.json"});
   set.output("--file", &o.file, "FILE", "where the probe is kept");
   set.flag("--show", &o.show, "print the probe that is kept, and whether it is stale; measure nothing");
-  set.output("--as-hardware", &o.as_hardware, "FILE", "write a hardware file of this machine besides");
-  set.flag("--keep-disturbed", &o.keep_disturbed, "keep a probe although other work took cores from it");
+  set.output("--as-hardware", &o.as_hardware, "FILE", "also write a hardware file of this machine");
+  set.flag("--keep-disturbed", &o.keep_disturbed, "keep the probe even if other work took cores from it");
   declare_timeout(set, &o.timeout_s);
   if (!set.parse(args)) return std::nullopt;
   if (o.file.empty())

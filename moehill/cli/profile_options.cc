@@ -18,19 +18,19 @@ constexpr Spread kFusedPath = Spread::fused;
 void declare_problem(OptionSet& set, ProfileOptions& o) {
   BenchOptions& b = o.bench;
   set.fields(&b.shape, {"tokens", "hidden", "mlp_dim", "experts", "topk", "dtype"});
-  set.integer_list("--topk-list", &b.topk_list, 1, 1024, "several k, the paths for each");
+  set.integer_list("--topk-list", &b.topk_list, 1, 1024, "several k; all paths for each");
   declare_weights(set, b);
   set.fields(&b.block, {"renormalize_topk", "bench_pass"});
 }
 
 void declare_paths(OptionSet& set, ProfileOptions& o) {
   BenchOptions& b = o.bench;
-  set.flag("--staged-dp", &o.staged_dp, "staged_dp too: tokens sharded, stage by stage with our kernels");
+  set.flag("--staged-dp", &o.staged_dp, "also time staged_dp: tokens sharded, one stage after the other");
   set.flag("--staged-parallel", &o.staged_parallel,
-           "staged_dp spreads (expert, block) units over its threads, instead of one expert after the other");
+           "staged_dp gives its threads blocks of all experts at once, and not one expert after the other");
   declare_blocks_options(set, b);
   set.flag("--explain-blocks", &o.explain_blocks,
-           "what the blocks need beside the caches of this machine; runs nothing");
+           "print what the blocks need beside the caches of this machine; run nothing");
   declare_layout(set, b, "by the cores");
   declare_mesh(set, &b.mesh, &b.timeout_s);
 }
@@ -40,9 +40,9 @@ void declare_measuring(OptionSet& set, ProfileOptions& o) {
   set.fields(&b, {"iters", "warmup", "seed", "check"});
   set.flag("--profile", &o.profile, "seconds and share of every stage");
   set.flag("--overlap", &b.overlap,
-           "computation and communication of each path alone too, and how much of one the other hides");
+           "also time computation and communication alone, and say how much of one the other hides");
   set.output("--trace-dir", &b.trace_dir, "DIR", "Chrome trace JSON, a file a point (ui.perfetto.dev)");
-  set.integer("--trace-steps", &b.trace_steps, 1, 100, "the last steps that a trace holds");
+  set.integer("--trace-steps", &b.trace_steps, 1, 100, "how many of the last steps a trace holds");
   set.output("--json", &b.json, "FILE",
              "one record per line; - is standard output, the table then goes to standard error");
 }
@@ -92,7 +92,7 @@ Point path_point(const ProfileOptions& o, const Point& base, ProfilePath path) {
 
 OptionSet profile_option_set(ProfileOptions& options) {
   OptionSet set("moehill profile",
-                "Times a plain, a staged and a pipelined way to spread a block, the router in the step.",
+                "Times a plain, a staged and a pipelined way to spread a block. The router is in each step.",
                 {"moehill profile --tokens 256 --hidden 256 --mlp-dim 256 --experts 16 --staged-dp "
                  "--staged-parallel",
                  "moehill profile --tokens 128 --hidden 128 --mlp-dim 128 --experts 8 --topk-list 1,2 "

@@ -14,10 +14,11 @@ namespace moehill {
 
 int replay_command(const std::vector<std::string>& args) {
   std::string json, table;
-  OptionSet set("moehill replay published",
-                "Published figures of expert parallelism on clusters beside what the model predicts of them.",
-                {"moehill replay published", "moehill replay published --table deepep-normal",
-                 "moehill replay published --json -"});
+  OptionSet set(
+      "moehill replay published",
+      "Shows published figures of expert parallelism on clusters beside what the model predicts of them.",
+      {"moehill replay published", "moehill replay published --table deepep-normal",
+       "moehill replay published --json -"});
   set.text("--table", &table, "NAME", "this table alone, such as deepep-normal or drops");
   set.output("--json", &json, "FILE", "one record a row; - is standard output, without the tables");
   const bool is_published = !args.empty() && args[0] == "published";

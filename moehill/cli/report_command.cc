@@ -39,9 +39,9 @@ OptionSet report_option_set(ReportOptions& o) {
       {"moehill report --db moehill.sqlite -o report.html", "moehill report --format csv -o results.csv",
        "moehill report --format google-benchmark --db moehill.sqlite -o results.json"});
   set.input("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
-  set.choice("--format", &o.format, "of the output");
+  set.choice("--format", &o.format, "form of the output");
   set.output("--output", &o.output, "FILE",
-             "where to; - is standard output; default: report.html for html, else -");
+             "file to write; - is standard output; default: report.html for html, else -");
   set.shorten("--output", 'o');
   set.input("--published", &o.published, "FILE",
             "published numbers to stand beside; else those of the reference logbook");

@@ -48,7 +48,7 @@ void refuse_useless_times(const RooflineOptions& o) {
 
 bool parse_roofline_options(const std::vector<std::string>& args, RooflineOptions& o) {
   OptionSet set("moehill roofline",
-                "What bounds each stage of a step: compute, memory, links, imbalance or overhead.",
+                "Says what bounds each stage of a step: compute, memory, links, imbalance or overhead.",
                 {"moehill roofline --preset olmoe-1b-7b --tokens 2048 --hardware h100-node",
                  "moehill roofline --preset qwen1.5-moe-a2.7b --tokens 32768 --hardware tpu-v5p "
                  "--time-s 0.05",

@@ -27,7 +27,8 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   declare_nodes(set, &o.nodes);
   declare_preset(set, &o.preset);
   set.integer("--tokens", &o.shape.tokens, 0, kMaxDim, "tokens T of all devices; 0: by --tokens-per-device");
-  set.integer("--tokens-per-device", &o.tokens_per_device, 1, kMaxDim, "T / P");
+  set.integer("--tokens-per-device", &o.tokens_per_device, 1, kMaxDim,
+              "tokens of a step that each device brings");
   set.fields(&o.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
   declare_expert_form(set, &o.shape.form);
   set.choice("--bench-pass", &o.pass, "what a step is");
@@ -45,20 +46,21 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   set.choice("--wire", &o.wire, kWireHelp);
   set.flag("--compare-paths", &o.compare_paths, "every path, the fastest first");
   set.choice("--scaling", &o.scaling,
-             "also at 1, 2, 4, ... devices; weak: tokens per device stay, strong: tokens stay");
+             "also simulate 1, 2, 4, ... devices; weak: equal tokens a device, strong: equal tokens in all");
   set.integer("--exact-devices", &o.exact_devices, 2, kMaxDevices,
-              "with more devices, messages between groups of them are aggregated");
-  set.integer("--grouping", &o.grouping, 0, kMaxDevices,
-              "devices of such a group, whole nodes; 1: none, 0: by --exact-devices");
-  set.choice("--collective-form", &o.form, "how the collectives of a stage travel");
+              "with more devices, groups of devices exchange messages as one");
+  set.integer(
+      "--grouping", &o.grouping, 0, kMaxDevices,
+      "devices of a group (whole nodes), whose messages are one; 1: no groups, 0: by --exact-devices");
+  set.choice("--collective-form", &o.form, "by which steps the collectives of a stage are sent");
   set.integer("--seed", &o.seed, 0, 4294967295, "seed of the routing");
-  set.integer("--validate", &o.validate, 0, 1000,
-              "run so many random shapes here on 2 and 4 devices and compare; --hardware is then the probe");
+  set.integer(
+      "--validate", &o.validate, 0, 1000,
+      "compare with this many random shapes, run here on 2 and 4 devices; --hardware is then the probe");
   set.input("--record", &o.record, "FILE",
-            "records of moehill bench: simulate their steps on --hardware and compare");
-  set.output(
-      "--json", &o.json, "FILE",
-      "one record a simulated path or size; - is standard output, the tables then go to standard error");
+            "simulate the steps of these records of bench on --hardware, and compare");
+  set.output("--json", &o.json, "FILE",
+             "one record for each path or size; - is standard output, the tables then go to standard error");
   return set;
 }
 

@@ -39,16 +39,16 @@ struct SweepOptions {
 OptionSet sweep_option_set(SweepOptions& o) {
   OptionSet set(
       "moehill sweep FILE",
-      "Runs every point of an experiment file (TOML), round by round, each in a process of its "
-      "own unless the file says otherwise, and stores every result. Started again it goes on where it was.",
+      "Runs every point of an experiment file (TOML), round by round, each in a process of its own unless "
+      "the file says otherwise, and stores every result. A sweep that is started again continues.",
       {"moehill sweep experiments/reference/ep_vs_none.toml --dry-run",
        "moehill sweep experiments/reference/ep_vs_none.toml --budget 5m",
        "moehill sweep experiments/reference/ep_vs_none.toml --scale 0.125 --db book.sqlite"});
   set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
   set.text("--budget", &o.sizing.budget, "TIME",
-           "90s, 10m, 2h: fewer tokens and rounds, so that all of it takes about that long");
+           "90s, 10m, 2h: take fewer tokens and rounds, so that the sweep takes about this long");
   set.text("--scale", &o.sizing.scale, "full|SHARE",
-           "share of the file's tokens, above 0 to 1; full is 1, the default");
+           "share of the file's tokens, above 0 up to 1; full: all");
   set.integer("--rounds", &o.sizing.rounds, 0, 1000, "rounds in place of the file's; 0: the file's");
   set.flag(
       "--dry-run", &o.dry_run,
@@ -56,7 +56,8 @@ OptionSet sweep_option_set(SweepOptions& o) {
       "nothing");
   set.flag("--template", &o.print_template, "print an experiment file to begin with, and nothing else");
   set.flag("--list", &o.list, "list the experiments of the database, and nothing else");
-  set.flag("--retry-failed", &o.retry_failed, "try points again that failed as often as the file allows");
+  set.flag("--retry-failed", &o.retry_failed,
+           "run points again that have failed as often as the file allows");
   return set;
 }
 

@@ -38,12 +38,12 @@ std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& ar
   declare_shape(set, b);
   declare_routing(set, b);
   set.fields(&b.block, {"bench_pass", "remat_mode"});
-  set.choices("--impl", &b.impls, {}, "form of the block");
+  set.choices("--impl", &b.impls, {}, "how the block is computed");
   declare_devices(set, b);
-  set.custom("--budget", "TIME", "60s", "of timed steps, for each problem: 30s, 5m",
+  set.custom("--budget", "TIME", "60s", "time of timed steps for each problem, such as 30s, 5m",
              [&o](const std::string& text) { o.budget_s = parse_duration("--budget", text); });
   set.custom("--candidates", "SETS", "by the caches",
-             "these and the default alone: sets as --blocks has them, with ; between",
+             "only these sets and the default; each as for --blocks, with ; between them",
              [&o](const std::string& text) { o.candidates = parse_candidates(text); });
   set.text("--table", &o.table, "FILE", "where the winner is kept; by default in this user's data folder");
   set.fields(&b, {"seed"});

@@ -53,15 +53,16 @@ struct MeasuringOptions {
     visit(Field{"mesh", "where the devices live: in this process, or one in each process of mpirun or srun"},
           self.mesh);
     visit(Field{"stage_timing", "seconds and share of every stage"}, self.stage_timing);
-    visit(Field{"iters", "timed rounds, at least", 1, 100000}, self.schedule.iters);
-    visit(Field{"warmup", "rounds before them", 0, 100000}, self.schedule.warmup);
+    visit(Field{"iters", "timed rounds (at least)", 1, 100000}, self.schedule.iters);
+    visit(Field{"warmup", "rounds before the timed ones", 0, 100000}, self.schedule.warmup);
     visit(Field{"min_time", "go on until every point has this many seconds of samples", 0, 86400},
           self.schedule.min_time);
     visit(Field{"ci_target", "go on until every median's interval is within this share; 0: off", 0, 1},
           self.schedule.ci_target);
     visit(Field{"seed", "seed of every random value", 0, kMaxSeed}, self.seed);
     visit(Field{"check",
-                "all rows of all results against a block computed apart; a failed check has no throughput"},
+                "compare all rows of all results with a block computed apart; if it fails there is no "
+                "throughput"},
           self.check);
   }
 };
