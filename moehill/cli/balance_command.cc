@@ -90,8 +90,7 @@ void refuse_useless_options(const OptionSet& set, const BalanceOptions& o) {
   if (set.given("--groups") != set.given("--nodes"))
     throw usage_error("--nodes and --groups need each other", "add the other one, or leave both out");
   if (set.given("--bias-rate") && o.bias_updates == 0)
-    throw usage_error("--bias-rate needs --bias-updates, whose rate it is",
-                      "add --bias-updates N or leave it out");
+    throw usage_error("--bias-rate needs --bias-updates", "add --bias-updates N or leave it out");
   if (o.bias_updates > 0 && !o.save_placement.empty())
     throw usage_error(
         "--save-placement cannot be used with --bias-updates: a bias moves the load, and experts stay where "

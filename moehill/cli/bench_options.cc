@@ -370,7 +370,7 @@ void refuse_useless_table(const BenchOptions& o) {
   if (o.table == TableChoice::automatic) return;
   if (o.blocks_given) throw usage_error("--table cannot be used with --blocks", "leave --table out");
   if (o.block.backend != Backend::gmm)
-    throw usage_error("--table needs --backend gmm, whose blocks it has", "leave it out");
+    throw usage_error("--table needs --backend gmm, since other backends have no blocks", "leave it out");
   if (o.table == TableChoice::file && !is_there(o.table_file))
     throw input_error("--table", moehill::quoted(o.table_file) + " (no such file)",
                       "auto, off, or a table written by moehill tune",
@@ -379,8 +379,7 @@ void refuse_useless_table(const BenchOptions& o) {
 
 void refuse_layer_alone(const BenchOptions& o) {
   if (o.source.layer && o.source.path.empty() && o.config.empty())
-    throw usage_error("--layer needs --weights or --config, whose layer it is",
-                      "add --weights DIR or leave it out");
+    throw usage_error("--layer needs --weights or --config", "add --weights DIR or leave it out");
 }
 
 std::string repro_of(const OptionSet& set, std::string text, const OptionSet::Pairs& lists) {

@@ -41,7 +41,7 @@ void refuse_unused(const OptionSet& set, const PredictOptions& options) {
   if (options.bench.distributions.size() > 1)
     throw input_error("--distribution", "several", "one", "look at them one by one");
   if (set.given("--probe") && options.hardware != "probe")
-    throw usage_error(fmt::format("--probe needs --hardware probe, whose file it is, and not {}",
+    throw usage_error(fmt::format("--probe needs --hardware probe (or this), and not {}",
                                   moehill::quoted(options.hardware)),
                       "leave one of the two out");
 }

@@ -288,7 +288,7 @@ void place_experts(const BenchOptions& options, Point& point) {
   if (capacity.spares > 0 || (num_copies(placement) > 0 && capacity.policy != CapacityPolicy::none))
     throw usage_error(
         capacity.spares > 0
-            ? "--placement cannot be used with --capacity-spares, which are experts and no places"
+            ? "--placement cannot be used with --capacity-spares, which are chosen by expert and not by place"
             : "--placement with copies cannot be used with a capacity, which an expert has and not its "
               "copies",
         "leave one of the two out");

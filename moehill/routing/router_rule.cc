@@ -32,8 +32,7 @@ const WordList<RouterScore, RouterRule>& words_of_a_rule() {
            [](RouterRule& r, const std::string& v) {
              r.jitter = parse_number(kOption + " jitter", v, 0, 1);
              if (r.score != RouterScore::sparsemixer)
-               throw usage_error(std::string(kOption) + ": jitter needs sparsemixer, whose it is",
-                                 "leave it out");
+               throw usage_error(std::string(kOption) + ": jitter needs sparsemixer", "leave it out");
            }},
           {"normalized", "[:LEAST_SUM]",
            [](RouterRule& r, const std::string& v) {
