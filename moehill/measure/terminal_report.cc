@@ -272,9 +272,9 @@ std::string next_line(const CommandResult& result, uint32_t seed) {
         return verdict == Verdict::inconclusive || verdict == Verdict::cannot_tell;
       }))
     advice.push_back(fmt::format("more rounds (--iters {}), or --ci-target 0.02", 4 * result.order.size()));
-  if (!result.disturbance.empty()) advice.push_back("the same again when the machine is quiet");
+  if (!result.disturbance.empty()) advice.push_back("run it again when the machine is quiet");
   if (any([](const PointResult& p) { return p.timed() && !p.prediction; }))
-    advice.push_back("moehill probe, once a machine, for predictions and for --ep-path auto");
+    advice.push_back("moehill probe, once on this machine, for predictions and for --ep-path auto");
   if (any([](const PointResult& p) { return p.point.tuned == Tuned::miss; }))
     advice.push_back("moehill tune for this shape");
   if (any([](const PointResult& p) { return p.timed() && p.stage_samples.empty(); }))
