@@ -353,8 +353,7 @@ void declare_blocks_options(OptionSet& set, BenchOptions& o) {
         o.block.blocks = parse_blocks(text);
         o.blocks_given = true;
       });
-  set.custom("--table", "auto|off|FILE", "auto",
-             "blocks found by moehill tune; auto: this user's, then those that come along",
+  set.custom("--table", "auto|off|FILE", "auto", "blocks found by moehill tune; auto: this user's",
              [&o](const std::string& text) {
                o.table = value_named<TableChoice>(text).value_or(TableChoice::file);
                o.table_file = text;

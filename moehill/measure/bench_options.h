@@ -19,8 +19,7 @@
 
 namespace moehill {
 
-// TableChoice says where tuned block sizes come from. `automatic` looks into this user's table, then into the
-// one that comes with the program.
+// TableChoice says where tuned block sizes come from. `automatic` looks into this user's table.
 enum class TableChoice { automatic, off, file };
 constexpr auto words(TableChoice) { return std::array{"auto", "off", "FILE"}; }
 
