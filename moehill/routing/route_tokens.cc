@@ -7,7 +7,6 @@
 
 #include "moehill/base/overlap.h"
 #include "moehill/routing/largest_normals.h"
-#include "moehill/routing/topk.h"
 #include "moehill/routing/trace.h"
 
 namespace moehill {

@@ -9,7 +9,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/routing/statistics.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {
