@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/record/record.h"
+#include "moehill/record/recorded_config.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/weights/layer_weights.h"
 
