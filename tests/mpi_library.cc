@@ -368,6 +368,17 @@ void check_replicated(const Context& context) {
   check_step(block, moe, d, {0, 4});
 }
 
+// Between processes, only paths are considered on which each of them keeps its own tokens. One device has
+// nothing to spread.
+void check_suggestion(const Context& context) {
+  const BlockDesc d{.hidden = 64, .mlp_dim = 32, .experts = 8, .topk = 2, .max_tokens = 64};
+  const Suggestion s = suggest(context, d, 64);
+  const int first = size == 1 ? 7 : static_cast<int>(Path::ring_ag_rs);
+  for (int path = 0; path < 7; ++path)
+    expect((s.seconds_of[static_cast<size_t>(path)] > 0) == (path >= first), "a path considered", path);
+  expect(size > 1 || s.path == Path::data_parallel, "the path of one device");
+}
+
 }  // namespace
 
 int main() {
@@ -389,6 +400,7 @@ int main() {
     check_gradients_stay(context);
     check_few_experts(context);
     check_replicated(context);
+    check_suggestion(context);
     const Context second = Context::mpi(MPI_COMM_SELF, {.threads_per_device = 2});
     BlockDesc d{.hidden = 12,
                 .mlp_dim = 9,

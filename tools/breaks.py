@@ -21,7 +21,7 @@ LIES = ("moehill_lies moehill", "ctest --preset release -R ^lies.kit$")
 RUNS = [tests("api_run_test"), tests("api_random_runs_test")]
 # area: share of all breaks, sources, what is built and run when the room's own tests pass
 AREAS = {
-    "plans": (0.2, "routing/plan.cc routing/plan_builder.cc routing/capacity*.cc routing/topk.cc routing/router.cc routing/route_tokens.cc "
+    "plans": (0.2, "routing/plan.cc routing/plan_builder.cc routing/capacity*.cc routing/router.cc routing/route_tokens.cc "
               "routing/placement.cc model/plan_counts.cc", [*RUNS, tests("api_capacity_test"), tests("api_router_test"), CHECK]),
     "exchange": (0.22, "parallel/sharded_path.cc parallel/psum_path.cc parallel/row_route.cc parallel/data_parallel_path.cc parallel/latent_path.cc "
                  "mesh/group.cc mesh/threads/*.cc mesh/mpi/messages.cc mesh/mpi/mpi_group.cc mesh/mpi/exchange_windows.cc",

@@ -393,6 +393,8 @@ TEST(Suggest, NamesAPathThatWasPredictedToBeTheFastest) {
   EXPECT_EQ(Block(context, desc).path(), s.path);
 }
 
+// Threads of one process may all have the same tokens. What is considered between processes is a test of
+// tests/mpi_library.cc.
 TEST(Suggest, ConsidersThePathsThatItsCommentNames) {
   const Context context({.devices = 2, .threads_per_device = 1});
   BlockDesc desc{.hidden = 256, .mlp_dim = 128, .experts = 8, .topk = 2, .max_tokens = 512};

@@ -342,6 +342,7 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
 }
 
 void declare_blocks_options(OptionSet& set, BenchOptions& o) {
+<<<<<<< HEAD
   set.custom("--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
              "block sizes of gmm, some or all: bt rows, bf expert width, bd1 depth of up, bd2 columns of "
              "down; with c: of a kernel call",
@@ -351,6 +352,16 @@ void declare_blocks_options(OptionSet& set, BenchOptions& o) {
              });
   set.custom("--table", "auto|off|FILE", "auto",
              "blocks that moehill tune found; auto: this user's, else those of moehill",
+=======
+  set.custom(
+      "--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
+      "block sizes of gmm, any of them: rows, expert width, depth up, columns down; c: of one kernel call",
+      [&o](const std::string& text) {
+        o.block.blocks = parse_blocks(text);
+        o.blocks_given = true;
+      });
+  set.custom("--table", "auto|off|FILE", "auto", "blocks found by moehill tune; auto: this user's",
+>>>>>>> small18
              [&o](const std::string& text) {
                o.table = value_named<TableChoice>(text).value_or(TableChoice::file);
                o.table_file = text;

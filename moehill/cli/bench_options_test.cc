@@ -108,7 +108,8 @@ const BadLine kBadLines[] = {
     {"--distribution hot-experts:58,0.1 --topk 8", {"0.75 to 1"}},
     {"--distribution hot-device:1.5", {"'1.5'"}},
     {"--distribution hot-device:0.5 --devices 1", {"60 of 60 experts", "1 to 1"}},
-    {"--distribution hot-device:0.5 --devices 61 --threads-per-device 1", {"0 hot of 60"}},
+    {"--distribution hot-device:0.5 --devices 61 --threads-per-device 1",
+     {"60 experts over 61 devices", "at most 60 devices"}},
     {"--distribution balanced --devices 7 --threads-per-device 1", {"60 experts over 7 devices"}},
     {"--distribution zipf:1 --run-alpha 0.5", {"--run-alpha", "--distribution zipf:1"}},
     {"--run-alpha 0.5", {"--run-alpha", "--distribution random", "leave it out"}},
@@ -214,8 +215,8 @@ TEST(BenchOptions, NeutralValuesAreNoErrors) {
         "--shared-placement sliced", "--tokens=64 --check=off", "--parallel-mode both --none-threads 3",
         "--distribution zipf:1.2", "--distribution balanced --devices 4", "--distribution hot-experts:4,0.5",
         "--wire native", "--wire bf16 --dtype f32 --parallel-mode both --devices 4 --nodes 2",
-        "--distribution hot-device:0.9 --devices 2", "--distribution both --run-alpha 0.5",
-        "--tokens auto"}) {
+        "--distribution hot-device:0.9 --devices 2", "--distribution both --run-alpha 0.5", "--tokens auto",
+        "--router softmax,zero:30 --topk 8 --distribution hot-experts:58,0.1"}) {
     EXPECT_EQ(outcome(words(line)), "accepted") << line;
   }
 }

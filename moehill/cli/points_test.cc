@@ -39,6 +39,22 @@ TEST(Points, NoneAndEpOfEqualSettingsAreNeighbours) {
   EXPECT_EQ(points.back().config.shape.topk, 8);
 }
 
+// The mode may be an axis of -L, and a point of one device lacks the axes that only several devices have.
+TEST(Points, NoneAndEpOfAxesDifferInTheirModeOnly) {
+  const std::vector<Point> points = points_of("-L topk 2,8 -L parallel-mode none,ep");
+  ASSERT_EQ(points.size(), 4u);
+  EXPECT_TRUE(differ_in_mode_only(points[0], points[1]));
+  EXPECT_TRUE(differ_in_mode_only(points[2], points[3]));
+  EXPECT_FALSE(differ_in_mode_only(points[0], points[3])) << "another top-k";
+  const std::vector<std::string> arguments = {"-L", "point", "parallel_mode=none",
+                                              "-L", "point", "parallel_mode=ep ep_path=fused",
+                                              "-L", "point", "parallel_mode=ep backend=ragged_dot"};
+  const std::vector<Point> named = expand_points(*parse_bench_options(arguments), 4);
+  ASSERT_EQ(named.size(), 3u);
+  EXPECT_TRUE(differ_in_mode_only(named[0], named[1]));
+  EXPECT_FALSE(differ_in_mode_only(named[0], named[2])) << "another backend";
+}
+
 // A point with one device has no wire. If the path is left open, the program chooses a path that has a wire.
 TEST(Points, TheWireIsThatOfSeveralDevices) {
   const std::vector<Point> points =

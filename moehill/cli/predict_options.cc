@@ -129,7 +129,7 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
 Routing predicted_routing(const PredictOptions& options, const MoeShape& shape, const Hardware& hardware) {
   DistributionOptions distribution = options.bench.distributions.front();
   distribution.devices = predicted_config(options, hardware, ParallelMode::ep).num_devices;
-  refuse_impossible(distribution, shape.experts, shape.topk);
+  refuse_impossible(distribution, shape.num_logits(), shape.topk, shape.router.zero_experts);
   return routing_of(shape, distribution, options.bench.seed);
 }
 

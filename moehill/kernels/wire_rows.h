@@ -25,8 +25,6 @@
 
 namespace moehill {
 
-// The largest value of e4m3.
-inline constexpr float kLargestFp8 = 448;
 inline constexpr int kLeastWireScale = -117;  // the exponent of the smallest scale
 
 // Writes row index[i] of the source to row i of `out`, for each i in `rows`. The source's scale must be 1,

@@ -17,6 +17,8 @@
 namespace moehill {
 namespace {
 
+constexpr float kLargestFp8 = 448;  // of e4m3
+
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 

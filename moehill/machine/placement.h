@@ -22,8 +22,7 @@ struct ThreadPlace {
 // Returns the place of the calling thread. Its `cpu` is known only if its affinity mask has exactly one CPU.
 ThreadPlace place_of_this_thread();
 
-// Returns the places of a team's threads. The first one is the caller, wherever pin_caller() or a PinScope
-// has put it.
+// Returns the places of a team's threads. The first one is the caller, wherever a PinScope has put it.
 std::vector<ThreadPlace> places_of(ThreadTeam& team);
 
 // PageSample counts sampled pages by the memory node on which they lie.

@@ -29,10 +29,6 @@ void ThreadTeam::stop() {
   generation_.notify_all();
 }
 
-void ThreadTeam::pin_caller() const {
-  if (!cpus_.empty()) (void)pin_this_thread(cpus_[0]);
-}
-
 void ThreadTeam::run(TaskRef task) {
   if (num_threads_ == 1) return task(0);
   MOEHILL_CHECK(task_ == nullptr, "a team runs one task at a time, from one thread");

@@ -2,8 +2,8 @@
 // once, because starting threads in every step would cost more than the step. It is no general thread pool:
 // there is no queue of tasks and no task inside a task.
 //
-//   ThreadTeam team(2, topology.core_cpus);   // two threads, pinned
-//   team.pin_caller();                        // the caller is thread 0
+//   ThreadTeam team(2, topology.core_cpus);   // two threads; the second one is pinned
+//   const PinScope pin(team.cpus()[0]);       // the caller is thread 0
 //   team.parallel_for(num_rows, [&](int64_t begin, int64_t end) { fill_rows(begin, end); });
 #pragma once
 
@@ -38,8 +38,8 @@ class TaskRef {
 class ThreadTeam {
  public:
   // The caller of run() is member 0; the other members are threads of the team. Member i is pinned to the
-  // logical CPU cpus[i]; with an empty list the system places the threads. Member 0 is pinned only by
-  // pin_caller(), because the team does not own the thread that calls it.
+  // logical CPU cpus[i]; with an empty list the system places the threads. The team does not own the thread
+  // that is member 0, so that one pins itself by PinScope (machine/pinning.h).
   explicit ThreadTeam(int num_threads, std::vector<int> cpus = {});
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
@@ -47,7 +47,6 @@ class ThreadTeam {
 
   int size() const { return num_threads_; }
   const std::vector<int>& cpus() const { return cpus_; }
-  void pin_caller() const;
   // Returns the number of tasks handed to the other threads so far. Only the thread that calls run() may ask.
   int64_t num_hand_overs() const { return num_hand_overs_; }
 

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "moehill/machine/pinning.h"
 #include "moehill/machine/topology.h"
 
 namespace moehill {
@@ -117,7 +118,7 @@ TEST(ThreadTeam, MembersStayOnTheirCpus) {
   const std::vector<int> cpus = core_cpus();
   std::thread([&] {
     ThreadTeam team(static_cast<int>(cpus.size()), cpus);
-    team.pin_caller();
+    const PinScope pin(cpus[0]);
     std::vector<int> seen(cpus.size());
     team.run([&](int i) { seen[static_cast<size_t>(i)] = sched_getcpu(); });
     EXPECT_EQ(seen, cpus);

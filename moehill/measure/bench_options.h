@@ -13,14 +13,13 @@
 #include <string>
 #include <vector>
 
-#include "moehill/record/record.h"
+#include "moehill/record/recorded_config.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/weights/layer_weights.h"
 
 namespace moehill {
 
-// TableChoice says where tuned block sizes come from. `automatic` looks into this user's table, then into the
-// one that comes with the program.
+// TableChoice says where tuned block sizes come from. `automatic` looks into this user's table.
 enum class TableChoice { automatic, off, file };
 constexpr auto words(TableChoice) { return std::array{"auto", "off", "FILE"}; }
 

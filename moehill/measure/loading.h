@@ -9,6 +9,7 @@
 #include <string>
 
 #include "moehill/measure/bench_options.h"
+#include "moehill/record/record.h"
 
 namespace moehill {
 

@@ -10,6 +10,7 @@
 #include <limits>
 #include <regex>
 #include <set>
+#include <utility>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
@@ -317,7 +318,8 @@ std::vector<Point> points_of_lists(const BenchOptions& options, int num_cores) {
     point.distribution.run_alpha = options.run_alpha;
     point.distribution.run_noise_scale = options.run_noise_scale;
     point.distribution.devices = layout.num_devices;
-    refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
+    const MoeShape& shape = point.config.shape;
+    refuse_impossible(point.distribution, shape.num_logits(), shape.topk, shape.router.zero_experts);
     if (point.distribution.kind == Distribution::trace)
       // The routing is made only so that a bad trace is refused now.
       routing_of(point.config.shape, point.distribution, options.seed);
@@ -349,8 +351,24 @@ const BenchOptions& own_options(const BenchOptions& options, const Point& point)
   return own == options.variants.end() ? options : *own;
 }
 
+namespace {
+
+// Returns the values of -L without the mode, and without the options that only expert parallelism has: a
+// point of one device cannot share them.
+std::set<std::pair<std::string, std::string>> axes_of_problem(const Point& point) {
+  std::set<std::pair<std::string, std::string>> axes(point.axes.begin(), point.axes.end());
+  std::erase_if(axes, [](const auto& axis) {
+    constexpr const char* kOfSpread[] = {"parallel-mode",    "ep-path",   "wire",
+                                         "shared-placement", "placement", "ring-split"};
+    return std::find(std::begin(kOfSpread), std::end(kOfSpread), axis.first) != std::end(kOfSpread);
+  });
+  return axes;
+}
+
+}  // namespace
+
 bool differ_in_mode_only(const Point& a, const Point& b) {
-  return mode_of(a.config.spread) != mode_of(b.config.spread) && a.axes == b.axes &&
+  return mode_of(a.config.spread) != mode_of(b.config.spread) && axes_of_problem(a) == axes_of_problem(b) &&
          a.config.shape == b.config.shape && a.distribution == b.distribution &&
          a.config.block.prequeue == b.config.block.prequeue && a.config.block.impl == b.config.block.impl;
 }

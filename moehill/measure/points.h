@@ -69,7 +69,8 @@ void refuse_overflow(const MoeShape& shape, const Capacity& capacity, int64_t ma
 // Throws InputError for a capacity that this shape, path or routing cannot have.
 void refuse_capacity(const RunConfig& config, const DistributionOptions& distribution);
 
-// True if two points differ in nothing but the parallel mode and its layout.
+// True if two points differ in nothing but the parallel mode, its layout and what only expert parallelism
+// has: path, wire and placements. The mode may be an axis of -L.
 bool differ_in_mode_only(const Point& a, const Point& b);
 
 // Returns the routing that runs of this shape see, with the spares of their capacity.

@@ -53,6 +53,12 @@ TEST(CompareModes, PairsTrustedPointsThatDifferInNothingElse) {
   EXPECT_EQ(pairs[0].none, 0u);
   EXPECT_EQ(pairs[0].ep, 1u);
   EXPECT_NEAR(pairs[0].ratio.ratio, 0.5, 1e-12);
+  command.points[0].point.axes = {{"parallel-mode", "none"}};
+  command.points[1].point.axes = {{"parallel-mode", "ep"}, {"wire", "fp8+scales"}};
+  EXPECT_EQ(compare_modes(command.points, 0).size(), 1u);
+  command.points[1].point.axes.emplace_back("remat-mode", "combine");
+  EXPECT_TRUE(compare_modes(command.points, 0).empty());
+  command.points[1].point.axes.pop_back();
   command.points[0].check.status = CheckStatus::failed;
   EXPECT_TRUE(compare_modes(command.points, 0).empty());
 }

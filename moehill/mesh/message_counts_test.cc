@@ -2,6 +2,7 @@
 // manual's table.
 #include "moehill/mesh/message_counts.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -10,6 +11,9 @@
 #include <map>
 #include <set>
 #include <sstream>
+#include <string>
+
+#include "moehill/mesh/message_formulas_fixture.h"
 
 namespace moehill {
 namespace {
@@ -118,6 +122,28 @@ TEST(MessageCounts, RowsGoInPieces) {
   EXPECT_EQ(row_messages(Collective::all_reduce, {4, 2}, 1000, 1000), (MessageCount{2 * 8, 2 * 8 * 1000}));
   EXPECT_EQ(row_messages(Collective::all_gather, {4, 2}, 0, 1000), (MessageCount{0, 0}));
   EXPECT_EQ(row_messages(Collective::reduce_scatter, {4, 4}, 1000, 1000), (MessageCount{0, 0}));
+}
+
+// Returns the manual's table in Markdown: 8 to 4096 ranks, 8 on a node, 1 KiB for each other rank.
+std::string message_table() {
+  constexpr uint64_t kBytes = 1024;
+  constexpr int kRanksPerNode = 8;
+  constexpr size_t kPieceBytes = size_t{1} << 30;
+  std::string text =
+      "| ranks | nodes | to agree: messages, bytes | a plan's counts: messages, bytes | all_to_all, "
+      "all_gather, reduce_scatter: messages, bytes of rows | all_reduce: messages, bytes of rows "
+      "|\n|---|---|---|---|---|---|\n";
+  const auto figures = [](const MessageCount& count) {
+    return fmt::format("{}, {}", count.messages, count.bytes);
+  };
+  for (const int num_ranks : {8, 64, 512, 4096}) {
+    const RanksOfNodes ranks{num_ranks, kRanksPerNode};
+    text += fmt::format("| {} | {} | {} | {} | {} | {} |\n", num_ranks, ranks.num_nodes(),
+                        figures(agreement_messages(ranks.num_nodes())), figures(count_messages(ranks)),
+                        figures(row_messages(Collective::all_to_all, ranks, kBytes, kPieceBytes)),
+                        figures(row_messages(Collective::all_reduce, ranks, kBytes, kPieceBytes)));
+  }
+  return text;
 }
 
 TEST(MessageCounts, TheTableIsThatOfTheManual) {

@@ -25,12 +25,6 @@ Nodes Nodes::of_size(int num_ranks, int ranks_per_node) {
   return Nodes(node_of);
 }
 
-std::vector<int> Nodes::first_ranks() const {
-  std::vector<int> first;
-  for (const std::vector<int>& ranks : ranks_) first.push_back(ranks.front());
-  return first;
-}
-
 int Nodes::most_ranks() const {
   size_t most = 0;
   for (const std::vector<int>& ranks : ranks_) most = std::max(most, ranks.size());

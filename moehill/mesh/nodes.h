@@ -25,8 +25,7 @@ class Nodes {
   int of(int rank) const { return node_of_.empty() ? 0 : node_of_[idx(rank)]; }
   // Returns the ranks of a node in rising order; empty for Nodes().
   std::span<const int> ranks_of(int node) const { return ranks_[idx(node)]; }
-  std::vector<int> first_ranks() const;  // [nodes] the first rank of each
-  int most_ranks() const;                // the largest number of ranks on a node; 0 for Nodes()
+  int most_ranks() const;  // the largest number of ranks on a node; 0 for Nodes()
   // Returns the node of each rank if of_size() does not make such nodes: they have other ranks than
   // neighbours, or not equally many on all but the last. Otherwise it is empty.
   std::vector<int> irregular() const;

@@ -13,7 +13,6 @@ TEST(Nodes, RanksThatTakeTurnsOnNodes) {
   EXPECT_EQ(nodes.of(3), 1);
   EXPECT_EQ(std::vector<int>(nodes.ranks_of(0).begin(), nodes.ranks_of(0).end()), (std::vector{0, 2, 4}));
   EXPECT_EQ(std::vector<int>(nodes.ranks_of(1).begin(), nodes.ranks_of(1).end()), (std::vector{1, 3}));
-  EXPECT_EQ(nodes.first_ranks(), (std::vector{0, 1}));
   EXPECT_EQ(nodes.most_ranks(), 3);
   EXPECT_EQ(nodes.place(4), 2);
   EXPECT_EQ(nodes.place(3), 1);

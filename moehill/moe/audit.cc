@@ -1,5 +1,6 @@
-// Implements audit.h. It goes through the experts, the shared expert and the products around them, adds up
-// their contributions to each token, and compares tokens and gradients with the stored results.
+// Implements audit.h. It goes through the experts, the shared expert and the products around them, compares
+// their gradients with the stored ones, and adds up their contributions to each token, which
+// audit_comparison.h compares.
 #include "moehill/moe/audit.h"
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "moehill/moe/audit_comparison.h"
 #include "moehill/moe/audit_judge.h"
 #include "moehill/moe/audit_latent.h"
 #include "moehill/moe/audit_sizes.h"
@@ -18,7 +20,6 @@
 #include "moehill/moe/audit_tokens.h"
 #include "moehill/moe/dy_sizes.h"
 #include "moehill/moe/expert_columns.h"
-#include "moehill/moe/router_reference.h"
 #include "moehill/moe/wire_reference.h"
 
 namespace moehill {
@@ -43,13 +44,14 @@ class Audit {
         context_{t_, backward, options.exact, options.seed, units_, dy_scale_, by_hidden_},
         judge_(context_),
         auditors_(static_cast<size_t>(team.size())),
-        y_(shape_.tokens, by_hidden_.num_blocks()),
-        y_terms_(shape_, by_hidden_, options.seed) {
+        comparison_(share, context_, judge_, assignments_, team, found_) {
+    sums_.y = Estimate(shape_.tokens, by_hidden_.num_blocks());
+    sums_.y_terms = AuditTerms(shape_, by_hidden_, options.seed);
     if (!backward) return;
     dy_ = DySizes(shape_.tokens, by_hidden_.num_blocks());
-    dx_ = Estimate(shape_.tokens, by_hidden_.num_blocks());
-    dx_terms_ = AuditTerms(shape_, by_hidden_, options.seed);
-    dp_ = Estimate(shape_.tokens, shape_.topk);
+    sums_.dx = Estimate(shape_.tokens, by_hidden_.num_blocks());
+    sums_.dx_terms = AuditTerms(shape_, by_hidden_, options.seed);
+    sums_.dp = Estimate(shape_.tokens, shape_.topk);
   }
 
   AuditResult run() {
@@ -58,10 +60,10 @@ class Audit {
       found_.of_experts.emplace_back(name, RowComparison::kUsualFloor);
     audit_experts();
     if (shape_.shared_dim > 0) audit_shared();
-    add_zero_experts(context_, own_, {y_, dx_, dp_}, reached_);
+    add_zero_experts(context_, own_, {sums_.y, sums_.dx, sums_.dp}, sums_.reached);
     if (is_rest_of_latent(t_)) add_latent();
     sum_tokens();
-    compare_tokens();
+    comparison_.compare(sums_, result_);
     add_findings();
     result_.reference_holds = found_.reference_holds;
     result_.zero_expert = found_.zero_expert;
@@ -73,7 +75,7 @@ class Audit {
   // Lists the assignments of each expert, in the order of the tokens.
   void sort_assignments() {
     assignments_.resize(static_cast<size_t>(shape_.experts));
-    reached_.assign(static_cast<size_t>(shape_.tokens), shape_.shared_dim > 0 ? 1 : 0);
+    sums_.reached.assign(static_cast<size_t>(shape_.tokens), shape_.shared_dim > 0 ? 1 : 0);
     const Routing& routing = *t_.routing;
     for (int64_t a = 0; a < shape_.assignments(); ++a) {
       const size_t i = static_cast<size_t>(a);
@@ -84,7 +86,7 @@ class Audit {
       const double p = static_cast<double>(routing.weight[i]);
       of.gate.push_back(shape_.router.input_weighted ? 1 : p);
       of.in.push_back(shape_.router.input_weighted ? p : 1);
-      reached_[static_cast<size_t>(a / routing.topk)] = 1;
+      sums_.reached[static_cast<size_t>(a / routing.topk)] = 1;
     }
   }
 
@@ -279,8 +281,8 @@ class Audit {
         row[h] = static_cast<double>(t_.x.at(t, static_cast<int64_t>(h)));
       by_hidden_.project_row(row.data(), sum.data(), squares.data());
       for (size_t b = 0; b < sum.size(); ++b) {
-        dx_.value.row(t)[b] += dz * gate[b];
-        dx_.variance.row(t)[b] += dz_var * gate[b] * gate[b];
+        sums_.dx.value.row(t)[b] += dz * gate[b];
+        sums_.dx.variance.row(t)[b] += dz_var * gate[b] * gate[b];
         value[b] += dz * sum[b];
         variance[b] += dz_var * sum[b] * sum[b] +
                        (units_.store + units_.sum * static_cast<double>(n)) * dz * dz * squares[b];
@@ -315,16 +317,16 @@ class Audit {
 
   // Audits the products around the experts. It takes r and dz as given and compares all other rows.
   void add_latent() {
-    for (int64_t t = own_.begin; t < own_.end; ++t) reached_[static_cast<size_t>(t)] = 1;
+    for (int64_t t = own_.begin; t < own_.end; ++t) sums_.reached[static_cast<size_t>(t)] = 1;
     const Factors n(t_.latent.n, 1), dz(t_.latent.dz, 1 / dy_scale_);
-    add_product(context_, team_, own_, n, t_.weights.latent_up, y_);
+    add_product(context_, team_, own_, n, t_.weights.latent_up, sums_.y);
     for (LatentNumbers& numbers : latent_numbers(context_, own_)) {
       TokenFindings& found =
           found_.tokens.emplace_back(TokenFindings{{numbers.tensor, RowComparison::kUsualFloor}, {}, {}, {}});
-      add_tokens(numbers.of_token, numbers.reference, found);
+      comparison_.add_tokens(numbers.of_token, numbers.reference, found);
     }
     if (!backward_) return;
-    add_product(context_, team_, own_, dz, t_.weights.latent_down, dx_);
+    add_product(context_, team_, own_, dz, t_.weights.latent_down, sums_.dx);
     found_.latent_up = product_gradient(context_, team_, own_, t_.read_dy(), n, shape_.dtype);
     found_.latent_down = product_gradient(context_, team_, own_, t_.x, dz, shape_.dtype);
     if (shape_.form.latent_norm > 0) found_.latent_norm = norm_gradient(context_, own_);
@@ -332,12 +334,12 @@ class Audit {
 
   void sum_tokens() {
     std::vector<SummedRows> sums;
-    for (Estimate* of : {&y_, &dx_, &dp_}) {
+    for (Estimate* of : {&sums_.y, &sums_.dx, &sums_.dp}) {
       for (Dense<double>* m : {&of->value, &of->variance}) {
         if (m->rows > 0) sums.push_back({m->values.data(), m->cols});
       }
     }
-    for (AuditTerms* terms : {&y_terms_, &dx_terms_}) {
+    for (AuditTerms* terms : {&sums_.y_terms, &sums_.dx_terms}) {
       if (terms->rows().cols > 0) sums.push_back(terms->rows());
     }
     sum_rows(share_, share_.tokens, sums);
@@ -389,12 +391,12 @@ class Audit {
         2 * units_.store + units_.sum * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
       const size_t i = static_cast<size_t>(a);
-      add_row(expert.out, a, expert.rows.gate[i], rounding, expert.rows.token[i], y_);
-      set_term(expert, a, expert.rows.gate[i], expert.out, y_terms_);
+      add_row(expert.out, a, expert.rows.gate[i], rounding, expert.rows.token[i], sums_.y);
+      set_term(expert, a, expert.rows.gate[i], expert.out, sums_.y_terms);
       if (!backward_ || expert.expert == kSharedExpert) continue;
-      dp_.value.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp[i];
+      sums_.dp.value.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp[i];
       const double of_outputs = shape_.router.input_weighted ? 0 : output_part_of_dp(expert, a);
-      dp_.variance.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp_var[i] + of_outputs;
+      sums_.dp.variance.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp_var[i] + of_outputs;
     }
   }
 
@@ -462,148 +464,11 @@ class Audit {
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
       const size_t i = static_cast<size_t>(a);
       const double factor = expert.rows.gate[i] * expert.rows.in[i] * expert.rows.dy_size[i];
-      add_row(expert.dx, a, factor, rounding, expert.rows.token[i], dx_);
-      set_term(expert, a, factor, expert.dx, dx_terms_);
+      add_row(expert.dx, a, factor, rounding, expert.rows.token[i], sums_.dx);
+      set_term(expert, a, factor, expert.dx, sums_.dx_terms);
       if (of_inputs)
-        dp_.variance.row(expert.rows.token[i])[expert.rows.choice[i]] += input_part_of_dp(expert, a);
+        sums_.dp.variance.row(expert.rows.token[i])[expert.rows.choice[i]] += input_part_of_dp(expert, a);
     }
-  }
-
-  // Compares the own tokens' rows of y or dx [T, H]. `scale` turns a stored value into the units of the
-  // reference.
-  void compare_rows_of_tokens(const std::string& name, const MatView& stored, double scale,
-                              Estimate& reference, const AuditTerms& terms,
-                              std::vector<double>& row_variance) {
-    MatrixDeviations deviations(stored.rows, by_hidden_.num_blocks(), terms.num_group_numbers());
-    const double smallest = context_.subnormal_variance(scale);
-    row_variance.assign(deviations.of_row.size(), 0);
-    team_.parallel_for(own_.size(), [&](int64_t begin, int64_t end) {
-      std::vector<double> row(static_cast<size_t>(stored.cols));
-      std::vector<double> sum(static_cast<size_t>(by_hidden_.num_blocks())), squares(sum.size());
-      std::vector<double> off(sum.size()), variances(sum.size());
-      std::vector<Deviations> of_block(sum.size()), of_term(deviations.of_term.size());
-      for (int64_t t = own_.begin + begin; t < own_.begin + end; ++t) {
-        for (int64_t c = 0; c < stored.cols; ++c)
-          row[static_cast<size_t>(c)] = static_cast<double>(stored.at(t, c));
-        by_hidden_.project_row(row.data(), sum.data(), squares.data());
-        for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
-          const size_t i = static_cast<size_t>(b);
-          double variance = reference.variance.row(t)[b] + 2 * units_.store * scale * scale * squares[i];
-          if (reached_[static_cast<size_t>(t)] != 0) variance += smallest;
-          const double expected = reference.value.row(t)[b];
-          off[i] = scale * sum[i] - expected;
-          variances[i] = variance;
-          deviations.add(t, b, off[i], variance, expected, of_block);
-          row_variance[static_cast<size_t>(t)] += variance / (scale * scale);
-        }
-        terms.compare({t, off.data(), variances.data(), kFarAboveSubnormal * smallest}, of_term);
-      }
-      deviations.add_blocks(of_block, of_term);
-    });
-    TokenFindings& found = found_.tokens.emplace_back(TokenFindings{{name, RowComparison::kUsualFloor},
-                                                                    {},
-                                                                    std::move(deviations.of_block),
-                                                                    {},
-                                                                    std::move(deviations.of_term)});
-    add_tokens(deviations.of_row, reference, found);
-    std::vector<float> row(static_cast<size_t>(stored.cols));
-    for (int64_t t = own_.begin; options_.exact && t < own_.end; ++t) {
-      read_row(stored, t, row.data());
-      for (double& value : reference.value.row_mutable(t)) value /= scale;
-      found.numbers.relative().add_row(t, row, reference.value.row_span(t));
-    }
-  }
-
-  // Judges the own tokens, and adds them up in total and by expert, because an error of a single expert shows
-  // only in the sum of that expert.
-  void add_tokens(const std::vector<Deviations>& of_token, const Estimate& reference, TokenFindings& found) {
-    for (int64_t t = own_.begin; t < own_.end; ++t) {
-      judge_.add_token(t, of_token[static_cast<size_t>(t)], found);
-      for (const double value : reference.value.row_span(t)) found.numbers.saw_reference(value);
-    }
-    for (const AuditAssignments& of : assignments_) {
-      Deviations& of_expert = found.of_expert.emplace_back();
-      for (const int64_t token : of.token) {
-        if (share_.has_token(token)) of_expert.add(of_token[static_cast<size_t>(token)]);
-      }
-    }
-  }
-
-  void compare_tokens() {
-    compare_rows_of_tokens("y", t_.y, 1, y_, y_terms_, result_.y_variance);
-    if (!backward_) return;
-    const bool rest = is_rest_of_latent(t_);
-    Estimate dlogits;
-    if (t_.dlogits != nullptr && !rest) dlogits = logit_gradients();
-    if (t_.weights.wg.rows() > 0) {
-      const int64_t num = t_.weights.wg.num_columns;
-      const MatView stored{const_cast<float*>(t_.dlogits), DType::f32, shape_.tokens, num, num};
-      const Factors dz = rest ? Factors(stored, 1 / dy_scale_) : Factors(dlogits);
-      add_product(context_, team_, own_, dz, t_.weights.wg, dx_);
-      found_.router = product_gradient(context_, team_, own_, t_.x, dz, DType::f32);
-    }
-    compare_rows_of_tokens("dx", t_.dx, 1 / dy_scale_, dx_, dx_terms_, result_.dx_variance);
-    if (rest) return;  // dp and dlogits belong to the experts' part of the block
-    compare_small("dp", t_.dp, dp_);
-    if (t_.dlogits != nullptr) compare_small("dlogits", t_.dlogits, dlogits);
-  }
-
-  // Compares dp [T, k] or dlogits [T, E], number by number.
-  void compare_small(const std::string& name, const float* stored, Estimate reference) {
-    std::vector<Deviations> of_token(static_cast<size_t>(shape_.tokens));
-    const int64_t n = reference.value.cols;
-    const double growth = units_.sum * static_cast<double>(shape_.hidden);  // rounding of a sum of H terms
-    for (int64_t t = own_.begin; t < own_.end; ++t) {
-      for (int64_t j = 0; j < n; ++j) {
-        const double value = static_cast<double>(stored[t * n + j]) / dy_scale_;
-        double variance = reference.variance.row(t)[j];
-        if (variance > 0) variance += growth * value * value + context_.subnormal_variance(1 / dy_scale_);
-        const double expected = reference.value.row(t)[j];
-        of_token[static_cast<size_t>(t)].add(t, j, value - expected, variance, expected);
-      }
-    }
-    TokenFindings& found =
-        found_.tokens.emplace_back(TokenFindings{{name, RowComparison::kMedianFloor}, {}, {}, {}});
-    add_tokens(of_token, reference, found);
-    for (int64_t t = own_.begin; options_.exact && t < own_.end; ++t) {
-      for (double& value : reference.value.row_mutable(t)) value *= dy_scale_;
-      found.numbers.relative().add_row(t, {stored + t * n, static_cast<size_t>(n)},
-                                       reference.value.row_span(t));
-    }
-  }
-
-  // Computes dlogits from dp through the slopes of the gate values. The variance allows f32 to round each
-  // term.
-  Estimate logit_gradients() const {
-    const Routing& routing = *t_.routing;
-    Estimate d(shape_.tokens, routing.num_logits());
-    const double units = 2 * 0x1p-24 * static_cast<double>(routing.topk + 1);
-    std::vector<double> terms(static_cast<size_t>(routing.num_logits())), of_loss;
-    if (t_.balance_loss != nullptr) of_loss = balance_gradient(*t_.balance_loss, t_.logits, routing, own_);
-    for (int64_t t = own_.begin; t < own_.end; ++t) {
-      const auto slopes = gate_slopes(t_.router, t_.logits, routing, t);
-      std::fill(terms.begin(), terms.end(), 0);
-      double *value = d.value.row(t), *variance = d.variance.row(t);
-      // A logit changes all gate values of its token, so its gradient is a sum over the choices.
-      for (int64_t j = 0; j < slopes.value.rows; ++j) {
-        const double dp = dp_.value.row(t)[j], var = dp_.variance.row(t)[j];
-        const double *slope = slopes.value.row(j), *size = slopes.size.row(j);
-        for (size_t e = 0; e < terms.size(); ++e) {
-          value[e] += slope[e] * dp;
-          variance[e] += slope[e] * slope[e] * var;
-          terms[e] += size[e] * std::abs(dp);
-        }
-      }
-      // The gradient of a balance loss, also in the units of dy = y, is added to the gradient through the
-      // gate values.
-      for (size_t e = 0; !of_loss.empty() && e < terms.size(); ++e) {
-        const double loss = of_loss[static_cast<size_t>(t - own_.begin) * terms.size() + e] / dy_scale_;
-        value[e] += loss;
-        terms[e] += std::abs(loss);
-      }
-      for (size_t e = 0; e < terms.size(); ++e) variance[e] += units * units * terms[e] * terms[e];
-    }
-    return d;
   }
 
   const CheckShare& share_;
@@ -620,12 +485,10 @@ class Audit {
   const AuditJudge judge_;
   std::vector<std::optional<StripAuditor<F>>> auditors_;  // [threads]
   std::vector<AuditAssignments> assignments_;             // [E]
-  Estimate y_, dx_;                                       // [T, blocks of H]; dx in units of dy = y
-  Estimate dp_;                                           // [T, k], in the same units
-  AuditTerms y_terms_, dx_terms_;                         // the terms of y_ and dx_
+  TokenSums sums_;
   DySizes dy_;
-  std::vector<char> reached_;  // [T] 1 if an expert computes something for the token
   AuditFindings found_;
+  TokenComparison comparison_;
   AuditResult result_;
 };
 

@@ -15,7 +15,7 @@
 #include "moehill/base/rng.h"
 #include "moehill/moe/oracle.h"
 #include "moehill/moe/tensors.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 

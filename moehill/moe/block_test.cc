@@ -9,7 +9,7 @@
 #include <limits>
 
 #include "moehill/base/rng.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "moehill/mesh/threads/thread_mesh.h"
 #include "moehill/routing/distribution.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {

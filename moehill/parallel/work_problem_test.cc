@@ -7,7 +7,7 @@
 #include "moehill/model/flight.h"
 #include "moehill/parallel/path.h"
 #include "moehill/routing/distribution.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {

@@ -9,6 +9,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/block/run_config.h"
 #include "moehill/report/peer_samples.h"
 #include "moehill/report/picture.h"
 #include "moehill/report/replayed.h"
@@ -140,22 +141,27 @@ size_t num_places(const CurvePanel& panel) {
   return most;
 }
 
-// These options may differ between a record and its baseline: they say how the same block is spread.
-constexpr const char* kSpread[] = {"parallel_mode", "ep_path", "shared_placement",
-                                   "ring_split",    "devices", "threads_per_device",
-                                   "mesh",          "blocks"};
+// Returns the options that may differ between a record and its baseline. They say how the same block is
+// spread: over which devices and nodes, by which path, in which form its rows travel, where its experts are.
+std::set<std::string> spread_options() {
+  std::set<std::string> names = {"mesh", "blocks"};
+  const RunConfig any{};
+  RunConfig::fields(any, [&](const Field& field, const auto&) { names.insert(field.name); });
+  return names;
+}
 
 // Returns the options of a record's problem: what a block computes, and how it is measured.
 nlohmann::json problem_of(const StoredJson& record) {
   nlohmann::json config = record["config"];
-  for (const char* option : kSpread) config.erase(option);
+  for (const std::string& option : spread_options()) config.erase(option);
   return config;
 }
 
-// Returns the words that tell a spread from others: "ep ragged_a2a".
+// Returns the words that tell a spread from others: "ep ragged_a2a", "ep fused fp8+scales". A wire is always
+// among them, since it rounds the rows that travel, and so changes the results.
 std::string spread_words(const StoredJson& record) {
   std::vector<std::string> parts;
-  for (const char* option : {"parallel_mode", "ep_path"}) {
+  for (const char* option : {"parallel_mode", "ep_path", "wire"}) {
     const StoredJson value = at_or_null(record, std::string("/config/") + option);
     if (!value.is_null()) parts.push_back(value_text(value));
   }
@@ -182,8 +188,10 @@ std::vector<RatioMark> marks_over(const ComparedResult& baseline, const ResultSe
     RatioMark mark;
     mark.ratio = pair.ratio.ratio;
     mark.interval = pair.ratio.interval;
-    mark.tip = fmt::format("{} over {}: {}, {}", pair.label_b, pair.label_a, change_text(pair.ratio),
-                           verdict_words(pair.ratio, pair.floor));
+    const StoredJson wire = at_or_null(result.record, "/config/wire");
+    mark.tip = fmt::format("{}{} over {}: {}, {}", pair.label_b,
+                           wire.is_null() ? "" : fmt::format(" with wire={}", value_text(wire)), pair.label_a,
+                           change_text(pair.ratio), verdict_words(pair.ratio, pair.floor));
     marks.push_back(mark);
     labels.push_back(spread_words(result.record));
     subjects.push_back(subject_of(result.record));

@@ -174,6 +174,23 @@ TEST(Plots, RecordsShowTheirRatioToTheRecordOfNoneWithTheSameProblem) {
   EXPECT_SAYS(svg, "+100.0 %");
 }
 
+// The nodes, the wire between them and the places of the experts are choices of the spread. The wire rounds
+// rows, so its name is there even if no other record is beside it.
+TEST(Plots, RecordsOfAWireHaveTheirRatioAndItsName) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.jsonl");
+  StoredJson ep = block_record("ep", 2, 0.5);
+  ep["config"]["ep_path"] = "fused";
+  ep["config"]["ranks_per_node"] = 2;
+  ep["config"]["wire"] = "fp8+scales";
+  ep["config"]["placement"] = {1, 0};
+  std::ofstream(path) << json_text(block_record("none", 2, 1)) << "\n" << json_text(ep) << "\n";
+  const std::string svg = plot_of(path, Picture::ratios);
+  EXPECT_EQ(count(svg, ">ep fused fp8+scales</text>"), 1u) << svg;
+  EXPECT_SAYS(svg, "with wire=fp8+scales over");
+  EXPECT_SAYS(svg, "+100.0 %");
+}
+
 std::string peer_line(const std::string& name, const std::string& contender, double seconds, double peak) {
   StoredJson line = {{"schema", "moehill/peers/1"}, {"case", name}, {"contender", contender},
                      {"seconds", seconds},          {"flops", 1e9}, {"peak_gflops", nullptr}};

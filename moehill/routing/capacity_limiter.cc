@@ -67,13 +67,6 @@ Routing apply_capacity(const Routing& routing, const Capacity& capacity) {
   return limited;
 }
 
-std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity) {
-  const Routing limited = apply_capacity(routing, capacity);
-  std::vector<int32_t> kept(limited.expert.size());
-  for (size_t a = 0; a < kept.size(); ++a) kept[a] = limited.expert[a] != kNoExpert;
-  return kept;
-}
-
 CapacityLimiter::CapacityLimiter(const Capacity& capacity, int64_t num_tokens, int num_experts, int topk)
     : capacity_(capacity),
       limited_{num_tokens, num_experts, topk, {}, {}},

@@ -17,10 +17,6 @@ namespace moehill {
 // assignment that spills, whose gate value stays. It sorts, and decides one assignment after the other.
 Routing apply_capacity(const Routing& routing, const Capacity& capacity);
 
-// Returns [T * k]: 1 for an assignment that is computed, 0 for an assignment that is dropped or has no
-// expert.
-std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity);
-
 // CapacityLimiter limits a routing in a step: it counts first, and sorts only the assignments that may
 // overflow. It allocates nothing after construction.
 class CapacityLimiter {

@@ -14,8 +14,10 @@
 namespace moehill {
 
 // Returns the hot experts: the first ones of expert_order(), or the experts of device 0. Empty for
-// distributions without hot experts.
-std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_experts, uint32_t seed);
+// distributions without hot experts. The last num_zero_experts of the num_experts are zero experts: they can
+// be among the hot ones of expert_order(), and no device has them.
+std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_experts, uint32_t seed,
+                                 int num_zero_experts = 0);
 
 // LogitStream makes logits block by block, for routings whose logits would not fit into memory. They depend
 // only on (seed, options). It takes all distributions except traces. Below, N is the normal and U the uniform
@@ -39,8 +41,10 @@ std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_exp
 // Tokens of a later step use seed_of_step() as their seed.
 class LogitStream {
  public:
-  // Throws the InputError of refuse_impossible().
-  LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed);
+  // Zero experts are counted among num_experts, as in hot_experts(). Throws the InputError of
+  // refuse_impossible().
+  LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed,
+              int num_zero_experts = 0);
 
   // Skips this many tokens without making their logits.
   void skip(int64_t num_tokens);
@@ -70,8 +74,8 @@ class LogitStream {
   uint64_t num_decks_ = 0;
 };
 
-// Returns the logits [T, E] of the first num_tokens tokens.
+// Returns the logits [T, E] of the first num_tokens tokens; num_zero_experts as for LogitStream.
 std::vector<float> make_logits(const DistributionOptions& options, int64_t num_tokens, int num_experts,
-                               int topk, uint32_t seed);
+                               int topk, uint32_t seed, int num_zero_experts = 0);
 
 }  // namespace moehill

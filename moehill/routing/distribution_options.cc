@@ -141,16 +141,22 @@ std::string to_string(const DistributionOptions& o) {
   return "";
 }
 
-void refuse_impossible(const DistributionOptions& o, int num_experts, int topk) {
+void refuse_impossible(const DistributionOptions& o, int num_experts, int topk, int num_zero_experts) {
   const std::string option = "--distribution " + to_string(o);
+  const int num_placed = num_experts - num_zero_experts;  // experts that devices have
   if (o.kind == Distribution::runs) refuse_bad_runs(o);
   if (o.kind == Distribution::zipf && !(o.zipf_exponent >= 0 && o.zipf_exponent <= 10)) {
     throw input_error(option, fmt::format("{}", o.zipf_exponent), "an exponent from 0 to 10",
                       "zipf:1 is a common skew");
   }
-  if (o.kind == Distribution::balanced && num_experts % o.devices != 0) {
-    throw input_error(option, fmt::format("{} experts over {} devices", num_experts, o.devices),
+  if (o.kind == Distribution::balanced && num_placed % o.devices != 0) {
+    throw input_error(option, fmt::format("{} experts over {} devices", num_placed, o.devices),
                       "devices that divide the experts", "choose other --devices or --experts");
+  }
+  if (o.kind == Distribution::hot_device && num_placed < o.devices) {
+    throw input_error(option, fmt::format("{} experts over {} devices", num_placed, o.devices),
+                      fmt::format("at most {} devices, or the hot one has no expert", num_placed),
+                      "choose fewer devices or more experts");
   }
   if (o.kind == Distribution::k_hot && (o.num_hot < topk || o.num_hot > num_experts)) {
     throw input_error(option, fmt::format("{} hot experts", o.num_hot),
@@ -163,7 +169,7 @@ void refuse_impossible(const DistributionOptions& o, int num_experts, int topk) 
                       "choose a smaller --topk");
   }
   if (o.kind == Distribution::hot_experts) refuse_bad_share(o, o.num_hot, num_experts, topk);
-  if (o.kind == Distribution::hot_device) refuse_bad_share(o, num_experts / o.devices, num_experts, topk);
+  if (o.kind == Distribution::hot_device) refuse_bad_share(o, num_placed / o.devices, num_experts, topk);
 }
 
 bool same_routing(const DistributionOptions& a, const DistributionOptions& b) {

@@ -68,9 +68,11 @@ inline constexpr const char* kDistributionForms =
 std::vector<DistributionOptions> parse_distributions(const std::string& text);
 
 // Throws InputError for a parameter out of its range, and for a property that no routing of E experts and k
-// choices can have: hot experts that a token would have to choose twice, or a balance over a number of
-// devices that does not divide E.
-void refuse_impossible(const DistributionOptions& options, int num_experts, int topk);
+// choices can have: hot experts that a token would have to choose twice, a hot device without an expert, or a
+// balance over a number of devices that does not divide the experts. The last num_zero_experts of the
+// num_experts are zero experts, which no device has.
+void refuse_impossible(const DistributionOptions& options, int num_experts, int topk,
+                       int num_zero_experts = 0);
 
 // Returns true if a routing of this kind depends on how many devices share the experts.
 constexpr bool depends_on_devices(Distribution kind) {

@@ -11,7 +11,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/rng.h"
 #include "moehill/routing/statistics.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {

@@ -55,6 +55,12 @@ void route(const Router& router, const float* logits, Range tokens, ThreadTeam& 
 Routing route_all(const Router& router, const std::vector<float>& logits, int64_t num_tokens, int num_logits,
                   int topk, int num_spares = 0);
 
+// Returns a routing that has these sizes but no decisions yet, for route() to fill.
+Routing unrouted(const Router& router, int64_t num_tokens, int num_logits, int topk);
+// `ranked` has more choices for each token than `routing`, and the first ones are the same. The others become
+// the spares of `routing`.
+void take_spares(const Routing& ranked, Routing& routing);
+
 // Computes the gate values of the choices that `routing` already has, from the logits [T, L] of all its
 // tokens. Throws InputError if the logits of a token's choices have no softmax.
 void weigh_choices(const Router& router, const float* logits, ThreadTeam& team, Routing& routing);

@@ -9,7 +9,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/routing/statistics.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {
@@ -98,6 +98,19 @@ TEST(Skew, ChoicesOfZeroExpertsCount) {
   }
 }
 
+// No device has the zero experts, so they do not shift the experts of the hot one.
+TEST(Skew, TheHotDeviceHasItsShareBesideZeroExperts) {
+  constexpr int num_experts = 12, num_logits = 16, topk = 4, devices = 4;
+  constexpr int64_t num_tokens = 1000;
+  const DistributionOptions o = hot_device(devices, 0.5);
+  const Router router = make_router(parse_router_rule("softmax,zero:4"), num_tokens, num_experts, topk, 3);
+  const Routing routing =
+      route_all(router, make_logits(o, num_tokens, num_logits, topk, 3, 4), num_tokens, num_logits, topk);
+  EXPECT_GT(num_zero_choices(routing), 0);
+  EXPECT_EQ(device_load(expert_load(routing), devices)[0], num_tokens * topk / 2);
+  EXPECT_NO_THROW(require_properties(o, routing, 3));
+}
+
 TEST(Skew, BalancedLoadsDifferByOneAfterAnyNumberOfTokens) {
   for (int64_t tokens = 1; tokens < 40; ++tokens) {
     const std::vector<int64_t> load = expert_load(route(balanced(), tokens, 7, 3));
@@ -127,6 +140,10 @@ TEST(Skew, TheImpossibleIsRefused) {
   EXPECT_THROW(refuse_impossible(hot_device(9, 0.5), 8, 1), InputError);
   EXPECT_THROW(refuse_impossible(hot_device(1, 0.5), 8, 1), InputError);
   EXPECT_THROW(refuse_impossible(balanced(3), 8, 1), InputError);
+  EXPECT_THROW(refuse_impossible(hot_device(9, 0.5), 12, 1, 4), InputError)
+      << "zero experts are of no device";
+  EXPECT_NO_THROW(refuse_impossible(hot_device(8, 0.5), 12, 1, 4));
+  EXPECT_NO_THROW(refuse_impossible(balanced(4), 14, 1, 2));
   for (const double s : {-1.0, 11.0, std::nan("")}) {
     EXPECT_THROW(refuse_impossible(zipf(s), 8, 1), InputError);
   }

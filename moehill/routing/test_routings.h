@@ -10,6 +10,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/rng.h"
+#include "moehill/routing/capacity_limiter.h"
 #include "moehill/routing/plan.h"
 
 namespace moehill {
@@ -50,6 +51,15 @@ inline std::string trace_with_nobodys() {
     ids += fmt::format("{}[{},{},-1]", t > 0 ? "," : "", a, b);
   }
   return fmt::format("{{\"step\":7,\"layer\":2,\"rank\":0,\"topk\":3,\"top_indices\":[{}]}}\n", ids);
+}
+
+// Returns [T * k]: 1 for an assignment that is computed, 0 for an assignment that is dropped or has no
+// expert.
+inline std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity) {
+  const Routing limited = apply_capacity(routing, capacity);
+  std::vector<int32_t> kept(limited.expert.size());
+  for (size_t a = 0; a < kept.size(); ++a) kept[a] = limited.expert[a] != kNoExpert;
+  return kept;
 }
 
 inline RoutingPlan build_plan(const Routing& routing, Range experts, PackStrategy strategy,

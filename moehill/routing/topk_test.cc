@@ -1,5 +1,5 @@
 // Tests top-k: the order, ties, bad logits and gate values.
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 #include <gtest/gtest.h>
 

@@ -13,7 +13,7 @@
 #include "moehill/base/refusal_fixture.h"
 #include "moehill/routing/bad_traces_fixture.h"
 #include "moehill/routing/distribution.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {

@@ -11,7 +11,7 @@
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {

@@ -10,7 +10,7 @@
 #include <stdexcept>
 
 #include "moehill/base/error.h"
-#include "moehill/mesh/message_counts.h"
+#include "moehill/mesh/message_formulas_fixture.h"
 #include "moehill/simulation/critical_path.h"
 #include "moehill/simulation/simulator_fixture.h"
 
@@ -151,7 +151,7 @@ TEST_F(EngineTest, DevicesOfANodeShareItsConnection) {
 }
 
 // Simulates messages of more ranks than a test can start as processes, to compare them with the formulas
-// (mesh/message_counts.h). Returns what the stages send.
+// (mesh/message_formulas_fixture.h). Returns what the stages send.
 MessageCount simulated_messages(const RanksOfNodes& ranks, std::vector<ByteMatrix> stages) {
   StepProgram program{ranks.num_ranks, {}, 1};
   for (ByteMatrix& bytes : stages) program.stages.push_back(exchange(bytes));

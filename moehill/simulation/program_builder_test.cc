@@ -8,7 +8,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/routing/distribution.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/topk_fixture.h"
 
 namespace moehill {
 namespace {

@@ -27,12 +27,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/tuned-1";
-
-// kShipped is the table of hardware/tuned.json, which the build puts into the program.
-constexpr std::pair<const char*, const char*> kShipped[] = {
-#include "shipped_tuned.inc"
-};
-
 constexpr const char* kRemedy = "remove it, or name another by --table";
 
 InputError not_a_table(const std::string& path, const std::string& reason) {
@@ -158,8 +152,6 @@ TunedTable read_tuned(const std::string& path) {
                path);
 }
 
-TunedTable shipped_tuned() { return parse(kShipped[0].second, "the table of this program"); }
-
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry) {
   // The table is read again under the lock, so that entries of another tuner are kept.
   replace_file(path, [&] {
@@ -201,9 +193,7 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
   const auto names_blocks = [&](const Point& point) { return own_options(options, point).blocks_given; };
   const bool none = std::all_of(points.begin(), points.end(), names_blocks);
   if (options.table == TableChoice::off || off || none) return "";
-  // The user's entries win over shipped ones: merge() keeps an entry that is there already.
-  TunedTable table = read_tuned(automatic ? default_tuned_file(environment) : options.table_file);
-  if (automatic) table.merge(shipped_tuned());
+  const TunedTable table = read_tuned(automatic ? default_tuned_file(environment) : options.table_file);
   std::set<std::string> lines;
   for (Point& point : points) {
     if (!has_blocks(point.config) || names_blocks(point)) continue;

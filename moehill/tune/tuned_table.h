@@ -39,8 +39,6 @@ std::string default_tuned_file(const Environment& environment);
 // Returns an empty table if there is no such file. Throws InputError, with the file and a remedy, for a file
 // that is no table.
 TunedTable read_tuned(const std::string& path);
-// Returns the entries that come with this program.
-TunedTable shipped_tuned();
 
 // Puts `entry` into the file beside what is there, completely or not at all. Tuners at work at the same time
 // wait for one another, and one that is killed leaves the table as it was. Throws as read_tuned() does, and

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -212,7 +213,20 @@ TEST_F(TunedFile, AnEntryOfAnOlderProgramWithoutSimdTargetIsStale) {
   EXPECT_NE(found.why.find("older program"), std::string::npos) << found.why;
 }
 
-TEST(TunedLookup, WhatComesAlongIsATable) { EXPECT_NO_THROW(shipped_tuned()); }
+// The program has no sizes of its own for any CPU, since they would be of another build's kernels.
+TEST_F(TunedFile, WithoutATableEveryProblemIsAMiss) {
+  setenv("MOEHILL_TUNED", file().c_str(), 1);
+  Environment of_server = environment();
+  of_server.topology.cpu_model = "AMD EPYC";
+  std::vector<Point> points(1);
+  points[0].config.shape = {64, 2048, 1408, 60, 8, 5632, DType::bf16};
+  points[0].config.block.pass = Pass::forward;
+  points[0].config.threads_per_device = 2;
+  const std::string text = apply_tuned(BenchOptions(), of_server, points);
+  unsetenv("MOEHILL_TUNED");
+  EXPECT_NE(text.find("nobody tuned them"), std::string::npos) << text;
+  EXPECT_EQ(points[0].tuned, Tuned::miss);
+}
 
 // Child processes keep entries of their own until they are killed or done.
 pid_t keeper(const std::string& file, const std::string& name, int count) {

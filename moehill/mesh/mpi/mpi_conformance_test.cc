@@ -13,7 +13,7 @@
 #include "moehill/machine/topology.h"
 #include "moehill/mesh/conformance.h"
 #include "moehill/mesh/errors.h"
-#include "moehill/mesh/message_counts.h"
+#include "moehill/mesh/message_formulas_fixture.h"
 #include "moehill/mesh/mpi/communicator.h"
 #include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/session.h"
