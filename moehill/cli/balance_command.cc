@@ -190,7 +190,8 @@ Routing biased_routing(const BalanceOptions& o, const RunConfig& config, const D
     return distribution;
   };
   const auto logits = [&](const DistributionOptions& distribution) {
-    return make_logits(distribution, shape.tokens, shape.num_logits(), shape.topk, seed);
+    return make_logits(distribution, shape.tokens, shape.num_logits(), shape.topk, seed,
+                       shape.router.zero_experts);
   };
   const auto route = [&](const Router& router, const DistributionOptions& distribution,
                          const std::vector<float>& z) {

@@ -126,7 +126,8 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
 Routing predicted_routing(const PredictOptions& options, const MoeShape& shape, const Hardware& hardware) {
   DistributionOptions distribution = options.bench.distributions.front();
   distribution.devices = predicted_config(options, hardware, ParallelMode::ep).num_devices;
-  refuse_impossible(distribution, shape.experts, shape.topk);
+  const RouterRule rule = used_router(shape.router, distribution);
+  refuse_impossible(distribution, num_logits(rule, shape.experts), shape.topk, rule.zero_experts);
   return routing_of(shape, distribution, options.bench.seed);
 }
 

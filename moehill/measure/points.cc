@@ -317,7 +317,8 @@ std::vector<Point> points_of_lists(const BenchOptions& options, int num_cores) {
     point.distribution.run_alpha = options.run_alpha;
     point.distribution.run_noise_scale = options.run_noise_scale;
     point.distribution.devices = layout.num_devices;
-    refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
+    refuse_impossible(point.distribution, point.config.shape.num_logits(), point.config.shape.topk,
+                      point.config.shape.router.zero_experts);
     if (point.distribution.kind == Distribution::trace)
       // The routing is made only so that a bad trace is refused now.
       routing_of(point.config.shape, point.distribution, options.seed);

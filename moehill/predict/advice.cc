@@ -258,7 +258,8 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
     // all devices shared the experts.
     DistributionOptions distribution = q.distribution;
     distribution.devices = total;
-    refuse_impossible(distribution, q.shape.experts, q.shape.topk);
+    refuse_impossible(distribution, config.shape.num_logits(), q.shape.topk,
+                      config.shape.router.zero_experts);
     const Routing routing = routing_of(config.shape, distribution, q.seed);
     if (!is_ep(spread)) return advice.lines.push_back(line_of(q, h, config, routing, groups));
     if (config.ranks_per_node > 0) config.wire = q.wire;

@@ -65,22 +65,24 @@ void raise_largest(float* logits, const std::vector<char>& is_hot, char hot, int
 
 }  // namespace
 
-std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_experts, uint32_t seed) {
+std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_logits, uint32_t seed,
+                                 int num_zero) {
   if (options.kind == Distribution::hot_device) {
-    std::vector<int32_t> first(static_cast<size_t>(share(num_experts, 0, options.devices).end));
+    std::vector<int32_t> first(static_cast<size_t>(share(num_logits - num_zero, 0, options.devices).end));
     std::iota(first.begin(), first.end(), 0);
     return first;
   }
   if (options.kind != Distribution::hot_experts) return {};
-  std::vector<int32_t> order = expert_order(num_experts, seed);
+  std::vector<int32_t> order = expert_order(num_logits, seed);
   order.resize(static_cast<size_t>(options.num_hot));
   return order;
 }
 
-LogitStream::LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed)
+LogitStream::LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed,
+                         int num_zero)
     : options_(options), num_experts_(num_experts), topk_(topk), seed_(seed_of_step(options, seed)) {
   MOEHILL_CHECK(options.kind != Distribution::trace, "logits of a trace");
-  refuse_impossible(options, num_experts, topk);
+  refuse_impossible(options, num_experts, topk, num_zero);
   log_popularity_ = log_popularity(options, num_experts, seed);
   is_favoured_ = favoured_experts(options, num_experts, topk, seed);
   const size_t num = static_cast<size_t>(num_experts);
@@ -88,7 +90,8 @@ LogitStream::LogitStream(const DistributionOptions& options, int num_experts, in
   if (options.kind == Distribution::balanced) deck_.resize(num), deck_next_ = num;
   if (has_hot_experts(options)) {
     is_hot_.assign(num, 0);
-    for (const int32_t e : hot_experts(options, num_experts, seed)) is_hot_[static_cast<size_t>(e)] = 1;
+    for (const int32_t e : hot_experts(options, num_experts, seed, num_zero))
+      is_hot_[static_cast<size_t>(e)] = 1;
   }
 }
 
@@ -183,11 +186,11 @@ void LogitStream::next(int64_t num_tokens, std::vector<float>& logits) {
 }
 
 std::vector<float> make_logits(const DistributionOptions& options, int64_t num_tokens, int num_experts,
-                               int topk, uint32_t seed) {
+                               int topk, uint32_t seed, int num_zero) {
   MOEHILL_CHECK(num_tokens >= 0 && num_experts >= 1, "logits of {} tokens x {} experts", num_tokens,
                 num_experts);
   std::vector<float> logits;
-  LogitStream(options, num_experts, topk, seed).next(num_tokens, logits);
+  LogitStream(options, num_experts, topk, seed, num_zero).next(num_tokens, logits);
   return logits;
 }
 

@@ -14,12 +14,14 @@
 namespace moehill {
 
 // Returns the hot experts: the first ones of expert_order(), or the experts of device 0. Empty for
-// distributions without hot experts.
-std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_experts, uint32_t seed);
+// distributions without hot experts. The last num_zero of the num_logits are zero experts, which no device
+// has.
+std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_logits, uint32_t seed,
+                                 int num_zero = 0);
 
 // LogitStream makes logits block by block, for routings whose logits would not fit into memory. They depend
 // only on (seed, options). It takes all distributions except traces. Below, N is the normal and U the uniform
-// random number of index i = t E + e.
+// random number of index i = t E + e. Where a router has zero experts, E counts them too.
 //
 // - random: N.
 // - runs: stretches of tokens that prefer one expert by +6; the other logits are run_noise_scale N. The
@@ -39,8 +41,8 @@ std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_exp
 // Tokens of a later step use seed_of_step() as their seed.
 class LogitStream {
  public:
-  // Throws the InputError of refuse_impossible().
-  LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed);
+  // Throws the InputError of refuse_impossible(). The last num_zero of the E experts are zero experts.
+  LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed, int num_zero = 0);
 
   // Skips this many tokens without making their logits.
   void skip(int64_t num_tokens);
@@ -70,8 +72,9 @@ class LogitStream {
   uint64_t num_decks_ = 0;
 };
 
-// Returns the logits [T, E] of the first num_tokens tokens.
+// Returns the logits [T, E] of the first num_tokens tokens. The last num_zero of the E experts are zero
+// experts.
 std::vector<float> make_logits(const DistributionOptions& options, int64_t num_tokens, int num_experts,
-                               int topk, uint32_t seed);
+                               int topk, uint32_t seed, int num_zero = 0);
 
 }  // namespace moehill

@@ -141,15 +141,16 @@ std::string to_string(const DistributionOptions& o) {
   return "";
 }
 
-void refuse_impossible(const DistributionOptions& o, int num_experts, int topk) {
+void refuse_impossible(const DistributionOptions& o, int num_experts, int topk, int num_zero) {
   const std::string option = "--distribution " + to_string(o);
+  const int of_devices = num_experts - num_zero;
   if (o.kind == Distribution::runs) refuse_bad_runs(o);
   if (o.kind == Distribution::zipf && !(o.zipf_exponent >= 0 && o.zipf_exponent <= 10)) {
     throw input_error(option, fmt::format("{}", o.zipf_exponent), "an exponent from 0 to 10",
                       "zipf:1 is a common skew");
   }
-  if (o.kind == Distribution::balanced && num_experts % o.devices != 0) {
-    throw input_error(option, fmt::format("{} experts over {} devices", num_experts, o.devices),
+  if (o.kind == Distribution::balanced && of_devices % o.devices != 0) {
+    throw input_error(option, fmt::format("{} experts over {} devices", of_devices, o.devices),
                       "devices that divide the experts", "choose other --devices or --experts");
   }
   if (o.kind == Distribution::k_hot && (o.num_hot < topk || o.num_hot > num_experts)) {
@@ -163,7 +164,7 @@ void refuse_impossible(const DistributionOptions& o, int num_experts, int topk) 
                       "choose a smaller --topk");
   }
   if (o.kind == Distribution::hot_experts) refuse_bad_share(o, o.num_hot, num_experts, topk);
-  if (o.kind == Distribution::hot_device) refuse_bad_share(o, num_experts / o.devices, num_experts, topk);
+  if (o.kind == Distribution::hot_device) refuse_bad_share(o, of_devices / o.devices, num_experts, topk);
 }
 
 bool same_routing(const DistributionOptions& a, const DistributionOptions& b) {

@@ -69,8 +69,9 @@ std::vector<DistributionOptions> parse_distributions(const std::string& text);
 
 // Throws InputError for a parameter out of its range, and for a property that no routing of E experts and k
 // choices can have: hot experts that a token would have to choose twice, or a balance over a number of
-// devices that does not divide E.
-void refuse_impossible(const DistributionOptions& options, int num_experts, int topk);
+// devices that does not divide the experts. The last num_zero of the E experts are zero experts, which a
+// token may choose and no device has.
+void refuse_impossible(const DistributionOptions& options, int num_experts, int topk, int num_zero = 0);
 
 // Returns true if a routing of this kind depends on how many devices share the experts.
 constexpr bool depends_on_devices(Distribution kind) {

@@ -54,7 +54,7 @@ void fill_largest(LargestNormals& largest, const RouteRequest& r, Range tokens, 
 template <typename See>
 void route_blocks(const RouteRequest& r, Range tokens, std::optional<LargestNormals> largest,
                   Routing& routing, const See& see) {
-  LogitStream stream(r.distribution, r.num_logits, r.topk, r.seed);
+  LogitStream stream(r.distribution, r.num_logits, r.topk, r.seed, r.router.rule.zero_experts);
   stream.skip(tokens.begin);
   ThreadTeam alone(1);
   std::vector<float> rows;
@@ -94,7 +94,7 @@ RoutedTokens route_stream(const RouteRequest& r) {
 Routing route_tokens(const RouteRequest& r, ThreadTeam& team) {
   if (r.distribution.kind == Distribution::trace)
     return read_trace(r.distribution.trace, r.num_tokens, r.num_logits, r.topk);
-  refuse_impossible(r.distribution, r.num_logits, r.topk);
+  refuse_impossible(r.distribution, r.num_logits, r.topk, r.router.rule.zero_experts);
   Routing routing = unrouted(r.router, r.num_tokens, r.num_logits, r.topk);
   const std::optional<LargestNormals> largest = deciding_logits(r);
   team.parallel_for(r.num_tokens, [&](int64_t begin, int64_t end) {

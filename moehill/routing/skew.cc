@@ -77,7 +77,7 @@ SkewProperty zipf_property(const DistributionOptions& options, const Routing& ro
 SkewProperty hot_property(const DistributionOptions& options, const Routing& routing, uint32_t seed) {
   const std::vector<int64_t> load = logit_load(routing);
   int64_t hot = 0;
-  for (const int32_t e : hot_experts(options, routing.num_logits(), seed))
+  for (const int32_t e : hot_experts(options, routing.num_logits(), seed, routing.num_zero_experts))
     hot += load[static_cast<size_t>(e)];
   const double assignments = static_cast<double>(routing.expert.size());
   const double one = 1 / assignments;

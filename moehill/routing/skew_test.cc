@@ -8,6 +8,7 @@
 #include <set>
 
 #include "moehill/base/error.h"
+#include "moehill/routing/route_tokens.h"
 #include "moehill/routing/statistics.h"
 #include "moehill/routing/topk.h"
 
@@ -98,6 +99,20 @@ TEST(Skew, ChoicesOfZeroExpertsCount) {
   }
 }
 
+// No device has zero experts, so they must not move the end of the first device's share.
+TEST(Skew, TheHotDeviceHasItsShareBesideZeroExperts) {
+  constexpr int kExperts = 12, kLogits = 16, kTopk = 4, kDevices = 4;
+  constexpr int64_t kTokens = 5000;
+  const Router router = make_router(parse_router_rule("softmax,zero:4"), kTokens, kExperts, kTopk, 3);
+  const DistributionOptions options = hot_device(kDevices, 0.37);
+  const std::vector<float> logits = make_logits(options, kTokens, kLogits, kTopk, 3, kLogits - kExperts);
+  const Routing routing = route_all(router, logits, kTokens, kLogits, kTopk);
+  const double own = static_cast<double>(device_load(expert_load(routing), kDevices)[0]);
+  EXPECT_NEAR(own / (kTokens * kTopk), 0.37, 1e-4);
+  EXPECT_EQ(skew_properties(options, routing, 3)[0].achieved, own / (kTokens * kTopk));
+  EXPECT_EQ(route_stream({options, router, kTokens, kLogits, kTopk, 0, 3}).routing.expert, routing.expert);
+}
+
 TEST(Skew, BalancedLoadsDifferByOneAfterAnyNumberOfTokens) {
   for (int64_t tokens = 1; tokens < 40; ++tokens) {
     const std::vector<int64_t> load = expert_load(route(balanced(), tokens, 7, 3));
@@ -127,6 +142,8 @@ TEST(Skew, TheImpossibleIsRefused) {
   EXPECT_THROW(refuse_impossible(hot_device(9, 0.5), 8, 1), InputError);
   EXPECT_THROW(refuse_impossible(hot_device(1, 0.5), 8, 1), InputError);
   EXPECT_THROW(refuse_impossible(balanced(3), 8, 1), InputError);
+  EXPECT_NO_THROW(refuse_impossible(balanced(3), 8, 1, 2)) << "six experts and two zero experts";
+  EXPECT_THROW(refuse_impossible(balanced(4), 8, 1, 2), InputError);
   for (const double s : {-1.0, 11.0, std::nan("")}) {
     EXPECT_THROW(refuse_impossible(zipf(s), 8, 1), InputError);
   }
