@@ -47,6 +47,13 @@ std::vector<double> costs_of(const StoredJson& record) {
   return costs;
 }
 
+// Returns the cost of a step at the peak that was measured beside the record's.
+std::optional<double> peak_cost_of(const StoredJson& record) {
+  const Figure tflops = tflops_of(record), share = part_of<RecordedPeak>(record, "peak").fraction;
+  if (!tflops || !share || !(*share > 0)) return std::nullopt;
+  return *share / *tflops;
+}
+
 // Returns the text at a JSON pointer; "" if there is none.
 std::string text_at(const StoredJson& record, const char* pointer) {
   const StoredJson::json_pointer where(pointer);
@@ -145,8 +152,12 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
   auto process = std::find_if(result.processes.begin(), result.processes.end(), same);
   if (process == result.processes.end()) {
     const auto measured_by = part_of<std::optional<RecordedProcess>>(record, "process");
-    result.processes.push_back(
-        {id, measured_by ? Figure(measured_by->started_s) : Figure(), round, measuring_host(record), {}});
+    result.processes.push_back({id,
+                                measured_by ? Figure(measured_by->started_s) : Figure(),
+                                round,
+                                measuring_host(record),
+                                {},
+                                peak_cost_of(record)});
     process = result.processes.end() - 1;
   }
   process->samples.insert(process->samples.end(), costs.begin(), costs.end());

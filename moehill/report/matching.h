@@ -23,6 +23,8 @@ struct ComparedProcess {
   int64_t round = 0;                // in a sweep
   std::string host;                 // "": not known
   std::vector<double> samples;
+  // What a step at the peak that the process measured would cost; none: it has no share of a peak.
+  std::optional<double> peak_cost = {};
 };
 
 // ComparedResult is one point (and path) of a set.
