@@ -16,8 +16,8 @@
 #include "moehill/base/terminal.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
-#include "moehill/machine/topology.h"
 #include "moehill/predict/pick_score.h"
+#include "moehill/quiet/environment.h"
 
 namespace moehill {
 namespace {
@@ -58,7 +58,7 @@ OptionSet advise_option_set(AdviseOptions& o) {
 std::string error_on(const PredictOptions& point) {
   if (point.hardware != "probe")
     return "How far the model is off on this hardware is not known: nothing has been measured there.";
-  return error_of_model(read_scores(default_score_file()), detect_topology().cpu_model);
+  return error_of_model(read_scores(default_score_file()), detect_environment());
 }
 
 }  // namespace
