@@ -182,7 +182,12 @@ void use_measured(const RecordedStep& step, double all_units, Hardware& h) {
     h.peak_f32 = h.peak_bf16 = step.peak_flops / all_units;
     h.f32_instruction = h.bf16_instruction = step.instruction;
   }
-  if (step.read_bytes_per_s > 0) h.node_memory_bytes_per_s = step.read_bytes_per_s;
+  if (step.read_bytes_per_s > 0) {
+    // All units read at once, so this is the rate of one of them too. The hardware's own, of a unit that
+    // reads alone, may be less than a faster machine measured.
+    h.node_memory_bytes_per_s = step.read_bytes_per_s;
+    h.memory_bytes_per_s = step.read_bytes_per_s * step.nodes / all_units;
+  }
 }
 
 }  // namespace

@@ -37,6 +37,23 @@ TEST_F(RooflineCommand, ARecordOfThreadsMovesNoRows) {
   }
 }
 
+// A unit of epyc-cluster reads 20 GB/s alone, which is no bound of a machine that read more.
+TEST_F(RooflineCommand, TheBandwidthIsThatOfTheRecord) {
+  const Outcome bench =
+      run_program(folder_,
+                  "bench --tokens 512 --hidden 1024 --mlp-dim 16 --experts 8 --topk 2 --shared-expert-dim 0 "
+                  "--bench-pass forward --iters 1 --warmup 0 --threads-per-device 1 --devices 2 "
+                  "--parallel-mode ep --ep-path fused --json r.jsonl");
+  ASSERT_EQ(bench.status, 0) << bench.err;
+  nlohmann::json record = nlohmann::json::parse(read("r.jsonl"));
+  const auto bound_at = [&](double gbps) {
+    record["peak"]["read_gbps"] = gbps;
+    write("r.jsonl", record.dump() + "\n");
+    return bound_of_record();
+  };
+  EXPECT_LT(bound_at(80), bound_at(40));
+}
+
 TEST_F(RooflineCommand, BetweenNodesTheNetworkIsNamed) {
   const std::string point =
       "--tokens 512 --hidden 64 --mlp-dim 16 --experts 16 --topk 2 --shared-expert-dim 0 --parallel-mode ep "
