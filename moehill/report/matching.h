@@ -23,7 +23,7 @@ struct ComparedProcess {
   int64_t round = 0;                // in a sweep
   std::string host;                 // "": not known
   std::vector<double> samples;
-  // What a step at the peak that the process measured would cost; none: it has no share of a peak.
+  // This is the cost of a step at the peak that the process measured; none: it has no share of a peak.
   std::optional<double> peak_cost = {};
 };
 
