@@ -325,11 +325,8 @@ std::vector<std::string> commands(const ExperimentView& view) {
   const std::string sweep = fmt::format("moehill sweep {}.toml", view.experiment.name);
   const std::string told = part_of<std::string>(view.experiment.sizing, "command");
   std::vector<std::string> lines = {markdown_code(told.empty() ? sweep : told)};
-  for (const StoredPoint& point : view.points) {
-    const std::string launcher = view.experiment.launcher.empty() ? "" : view.experiment.launcher + " ";
-    lines.push_back(markdown_code(
-        fmt::format("{}moehill {} {}", launcher, view.experiment.command, fmt::join(point.arguments, " "))));
-  }
+  for (const StoredPoint& point : view.points)
+    lines.push_back(markdown_code(repro_of(view.experiment, point)));
   return lines;
 }
 
