@@ -62,6 +62,19 @@ TEST_F(LatentRunTest, HasTheRoutersProductAroundIt) {
   }
 }
 
+// The check says how many rows it has compared, also of the tensors around the experts.
+TEST_F(LatentRunTest, RowsOfAllTensorsCount) {
+  RunConfig config = config_of("silu,latent:33,latent-norm:1e-05", Spread::none, DType::f32);
+  config.block.route_in_step = config.block.router_product = true;
+  const auto run = step(config);
+  // y, z, n, dx, dn and dr of a token; then r, dz, dp and dlogits of the experts' part
+  const int64_t of_tokens = (6 + 4) * kOdd.tokens;
+  const int64_t shared = 2 * kOdd.hidden + kOdd.shared_dim, experts = kOdd.experts * (2 * 33 + kOdd.mlp_dim);
+  const int64_t products = kOdd.experts + 2 * 33 + 1;  // dwg, the gradients of both matrices and of the norm
+  const CheckResult result = check(run->tensors());
+  EXPECT_EQ(result.num_rows, of_tokens + shared + experts + products) << result.what;
+}
+
 TEST_F(LatentRunTest, PlantedFaultsAreSeen) {
   const auto run = step(config_of("silu,latent:33,latent-norm:1e-05", Spread::ragged_a2a, DType::f32));
   const BlockTensors t = run->tensors();

@@ -34,6 +34,7 @@ TEST_F(BalanceOutcomes, ABiasIsTriedOnTheRoutingThatWasAskedFor) {
        {"--router sigmoid,bias,normalized --distribution hot-device:0.7",
         "--router sigmoid,bias,normalized --distribution W4",
         "--router softmax,bias,zero:8 --distribution dirichlet:1",
+        "--router softmax,bias,zero:8 --distribution hot-device:0.7",
         "--router sigmoid,bias,normalized --distribution random --fit hot-device:0.7"}) {
     auto all = outcomes(std::string(options) + " --bias-updates 1 --bias-rate 1e-9");
     const nlohmann::json by_number = all["contiguous"], biased = all["bias, 1 updates"];

@@ -134,6 +134,8 @@ std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(
        "--router cannot be used with a trace, which has choices and gate values already", "leave it out"},
       {saves && o.block.router_product,
        "--save-routing cannot be used with --router product: it saves logits of --distribution", one},
+      {saves && !trace && o.shape.router.zero_experts > 0,
+       "--save-routing cannot be used with zero experts, whose choices a trace does not hold", one},
       {saves && several, "--save-routing needs one --topk and one --distribution", "save them one by one"},
       {saves && extension != ".npy" && extension != ".jsonl",
        fmt::format("--save-routing needs a name that ends in .jsonl or .npy, and not {}",

@@ -55,6 +55,16 @@ TEST(Points, NoneAndEpOfAxesDifferInTheirModeOnly) {
   EXPECT_FALSE(differ_in_mode_only(named[0], named[2])) << "another backend";
 }
 
+// A zero expert is a choice like any other, and no device has one.
+TEST(Points, ZeroExpertsMakeNoDistributionImpossible) {
+  const std::string point = "--parallel-mode ep --experts 8 --topk 4 --devices 4 --threads-per-device 1 ";
+  EXPECT_THROW(points_of(point + "--distribution hot-experts:8,0.5"), InputError);
+  EXPECT_EQ(points_of(point + "--router softmax,zero:8 --distribution hot-experts:8,0.5").size(), 1u);
+  EXPECT_EQ(points_of(point + "--router softmax,zero:2 --distribution balanced").size(), 1u);
+  const std::vector<Point> points = points_of(point + "--router softmax,zero:2 --distribution balanced");
+  EXPECT_NO_THROW(routing_of(points.front().config.shape, points.front().distribution, 0));
+}
+
 // A point with one device has no wire. If the path is left open, the program chooses a path that has a wire.
 TEST(Points, TheWireIsThatOfSeveralDevices) {
   const std::vector<Point> points =

@@ -8,6 +8,7 @@
 #include "moehill/cli/presets.h"
 #include "moehill/machine/topology.h"
 #include "moehill/predict/pick_score.h"
+#include "moehill/quiet/environment.h"
 
 namespace moehill {
 
@@ -129,14 +130,15 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
 Routing predicted_routing(const PredictOptions& options, const MoeShape& shape, const Hardware& hardware) {
   DistributionOptions distribution = options.bench.distributions.front();
   distribution.devices = predicted_config(options, hardware, ParallelMode::ep).num_devices;
-  refuse_impossible(distribution, shape.num_logits(), shape.topk, shape.router.zero_experts);
+  const RouterRule rule = used_router(shape.router, distribution);
+  refuse_impossible(distribution, num_logits(rule, shape.experts), shape.topk, rule.zero_experts);
   return routing_of(shape, distribution, options.bench.seed);
 }
 
 std::string error_of_model(const PredictOptions& options) {
   if (options.hardware != "probe")
     return "How far the model is off on this hardware is not known: nothing has been measured there.";
-  return error_of_model(read_scores(default_score_file()), detect_topology().cpu_model);
+  return error_of_model(read_scores(default_score_file()), detect_environment());
 }
 
 std::string peak_line(const Hardware& h, DType dtype) {

@@ -87,6 +87,7 @@ std::vector<RecordedStep> steps_of_options(const RooflineOptions& o, const Hardw
     if (mode == ParallelMode::ep && !o.point.bench.ep_path)
       step.config.spread = rank_paths(step.config, step.routing, hardware).front().path;
     step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
+    step.distribution = to_string(o.point.bench.distributions.front());
     step.time_s = o.time_s;
     step.comm_s = o.comm_s;
     steps.push_back(step);
@@ -198,7 +199,12 @@ void use_measured(const RecordedStep& step, double all_units, Hardware& h) {
     h.peak_f32 = h.peak_bf16 = step.peak_flops / all_units;
     h.f32_instruction = h.bf16_instruction = step.instruction;
   }
-  if (step.read_bytes_per_s > 0) h.node_memory_bytes_per_s = step.read_bytes_per_s;
+  if (step.read_bytes_per_s > 0) {
+    // All units read at once, so this is the rate of one of them too. The hardware's own, of a unit that
+    // reads alone, may be less than a faster machine measured.
+    h.node_memory_bytes_per_s = step.read_bytes_per_s;
+    h.memory_bytes_per_s = step.read_bytes_per_s * step.nodes / all_units;
+  }
 }
 
 }  // namespace
@@ -224,8 +230,11 @@ int roofline_command(const std::vector<std::string>& args) {
     const PlanCounts counts = plan_counts(step.config, step.routing);
     const Roofline r =
         roofline(placed_problem(step.config, h, step.memory), counts, h, units, step.stages, step.time_s);
-    text += fmt::format("{} on {}, {}\n{}{}{}{}\n", step.label, h.name,
-                        layout_text(h, step.config.num_devices, units), bound_sentence(r),
+    // The label of a record names its pass already.
+    const std::string pass =
+        options.record.empty() ? fmt::format(", {}", name_of(step.config.block.pass)) : "";
+    text += fmt::format("{}{}, {} on {}, {}\n{}{}{}{}\n", step.label, pass, printable(step.distribution),
+                        h.name, layout_text(h, step.config.num_devices, units), bound_sentence(r),
                         peak_line(h, dtype), stage_table(r), communication_lines(step, r, h));
     Json stages = Json::array();
     for (const StageBound& b : r.stages) stages.push_back(to_json(b));
@@ -234,6 +243,7 @@ int roofline_command(const std::vector<std::string>& args) {
                   {"hardware", h.name},
                   {"label", step.label},
                   {"bench_pass", name_of(step.config.block.pass)},
+                  {"distribution", step.distribution},
                   {"impl", name_of(step.config.block.impl)},
                   {"backend", name_of(step.config.block.backend)},
                   {"wire", name_of(step.config.wire)},

@@ -37,6 +37,34 @@ TEST_F(RooflineCommand, ARecordOfThreadsMovesNoRows) {
   }
 }
 
+// A unit of epyc-cluster reads 20 GB/s alone, which is no bound of a machine that read more.
+TEST_F(RooflineCommand, TheBandwidthIsThatOfTheRecord) {
+  const Outcome bench =
+      run_program(folder_,
+                  "bench --tokens 512 --hidden 1024 --mlp-dim 16 --experts 8 --topk 2 --shared-expert-dim 0 "
+                  "--bench-pass forward --iters 1 --warmup 0 --threads-per-device 1 --devices 2 "
+                  "--parallel-mode ep --ep-path fused --json r.jsonl");
+  ASSERT_EQ(bench.status, 0) << bench.err;
+  nlohmann::json record = nlohmann::json::parse(read("r.jsonl"));
+  const auto bound_at = [&](double gbps) {
+    record["peak"]["read_gbps"] = gbps;
+    write("r.jsonl", record.dump() + "\n");
+    return bound_of_record();
+  };
+  EXPECT_LT(bound_at(80), bound_at(40));
+}
+
+// Two routings of one shape give the busiest device other work, and two passes every device.
+TEST_F(RooflineCommand, TheRoutingAndThePassAreNamed) {
+  ASSERT_EQ(run("--tokens 64 --hidden 64 --mlp-dim 16 --experts 8 --topk 2 --shared-expert-dim 0 "
+                "--distribution hot-experts:2,0.5 --bench-pass forward --parallel-mode none "
+                "--hardware epyc-cluster --json x.jsonl"),
+            0)
+      << read("err");
+  EXPECT_NE(read("out").find(" none, forward, hot-experts:2,0.5 on "), std::string::npos) << read("out");
+  EXPECT_EQ(nlohmann::json::parse(read("x.jsonl"))["distribution"], "hot-experts:2,0.5");
+}
+
 TEST_F(RooflineCommand, BetweenNodesTheNetworkIsNamed) {
   const std::string point =
       "--tokens 512 --hidden 64 --mlp-dim 16 --experts 16 --topk 2 --shared-expert-dim 0 --parallel-mode ep "

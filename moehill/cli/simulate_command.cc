@@ -43,7 +43,8 @@ void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware)
     make_cluster(hardware, size, o.shape.dtype);
     DistributionOptions distribution = o.distribution;
     distribution.devices = size;
-    refuse_impossible(distribution, o.shape.num_logits(), o.shape.topk, o.shape.router.zero_experts);
+    const RouterRule rule = used_router(o.shape.router, distribution);
+    refuse_impossible(distribution, num_logits(rule, o.shape.experts), o.shape.topk, rule.zero_experts);
     if (o.tokens_at(size) < size) {
       throw input_error("--tokens", std::to_string(o.tokens_at(size)), fmt::format("one a device, {}", size),
                         "choose more tokens");

@@ -80,6 +80,7 @@ RecordedStep step_of(const Record& record) {
   step.label = fmt::format("{} {}, {}, {}", to_string(step.config.shape), name_of(step.config.spread),
                            name_of(block.pass), name_of(block.impl));
   if (block.backend != Backend::gmm) step.label += fmt::format(", {}", name_of(block.backend));
+  step.distribution = to_string(record.config.distribution);
   step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
                             step.config.block.capacity.spares);
   refuse_other_routing(record, step.routing);

@@ -15,7 +15,8 @@ namespace moehill {
 
 // RecordedStep is one step to look at.
 struct RecordedStep {
-  std::string label;
+  std::string label;         // what was run; steps of other routings have the same
+  std::string distribution;  // the routing, as --distribution names it
   RunConfig config;
   Routing routing;
   DeviceMemory memory = DeviceMemory::shared;  // of the devices of a node

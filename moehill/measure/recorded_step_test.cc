@@ -159,6 +159,7 @@ TEST(RecordedStep, IsNamedByItsPassAndImplementation) {
   options.impls = {Impl::scatter};
   options.block.backend = Backend::ragged_dot;
   std::ofstream(path) << record_of(options, expand_points(options, 2).front()).dump() << "\n";
+  EXPECT_EQ(steps_of_records(path).front().distribution, to_string(options.distributions.front()));
   const std::string label = steps_of_records(path).front().label;
   EXPECT_NE(label.find(" none, forward, scatter, ragged_dot"), std::string::npos) << label;
 }

@@ -31,6 +31,16 @@ const StageWork* work_of(const PointResult& result, size_t device, Stage stage) 
   return nullptr;
 }
 
+// Returns the experts at these places. With a placement they need not be neighbours.
+std::string experts_at(const std::vector<int32_t>& placement, Range places) {
+  if (places.size() == 0) return "none";
+  if (placement.empty()) return fmt::format("{}-{}", places.begin, places.end - 1);
+  std::string text;
+  for (int64_t p = places.begin; p < places.end; ++p)
+    text += fmt::format("{}{}", text.empty() ? "" : ",", placement[static_cast<size_t>(p)]);
+  return text;
+}
+
 void add_experts(const PointResult& result, size_t device, const StageWork& work, TraceFacts& facts) {
   const RunConfig& config = result.point.config;
   const DeviceWork& all = result.work[device];
@@ -41,11 +51,10 @@ void add_experts(const PointResult& result, size_t device, const StageWork& work
     return;
   }
   PlanCounts counts;
-  counts.experts = static_cast<int>(config.shape.experts);
+  counts.experts = over_places(config).shape.experts;
   counts.num_devices = config.num_devices;
-  const Range experts = own_experts(config.spread, counts, static_cast<int>(device));
-  facts.emplace_back("expert", experts.size() == 0 ? std::string("none")
-                                                   : fmt::format("{}-{}", experts.begin, experts.end - 1));
+  const Range places = own_experts(config.spread, counts, static_cast<int>(device));
+  facts.emplace_back("expert", experts_at(config.placement, places));
   facts.emplace_back("rows", std::accumulate(all.group_rows.begin(), all.group_rows.end(), int64_t{0}));
 }
 

@@ -65,6 +65,15 @@ TEST(Timeline, NoArrowGoesBackInTime) {
   EXPECT_EQ(trace.flows[0].from.device, 0u);
 }
 
+// Returns what the first slice with experts says of them.
+std::string experts_of(const Trace& trace, size_t device) {
+  for (const TraceSlice& slice : trace.devices[device].slices) {
+    const std::map<std::string, TraceValue> facts(slice.arguments.begin(), slice.arguments.end());
+    if (facts.contains("expert")) return std::get<std::string>(facts.at("expert"));
+  }
+  return "no such slice";
+}
+
 // With more devices than experts, a device may have none.
 TEST(Timeline, ADeviceWithoutExpertsSaysSo) {
   PointResult result = traced_result();
@@ -73,15 +82,18 @@ TEST(Timeline, ADeviceWithoutExpertsSaysSo) {
   result.work = all_work(work_problem(result.point.config), count_plan(routing, {}, 2));
   result.pair_rows = count_plan(routing, {}, 2).pairs;
   const Trace trace = make_timeline(result, 0);
-  const auto experts_of = [&](size_t device) {
-    for (const TraceSlice& slice : trace.devices[device].slices) {
-      const std::map<std::string, TraceValue> facts(slice.arguments.begin(), slice.arguments.end());
-      if (facts.contains("expert")) return std::get<std::string>(facts.at("expert"));
-    }
-    return std::string("no such slice");
-  };
-  EXPECT_EQ(experts_of(0), "none");
-  EXPECT_EQ(experts_of(1), "0-0");
+  EXPECT_EQ(experts_of(trace, 0), "none");
+  EXPECT_EQ(experts_of(trace, 1), "0-0");
+}
+
+// Each device has three places, with copies of two experts.
+TEST(Timeline, APlacementSaysWhichExpertsADeviceHas) {
+  PointResult result = traced_result();
+  EXPECT_EQ(experts_of(make_timeline(result, 0), 0), "0-1");
+  result.point.config.placement = {3, 0, 2, 1, 2, 0};
+  const Trace trace = make_timeline(result, 0);
+  EXPECT_EQ(experts_of(trace, 0), "3,0,2");
+  EXPECT_EQ(experts_of(trace, 1), "1,2,0");
 }
 
 TEST(Timeline, FactsTellWhatIsMissing) {

@@ -340,15 +340,21 @@ void report_sample(const BlockTensors& tensors, bool backward, const Sampled& sa
   report_weight_gradients(tensors.shape, sampled, verdict);
 }
 
-// Returns the number of rows of y and, with `backward`, of dx, dp, all weight gradients and, with `logits`,
-// dlogits.
-int64_t num_result_rows(const MoeShape& shape, bool backward, bool logits) {
-  if (!backward) return shape.tokens;
+// Returns the number of rows of all tensors that the audit compares.
+int64_t num_result_rows(const BlockTensors& tensors, bool backward) {
+  const MoeShape& shape = tensors.shape;
+  const bool rest = is_rest_of_latent(tensors), norm = rest && shape.form.latent_norm > 0;
+  // y; around experts of another width also the rows z and n
+  int64_t of_token = 1 + rest + norm;
+  if (!backward) return of_token * shape.tokens;
+  // dx; the experts' part has dp and dlogits, the part around it dn and dr
+  of_token += rest ? 2 + norm : tensors.dlogits != nullptr ? 3 : 2;
   const int64_t up_rows = (shape.form.num_matrices() - 1) * shape.hidden;
   const int64_t biases = shape.form.biases ? shape.form.num_matrices() : 0, gate = shape.form.shared_gate;
+  const int64_t products = tensors.weights.wg.num_columns + (rest ? 2 * shape.form.latent : 0) + norm;
   const int64_t weights = shape.experts * (up_rows + shape.mlp_dim + biases) +
-                          (shape.shared_dim > 0 ? up_rows + shape.shared_dim + gate : 0);
-  return (logits ? 4 : 3) * shape.tokens + weights;
+                          (shape.shared_dim > 0 ? up_rows + shape.shared_dim + gate : 0) + products;
+  return of_token * shape.tokens + weights;
 }
 
 }  // namespace
@@ -418,7 +424,7 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   CheckResult& result = verdict.result();
   result.seed = seed;
   result.wire = wire_error(sampled);
-  result.num_rows = num_result_rows(tensors.shape, backward, tensors.dlogits != nullptr);
+  result.num_rows = num_result_rows(tensors, backward);
   result.how = full ? "all rows, every element, against the block in double"
                     : "all rows, by random projections, against a block computed apart; "
                       "rows drawn by the seed against the block in double";
@@ -430,9 +436,16 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   return verdict.finish();
 }
 
-// Joins the verdicts on the two parts of a block with experts of another width. The findings of the expert
-// part say that they are in rows of that width.
-CheckResult both(const CheckResult& rest, const CheckResult& experts) {
+// Returns the largest relative error of a result, which is that of its worst row.
+double largest_rel_err(const CheckResult& result) {
+  double largest = result.forward_rel_err;
+  for (const auto& [tensor, error] : result.grad_rel_err) largest = std::max(largest, error);
+  return largest;
+}
+
+}  // namespace
+
+CheckResult join_parts(const CheckResult& rest, const CheckResult& experts) {
   CheckResult all = rest;
   if (badness(experts.status) > badness(rest.status)) all.status = experts.status;
   all.numbers_ok = rest.numbers_ok && experts.numbers_ok;
@@ -440,21 +453,26 @@ CheckResult both(const CheckResult& rest, const CheckResult& experts) {
   all.forward_rel_err = std::max(rest.forward_rel_err, experts.forward_rel_err);
   for (const auto& [tensor, error] : experts.grad_rel_err)
     all.grad_rel_err[tensor == "dx" ? "latent_dz" : tensor] = error;
-  if (all.worst_row.empty()) all.worst_row = experts.worst_row;
   const std::string where = "in rows of the experts' width: ";
+  // y and dx of the experts' part are other rows than those of the block.
+  if (!experts.worst_row.empty() &&
+      (rest.worst_row.empty() || largest_rel_err(experts) > largest_rel_err(rest)))
+    all.worst_row = where + experts.worst_row;
   if (!experts.reason.empty()) all.reason += (all.reason.empty() ? "" : "; ") + where + experts.reason;
   all.what += "; " + where + experts.what;
   all.num_rows += experts.num_rows;
   all.num_sampled_rows += experts.num_sampled_rows;
   if (experts.worst_bounds > all.worst_bounds) {
     all.worst_bounds = experts.worst_bounds;
-    all.worst_number = experts.worst_number;
+    all.worst_number = where + experts.worst_number;
   }
   all.wire = experts.wire;
   all.how = experts.how;
   all.seconds += experts.seconds;
   return all;
 }
+
+namespace {
 
 CheckResult check_parts(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
   if (share.tensors.shape.form.latent == 0) return check_part(share, pass, mode, seed, team);
@@ -463,7 +481,7 @@ CheckResult check_parts(const CheckShare& share, Pass pass, CheckMode mode, uint
   CheckShare of_experts = experts_of_latent(share);
   of_experts.operands_fault = nullptr;
   const CheckResult experts = check_part(of_experts, pass, mode, seed, team);
-  return share.is_first() ? both(rest, experts) : CheckResult{};
+  return share.is_first() ? join_parts(rest, experts) : CheckResult{};
 }
 
 }  // namespace

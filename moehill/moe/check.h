@@ -97,6 +97,10 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team);
 
+// Joins the verdicts on the two parts of a block whose experts have another width (`latent`). The findings of
+// the experts' part say that they are in rows of that width.
+CheckResult join_parts(const CheckResult& rest, const CheckResult& experts);
+
 // Returns how many bytes a check takes in each process besides the tensors.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, const Auditors& auditors);
 

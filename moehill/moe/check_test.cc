@@ -399,6 +399,26 @@ TEST(Check, HasMoreRowsThanAreInDoubleAtATime) {
   }
 }
 
+// A block with experts of another width has two rows y and two rows dx of each token.
+TEST(Check, TheWorstRowIsThatOfBothPartsAndSaysOfWhich) {
+  CheckResult rest, experts;
+  rest.forward_rel_err = 1e-3;
+  rest.worst_row = "y token 1: 1.0e-03";
+  rest.worst_number = "y token 2 columns 0 to 63";
+  rest.worst_bounds = 0.5;
+  experts.grad_rel_err["dx"] = 2e-3;
+  experts.worst_row = "dx token 3: 2.0e-03";
+  experts.worst_number = "dx token 4 columns 0 to 15";
+  experts.worst_bounds = 0.6;
+  const CheckResult all = join_parts(rest, experts);
+  EXPECT_EQ(all.worst_row, "in rows of the experts' width: dx token 3: 2.0e-03");
+  EXPECT_EQ(all.worst_number, "in rows of the experts' width: dx token 4 columns 0 to 15");
+  rest.forward_rel_err = 3e-3;
+  rest.worst_bounds = 0.7;
+  EXPECT_EQ(join_parts(rest, experts).worst_row, rest.worst_row);
+  EXPECT_EQ(join_parts(rest, experts).worst_number, rest.worst_number);
+}
+
 TEST(SampleCheck, SeesAGrossFault) {
   ThreadTeam team(2);
   BlockFixture fixture({300, 40, 70, 9, 3, 50, DType::bf16});

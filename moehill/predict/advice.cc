@@ -37,6 +37,16 @@ double gradient_seconds(const AdviceQuestion& q, const Hardware& h, const Advice
          std::max(inside, rings_of_node * moved / outer.bytes_per_s);
 }
 
+// Returns the hardware as one of several groups of a node has it: all groups read the node's memory at once.
+Hardware of_one_group(Hardware h, const RunConfig& config) {
+  const int per_node = h.topology.devices_per_node;
+  const double of_node = static_cast<double>(h.units_per_device) * per_node,
+               of_group =
+                   static_cast<double>(config.threads_per_device) * std::min(config.num_devices, per_node);
+  h.node_memory_bytes_per_s *= of_group / of_node;
+  return h;
+}
+
 AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& config,
                    const Routing& routing, int groups) {
   AdviceLine line;
@@ -44,7 +54,7 @@ AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& 
   line.groups = groups;
   line.devices = config.num_devices;
   line.units = config.threads_per_device;
-  line.prediction = predict_run(config, routing, h);
+  line.prediction = predict_run(config, routing, of_one_group(h, config));
   const int total = groups * line.devices;
   if (groups > 1 && q.pass == Pass::forward_backward) line.gradients_s = gradient_seconds(q, h, line);
   line.tokens_per_s = static_cast<double>(config.shape.tokens) * groups / line.step_s();
@@ -252,7 +262,8 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
     // all devices shared the experts.
     DistributionOptions distribution = q.distribution;
     distribution.devices = total;
-    refuse_impossible(distribution, q.shape.num_logits(), q.shape.topk, q.shape.router.zero_experts);
+    refuse_impossible(distribution, config.shape.num_logits(), q.shape.topk,
+                      config.shape.router.zero_experts);
     const Routing routing = routing_of(config.shape, distribution, q.seed);
     if (!is_ep(spread)) return advice.lines.push_back(line_of(q, h, config, routing, groups));
     if (config.ranks_per_node > 0) config.wire = q.wire;

@@ -88,6 +88,25 @@ TEST(Advice, GradientsBetweenGroupsAreThoseOfAllExperts) {
   EXPECT_NEAR(of_dp, 2.0 * 63 / 64 * weights / rate, 0.3 * of_dp) << "the model's own, with the step";
 }
 
+// With few tokens a step reads weights. Groups that lie in one node read them from the same memory.
+TEST(Advice, GroupsOfANodeShareItsMemory) {
+  const Hardware h = load_hardware("epyc-cluster");
+  AdviceQuestion q = question(1);
+  q.shape = {0, 2048, 1408, 64, 2, 0};
+  q.tokens_per_device = 4;
+  q.pass = Pass::forward;
+  int in_groups = 0;
+  for (const AdviceLine& line : advise(q, h).lines) {
+    const int of_node = line.spread == Spread::none ? 1 : h.topology.devices_per_node;
+    in_groups += line.groups > 1 ? 1 : 0;
+    for (const StagePrediction& stage : line.prediction.stages)
+      EXPECT_LE(stage.memory_bytes * of_node,
+                1.001 * h.node_memory_bytes_per_s * (stage.gemm_s + stage.rows_s))
+          << name_of(line.spread) << " in " << line.groups << ": " << name_of(stage.stage);
+  }
+  EXPECT_GT(in_groups, 0);
+}
+
 TEST(Advice, InInferenceGroupsAddUpNothing) {
   AdviceQuestion q = question(1);
   q.pass = Pass::forward;

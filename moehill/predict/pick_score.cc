@@ -90,6 +90,35 @@ bool has_figures(const Json& json) {
 
 double error_of(const ScoredRun& run) { return run.predicted_s / run.measured_s - 1; }
 
+// Returns the cores and the SIMD target of a machine.
+std::string machine_of(const Environment& environment) {
+  return fmt::format("{} cores, {}", environment.topology.num_cores, environment.kernel);
+}
+
+// Returns whether the prediction is of the whole step. The model has no stage of a router in the step.
+bool is_of_whole_step(const ScoredRun& run) {
+  return run.problem.find("\"route_in_step\":true") == std::string::npos;
+}
+
+// Returns what measured and predicted a run, in words.
+std::string maker_of(const ScoredRun& run) {
+  return fmt::format("{}, {}, by {}", run.cpu,
+                     run.machine.empty() ? "of an older program that wrote down no cores" : run.machine,
+                     run.build);
+}
+
+// Returns the runs by their makers, in the order in which makers first appear.
+std::vector<std::pair<std::string, std::vector<ScoredRun>>> by_maker(const std::vector<ScoredRun>& runs) {
+  std::vector<std::pair<std::string, std::vector<ScoredRun>>> makers;
+  for (const ScoredRun& run : runs) {
+    const std::string maker = maker_of(run);
+    auto own = std::find_if(makers.begin(), makers.end(), [&](const auto& m) { return m.first == maker; });
+    if (own == makers.end()) own = makers.insert(own, {maker, {}});
+    own->second.push_back(run);
+  }
+  return makers;
+}
+
 // Problem is one problem on one machine by one build: the times of each path, and how many paths there are to
 // choose from. A path that an older build ran slowly says nothing of a choice that this build makes, and
 // neither do other cores or another SIMD target (MOEHILL_SIMD).
@@ -109,7 +138,7 @@ struct Problem {
 std::map<std::string, Problem> by_problem(const std::vector<ScoredRun>& runs) {
   std::map<std::string, Problem> problems;
   for (const ScoredRun& run : runs) {
-    Problem& problem = problems[fmt::format("{} {} {} {}", run.cpu, run.machine, run.build, run.problem)];
+    Problem& problem = problems[fmt::format("{} {}", maker_of(run), run.problem)];
     problem.seconds[run.path].push_back(run.measured_s);
     if (run.taken) problem.taken.push_back(run.path);
     problem.num_candidates = std::max(problem.num_candidates, static_cast<size_t>(run.num_candidates));
@@ -119,7 +148,8 @@ std::map<std::string, Problem> by_problem(const std::vector<ScoredRun>& runs) {
 
 std::string path_table(const std::vector<ScoredRun>& runs) {
   std::map<std::string, std::vector<ScoredRun>> by_path;
-  for (const ScoredRun& run : runs) by_path[run.path].push_back(run);
+  for (const ScoredRun& run : runs)
+    if (is_of_whole_step(run)) by_path[run.path].push_back(run);
   std::vector<std::vector<std::string>> rows;
   for (const auto& [path, own] : by_path) {
     std::vector<double> errors;
@@ -168,8 +198,7 @@ std::vector<ScoredRun> scored_runs(const BenchOptions& options, const CommandRes
     runs.push_back({command.time_utc, environment.build, topology.cpu_model, problem_of(options, point.point),
                     name_of(config.spread), point.point.path_is_auto,
                     static_cast<int>(candidate_paths(config).size()), point.prediction->time_s,
-                    median_of(point.samples),
-                    fmt::format("{} cores, {}", topology.num_cores, environment.kernel)});
+                    median_of(point.samples), machine_of(environment)});
   }
   return runs;
 }
@@ -210,12 +239,13 @@ std::vector<ScoredRun> read_scores(const std::string& file) {
 
 Score score_of(const std::vector<ScoredRun>& runs) {
   Score score;
-  score.num_runs = static_cast<int>(runs.size());
   std::vector<double> errors;
   for (const ScoredRun& run : runs) {
+    if (!is_of_whole_step(run)) continue;
     errors.push_back(std::abs(error_of(run)));
     score.num_taken += run.taken ? 1 : 0;
   }
+  score.num_runs = static_cast<int>(errors.size());
   if (!errors.empty()) {
     std::sort(errors.begin(), errors.end());
     score.median_error = median_of(errors);
@@ -231,11 +261,13 @@ Score score_of(const std::vector<ScoredRun>& runs) {
   return score;
 }
 
-std::string error_of_model(std::vector<ScoredRun> runs, const std::string& cpu) {
-  std::erase_if(runs, [&](const ScoredRun& run) { return run.cpu != cpu; });
-  if (runs.empty())
-    return "How far the model is off here is not known: no run has been predicted and measured yet.";
+std::string error_of_model(std::vector<ScoredRun> runs, const Environment& here) {
+  std::erase_if(runs, [&](const ScoredRun& run) {
+    return run.cpu != here.topology.cpu_model || run.machine != machine_of(here) || run.build != here.build;
+  });
   const Score score = score_of(runs);
+  if (score.num_runs == 0)
+    return "How far the model is off here is not known: this build has predicted and measured no run yet.";
   return fmt::format(
       "In {} runs here the model was off by {:.0f} % in the median, by {:.0f} % in one of ten.",
       score.num_runs, 100 * score.median_error, 100 * score.p90_error);
@@ -243,16 +275,24 @@ std::string error_of_model(std::vector<ScoredRun> runs, const std::string& cpu) 
 
 std::string score_report(const std::vector<ScoredRun>& runs) {
   if (runs.empty()) return "no run of expert parallelism has been predicted and measured yet\n";
-  const Score s = score_of(runs);
-  std::string text = path_table(runs);
-  text += fmt::format(
-      "{} runs, {} of them on a path that auto took: median error {:.1f} %, 90th percentile {:.1f} %\n",
-      s.num_runs, s.num_taken, 100 * s.median_error, 100 * s.p90_error);
-  if (s.num_judged == 0)
-    return text + "no problem that auto chose for has been run on all of its paths, so no pick is judged\n";
-  return text +
-         fmt::format("the path taken is within 3 % of the best in {} of {} problems run on all paths\n",
-                     s.num_within, s.num_judged);
+  std::string text;
+  for (const auto& [maker, own] : by_maker(runs)) {
+    const Score s = score_of(own);
+    text += fmt::format("{}{}\n", text.empty() ? "" : "\n", printable(maker));
+    if (s.num_runs > 0)
+      text += path_table(own) + fmt::format(
+                                    "{} runs, {} of them on a path that auto took: median error {:.1f} %, "
+                                    "90th percentile {:.1f} %\n",
+                                    s.num_runs, s.num_taken, 100 * s.median_error, 100 * s.p90_error);
+    else
+      text += "all steps have the router in them, which the model lacks, so there is no error\n";
+    if (s.num_judged == 0)
+      text += "no problem that auto chose for has been run on all of its paths, so no pick is judged\n";
+    else
+      text += fmt::format("the path taken is within 3 % of the best in {} of {} problems run on all paths\n",
+                          s.num_within, s.num_judged);
+  }
+  return text;
 }
 
 }  // namespace moehill

@@ -38,18 +38,19 @@ std::vector<ScoredRun> read_scores(const std::string& file);
 
 // Score sums up the runs.
 struct Score {
-  int num_runs = 0;                        // predicted and measured
+  int num_runs = 0;                        // of which the whole step was predicted
   double median_error = 0, p90_error = 0;  // of |predicted / measured - 1|
-  int num_taken = 0;                       // runs whose path auto took
+  int num_taken = 0;                       // of these runs, those whose path auto took
   // Problems among these for which one build measured every candidate, in these runs or earlier.
   int num_judged = 0;
   int num_within = 0;  // of these, the path taken is within 3 % of the best
 };
 // Scores problems. If a problem has several runs on a path, their median counts.
 Score score_of(const std::vector<ScoredRun>& runs);
-// Returns a sentence on how far the model was off on this CPU, so that a reader can weigh its advice. A home
-// folder may be shared, so that the file also has runs of other CPUs; they do not count.
-std::string error_of_model(std::vector<ScoredRun> runs, const std::string& cpu);
+// Returns a sentence on how far the model was off here, so that a reader can weigh its advice. The file may
+// also have runs of other CPUs, cores, SIMD targets and builds; they do not count.
+std::string error_of_model(std::vector<ScoredRun> runs, const Environment& here);
+// Returns the scores of each machine and build that has runs.
 std::string score_report(const std::vector<ScoredRun>& runs);
 
 }  // namespace moehill

@@ -201,12 +201,43 @@ TEST(PickScore, OldLinesArePassedOver) {
   EXPECT_EQ(read_scores(file).size(), 1u);
 }
 
-TEST(PickScore, TheErrorHereIsThatOfThisCpu) {
-  std::vector<ScoredRun> runs = {run_of("a", "fused", true, 1.1, 1), run_of("a", "fused", true, 9, 1)};
-  runs[1].cpu = "another CPU";
-  EXPECT_EQ(error_of_model(runs, "a CPU"),
-            "In 1 runs here the model was off by 10 % in the median, by 10 % in one of ten.");
-  EXPECT_NE(error_of_model(runs, "a third CPU").find("not known"), std::string::npos);
+// Other kernels have other speeds, and another build may have another model.
+TEST(PickScore, TheErrorIsThatOfOneMachineAndBuild) {
+  Environment here;
+  here.topology.cpu_model = "a CPU";
+  here.topology.num_cores = 2;
+  here.kernel = "AVX2";
+  here.build = "1";
+  ScoredRun own = run_of("a", "fused", true, 1.1, 1);
+  own.machine = "2 cores, AVX2";
+  for (std::string ScoredRun::*member : {&ScoredRun::cpu, &ScoredRun::machine, &ScoredRun::build}) {
+    ScoredRun other = own;
+    other.*member = "another";
+    other.predicted_s = 9;
+    EXPECT_EQ(error_of_model({own, other}, here),
+              "In 1 runs here the model was off by 10 % in the median, by 10 % in one of ten.");
+    EXPECT_NE(error_of_model({other}, here).find("not known"), std::string::npos);
+    const std::string text = score_report({own, other, own});
+    EXPECT_NE(text.find("a CPU, 2 cores, AVX2, by 1\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("2 runs, 2 of them on a path that auto took: median error 10.0 %"), std::string::npos)
+        << text;
+    EXPECT_NE(text.find("1 runs, 1 of them on a path that auto took: median error 800.0 %"),
+              std::string::npos)
+        << text;
+  }
+}
+
+// Its measured time has the router, and its prediction has not. The choice of a path can be judged.
+TEST(PickScore, AStepWithTheRouterHasNoError) {
+  const auto in_step = [](BenchOptions&, RunConfig& c) { c.block.route_in_step = true; };
+  ScoredRun taken = scored_with(in_step), other = taken;
+  taken.taken = true;
+  taken.num_candidates = other.num_candidates = 2;
+  other.path = "ragged_a2a";
+  const std::vector<ScoredRun> runs = {taken, other};
+  EXPECT_EQ(score_of(runs).num_runs, 0);
+  EXPECT_EQ(score_of(runs).num_judged, 1);
+  EXPECT_NE(score_report(runs).find("so there is no error"), std::string::npos);
 }
 
 TEST(PickScore, TheMedianOfAPathCounts) {

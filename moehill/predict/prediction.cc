@@ -62,6 +62,13 @@ std::string unpredictable(const RunConfig& config) {
   return "";
 }
 
+std::string incomparable(const RunConfig& config) {
+  const std::string why = unpredictable(config);
+  return why.empty() && config.block.route_in_step
+             ? "the model has no stage of the router, which is in the step"
+             : why;
+}
+
 // Devices that the model takes for several nodes would send over the network, and those of a fuller node
 // would share it.
 std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, int num_nodes) {

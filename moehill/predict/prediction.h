@@ -30,6 +30,9 @@ ProbedHardware probed_hardware(const Environment& environment,
 
 // Says why the model cannot predict this run; empty if it can.
 std::string unpredictable(const RunConfig& config);
+// Says why the time of this run cannot be held against the model's; empty if it can. A prediction of a step
+// with the router in it leaves the router out.
+std::string incomparable(const RunConfig& config);
 // Says why the probe's nodes are not those of a run on `num_nodes` nodes, by the devices of a node; empty if
 // they are.
 std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, int num_nodes);

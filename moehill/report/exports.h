@@ -26,8 +26,8 @@ std::string export_markdown(const std::vector<ExperimentView>& views);
 
 // Returns the JSON of Google Benchmark 1.7, in nanoseconds, with one repetition for each round;
 // tools/compare.py of that project reads it. Names have no blanks: "experiment/topk:2/ep". The context names
-// host and caches, and the label of a repetition is the command that measures the point again. Where a round
-// has no CPU time recorded, its cpu_time is its real time.
+// host and caches, and the label of a repetition is the command that measures the point again. The cpu_time
+// is that of all processes, or the real time where a record has none.
 std::string export_google_benchmark(const std::vector<ExperimentView>& views);
 
 // Returns JUnit XML: a suite for each experiment, and in it a case for each point. The properties of a case

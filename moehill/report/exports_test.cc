@@ -121,11 +121,12 @@ TEST_F(Exports, GoogleBenchmarkNamesHostAndCaches) {
 
 TEST_F(Exports, ALauncherIsPartOfTheRepro) {
   StoredExperiment experiment = replayed_experiment();
-  experiment.launcher = "mpirun -n {devices}";
+  experiment.launcher = "mpirun -n {devices} --ntasks={devices}";
   StoredPoint point;
   point.arguments = {"--parallel-mode", "ep", "--filter", "a b"};
   point.options = {{"devices", 4}};
-  EXPECT_EQ(repro_of(experiment, point), "mpirun -n 4 moehill bench --parallel-mode ep --filter 'a b'");
+  EXPECT_EQ(repro_of(experiment, point),
+            "mpirun -n 4 --ntasks=4 moehill bench --parallel-mode ep --filter 'a b'");
 }
 
 std::vector<ExportedRow> exported_rows() {

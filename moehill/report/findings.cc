@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "moehill/record/record.h"
 #include "moehill/report/hypotheses.h"
 #include "moehill/report/markdown.h"
 #include "moehill/report/replayed.h"
@@ -75,8 +74,8 @@ void add_predictions(const ExperimentView& view, std::vector<std::string>& lines
   std::vector<double> ratios;
   for (const ResultRow& row : view.rows) {
     if (!row.timed()) continue;
-    if (const auto predicted = part_of<std::optional<RecordedPrediction>>(row.measured->first, "prediction"))
-      ratios.push_back(predicted->time_s / median_of(row.measured->seconds));
+    if (const std::optional<double> predicted = predicted_seconds(*row.measured))
+      ratios.push_back(*predicted / median_of(row.measured->seconds));
   }
   if (ratios.empty()) return;
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());

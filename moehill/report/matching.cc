@@ -48,6 +48,13 @@ std::vector<double> costs_of(const StoredJson& record) {
   return costs;
 }
 
+// Returns the cost of a step at the peak that was measured beside the record's.
+std::optional<double> peak_cost_of(const StoredJson& record) {
+  const Figure tflops = tflops_of(record), share = part_of<RecordedPeak>(record, "peak").fraction;
+  if (!tflops || !share || !(*share > 0)) return std::nullopt;
+  return *share / *tflops;
+}
+
 // Returns the text at a JSON pointer; "" if there is none.
 std::string text_at(const StoredJson& record, const char* pointer) {
   const StoredJson::json_pointer where(pointer);
@@ -150,8 +157,12 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
   auto process = std::find_if(result.processes.begin(), result.processes.end(), same);
   if (process == result.processes.end()) {
     const auto measured_by = part_of<std::optional<RecordedProcess>>(record, "process");
-    result.processes.push_back(
-        {id, measured_by ? Figure(measured_by->started_s) : Figure(), round, measuring_host(record), {}});
+    result.processes.push_back({id,
+                                measured_by ? Figure(measured_by->started_s) : Figure(),
+                                round,
+                                measuring_host(record),
+                                {},
+                                peak_cost_of(record)});
     process = result.processes.end() - 1;
   }
   process->samples.insert(process->samples.end(), costs.begin(), costs.end());
@@ -294,6 +305,26 @@ bool fits(const ComparedResult& a, const ComparedResult& b, const std::vector<st
     config_b.erase(key);
   }
   return nlohmann::json(config_a) == nlohmann::json(config_b);
+}
+
+// Returns for each result of `a` its partner in `b`: the first free one that fits. Partners of equal work are
+// found first, for all results, so that no result takes the partner whose work is another one's.
+std::vector<std::optional<size_t>> partners_in(const ResultSet& b, const ResultSet& a,
+                                               const std::vector<std::string>& differing) {
+  std::vector<std::optional<size_t>> partners(a.results.size());
+  std::vector<bool> used(b.results.size());
+  for (const bool of_equal_work : {true, false}) {
+    for (size_t r = 0; r < a.results.size(); ++r) {
+      for (size_t i = 0; i < b.results.size() && !partners[r]; ++i) {
+        const ComparedResult &one = a.results[r], &other = b.results[i];
+        if (used[i] || !fits(one, other, differing)) continue;
+        if (of_equal_work && work_hashes(one.record) != work_hashes(other.record)) continue;
+        partners[r] = i;
+        used[i] = true;
+      }
+    }
+  }
+  return partners;
 }
 
 double median_cost(const ComparedProcess& process) { return median_of(process.samples); }
@@ -475,25 +506,16 @@ ResultSet read_results(const std::string& source) {
 Matching match_results(const ResultSet& a, const ResultSet& b) {
   Matching matching;
   matching.differing = differing_options(a, b);
+  const std::vector<std::optional<size_t>> partners = partners_in(b, a, matching.differing);
   std::vector<bool> used(b.results.size());
-  for (const ComparedResult& result : a.results) {
-    // Each result of `a` takes the first result of `b` that fits and is free, of equal work if there is one.
-    const auto first_free = [&](bool of_equal_work) {
-      size_t i = 0;
-      while (i < b.results.size() &&
-             (used[i] || !fits(result, b.results[i], matching.differing) ||
-              (of_equal_work && work_hashes(result.record) != work_hashes(b.results[i].record))))
-        ++i;
-      return i;
-    };
-    size_t i = first_free(true);
-    if (i == b.results.size()) i = first_free(false);
-    if (i == b.results.size()) {
+  for (size_t r = 0; r < a.results.size(); ++r) {
+    const ComparedResult& result = a.results[r];
+    if (!partners[r]) {
       if (!result.processes.empty()) matching.only_a.push_back(result.label);
       continue;
     }
-    used[i] = true;
-    const ComparedResult& other = b.results[i];
+    used[*partners[r]] = true;
+    const ComparedResult& other = b.results[*partners[r]];
     if (!result.processes.empty() && !other.processes.empty())
       matching.pairs.push_back(compare_pair(a, result, b, other));
     // A result without figures is not dropped silently: a gate must know what it could not judge.

@@ -23,6 +23,8 @@ struct ComparedProcess {
   int64_t round = 0;                // in a sweep
   std::string host;                 // "": not known
   std::vector<double> samples;
+  // This is the cost of a step at the peak that the process measured; none: it has no share of a peak.
+  std::optional<double> peak_cost = {};
 };
 
 // ComparedResult is one point (and path) of a set.
@@ -93,11 +95,11 @@ struct Matching {
   std::vector<std::string> unlike = {};
 };
 
-// Pairs the results. Of several that fit, the one with the same routing plan and weights counts. An option
-// that has one value in all of `a` and another in all of `b` tells the sets apart; all other options have to
-// agree, and so does the path. Pairs of one experiment are compared by round. Pairs that the same processes
-// measured are compared by process, or by sample if there is a single process. All other pairs are compared
-// by compare_processes(), without the processes that are on both sides.
+// Pairs the results. Results of the same routing plan and weights are paired first, then what is left. An
+// option that has one value in all of `a` and another in all of `b` tells the sets apart; all other options
+// have to agree, and so does the path. Pairs of one experiment are compared by round. Pairs that the same
+// processes measured are compared by process, or by sample if there is a single process. All other pairs are
+// compared by compare_processes(), without the processes that are on both sides.
 Matching match_results(const ResultSet& a, const ResultSet& b);
 
 }  // namespace moehill

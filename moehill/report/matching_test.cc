@@ -249,6 +249,12 @@ TEST_F(MatchingTest, AnotherRoutingOfEqualOptionsIsAnotherResultAndSaid) {
   ASSERT_EQ(own.pairs.size(), 1u);
   EXPECT_TRUE(own.pairs[0].unlike.empty()) << "the result of the same work is there as well";
   EXPECT_EQ(own.only_b.size(), 1u);
+  // The first result of `a` must not take the partner of the second.
+  const Matching newer = match_results(read_results(a + "," + b), read_results(b));
+  ASSERT_EQ(newer.pairs.size(), 1u);
+  EXPECT_TRUE(newer.pairs[0].unlike.empty());
+  EXPECT_EQ(newer.pairs[0].ratio.ratio, 1);
+  EXPECT_EQ(newer.only_a.size(), 1u);
 }
 
 TEST_F(MatchingTest, NothingBehindRecordsIsIgnored) {

@@ -29,7 +29,6 @@ Measured measure_alike(const std::vector<StoredRecord>& records) {
   std::vector<double> peaks, rates;
   for (const StoredRecord& record : records) {
     if (measured.first.is_null()) measured.first = record.json;
-    measured.disturbed += record.disturbed ? 1 : 0;
     const auto peak = part_of<RecordedPeak>(record.json, "peak");
     if (peak.tflops_measured) peaks.push_back(*peak.tflops_measured);
     if (peak.read_gbps.median) rates.push_back(*peak.read_gbps.median);
@@ -40,6 +39,7 @@ Measured measure_alike(const std::vector<StoredRecord>& records) {
     if (!seconds || !tflops || *tflops <= 0 || *seconds <= 0) continue;
     if (measured.rounds.empty()) measured.first = record.json;
     measured.rounds.push_back(record.round);
+    measured.disturbed += record.disturbed ? 1 : 0;
     measured.hosts.push_back(measuring_host(record.json));
     const StoredJson process = at_or_null(record.json, "/process/id");
     measured.processes.push_back(process.is_string() ? process.get<std::string>() : "");
@@ -142,6 +142,12 @@ std::vector<Measured> measure(std::vector<StoredRecord> records) {
   std::vector<Measured> all;
   for (const std::vector<StoredRecord>& of_kind : alike) all.push_back(measure_alike(of_kind));
   return all;
+}
+
+std::optional<double> predicted_seconds(const Measured& measured) {
+  const auto predicted = part_of<std::optional<RecordedPrediction>>(measured.first, "prediction");
+  const bool routes = at_or_null(measured.first, "/config/route_in_step") == StoredJson(true);
+  return predicted && !routes ? std::optional(predicted->time_s) : std::nullopt;
 }
 
 Summary tflops_summary(const Measured& measured) {

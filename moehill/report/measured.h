@@ -29,7 +29,7 @@ struct Measured {
   std::vector<std::string> hosts;                     // by `rounds`; "": not known
   std::vector<std::string> processes;                 // ids by `rounds`; "": not known
   std::vector<double> peak_shares;                    // of the rounds that have one
-  int64_t disturbed = 0;                              // rounds that other work disturbed
+  int64_t disturbed = 0;                              // of these rounds, by other work
   std::optional<double> peak_tflops, read_gbps;       // medians over the rounds
 };
 
@@ -53,6 +53,10 @@ std::vector<std::string> told_apart(std::vector<std::string> labels, const std::
 // Measures each path and subject, in the order in which records first have it. Records of steps that left
 // stages out do not count.
 std::vector<Measured> measure(std::vector<StoredRecord> records);
+
+// Returns the predicted seconds of a step. None if none were predicted, or if the step routes: the model has
+// no stage of a router, so its error would be the router's time.
+std::optional<double> predicted_seconds(const Measured& measured);
 
 // Returns the median of TF/s over the rounds, each of which is a process of its own, with its interval.
 Summary tflops_summary(const Measured& measured);

@@ -32,6 +32,17 @@ TEST(Measured, RecordsWithoutAPassedCheckAreNoResults) {
   }
 }
 
+// The share of disturbed rounds is one of the rounds with a figure, so it cannot exceed all of them.
+TEST(Measured, ARoundWithoutAFigureIsNoDisturbedOne) {
+  StoredRecord off{.round = 0, .disturbed = true, .json = block_record("none", 2, 1.0)};
+  const StoredRecord good{.round = 1, .disturbed = true, .json = off.json};
+  off.json["check"]["status"] = "off";
+  const std::vector<Measured> measured = measure({off, good});
+  ASSERT_EQ(measured.size(), 1u);
+  EXPECT_EQ(measured[0].rounds.size(), 1u);
+  EXPECT_EQ(measured[0].disturbed, 1);
+}
+
 // A point may name several values, choose its path anew in each run, or replay a file that was replaced.
 TEST(Measured, RecordsOfUnlikeThingsAreNotOneResult) {
   const StoredRecord none{.round = 0, .json = block_record("none", 2, 1.0)};
@@ -57,6 +68,18 @@ TEST(Measured, DifferencesTellSubjectsApartAndHashesOnlyWhereNothingElseDoes) {
   EXPECT_EQ(difference_words(by_hash.at(2)), "topk=2 plan=r");
   EXPECT_EQ(difference_words(differences_of({a, a}).at(0)), "");
   EXPECT_EQ(told_apart({"x", "y", "x"}, {a, b, b}), (std::vector<std::string>{"x topk=2", "y", "x topk=8"}));
+}
+
+// The prediction of a step that routes leaves the router out.
+TEST(Measured, APredictionIsOfTheWholeStepOrNone) {
+  StoredRecord record{.round = 0, .json = block_record("none", 2, 1.0)};
+  EXPECT_FALSE(predicted_seconds(measure({record}).at(0)));
+  record.json["prediction"] = {{"time_s", 0.5}, {"stages", StoredJson::object()}, {"memory_bytes", 1.0}};
+  EXPECT_EQ(predicted_seconds(measure({record}).at(0)), 0.5);
+  record.json["config"]["route_in_step"] = false;
+  EXPECT_EQ(predicted_seconds(measure({record}).at(0)), 0.5);
+  record.json["config"]["route_in_step"] = true;
+  EXPECT_FALSE(predicted_seconds(measure({record}).at(0)));
 }
 
 TEST(Measured, TimesThatAreNoneAreNoResults) {

@@ -41,15 +41,15 @@ StoredJson published_json(const ExperimentView& view, const ResultRow& row) {
   StoredJson json = {{"tflops", *row.published->tflops}, {"ratio", nullptr}};
   if (!row.baseline) return json;
   const std::optional<PublishedRow>& other = view.rows[*row.baseline].published;
-  if (other && other->tflops) json["ratio"] = *row.published->tflops / *other->tflops;
+  if (other) json["ratio"] = or_null(published_ratio(*row.published, *other));
   return json;
 }
 
 // Returns the predicted seconds beside the measured ones.
 StoredJson prediction_json(const Measured& m) {
-  const auto predicted = part_of<std::optional<RecordedPrediction>>(m.first, "prediction");
+  const std::optional<double> predicted = predicted_seconds(m);
   if (!predicted || m.seconds.empty()) return nullptr;
-  return {{"seconds", predicted->time_s}, {"over_measured", predicted->time_s / median_of(m.seconds)}};
+  return {{"seconds", *predicted}, {"over_measured", *predicted / median_of(m.seconds)}};
 }
 
 // Returns what the page shows of one result.
@@ -68,7 +68,10 @@ StoredJson result_json(const Measured& m) {
   json["fraction"] = at_or_null(m.first, "/peak/fraction");
   json["peak_tflops"] = or_null(m.peak_tflops);
   json["read_gbps"] = or_null(m.read_gbps);
-  json["intensity"] = least_intensity(at_or_null(m.first, "/config"));
+  const double left_out = static_cast<double>(capacity.num_dropped) +
+                          static_cast<double>(capacity.num_unassigned) +
+                          static_cast<double>(capacity.num_zero);
+  json["intensity"] = least_intensity(at_or_null(m.first, "/config"), left_out);
   json["config"] = at_or_null(m.first, "/config");
   json["layout"] = at_or_null(m.first, "/layout");
   json["stages"] = at_or_null(m.first, "/stages");
@@ -181,7 +184,7 @@ bool is_possible(const MoeShape& shape) {
 
 }  // namespace
 
-StoredJson least_intensity(const StoredJson& config) {
+StoredJson least_intensity(const StoredJson& config, double num_left_out) {
   const auto shape = part_from<MoeShape>(config);
   const auto block = part_from<BlockOptions>(config);
   if (!is_possible(shape)) return nullptr;
@@ -192,7 +195,10 @@ StoredJson least_intensity(const StoredJson& config) {
   const double rows = static_cast<double>(shape.tokens * shape.hidden);
   const double bytes = static_cast<double>(dtype_bytes(shape.dtype)) *
                        (training ? 3 * elements + 5 * rows : elements + 2 * rows);
-  return model_flops(shape, block.pass, shape.assignments()) / bytes;
+  // A record may claim any number.
+  const double all = static_cast<double>(shape.assignments()),
+               computed = all - std::clamp(num_left_out, 0.0, all);
+  return model_flops(shape, block.pass, static_cast<int64_t>(computed)) / bytes;
 }
 
 StoredJson page_data(Store& store, const std::vector<PublishedRow>& published) {

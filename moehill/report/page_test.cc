@@ -7,7 +7,7 @@
 
 #include "moehill/report/measured.h"
 #include "moehill/report/page_data.h"
-#include "moehill/store/store_fixture.h"
+#include "moehill/report/report_fixture.h"
 
 namespace moehill {
 namespace {
@@ -46,6 +46,46 @@ TEST(PageData, ComparesAPointWithItsBaseline) {
   EXPECT_EQ(points[1]["results"][0]["tflops_coverage"], 0.875);
   EXPECT_DOUBLE_EQ(points[1]["results"][0]["tflops"].get<double>(), 3);
   EXPECT_EQ(points[1]["results"][0]["rounds"], 4);
+}
+
+// Returns the published part of a point `fast`, beside these published rows of its section.
+StoredJson published_of_fast(const std::string& path, const std::string& rows) {
+  Store store = Store::open_or_create(path);
+  Journal journal(store, this_process(), {{"host", "test"}});
+  StoredExperiment experiment = replayed_experiment();
+  experiment.baseline = {{"impl", "baseline"}};
+  std::vector<StoredPoint> points(2);
+  for (size_t i = 0; i < 2; ++i) {
+    const std::string impl = i == 0 ? "baseline" : "fast";
+    points[i].label = points[i].identity = impl;
+    points[i].position = static_cast<int64_t>(i);
+    points[i].axes = {{"impl", impl}};
+    points[i].is_baseline = i == 0;
+  }
+  journal.save_plan(experiment, points);
+  for (const StoredPoint& point : points) {
+    AttemptResult result = done_in(1);
+    result.records = {block_record("none", 2, 1)};
+    result.records[0]["config"]["impl"] = point.label;
+    journal.finish(journal.claim(point.id, 0, 60).claim, result);
+  }
+  const std::string header =
+      "section,parallel_mode,hidden,mlp_dim,experts,topk,shared,tokens,pass,extra,tflops,tokens_per_s\n";
+  const StoredJson data = page_data(store, parse_published(header + rows, "test"));
+  return data["experiments"][0]["points"][1]["results"][0]["published"];
+}
+
+// The original may have one figure for both points, which is no comparison.
+TEST(PageData, OnePublishedFigureIsNoRatio) {
+  const TemporaryFolder folder;
+  const std::string row = "13:40 EP vs Non-EP,none,2048,1408,60,2,5632,32768,forward_backward,";
+  const StoredJson same = published_of_fast(folder.file("a.sqlite"), row + "queue=full,100,\n");
+  EXPECT_EQ(same["tflops"], 100);
+  EXPECT_TRUE(same["ratio"].is_null()) << same;
+  const StoredJson apart =
+      published_of_fast(folder.file("b.sqlite"), row + "impl=baseline,100,\n" + row + "impl=fast,150,\n");
+  EXPECT_EQ(apart["tflops"], 150);
+  EXPECT_EQ(apart["ratio"], 1.5);
 }
 
 TEST(PageData, JudgesExpectationsAndSaysHowToMeasureAgain) {
@@ -97,6 +137,11 @@ TEST(PageData, IntensityIsFlopsOverTheLeastBytes) {
   // 6 T H (k M + S) FLOPs; 3 H (E M + S) weights, T H of x and of y, four bytes each.
   EXPECT_DOUBLE_EQ(least_intensity(config).get<double>(), 6.0 * 10 * 4 * 17 / (4 * (3 * 4 * 23 + 2 * 40)));
   EXPECT_TRUE(least_intensity(StoredJson::object()).is_null());
+  // Five of the 20 assignments were dropped: 15 of 2 x 3 H M FLOPs each, and the shared expert.
+  EXPECT_DOUBLE_EQ(least_intensity(config, 5).get<double>(),
+                   6.0 * 4 * (15 * 6 + 10 * 5) / (4 * (3 * 4 * 23 + 2 * 40)));
+  EXPECT_DOUBLE_EQ(least_intensity(config, 1e300).get<double>(),
+                   6.0 * 4 * 10 * 5 / (4 * (3 * 4 * 23 + 2 * 40)));
 }
 
 TEST(PageData, SizesThatNoRunHasGiveNoIntensity) {

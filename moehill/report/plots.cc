@@ -149,6 +149,8 @@ std::set<std::string> spread_options() {
   RunConfig::fields(any, [&](const Field& field, const auto&) { names.insert(field.name); });
   return names;
 }
+// These members of a record's env say on what it was measured.
+constexpr const char* kOfOneMachine[] = {"cpu", "cores", "kernel"};
 
 // Returns the options of a record's problem: what a block computes, and how it is measured.
 nlohmann::json problem_of(const StoredJson& record) {
@@ -199,6 +201,23 @@ std::vector<RatioMark> marks_over(const ComparedResult& baseline, const ResultSe
   labels = told_apart(labels, subjects);
   for (size_t i = 0; i < marks.size(); ++i) marks[i].label = labels[i];
   return marks;
+}
+
+// Throws InputError for records of several machines or SIMD targets, which would be one point of the picture.
+void refuse_several_machines(const ResultSet& records) {
+  for (const char* name : kOfOneMachine) {
+    std::set<std::string> values;
+    for (const ComparedResult& result : records.results) {
+      const auto found = result.environment.find(name);
+      if (found != result.environment.end()) values.insert(found->second.begin(), found->second.end());
+    }
+    if (values.size() < 2) continue;
+    throw input_error("plot",
+                      fmt::format("{}, with records of the {} {}", quoted(records.source, 200), name,
+                                  fmt::join(values, " and ")),
+                      "records of one machine and SIMD target, since a point of a picture names none",
+                      "draw those of each by themselves");
+  }
 }
 
 InputError nothing(const std::string& source, const std::string& lacks) {
@@ -279,17 +298,14 @@ std::string peak_plot(const ResultSet& records) {
   for (size_t r = 0; r < records.results.size(); ++r) {
     const ComparedResult& result = records.results[r];
     const std::optional<double> topk = topk_of(result.record);
-    const auto share = part_of<RecordedPeak>(result.record, "peak").fraction;
-    if (!topk || !share || result.processes.empty()) continue;
-    const double own_cost =
-        median_of(result.processes[0].samples);  // the cost that the record's share belongs to
     std::vector<double> shares;
     for (const ComparedProcess& process : result.processes) {
+      if (!process.peak_cost) continue;
       const bool alone = result.processes.size() == 1;
       for (const double cost : alone ? process.samples : std::vector{median_of(process.samples)})
-        shares.push_back(*share * own_cost / cost);
+        shares.push_back(*process.peak_cost / cost);
     }
-    add_point(panel, names[r], *topk, shares);
+    if (topk && !shares.empty()) add_point(panel, names[r], *topk, shares);
   }
   return panel.curves.empty() ? "" : peak_picture({panel});
 }
@@ -302,6 +318,7 @@ std::string plot_of(const std::string& source, Picture picture) {
       return curve_picture("Share of the measured peak", peers.x_title, peers.panels);
     }
     const ResultSet records = read_results(source);
+    refuse_several_machines(records);
     const std::string ratios = picture == Picture::peak ? "" : ratio_plot(records);
     if (!ratios.empty()) return ratios;
     if (picture == Picture::ratios) throw nothing(source, "no record beside one of parallel_mode=none");

@@ -28,7 +28,7 @@ constexpr auto words(Picture) { return std::array{"auto", "ratios", "peak"}; }
 
 // Returns the picture of a source: a database, files of records (written as for read_results()), or one file
 // of samples of peers/compare. `automatic` means ratios if the source has some, otherwise the share of the
-// peak. Throws InputError if there is nothing to show.
+// peak. Throws InputError if there is nothing to show, and for records of several machines or SIMD targets.
 std::string plot_of(const std::string& source, Picture picture);
 
 }  // namespace moehill

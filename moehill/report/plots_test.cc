@@ -130,6 +130,58 @@ TEST(Plots, RecordsShowTheirShareOfThePeakByTopk) {
   EXPECT_THROW(plot_of(folder.file("none.jsonl"), Picture::automatic), InputError);
 }
 
+// Each process measured a peak of its own, which may be half of another's where other work took a core.
+TEST(Plots, TheShareOfAProcessIsOfItsOwnPeak) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.jsonl");
+  std::ofstream file(path);
+  for (const int process : {1, 2, 4}) {
+    StoredJson record = block_record("none", 2, process);
+    record["process"] = {{"id", std::to_string(process)}, {"started_s", process}};
+    record["peak"] = {{"fraction", 0.25}};
+    file << json_text(record) << "\n";
+  }
+  file.close();
+  EXPECT_SAYS(plot_of(path, Picture::peak), "none at 2: 25.0 % [75 %: 25.0..25.0]");
+}
+
+TEST(Plots, RecordsOfSeveralMachinesAreNotOnePicture) {
+  const TemporaryFolder folder;
+  for (const char* name : {"cpu", "cores", "kernel", "host", "build"}) {
+    const std::string path = folder.file("a.jsonl");
+    std::ofstream file(path);
+    for (const std::string mode : {"none", "ep"}) {
+      StoredJson record = block_record(mode, 2, mode == "ep" ? 0.5 : 1);
+      record["peak"] = {{"fraction", 0.25}};
+      record["env"][name] = mode;
+      file << json_text(record) << "\n";
+    }
+    file.close();
+    const bool is_machine = name != std::string("host") && name != std::string("build");
+    for (const Picture picture : {Picture::ratios, Picture::peak}) {
+      if (is_machine) {
+        EXPECT_THROW(plot_of(path, picture), InputError) << name;
+      } else {
+        EXPECT_NO_THROW(plot_of(path, picture)) << name;
+      }
+    }
+  }
+}
+
+// Devices on several nodes, placed experts and another form of rows are ways to spread the same block.
+TEST(Plots, AJobOnSeveralNodesHasTheBaselineOfItsProblem) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.jsonl");
+  std::ofstream file(path);
+  StoredJson ep = block_record("ep", 2, 0.5), wired = ep;
+  ep["config"]["ranks_per_node"] = wired["config"]["ranks_per_node"] = 2;
+  wired["config"]["wire"] = "fp8+scales";
+  for (const StoredJson& record : {block_record("none", 2, 1), ep, wired}) file << json_text(record) << "\n";
+  file.close();
+  const std::string svg = plot_of(path, Picture::ratios);
+  EXPECT_EQ(count(svg, ">ep dense_masked"), 2u) << svg;
+}
+
 // Another number of tokens is another curve, another group, and other devices are another mark.
 TEST(Plots, UnlikeRecordsHaveNamesOfTheirOwn) {
   const TemporaryFolder folder;

@@ -36,13 +36,6 @@ bool same_figure(const PublishedRow& a, const PublishedRow& b) {
          a.blocks == b.blocks;
 }
 
-// Returns the published ratio, if the two figures give one.
-std::optional<double> published_ratio(const PublishedRow& row, const PublishedRow& base) {
-  const double over = row.tflops.value_or(0), under = base.tflops.value_or(0);
-  if (same_figure(row, base) || !(over > 0 && under > 0) || !std::isfinite(over / under)) return std::nullopt;
-  return over / under;
-}
-
 Held held_row(const ExperimentView& view, const ResultRow& row, double published) {
   if (row.verdict == Verdict::identical) return {Agreement::undecided, "identical configurations here"};
   return hold_against(published, *row.against, view.floor);
@@ -91,6 +84,12 @@ std::vector<std::string> cells_of(const ReplayedRatio& ratio, bool has_defect) {
 }
 
 }  // namespace
+
+std::optional<double> published_ratio(const PublishedRow& row, const PublishedRow& base) {
+  const double over = row.tflops.value_or(0), under = base.tflops.value_or(0);
+  if (same_figure(row, base) || !(over > 0 && under > 0) || !std::isfinite(over / under)) return std::nullopt;
+  return over / under;
+}
 
 Held hold_against(double published, const Ratio& here, const std::optional<double>& floor) {
   const Verdict verdict = judge(here, floor);

@@ -5,6 +5,7 @@
 //       fmt::print("{}: {}\n", ratio.words, name_of(ratio.held.agreement));
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,6 +40,10 @@ struct Held {
 // A published difference below kNoTrend has no direction.
 inline constexpr double kNoTrend = 0.01;
 Held hold_against(double published, const Ratio& here, const std::optional<double>& floor);
+
+// Returns the published ratio of a point's row over its baseline's; none if the rows give none. Two points
+// may stand beside one published figure, which then does not say how they differ.
+std::optional<double> published_ratio(const PublishedRow& row, const PublishedRow& base);
 
 // ReplayedRatio is one published comparison and ours.
 struct ReplayedRatio {

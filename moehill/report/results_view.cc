@@ -181,9 +181,9 @@ std::optional<size_t> partner_of(const ExperimentView& view, const ResultRow& ro
 
 std::string repro_of(const StoredExperiment& experiment, const StoredPoint& point) {
   std::string text = experiment.launcher;
-  const std::string devices = "{devices}";
-  if (const size_t place = text.find(devices); place != std::string::npos)
-    text.replace(place, devices.size(), json_text(point.options.value("devices", StoredJson(1))));
+  const std::string name = "{devices}", devices = json_text(point.options.value("devices", StoredJson(1)));
+  for (size_t place = text.find(name); place != std::string::npos; place = text.find(name, place))
+    text.replace(place, name.size(), devices);
   text += fmt::format("{}moehill {}", text.empty() ? "" : " ", experiment.command);
   for (const std::string& argument : point.arguments) text += fmt::format(" {}", shell_word(argument));
   return text;

@@ -21,7 +21,7 @@ std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_exp
 
 // LogitStream makes logits block by block, for routings whose logits would not fit into memory. They depend
 // only on (seed, options). It takes all distributions except traces. Below, N is the normal and U the uniform
-// random number of index i = t E + e.
+// random number of index i = t E + e. Where a router has zero experts, E counts them too.
 //
 // - random: N.
 // - runs: stretches of tokens that prefer one expert by +6; the other logits are run_noise_scale N. The

@@ -22,6 +22,15 @@ TEST(CapacityRows, RoundsUp) {
   EXPECT_EQ(capacity_rows({CapacityPolicy::pad, 0.01}, 12, 4), 1);
 }
 
+// 1.1 and 2.2 are no doubles. The nearest ones are a little larger, which must not give a row more.
+TEST(CapacityRows, AFactorIsTheDecimalThatWasWritten) {
+  EXPECT_EQ(capacity_rows({CapacityPolicy::drop, 1.1}, 100, 10), 11);
+  EXPECT_EQ(capacity_rows({CapacityPolicy::drop, 1.1}, 101, 10), 12);
+  EXPECT_EQ(capacity_rows({CapacityPolicy::drop, 1.1}, 200, 4), 55);
+  EXPECT_EQ(capacity_rows({CapacityPolicy::drop, 2.2}, 100, 10), 22);
+  EXPECT_EQ(capacity_rows({CapacityPolicy::drop, 1e-300}, 100, 10), 1);
+}
+
 TEST(CapacityRows, NoPolicyIgnoresTheFactor) {
   EXPECT_EQ(capacity_rows({CapacityPolicy::none, -1}, 12, 4), 12);
 }

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "moehill/base/error.h"
+#include "moehill/routing/route_tokens.h"
 #include "moehill/routing/statistics.h"
 #include "moehill/routing/topk_fixture.h"
 
@@ -98,17 +99,18 @@ TEST(Skew, ChoicesOfZeroExpertsCount) {
   }
 }
 
-// No device has the zero experts, so they do not shift the experts of the hot one.
+// No device has zero experts, so they must not move the end of the first device's share.
 TEST(Skew, TheHotDeviceHasItsShareBesideZeroExperts) {
-  constexpr int num_experts = 12, num_logits = 16, topk = 4, devices = 4;
-  constexpr int64_t num_tokens = 1000;
-  const DistributionOptions o = hot_device(devices, 0.5);
-  const Router router = make_router(parse_router_rule("softmax,zero:4"), num_tokens, num_experts, topk, 3);
-  const Routing routing =
-      route_all(router, make_logits(o, num_tokens, num_logits, topk, 3, 4), num_tokens, num_logits, topk);
-  EXPECT_GT(num_zero_choices(routing), 0);
-  EXPECT_EQ(device_load(expert_load(routing), devices)[0], num_tokens * topk / 2);
-  EXPECT_NO_THROW(require_properties(o, routing, 3));
+  constexpr int kExperts = 12, kLogits = 16, kTopk = 4, kDevices = 4;
+  constexpr int64_t kTokens = 5000;
+  const Router router = make_router(parse_router_rule("softmax,zero:4"), kTokens, kExperts, kTopk, 3);
+  const DistributionOptions options = hot_device(kDevices, 0.37);
+  const std::vector<float> logits = make_logits(options, kTokens, kLogits, kTopk, 3, kLogits - kExperts);
+  const Routing routing = route_all(router, logits, kTokens, kLogits, kTopk);
+  const double own = static_cast<double>(device_load(expert_load(routing), kDevices)[0]);
+  EXPECT_NEAR(own / (kTokens * kTopk), 0.37, 1e-4);
+  EXPECT_EQ(skew_properties(options, routing, 3)[0].achieved, own / (kTokens * kTopk));
+  EXPECT_EQ(route_stream({options, router, kTokens, kLogits, kTopk, 0, 3}).routing.expert, routing.expert);
 }
 
 TEST(Skew, BalancedLoadsDifferByOneAfterAnyNumberOfTokens) {
@@ -144,6 +146,8 @@ TEST(Skew, TheImpossibleIsRefused) {
       << "zero experts are of no device";
   EXPECT_NO_THROW(refuse_impossible(hot_device(8, 0.5), 12, 1, 4));
   EXPECT_NO_THROW(refuse_impossible(balanced(4), 14, 1, 2));
+  EXPECT_NO_THROW(refuse_impossible(balanced(3), 8, 1, 2)) << "six experts and two zero experts";
+  EXPECT_THROW(refuse_impossible(balanced(4), 8, 1, 2), InputError);
   for (const double s : {-1.0, 11.0, std::nan("")}) {
     EXPECT_THROW(refuse_impossible(zipf(s), 8, 1), InputError);
   }

@@ -23,7 +23,8 @@ std::vector<int64_t> run_lengths(const Routing& routing) {
   std::vector<int64_t> lengths;
   int32_t previous = kNoExpert - 1;
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
-    const int32_t first = routing.expert[static_cast<size_t>(t * routing.topk)];
+    // Zero experts have no number among the experts, and are unlike each other.
+    const int32_t first = routing.logit_of(static_cast<size_t>(t * routing.topk));
     if (first != previous) lengths.push_back(0);
     ++lengths.back();
     previous = first;

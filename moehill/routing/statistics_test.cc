@@ -34,6 +34,16 @@ TEST(RunStatistics, NearestRank) {
   }
 }
 
+// First choices are expert 0, zero expert 0, zero expert 1 twice, and expert 1.
+TEST(RunStatistics, ZeroExpertsAreUnlikeEachOther) {
+  Routing routing = routing_of(2, 1, {0, kNoExpert, kNoExpert, kNoExpert, 1});
+  routing.num_zero_experts = 2;
+  routing.zero = {-1, 0, 1, 1, -1};
+  const RunStatistics runs = run_statistics(routing);
+  EXPECT_EQ(runs.num, 4);
+  EXPECT_EQ(runs.max, 2);
+}
+
 TEST(RunStatistics, OneTokenAndNone) {
   const RunStatistics one = run_statistics(routing_of(4, 1, {3}));
   EXPECT_EQ(one.num, 1);

@@ -42,13 +42,10 @@ TEST(SimulatedRuns, UnlikeLayoutsHaveErrorsOfTheirOwn) {
             std::string::npos);
 }
 
-// The model has no speeds of ragged_dot, so an error of such a step would be that of other products.
-TEST(SimulatedRuns, StepsThatTheModelDoesNotCoverHaveNoError) {
-  RunConfig config{
-      .shape = {64, 64, 64, 4, 2, 0, DType::bf16}, .spread = Spread::compact_psum, .num_devices = 2};
-  config.block.backend = Backend::ragged_dot;
+// Returns the report of a record of this step.
+std::string report_of(const RunConfig& config) {
   const TemporaryFolder folder;
-  const std::string file = folder.file("ragged.jsonl");
+  const std::string file = folder.file("record.jsonl");
   BenchOptions options;
   options.shape = config.shape;
   Point point;
@@ -62,11 +59,26 @@ TEST(SimulatedRuns, StepsThatTheModelDoesNotCoverHaveNoError) {
                        {"stages", {{"forward", Json::object()}, {"backward", Json::object()}}}};
   std::ofstream(file) << record.dump() << "\n";
   const std::vector<SimulatedRun> runs = simulate_records(file, two_cores());
-  ASSERT_EQ(runs.size(), 1u);
-  const std::string text = simulated_runs_report(runs, two_cores());
-  EXPECT_NE(text.find("not simulated: the probe has no speeds of the backend ragged_dot"), std::string::npos)
-      << text;
-  EXPECT_EQ(text.find("median error"), std::string::npos) << text;
+  EXPECT_EQ(runs.size(), 1u);
+  return simulated_runs_report(runs, two_cores());
+}
+
+// The model has no speeds of ragged_dot and no stage of a router, so an error of such a step would be that of
+// another step.
+TEST(SimulatedRuns, StepsThatTheModelDoesNotCoverHaveNoError) {
+  RunConfig ragged_dot{
+      .shape = {64, 64, 64, 4, 2, 0, DType::bf16}, .spread = Spread::ring_ag_rs, .num_devices = 2};
+  RunConfig routing = ragged_dot;
+  ragged_dot.block.backend = Backend::ragged_dot;
+  routing.block.route_in_step = true;
+  const std::pair<RunConfig, const char*> steps[] = {
+      {ragged_dot, "not simulated: the probe has no speeds of the backend ragged_dot"},
+      {routing, "not simulated: the model has no stage of the router"}};
+  for (const auto& [config, why] : steps) {
+    const std::string text = report_of(config);
+    EXPECT_NE(text.find(why), std::string::npos) << text;
+    EXPECT_EQ(text.find("median error"), std::string::npos) << text;
+  }
 }
 
 TEST(SimulatedRuns, RecordsWithoutStepsOfSeveralDevicesAreRefused) {
