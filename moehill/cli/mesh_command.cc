@@ -25,6 +25,7 @@ namespace {
 // be compared.
 Layout layout_of(const MeshOptions& options, int num_cores) {
   BenchOptions bench;
+  bench.mesh = options.mesh;
   bench.devices = options.devices;
   bench.threads_per_device = options.threads_per_device;
   return resolve_layout(bench, num_cores);

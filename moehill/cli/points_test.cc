@@ -148,6 +148,28 @@ TEST(Points, LayoutFillsTheCores) {
   EXPECT_EQ(layout("--devices 2 --threads-per-device 3 --none-threads 5", 2), (std::vector<int>{2, 3, 5}));
 }
 
+// The threads of a job are in processes of their own, so a cluster may have more of them than a process.
+TEST(Points, AJobMayHaveMoreThreadsThanAProcess) {
+  const auto outcome = [](MeshKind mesh, int64_t devices, int64_t threads) {
+    BenchOptions options;
+    options.mesh = mesh;
+    options.devices = devices;
+    options.threads_per_device = threads;
+    try {
+      const Layout layout = resolve_layout(options, 16);
+      return fmt::format("{} x {}", layout.num_devices, layout.threads_per_device);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+  };
+  EXPECT_EQ(outcome(MeshKind::mpi, 128, 16), "128 x 16");
+  EXPECT_EQ(outcome(MeshKind::mpi, 1024, 128), "1024 x 128");
+  EXPECT_NE(outcome(MeshKind::mpi, 1025, 1).find("--devices: got 1025"), std::string::npos);
+  EXPECT_NE(outcome(MeshKind::mpi, 2, 1025).find("--threads-per-device: got 1025"), std::string::npos);
+  EXPECT_NE(outcome(MeshKind::threads, 128, 16).find("--devices times --threads-per-device: got 2048"),
+            std::string::npos);
+}
+
 TEST(Points, BothModesUseTheSameCores) {
   const std::vector<Point> points = points_of("--parallel-mode both", 6);
   EXPECT_EQ(points[0].config.num_devices * points[0].config.threads_per_device, 6);

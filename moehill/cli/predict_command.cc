@@ -14,6 +14,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/predict/advice.h"
 #include "moehill/predict/expectation_report.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/published_model.h"
@@ -191,8 +192,12 @@ int predict_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   if (options.crossover) {
-    text += fmt::format("the fastest of none, dp and ep on {}, and its lead over the next mode\n{}",
-                        hardware.name, crossover_table(options, hardware));
+    PredictOptions top_1 = options;  // of which any number of experts has one
+    top_1.bench.shape.topk = 1;
+    const RunConfig ep = predicted_config(top_1, hardware, ParallelMode::ep);
+    text += fmt::format("the fastest of none, dp and ep on {}, {}, and its lead over the next mode\n{}",
+                        hardware.name, layout_text(hardware, ep.num_devices, ep.threads_per_device),
+                        crossover_table(options, hardware));
     show(text);
     return kExitDone;
   }

@@ -36,6 +36,22 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
   EXPECT_NE(outcome("--collective-form star").find("two-level"), std::string::npos);
 }
 
+TEST(SimulateOptions, AConfigIsAModelToo) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.file("config.json"))
+      << R"({"model_type": "olmoe", "hidden_size": 64, "intermediate_size": 32, "num_experts": 16,
+             "num_experts_per_tok": 2, "num_hidden_layers": 2, "norm_topk_prob": false, "hidden_act": "silu"})";
+  const std::string line = "--config " + folder.file("config.json");
+  const std::optional<SimulateOptions> o = parse_simulate_options(words(line + " --topk 4"));
+  ASSERT_TRUE(o);
+  EXPECT_EQ(o->shape.hidden, 64);
+  EXPECT_EQ(o->shape.experts, 16);
+  EXPECT_EQ(o->shape.topk, 4) << "single options override it";
+  EXPECT_NE(outcome(line + " --preset olmoe-1b-7b").find("--config cannot be used with --preset"),
+            std::string::npos);
+  EXPECT_NE(outcome("--validate 2 " + line).find("--config cannot be used with runs"), std::string::npos);
+}
+
 TEST(SimulateOptions, SizesWhoseBytesNoIntegerCountsAreRefused) {
   EXPECT_EQ(outcome("--preset deepseek-v3 --devices 256 --tokens-per-device 524288"), "accepted");
   EXPECT_NE(outcome("--tokens-per-device 2147483647").find("tokens * topk: got"), std::string::npos);

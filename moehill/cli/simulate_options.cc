@@ -14,7 +14,6 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMaxDim = std::numeric_limits<int32_t>::max();
-constexpr int64_t kMaxDevices = 4096;
 
 OptionSet simulate_option_set(SimulateOptions& o) {
   OptionSet set(
@@ -23,9 +22,10 @@ OptionSet simulate_option_set(SimulateOptions& o) {
        "moehill simulate --devices 256 --preset deepseek-v3 --tokens-per-device 4096 --compare-paths",
        "moehill simulate --devices 16 --preset qwen3-30b-a3b --scaling weak --distribution zipf:0.5"});
   declare_hardware(set, &o.hardware);
-  set.integer("--devices", &o.devices, 1, kMaxDevices, "devices P");
+  set.integer("--devices", &o.devices, 1, kMostSimulatedDevices, "devices P");
   declare_nodes(set, &o.nodes);
   declare_preset(set, &o.preset);
+  declare_config(set, &o.config);
   set.integer("--tokens", &o.shape.tokens, 0, kMaxDim, "tokens T of all devices; 0: by --tokens-per-device");
   set.integer("--tokens-per-device", &o.tokens_per_device, 1, kMaxDim, "T / P");
   set.fields(&o.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
@@ -46,9 +46,9 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   set.flag("--compare-paths", &o.compare_paths, "every path, the fastest first");
   set.choice("--scaling", &o.scaling,
              "also at 1, 2, 4, ... devices; weak: tokens per device stay, strong: tokens stay");
-  set.integer("--exact-devices", &o.exact_devices, 2, kMaxDevices,
+  set.integer("--exact-devices", &o.exact_devices, 2, kMostSimulatedDevices,
               "with more devices, messages between groups of them are aggregated");
-  set.integer("--grouping", &o.grouping, 0, kMaxDevices,
+  set.integer("--grouping", &o.grouping, 0, kMostSimulatedDevices,
               "devices of such a group, whole nodes; 1: none, 0: by --exact-devices");
   set.choice("--collective-form", &o.form, "how the collectives of a stage travel");
   set.integer("--seed", &o.seed, 0, 4294967295, "seed of the routing");
@@ -112,7 +112,7 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   SimulateOptions o;
   OptionSet set = simulate_option_set(o);
   if (!set.parse(args)) return std::nullopt;
-  if (const auto block = chosen_model(o.preset)) {
+  if (const auto block = chosen_model(o.preset, o.config)) {
     take_shape(set, *block, o.shape);
     o.shape.router = block->shape.router;
   }
@@ -125,9 +125,9 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
     if (set.given("--devices"))
       throw usage_error("--nodes cannot be used with --devices", "leave one of the two out");
     o.devices = o.nodes * simulated_hardware(o.hardware).topology.devices_per_node;
-    if (o.devices > kMaxDevices)
-      throw input_error("--nodes", std::to_string(o.nodes), fmt::format("at most {} devices", kMaxDevices),
-                        "take fewer");
+    if (o.devices > kMostSimulatedDevices)
+      throw input_error("--nodes", std::to_string(o.nodes),
+                        fmt::format("at most {} devices", kMostSimulatedDevices), "take fewer");
   }
   refuse_contradictions(set, o);
   return o;

@@ -26,7 +26,8 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();  // plans number rows in 32 bits
-constexpr int64_t kMaxThreads = 1024;
+constexpr int64_t kMaxThreads = 1024;  // of a process
+constexpr int64_t kMaxDevices = 1024;
 
 // Refuses a product above `limit`. The factors are few and below 2^32 each, so a double is exact enough to
 // compare.
@@ -146,9 +147,16 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
   // on each device.
   if (devices == 0) devices = threads == 0 ? num_cores : std::max<int64_t>(1, num_cores / threads);
   if (threads == 0) threads = std::max<int64_t>(1, num_cores / devices);
-  if (devices * threads > kMaxThreads) {
-    throw input_error("--devices times --threads-per-device", std::to_string(devices * threads),
-                      fmt::format("at most {} threads", kMaxThreads), "choose fewer");
+  if (devices > kMaxDevices)
+    throw input_error("--devices", std::to_string(devices), fmt::format("at most {}", kMaxDevices),
+                      "choose fewer");
+  // Each process of a job has one device, so only that device's threads are in one process.
+  const bool is_job = o.mesh == MeshKind::mpi;
+  const int64_t in_process = is_job ? threads : devices * threads;
+  if (in_process > kMaxThreads) {
+    throw input_error(is_job ? "--threads-per-device" : "--devices times --threads-per-device",
+                      std::to_string(in_process), fmt::format("at most {} threads", kMaxThreads),
+                      "choose fewer");
   }
   // With more threads than cores `none` would be slower, and what is compared with it would look faster.
   const int64_t none_threads =
