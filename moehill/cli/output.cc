@@ -1,5 +1,8 @@
 #include "moehill/cli/output.h"
 
+#include <fmt/format.h>
+
+#include <memory>
 #include <stdexcept>
 
 #include "moehill/base/output_paths.h"
@@ -23,6 +26,16 @@ Watcher terminal_watcher() { return {show_progress, tell}; }
 
 void warn_if_busy(int num_threads) {
   tell(busy_words(machine_load(), {num_threads, detect_topology().num_cores, 1}));
+}
+
+std::function<void()> counted_progress(int64_t total, const std::string& what) {
+  const auto pace =
+      std::make_shared<Pace>(static_cast<double>(total), fmt::format("{} {}", total, what), tell);
+  return [pace, total, what, num_done = int64_t{0}]() mutable {
+    ++num_done;
+    pace->done(1);
+    show_progress(num_done == total ? "" : fmt::format("{} of {} {} are done", num_done, total, what));
+  };
 }
 
 void show_run(const std::string& line, bool finished) {

@@ -6,7 +6,9 @@
 //     write_json_lines(options.json, lines);
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <string>
 
 #include "moehill/base/terminal.h"
@@ -25,6 +27,9 @@ void write_json_lines(const std::string& json, const std::string& lines);
 Watcher terminal_watcher();
 // Warns if other work uses the cores on which `num_threads` threads of this process are about to be measured.
 void warn_if_busy(int num_threads);
+// Returns what to call after each of `total` things: it shows how many are done, and tells once how long all
+// of them will take.
+std::function<void()> counted_progress(int64_t total, const std::string& what);
 // Shows the line of a run. On a terminal it replaces the line before; elsewhere only lines of finished runs
 // are printed.
 void show_run(const std::string& line, bool finished);

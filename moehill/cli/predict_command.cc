@@ -14,6 +14,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/machine/topology.h"
 #include "moehill/predict/advice.h"
 #include "moehill/predict/expectation_report.h"
 #include "moehill/predict/pick_score.h"
@@ -167,7 +168,9 @@ std::string published_text(const PredictOptions& o) {
 
 void validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
   const uint32_t corpus = o.bench.seed;
-  const std::vector<ValidatedShape> shapes = validate_model(static_cast<int>(o.validate), corpus, hardware);
+  warn_if_busy(detect_topology().num_cores);
+  const std::vector<ValidatedShape> shapes =
+      validate_model(static_cast<int>(o.validate), corpus, hardware, counted_progress(o.validate, "shapes"));
   print_and_write(
       o, validation_records(shapes, corpus, hardware.name),
       fmt::format("{}measured here, predicted for {}\n{}", note, hardware.name, validation_report(shapes)));

@@ -115,6 +115,24 @@ TEST_F(SimulatedStepTest, RecordAndTablesAgree) {
   EXPECT_NE(step_report(step).find("ragged_a2a"), std::string::npos);
 }
 
+TEST_F(SimulatedStepTest, TablesAndRecordsSayNodesDevicesAndUnits) {
+  SimulateOptions o = *parse_simulate_options(
+      words("--devices 16 --tokens-per-device 64 --hidden 64 --mlp-dim 32 --experts 16 --topk 2 "
+            "--shared-expert-dim 0 --scaling weak"));
+  const Hardware hardware = load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cluster.toml");
+  RoutingSource source(o);
+  std::vector<SimulatedStep> steps;
+  for (const int devices : {4, 16})
+    steps.push_back(simulate_step(o, hardware, o.path, devices, source.route(64 * devices, 1024, devices)));
+  const std::string table = scaling_table(steps, Scaling::weak, hardware);
+  for (const char* part : {"nodes x devices x cores", "\n1x4x16 ", "\n2x8x16 "})
+    EXPECT_NE(table.find(part), std::string::npos) << part << "\n" << table;
+  const nlohmann::ordered_json config = simulation_record(o, steps[1], 0)["config"];
+  EXPECT_EQ(config["nodes"], 2);
+  EXPECT_EQ(config["devices"], 16);
+  EXPECT_EQ(config["units_per_device"], 16);
+}
+
 // A step keeps less where its devices read rows in place: on one node, which has 8 devices here.
 TEST_F(SimulatedStepTest, ReadsRowsInPlaceWhereThePredictionDoes) {
   const SimulateOptions o = *parse_simulate_options(
