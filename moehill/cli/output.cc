@@ -6,6 +6,9 @@
 #include <stdexcept>
 
 #include "moehill/base/output_paths.h"
+#include "moehill/cli/commands.h"
+#include "moehill/machine/clock.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
 #include "moehill/quiet/busy.h"
 
@@ -36,6 +39,22 @@ std::function<void()> counted_progress(int64_t total, const std::string& what) {
     pace->done(1);
     show_progress(num_done == total ? "" : fmt::format("{} of {} {} are done", num_done, total, what));
   };
+}
+
+OtherWork::OtherWork()
+    : before_(machine_times()), own_cpu_s_(process_cpu_seconds()), load_(machine_load().average) {}
+
+std::string OtherWork::line() const {
+  const std::string words =
+      disturbance_between(before_, machine_times(), process_cpu_seconds() - own_cpu_s_, load_);
+  return words.empty() ? "" : fmt::format("disturbed: {}; figures are of a shared machine\n", words);
+}
+
+int status_after_sizes(int signal, size_t num_done, size_t num_all) {
+  if (signal == 0) return kExitDone;
+  tell(fmt::format("interrupted by {}: {} of {} sizes were measured", signal_name(signal), num_done,
+                   num_all));
+  return kExitSignal + signal;
 }
 
 void show_run(const std::string& line, bool finished) {
