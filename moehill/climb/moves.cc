@@ -98,9 +98,11 @@ bool by_psum(const StoredJson& resolved) {
 
 }  // namespace
 
+bool is_moved(const std::string& option) { return is_one_of(kMoved, option); }
+
 void require_moved(const StoredJson& options, const std::string& path) {
   for (const auto& [name, value] : options.items()) {
-    if (!is_one_of(kMoved, name))
+    if (!is_moved(name))
       throw input_error("--climbed", fmt::format("the option {} in {}", quoted(name), quoted(path, 200)),
                         fmt::format("those that a climb moves: {}", fmt::join(kMoved, ", ")),
                         "remove the file and climb again, or name another by MOEHILL_CLIMBED");
@@ -179,20 +181,20 @@ std::string other_routing(const StoredJson& resolved, const StoredJson& arm) {
 StoredJson moved_options(const StoredJson& options, const StoredJson& given) {
   StoredJson moved = StoredJson::object();
   for (const auto& [name, value] : options.items())
-    if (is_one_of(kMoved, name) && !given.contains(name)) moved[name] = value;
+    if (is_moved(name) && !given.contains(name)) moved[name] = value;
   return moved;
 }
 
 std::string problem_key(const StoredJson& resolved, const StoredJson& given) {
   std::map<std::string, std::string> held;  // in one order, whatever that of the command line
   for (const auto& [name, value] : given.items())
-    if (is_one_of(kMoved, name) || is_one_of(kLimits, name)) held[name] = value_text(value);
+    if (is_moved(name) || is_one_of(kLimits, name)) held[name] = value_text(value);
   std::string key = held.empty() ? "" : "given";
   for (const auto& [name, text] : held) key += fmt::format(" {}={}", name, text);
   if (!held.empty()) key += ": ";
   std::vector<std::string> problem;
   for (const auto& [name, value] : resolved.items()) {
-    if (value.is_null() || is_one_of(kMoved, name) || is_one_of(kNoProblem, name)) continue;
+    if (value.is_null() || is_moved(name) || is_one_of(kNoProblem, name)) continue;
     problem.push_back(fmt::format("{}={}", name, value_text(value)));
   }
   return key + fmt::format("{}", fmt::join(problem, " "));

@@ -39,6 +39,9 @@ struct ClimbSpace {
   std::function<std::vector<std::string>(const StoredJson& options)> blocks;
 };
 
+// Returns true if climbs move this option of bench.
+bool is_moved(const std::string& option);
+
 // Throws InputError for options that no climb moves. They come from the file `path`, which must not make
 // bench write files, or do anything else that nobody asked for.
 void require_moved(const StoredJson& options, const std::string& path);
