@@ -22,6 +22,8 @@ namespace {
 constexpr const char* kMoved[] = {
     "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
     "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
+// Of these, the options that go only with some values of other options.
+constexpr const char* kDependent[] = {"ring_split", "shared_placement", "blocks"};
 // Options that a climb does not move, but that decide how what it moves can run.
 constexpr const char* kLimits[] = {"none_threads", "nodes", "placement"};
 // Options that say where a problem comes from and how often it is measured. They do not define it.
@@ -157,6 +159,19 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
     }
   }
   return {};
+}
+
+std::vector<StoredJson> with_fallbacks(const StoredJson& options, const StoredJson& base) {
+  std::vector<StoredJson> all = {options};
+  StoredJson without_all = options;
+  for (const char* name : kDependent) {
+    if (!options.contains(name) || base.contains(name)) continue;
+    without_all.erase(name);
+    all.push_back(options);
+    all.back().erase(name);
+  }
+  if (all.size() > 2) all.push_back(without_all);
+  return all;
 }
 
 std::string place_on(ClimbAxis axis, const StoredJson& resolved) {

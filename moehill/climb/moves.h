@@ -55,6 +55,11 @@ StoredJson changed(StoredJson options, const StoredJson& change);
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space);
 
+// Returns the options, and after them what to try if these options do not go together: an option that another
+// axis has set may not go with a change, such as blocks with another backend. First each such option is left
+// out, then all of them. What was asked for (`base`) stays.
+std::vector<StoredJson> with_fallbacks(const StoredJson& options, const StoredJson& base);
+
 // Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "impl=fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 

@@ -99,6 +99,20 @@ TEST(Moves, ArmsOfAnotherRoutingAreLeftOut) {
       << spread->left_out[0];
 }
 
+TEST(Moves, WhatOtherAxesHaveSetIsLeftOutOneByOneAndThenTogether) {
+  const StoredJson options = {{"backend", "ragged_dot"}, {"blocks", "bt=8"}, {"ring_split", "on"}};
+  const std::vector<StoredJson> all = with_fallbacks(options, StoredJson::object());
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(all[0], options);
+  EXPECT_FALSE(all[1].contains("ring_split"));
+  EXPECT_TRUE(all[1].contains("blocks"));
+  EXPECT_FALSE(all[2].contains("blocks"));
+  EXPECT_TRUE(all[2].contains("ring_split"));
+  const StoredJson rest = {{"backend", "ragged_dot"}};
+  EXPECT_EQ(all[3], rest);
+  EXPECT_EQ(with_fallbacks(options, {{"blocks", "bt=8"}, {"ring_split", "on"}}).size(), 1u) << "asked for";
+}
+
 TEST(Moves, TheKeyOfAProblemNamesWhatHoldsAClimbBack) {
   const StoredJson resolved = {{"tokens", 64}, {"impl", "fast"}, {"queue_mode", "prequeue"}, {"seed", 1}};
   EXPECT_EQ(problem_key(resolved, StoredJson::object()), "tokens=64 queue_mode=prequeue");
