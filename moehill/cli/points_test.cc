@@ -134,6 +134,17 @@ TEST(Points, EveryOptionReachesTheConfig) {
   EXPECT_EQ(p.config.threads_per_device, 2);
 }
 
+TEST(Points, WavesAreThoseOfFused) {
+  const std::string line = "--parallel-mode both --ep-path fused --devices 2 --threads-per-device 1 ";
+  const std::vector<Point> points = points_of(line + "--waves 3");
+  ASSERT_EQ(points.size(), 2u);
+  EXPECT_EQ(points[0].config.num_waves, 0);
+  EXPECT_EQ(points[1].config.num_waves, 3);
+  EXPECT_TRUE(differ_in_mode_only(points[0], points[1]));
+  EXPECT_EQ(points_of(line)[1].config.num_waves, 0);
+  EXPECT_EQ(points_of(line + "--impl fast --waves 1")[1].config.num_waves, 1) << "messages in one wave";
+}
+
 TEST(Points, LayoutFillsTheCores) {
   const auto layout = [](const std::string& line, int num_cores) {
     const Layout l = resolve_layout(*parse_bench_options(words("--parallel-mode both " + line)), num_cores);

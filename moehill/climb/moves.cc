@@ -21,9 +21,10 @@ namespace {
 // These are the options that a climb moves.
 constexpr const char* kMoved[] = {
     "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
-    "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
+    "remat_mode",    "backend", "ring_split", "waves",              "shared_placement",
+    "shared_fused",  "routing_pack_strategy"};
 // Of these, the options that go only with some values of other options.
-constexpr const char* kDependent[] = {"ring_split", "shared_placement", "blocks"};
+constexpr const char* kDependent[] = {"waves", "ring_split", "shared_placement", "blocks"};
 // Options that a climb does not move, but that decide how what it moves can run.
 constexpr const char* kLimits[] = {"none_threads", "nodes", "placement"};
 // Options that say where a problem comes from and how often it is measured. They do not define it.
@@ -148,6 +149,11 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
     case ClimbAxis::ring_split:
       if (text_of(resolved, "ep_path") != name_of(Spread::ring_ag_rs)) return {};
       return each_word<Switch>(axis);
+    case ClimbAxis::waves:
+      if (text_of(resolved, "ep_path") != name_of(Spread::fused)) return {};
+      // Without the option, rows are read in place here, since a climb has one process.
+      return std::vector<StoredJson>{
+          {{"waves", nullptr}}, {{"waves", 1}}, {{"waves", 2}}, {{"waves", 4}}, {{"waves", 8}}};
     case ClimbAxis::shared_fused:
       return has_shared ? std::vector<StoredJson>{{{"shared_fused", true}}, {{"shared_fused", false}}}
                         : std::vector<StoredJson>{};
@@ -175,6 +181,7 @@ std::vector<StoredJson> with_fallbacks(const StoredJson& options, const StoredJs
 }
 
 std::string place_on(ClimbAxis axis, const StoredJson& resolved) {
+  if (axis == ClimbAxis::waves && text_of(resolved, "waves").empty()) return "rows in place";
   if (axis != ClimbAxis::spread) return fmt::format("{}={}", name_of(axis), text_of(resolved, name_of(axis)));
   const std::string path = text_of(resolved, "ep_path");
   const auto number = [&](const char* name) {

@@ -24,12 +24,13 @@ enum class ClimbAxis {
   backend,
   shared_placement,
   ring_split,
+  waves,
   shared_fused,
   routing_pack_strategy
 };
 constexpr auto words(ClimbAxis) {
-  return std::array{"spread",           "impl",       "blocks",       "remat_mode",           "backend",
-                    "shared_placement", "ring_split", "shared_fused", "routing_pack_strategy"};
+  return std::array{"spread",           "impl",       "blocks", "remat_mode",   "backend",
+                    "shared_placement", "ring_split", "waves",  "shared_fused", "routing_pack_strategy"};
 }
 
 // ClimbSpace is what the machine allows.
