@@ -95,7 +95,8 @@ int kernels_command(const std::vector<std::string>& args) {
            others.line()),
        out);
   write_json_lines(options.json, kernel_records(options, threads, results, peaks));
-  return status_after_sizes(num_done < num_cases ? interruption.signal() : 0, num_done, num_cases);
+  const int signal = num_done < num_cases ? interruption.signal() : 0;
+  return status_after(signal, num_done, num_cases, "sizes were measured");
 }
 
 }  // namespace moehill

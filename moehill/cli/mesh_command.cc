@@ -80,7 +80,7 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
   // Processes of a job do not know each other's time.
   show(mesh_closing(result) + (job.session() == nullptr ? others.line() : ""), out);
   write_json_lines(options.json, mesh_records(options, result, environment, time_utc));
-  const int ended = status_after_sizes(signal, num_done, num_all);
+  const int ended = status_after(signal, num_done, num_all, "sizes were measured");
   return status == kExitDone ? ended : status;
 }
 

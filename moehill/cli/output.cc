@@ -50,10 +50,9 @@ std::string OtherWork::line() const {
   return words.empty() ? "" : fmt::format("disturbed: {}; figures are of a shared machine\n", words);
 }
 
-int status_after_sizes(int signal, size_t num_done, size_t num_all) {
+int status_after(int signal, size_t num_done, size_t num_all, const std::string& what) {
   if (signal == 0) return kExitDone;
-  tell(fmt::format("interrupted by {}: {} of {} sizes were measured", signal_name(signal), num_done,
-                   num_all));
+  tell(fmt::format("interrupted by {}: {} of {} {}", signal_name(signal), num_done, num_all, what));
   return kExitSignal + signal;
 }
 

@@ -42,9 +42,9 @@ class OtherWork {
   MachineTimes before_;
   double own_cpu_s_, load_;
 };
-// Returns the exit status of a command that measures sizes one after the other. If a signal ended it (0: none
-// did), a line says after how many of them.
-int status_after_sizes(int signal, size_t num_done, size_t num_all);
+// Returns the exit status of a command that does one thing after the other. If a signal ended it (0: none
+// did), a line says after how many: "interrupted by SIGINT: 3 of 12 sizes were measured".
+int status_after(int signal, size_t num_done, size_t num_all, const std::string& what);
 // Shows the line of a run. On a terminal it replaces the line before; elsewhere only lines of finished runs
 // are printed.
 void show_run(const std::string& line, bool finished);
