@@ -82,8 +82,8 @@ TEST_F(AdviseCommand, EachPrintedCommandIsOneThatTheProgramTakes) {
         small + "--nodes 3 --seed 7 --dtype f32", small + "--nodes 2 --wire fp8+scales",
         small + "--nodes 2 --distribution hot-device:0.5", small + "--nodes 2 --distribution balanced",
         small + "--expert-form silu,latent:32 --nodes 2", std::string("--nodes 2")}) {
-    ASSERT_EQ(run(question + " --tokens-per-device 16 --hardware epyc-cluster"), 0)
-        << question << "\n" << read("err");
+    ASSERT_EQ(run(question + " --tokens-per-device 16 --hardware epyc-cluster"), 0) << question << "\n"
+                                                                                    << read("err");
     const auto [simulated, measured] = parse_printed();
     const bool has_none = read("out").find("without SimGrid") != std::string::npos;
     EXPECT_EQ(simulated, has_none ? 0 : 1) << question << "\n" << read("out");

@@ -236,8 +236,9 @@ TEST(Binary, RunsOfOneSeedAgree) {
 }
 
 TEST(Binary, WavesAreCheckedAndStandInTheRecord) {
-  const std::string fused = std::string(kTiny) + "--iters 1 --dtype f32 --parallel-mode ep --ep-path fused "
-                                                 "--devices 2 --threads-per-device 1 --check full --json - ";
+  const std::string fused = std::string(kTiny) +
+                            "--iters 1 --dtype f32 --parallel-mode ep --ep-path fused "
+                            "--devices 2 --threads-per-device 1 --check full --json - ";
   const nlohmann::json in_place = records(run(fused).out).at(0),
                        waves = records(run(fused + "--waves 2").out).at(0);
   EXPECT_FALSE(in_place["config"].contains("waves"));

@@ -81,7 +81,7 @@ void refuse_useless(const StoredJson& base) {
 void refuse_other_questions(const ExperimentFile& file, const StoredJson& given) {
   for (const std::string& axis : file.axis_names()) {
     if (is_moved(axis) || given.contains(axis)) continue;
-    throw input_error(file.place_of(axis), fmt::format("the axis {}", quoted(axis)),
+    throw input_error(file.place_of(axis), fmt::format("the axis {}", moehill::quoted(axis)),
                       "axes that a climb moves, since it climbs a single problem",
                       fmt::format("choose one of the values by {}", option_name(axis)));
   }

@@ -216,9 +216,7 @@ std::string require_program(const std::string& path) {
                     "build it, or name its path");
 }
 
-TurnOptions turn_options(int64_t rounds) {
-  return {.rounds = rounds, .show = show_progress, .tell = tell};
-}
+TurnOptions turn_options(int64_t rounds) { return {.rounds = rounds, .show = show_progress, .tell = tell}; }
 
 // Runs both builds in turn. Neither uses tuned blocks, since they may have been tuned for one of them.
 int compare_two_builds(const CompareOptions& o) {

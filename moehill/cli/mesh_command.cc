@@ -70,8 +70,8 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
   // A signal ends the command after the size that is being measured.
   const Interruption interruption;
   const OtherWork others;
-  const MeshResult result = measure_mesh(mesh, options, library, print_row,
-                                         [&] { return interruption.signal() != 0; });
+  const MeshResult result =
+      measure_mesh(mesh, options, library, print_row, [&] { return interruption.signal() != 0; });
   const size_t num_done = result.collectives.size(),
                num_all = element_counts(options).size() * options.collectives.size();
   const int signal = static_cast<int>(job.largest(num_done < num_all ? interruption.signal() : 0));

@@ -36,6 +36,16 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
   EXPECT_NE(outcome("--collective-form star").find("two-level"), std::string::npos);
 }
 
+TEST(SimulateOptions, NodesHaveAllTheirDevices) {
+  const std::optional<SimulateOptions> o = parse_simulate_options(words("--hardware epyc-cluster --nodes 2"));
+  ASSERT_TRUE(o);
+  EXPECT_EQ(o->devices, 16);
+  EXPECT_NE(outcome("--nodes 2 --devices 16").find("--nodes cannot be used with --devices"),
+            std::string::npos);
+  EXPECT_NE(outcome("--nodes 1000").find("--nodes: got 1000, allowed: at most 4096 devices"),
+            std::string::npos);
+}
+
 TEST(SimulateOptions, AConfigIsAModelToo) {
   const TemporaryFolder folder;
   std::ofstream(folder.file("config.json"))

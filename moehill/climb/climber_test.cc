@@ -333,7 +333,8 @@ TEST_F(ClimberTest, WhatAnotherAxisHasSetDoesNotKeepAnArmOut) {
       throw InputError("--blocks needs --backend gmm");
     return point;
   };
-  std::ofstream(lines_) << R"(case "$*" in *"--blocks bt=16"*) ms=850;; *"--backend ragged_dot"*) ms=700;; esac
+  std::ofstream(lines_)
+      << R"(case "$*" in *"--blocks bt=16"*) ms=850;; *"--backend ragged_dot"*) ms=700;; esac
 )";
   ClimbOptions o = impl_alone();
   o.base.erase("blocks");

@@ -19,11 +19,20 @@ namespace moehill {
 namespace {
 
 // These are the options that a climb moves.
-constexpr const char* kMoved[] = {
-    "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
-    "remat_mode",    "backend", "ring_split", "waves",              "shared_placement",
-    "shared_fused",  "routing_pack_strategy"};
-// Of these, the options that go only with some values of other options.
+constexpr const char* kMoved[] = {"parallel_mode",
+                                  "ep_path",
+                                  "devices",
+                                  "threads_per_device",
+                                  "impl",
+                                  "blocks",
+                                  "remat_mode",
+                                  "backend",
+                                  "ring_split",
+                                  "waves",
+                                  "shared_placement",
+                                  "shared_fused",
+                                  "routing_pack_strategy"};
+// These of them go only with some values of other options.
 constexpr const char* kDependent[] = {"waves", "ring_split", "shared_placement", "blocks"};
 // Options that a climb does not move, but that decide how what it moves can run.
 constexpr const char* kLimits[] = {"none_threads", "nodes", "placement"};

@@ -27,7 +27,7 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();  // plans number rows in 32 bits
-constexpr int64_t kMaxThreads = 1024;  // of a process
+constexpr int64_t kMaxThreads = 1024;                              // of a process
 constexpr int64_t kMaxDevices = 1024;
 
 // Refuses a product above `limit`. The factors are few and below 2^32 each, so a double is exact enough to

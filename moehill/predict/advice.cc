@@ -141,9 +141,9 @@ std::string bench_line(const AdviceLine& line, const AdviceQuestion& q, const Ha
   const bool is_job = nodes_of(h, line.devices) > 1;
   MoeShape shape = q.shape;
   shape.tokens = q.tokens_per_device * q.nodes * h.topology.devices_per_node / line.groups;
-  const std::string launcher = is_job ? fmt::format("mpirun -n {} --map-by ppr:{}:node ", line.devices,
-                                                    h.topology.devices_per_node)
-                                      : "";
+  const std::string launcher =
+      is_job ? fmt::format("mpirun -n {} --map-by ppr:{}:node ", line.devices, h.topology.devices_per_node)
+             : "";
   // bench lets `none` take the cores of all devices, and a hot device is one of these.
   const bool is_none = line.spread == Spread::none;
   const int devices = is_none ? h.topology.devices_per_node : line.devices,

@@ -141,9 +141,9 @@ size_t num_places(const CurvePanel& panel) {
 }
 
 // These options may differ between a record and its baseline: they say how the same block is spread.
-constexpr const char* kSpread[] = {"parallel_mode", "ep_path", "shared_placement",
-                                   "ring_split",    "waves",   "devices", "threads_per_device",
-                                   "mesh",          "blocks"};
+constexpr const char* kSpread[] = {"parallel_mode",      "ep_path", "shared_placement",
+                                   "ring_split",         "waves",   "devices",
+                                   "threads_per_device", "mesh",    "blocks"};
 
 // Returns the options of a record's problem: what a block computes, and how it is measured.
 nlohmann::json problem_of(const StoredJson& record) {
