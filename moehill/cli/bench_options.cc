@@ -336,10 +336,12 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
   set.auto_choice(
       "--ring-split", &o.split_rows,
       "ep by ring_ag_rs: products of a device's own rows while others travel; auto: between nodes");
-  set.custom("--waves", "1..1024", "between nodes by the bytes",
+  set.custom("--waves", "1..1024|auto", "auto",
              "ep by fused: waves of each device's experts, whose rows travel as messages while products run; "
-             "within a node rows are otherwise read in place",
-             [&o](const std::string& text) { o.waves = parse_integer("--waves", text, 1, 1024); });
+             "auto: between nodes by the bytes, and in one process rows are read in place",
+             [&o](const std::string& text) {
+               o.waves = text == "auto" ? 0 : parse_integer("--waves", text, 1, 1024);
+             });
   declare_layout(set, o, "by the cores");
   set.integer("--nodes", &o.nodes, 0, 1024,
               "one process: as if its devices were on so many nodes; 0: on one");

@@ -71,8 +71,8 @@ void refuse_useless(const StoredJson& base) {
     if (base.contains(name))
       throw usage_error(
           fmt::format(
-              "--{} cannot be used with climb, which checks each run and keeps its record in the database",
-              std::string(name)),
+              "{} cannot be used with climb, which checks each run and keeps its record in the database",
+              option_name(name)),
           "leave it out");
 }
 

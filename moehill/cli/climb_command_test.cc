@@ -70,6 +70,11 @@ TEST_F(ClimbCommand, RefusesWhatItCannotClimbAndLeavesNothing) {
   }
 }
 
+TEST_F(ClimbCommand, ARefusalNamesTheOptionAsItIsWritten) {
+  EXPECT_EQ(run(shape_ + "--trace-dir t"), 2);
+  EXPECT_NE(read("err").find("--trace-dir cannot be used with climb"), std::string::npos) << read("err");
+}
+
 TEST_F(ClimbCommand, ADryRunListsTheArmsAndRunsNothing) {
   EXPECT_EQ(run(shape_ + "--dry-run"), 0) << read("err");
   for (const char* part : {"impl=fast", "ep fused 2 devices x 1 thread", "backend=ragged_dot"})

@@ -142,6 +142,7 @@ TEST(Points, WavesAreThoseOfFused) {
   EXPECT_EQ(points[1].config.num_waves, 3);
   EXPECT_TRUE(differ_in_mode_only(points[0], points[1]));
   EXPECT_EQ(points_of(line)[1].config.num_waves, 0);
+  EXPECT_EQ(points_of("--waves auto")[0].config.num_waves, 0) << "without fused, too";
   EXPECT_EQ(points_of(line + "--impl fast --waves 1")[1].config.num_waves, 1) << "messages in one wave";
 }
 
