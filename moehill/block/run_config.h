@@ -60,6 +60,7 @@ struct RunConfig {
     Switch split = self.split_rows ? Switch::on : Switch::off;
     visit(Field{"ring_split", "", 0, 0, self.spread == Spread::ring_ag_rs}, Told{split});
     if constexpr (!std::is_const_v<Self>) self.split_rows = split == Switch::on;
+    visit(Field{"waves", "", 0, 1024, true, self.num_waves > 0}, self.num_waves);
     visit(Field{.name = "ranks_per_node", .present = self.ranks_per_node > 0}, self.ranks_per_node);
     visit(Field{.name = "wire", .present = self.wire != Wire::native}, self.wire);
     visit(Field{.name = "placement", .present = !self.placement.empty()}, self.placement);

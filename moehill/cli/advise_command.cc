@@ -75,6 +75,7 @@ int advise_command(const std::vector<std::string>& args) {
         name != "bench_pass" && name != "wire")
       shape.push_back(fmt::format("{} {}", option_name(name), shell_word(value.value_or(""))));
   question.hardware = o.point.hardware;
+  if (set.given("--probe")) question.probe = o.point.probe;
   question.shape_options = fmt::format("{}", fmt::join(shape, " "));
   const std::string note = chosen.note.empty() ? "" : chosen.note + "\n";
   show(fmt::format(

@@ -98,6 +98,7 @@ constexpr const char* kAxes[] = {"tokens",
                                  "threads-per-device",
                                  "shared-fused",
                                  "ring-split",
+                                 "waves",
                                  "blocks"};
 // The name of `-L` for single points in place of a product.
 constexpr const char* kSinglePoint = "point";
@@ -331,6 +332,12 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
   set.auto_choice(
       "--ring-split", &o.split_rows,
       "ring_ag_rs: multiply a device's own rows while others travel; auto: if there are several nodes");
+  set.custom("--waves", "1..1024|auto", "auto",
+             "ep by fused: waves of each device's experts, whose rows travel as messages while products run; "
+             "auto: between nodes by the bytes, and in one process rows are read in place",
+             [&o](const std::string& text) {
+               o.waves = text == "auto" ? 0 : parse_integer("--waves", text, 1, 1024);
+             });
   declare_layout(set, o, "by the cores");
   set.integer("--nodes", &o.nodes, 0, 1024,
               "one process: act as if its devices were on this many nodes; 0: one");
@@ -342,7 +349,6 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
 }
 
 void declare_blocks_options(OptionSet& set, BenchOptions& o) {
-<<<<<<< HEAD
   set.custom("--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
              "block sizes of gmm, some or all: bt rows, bf expert width, bd1 depth of up, bd2 columns of "
              "down; with c: of a kernel call",
@@ -350,18 +356,7 @@ void declare_blocks_options(OptionSet& set, BenchOptions& o) {
                o.block.blocks = parse_blocks(text);
                o.blocks_given = true;
              });
-  set.custom("--table", "auto|off|FILE", "auto",
-             "blocks that moehill tune found; auto: this user's, else those of moehill",
-=======
-  set.custom(
-      "--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
-      "block sizes of gmm, any of them: rows, expert width, depth up, columns down; c: of one kernel call",
-      [&o](const std::string& text) {
-        o.block.blocks = parse_blocks(text);
-        o.blocks_given = true;
-      });
-  set.custom("--table", "auto|off|FILE", "auto", "blocks found by moehill tune; auto: this user's",
->>>>>>> small18
+  set.custom("--table", "auto|off|FILE", "auto", "blocks that moehill tune found; auto: this user's",
              [&o](const std::string& text) {
                o.table = value_named<TableChoice>(text).value_or(TableChoice::file);
                o.table_file = text;

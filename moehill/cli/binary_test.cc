@@ -235,6 +235,18 @@ TEST(Binary, RunsOfOneSeedAgree) {
   EXPECT_EQ(first[0]["hash"], second[0]["hash"]);
 }
 
+TEST(Binary, WavesAreCheckedAndStandInTheRecord) {
+  const std::string fused = std::string(kTiny) +
+                            "--iters 1 --dtype f32 --parallel-mode ep --ep-path fused "
+                            "--devices 2 --threads-per-device 1 --check full --json - ";
+  const nlohmann::json in_place = records(run(fused).out).at(0),
+                       waves = records(run(fused + "--waves 2").out).at(0);
+  EXPECT_FALSE(in_place["config"].contains("waves"));
+  EXPECT_EQ(waves["config"]["waves"], 2);
+  EXPECT_EQ(waves["check"]["status"], "passed") << waves["check"].dump();
+  EXPECT_EQ(waves["hash"]["output"], in_place["hash"]["output"]) << "the order of the sums is the same";
+}
+
 TEST(Binary, DumpAndTraceAreFilesOfTheirKind) {
   const fs::path folder = fresh_folder();
   const Outcome outcome = run(std::string(kTiny) + "--iters 1 --dump " + (folder / "dump").string() +

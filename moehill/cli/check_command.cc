@@ -16,6 +16,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/machine/clock.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
 #include "moehill/measure/points.h"
 #include "moehill/measure/replicas.h"
@@ -243,19 +244,30 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   GridRunner runner(job, core_cpus(), layout_options(*options));
   const Watcher watcher = job.is_root() ? terminal_watcher() : Watcher{};
   Pace pace(static_cast<double>(cases.size()), fmt::format("{} cases", cases.size()), watcher.tell);
+  // A signal ends the grid after the case that runs, so that failures so far are reported.
+  const Interruption interruption;
+  int signal = 0;
+  size_t num_run = 0;
   for (const GridCase& grid_case : cases) {
+    if (signal != 0) break;
     watcher.show(fmt::format("case {} of {}: {}", grid_case.number, cases.size(), grid_case.group));
     runner.run(grid_case);
     pace.done(1);
+    // Several processes have to agree, which takes longer than many a case.
+    const bool looks = job.session() == nullptr || num_run % 16 == 0;
+    if (++num_run < cases.size() && looks) signal = static_cast<int>(job.largest(interruption.signal()));
   }
   watcher.show("");
+  int status = kExitDone;
   if (job.is_root()) {
-    show(fmt::format("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n",
-                     cases.size(), full_product_size(), runner.num_failed(), seconds() - start));
+    show(fmt::format("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", num_run,
+                     full_product_size(), runner.num_failed(), seconds() - start));
     show(runner.report());
+    status = status_after(signal, num_run, cases.size(), "cases were run");
   }
   const bool failed = job.is_root() && runner.num_failed() > 0;
-  return job.largest(failed ? 1 : 0) > 0 ? kExitCheckFailed : kExitDone;
+  if (job.largest(failed ? 1 : 0) > 0) return kExitCheckFailed;
+  return static_cast<int>(job.largest(status));
 }
 
 }  // namespace moehill

@@ -6,13 +6,13 @@
 //     moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m
 //     moehill bench --preset qwen1.5-moe-a2.7b --tokens 2048 --climbed   # uses what was found
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <cstdlib>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
@@ -20,6 +20,7 @@
 #include "moehill/cli/sweep_host.h"
 #include "moehill/climb/climb_report.h"
 #include "moehill/climb/climbed_table.h"
+#include "moehill/climb/moves.h"
 #include "moehill/experiments/matrix.h"
 #include "moehill/experiments/other_results.h"
 #include "moehill/kernels/grouped_gemm.h"
@@ -48,7 +49,8 @@ OptionSet climb_option_set(ClimbCommand& o) {
       "Options of bench that you give are kept. A run takes 5 steps of each arm at least, and 0.02 s of "
       "steps; --iters and --min-time change that. What may still gain more than --worth after the last axis "
       "is raced once more, as long as the budget lasts. FILE is an experiment file, whose [fixed] options "
-      "are taken. A climb that is started again continues.",
+      "are taken. An axis of it that climb does not search needs an option with one value. A climb that is "
+      "started again continues.",
       {"moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m",
        "moehill climb --tokens 256 --hidden 512 --mlp-dim 256 --experts 8 --topk 2 --dry-run",
        "moehill climb --preset olmoe-1b-7b --tokens 512 --bench-pass forward --memory 4G --db climb.sqlite"});
@@ -70,26 +72,52 @@ void refuse_useless(const StoredJson& base) {
     if (base.contains(name))
       throw usage_error(
           fmt::format(
-              "--{} cannot be used with climb, which checks each run and keeps its record in the database",
-              std::string(name)),
+              "{} cannot be used with climb, which checks each run and keeps its record in the database",
+              option_name(name)),
           "leave it out");
+}
+
+// Throws InputError for an experiment file that asks more than a climb answers: several problems, runs of a
+// launcher, or another command. Options that are `given` stand in for axes of the file.
+void refuse_other_questions(const ExperimentFile& file, const StoredJson& given) {
+  for (const std::string& axis : file.axis_names()) {
+    if (is_moved(axis) || given.contains(axis)) continue;
+    throw input_error(file.place_of(axis), fmt::format("the axis {}", moehill::quoted(axis)),
+                      "axes that a climb moves, since it climbs a single problem",
+                      fmt::format("choose one of the values by {}", option_name(axis)));
+  }
+  if (!file.launcher.empty() || file.command != SweptCommand::bench)
+    throw input_error(file.path, file.launcher.empty() ? "another command" : "a launcher",
+                      "the command bench in one process, whose devices are threads",
+                      "leave it out of the file");
+}
+
+// Returns the command as a shell takes it.
+std::string command_of(const std::vector<std::string>& args) {
+  std::string text = "moehill climb";
+  for (const std::string& arg : args) text.append(" ").append(shell_word(arg));
+  return text;
 }
 
 std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
   ClimbCommand o;
   OptionSet set = climb_option_set(o);
+  o.climb.command = command_of(args);
   if (!args.empty() && args[0].rfind('-', 0) != 0) {
     o.file = args[0];
     args.erase(args.begin());
   }
-  o.climb.command =
-      fmt::format("moehill climb {}{}{}", o.file, o.file.empty() ? "" : " ", fmt::join(args, " "));
   // Options that are not the search's own belong to bench and define the problem.
   const std::vector<std::string> of_bench =
       take_others(args, {"--budget", "--worth", "--memory", "--db", "--dry-run"});
   if (!set.parse(args)) return std::nullopt;
-  if (!o.file.empty()) o.climb.base = read_experiment(o.file, sweep_option_names).fixed;
-  o.climb.base.update(given_bench_options(of_bench));
+  const StoredJson given = given_bench_options(of_bench);
+  if (!o.file.empty()) {
+    const ExperimentFile file = read_experiment(o.file, sweep_option_names);
+    refuse_other_questions(file, given);
+    o.climb.base = file.fixed;
+  }
+  o.climb.base.update(given);
   refuse_useless(o.climb.base);
   // A race has many short runs. Before each step caches are emptied, which takes far longer than the step of
   // a small problem, so seconds of steps would take most of the budget. The rounds repeat anyway.

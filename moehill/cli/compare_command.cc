@@ -217,6 +217,8 @@ std::string require_program(const std::string& path) {
                     "build it, or name its path");
 }
 
+TurnOptions turn_options(int64_t rounds) { return {.rounds = rounds, .show = show_progress, .tell = tell}; }
+
 // Runs both builds in turn. Neither uses tuned blocks, since they may have been tuned for one of them.
 int compare_two_builds(const CompareOptions& o) {
   const double tolerance = o.tolerance.empty() ? 0 : parse_percent("--tolerance", o.tolerance, 0, 99);
@@ -226,8 +228,8 @@ int compare_two_builds(const CompareOptions& o) {
   warn_if_busy(detect_topology().num_cores);
   setenv("MOEHILL_TUNED", "off", 1);
   try {
-    const BuildsComparison c = compare_builds(other, o.bench_arguments,
-                                              {o.rounds.value_or(kDefaultBuildRounds), 600, show_progress});
+    const BuildsComparison c =
+        compare_builds(other, o.bench_arguments, turn_options(o.rounds.value_or(kDefaultBuildRounds)));
     show(builds_table(c), table_stream(o.json));
     write_files(o, c.matching, tolerance);
     if (c.interrupted) return kExitInterrupted;
@@ -245,8 +247,9 @@ int store_noise_floor(const CompareOptions& o) {
   refuse_outputs("--point", arguments);
   refuse_several_points(arguments);
   Store store = Store::open_or_create(database_path(o.database));
+  warn_if_busy(detect_topology().num_cores);
   const std::optional<StoredNoiseFloor> floor =
-      measure_noise_floor(arguments, o.together, {o.rounds.value_or(20), 600, show_progress});
+      measure_noise_floor(arguments, o.together, turn_options(o.rounds.value_or(20)));
   if (!floor) return kExitInterrupted;
   store.add_noise_floor(*floor);
   show(noise_floor_text(*floor));

@@ -41,6 +41,8 @@ std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(c
        "leave it out, or use --parallel-mode ep --ep-path compact_psum"},
       {!(ep && o.ep_path == Spread::ring_ag_rs) && o.split_rows.has_value(),
        "--ring-split needs --ep-path ring_ag_rs with --parallel-mode ep or both", "leave it out"},
+      {!(ep && o.ep_path == Spread::fused) && o.waves > 0,
+       "--waves needs --ep-path fused with --parallel-mode ep or both", "leave it out"},
       {!ep && given("--none-threads") && (o.devices > 1 || o.threads_per_device > 0),
        "--none-threads cannot be used with --devices or --threads-per-device, which set the threads of none "
        "too",

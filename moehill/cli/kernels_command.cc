@@ -12,6 +12,7 @@
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output.h"
 #include "moehill/kernels/simd.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/memory.h"
 #include "moehill/machine/topology.h"
 #include "moehill/measure/memory_check.h"
@@ -64,29 +65,39 @@ int kernels_command(const std::vector<std::string>& args) {
   std::FILE* const out = table_stream(options.json);
   show(table.header(), out);
   const size_t num_cases = options.dtypes.size() * options.rows.size();
+  // A signal ends the command after the last size that is finished.
+  const Interruption interruption;
+  const auto stop = [&] { return interruption.signal() != 0; };
+  const OtherWork others;
+  size_t num_done = 0;
   Pace pace(static_cast<double>(num_cases), fmt::format("{} sizes x {} rounds", num_cases, options.iters),
             tell);
   for (DType dtype : options.dtypes) {
     for (int64_t mean_rows : options.rows) {
+      if (stop()) break;
       show_progress(fmt::format("{} {} rows a group", dtype_name(dtype), mean_rows));
-      const std::vector<KernelResult> rows = measure_kernels(options, dtype, mean_rows, team, yardstick);
+      const std::vector<KernelResult> rows =
+          measure_kernels(options, dtype, mean_rows, team, yardstick, stop);
       show_progress("");
       for (const KernelResult& r : rows) show(table.row(kernel_row(r, yardstick.peaks({threads}))), out);
       results.insert(results.end(), rows.begin(), rows.end());
+      num_done += rows.empty() ? 0 : 1;
       pace.done(1);
     }
   }
+  if (results.empty()) throw Interrupted(interruption.signal(), "no size was measured, nothing is written");
   const Peaks peaks = yardstick.peaks({threads});
   show(fmt::format(
            "{}peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {} threads; kernels {}, f32 register tile "
            "with operands in L1 {:.1f} GF/s; medians of {} interleaved rounds; dense: OpenBLAS f32, same "
-           "FLOPs\n",
+           "FLOPs\n{}",
            kernel_answer(results, peaks), peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9,
            peaks.f32.instruction, threads, instruction_words(simd_target()),
-           yardstick.tile_flops(threads) / 1e9, options.iters),
+           yardstick.tile_flops(threads) / 1e9, options.iters, others.line()),
        out);
   write_json_lines(options.json, kernel_records(options, threads, results, peaks));
-  return kExitDone;
+  const int signal = num_done < num_cases ? interruption.signal() : 0;
+  return status_after(signal, num_done, num_cases, "sizes were measured");
 }
 
 }  // namespace moehill

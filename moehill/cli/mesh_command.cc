@@ -13,6 +13,7 @@
 #include "moehill/cli/mesh_options.h"
 #include "moehill/cli/output.h"
 #include "moehill/collectives/mesh_report.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/mesh/threads/thread_mesh.h"
@@ -25,6 +26,7 @@ namespace {
 // be compared.
 Layout layout_of(const MeshOptions& options, int num_cores) {
   BenchOptions bench;
+  bench.mesh = options.mesh;
   bench.devices = options.devices;
   bench.threads_per_device = options.threads_per_device;
   return resolve_layout(bench, num_cores);
@@ -65,12 +67,21 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
     show(table.row(mesh_row(r, copy_bytes_per_s)), out);
     pace.done(cost_of(r));
   };
-  const MeshResult result = measure_mesh(mesh, options, library, print_row);
+  // A signal ends the command after the size that is being measured.
+  const Interruption interruption;
+  const OtherWork others;
+  const MeshResult result =
+      measure_mesh(mesh, options, library, print_row, [&] { return interruption.signal() != 0; });
+  const size_t num_done = result.collectives.size(),
+               num_all = element_counts(options).size() * options.collectives.size();
+  const int signal = static_cast<int>(job.largest(num_done < num_all ? interruption.signal() : 0));
   const int status = num_failed(result) == 0 ? kExitDone : kExitCheckFailed;
-  if (!prints) return status;
-  show(mesh_closing(result), out);
+  if (!prints) return status == kExitDone && signal != 0 ? kExitSignal + signal : status;
+  // Processes of a job do not know each other's time.
+  show(mesh_closing(result) + (job.session() == nullptr ? others.line() : ""), out);
   write_json_lines(options.json, mesh_records(options, result, environment, time_utc));
-  return status;
+  const int ended = status_after(signal, num_done, num_all, "sizes were measured");
+  return status == kExitDone ? ended : status;
 }
 
 }  // namespace

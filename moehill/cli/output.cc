@@ -1,8 +1,14 @@
 #include "moehill/cli/output.h"
 
+#include <fmt/format.h>
+
+#include <memory>
 #include <stdexcept>
 
 #include "moehill/base/output_paths.h"
+#include "moehill/cli/commands.h"
+#include "moehill/machine/clock.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
 #include "moehill/quiet/busy.h"
 
@@ -23,6 +29,31 @@ Watcher terminal_watcher() { return {show_progress, tell}; }
 
 void warn_if_busy(int num_threads) {
   tell(busy_words(machine_load(), {num_threads, detect_topology().num_cores, 1}));
+}
+
+std::function<void()> counted_progress(int64_t total, const std::string& what) {
+  const auto pace =
+      std::make_shared<Pace>(static_cast<double>(total), fmt::format("{} {}", total, what), tell);
+  return [pace, total, what, num_done = int64_t{0}]() mutable {
+    ++num_done;
+    pace->done(1);
+    show_progress(num_done == total ? "" : fmt::format("{} of {} {} are done", num_done, total, what));
+  };
+}
+
+OtherWork::OtherWork()
+    : before_(machine_times()), own_cpu_s_(process_cpu_seconds()), load_(machine_load().average) {}
+
+std::string OtherWork::line() const {
+  const std::string words =
+      disturbance_between(before_, machine_times(), process_cpu_seconds() - own_cpu_s_, load_);
+  return words.empty() ? "" : fmt::format("disturbed: {}; figures are of a shared machine\n", words);
+}
+
+int status_after(int signal, size_t num_done, size_t num_all, const std::string& what) {
+  if (signal == 0) return kExitDone;
+  tell(fmt::format("interrupted by {}: {} of {} {}", signal_name(signal), num_done, num_all, what));
+  return kExitSignal + signal;
 }
 
 void show_run(const std::string& line, bool finished) {

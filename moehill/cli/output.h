@@ -6,10 +6,13 @@
 //     write_json_lines(options.json, lines);
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <string>
 
 #include "moehill/base/terminal.h"
+#include "moehill/quiet/disturbance.h"
 #include "moehill/quiet/pace.h"
 
 namespace moehill {
@@ -25,6 +28,23 @@ void write_json_lines(const std::string& json, const std::string& lines);
 Watcher terminal_watcher();
 // Warns if other work uses the cores on which `num_threads` threads of this process are about to be measured.
 void warn_if_busy(int num_threads);
+// Returns what to call after each of `total` things: it shows how many are done, and tells once how long all
+// of them will take.
+std::function<void()> counted_progress(int64_t total, const std::string& what);
+// OtherWork watches from its construction on what other work takes of the machine. It knows a single process.
+class OtherWork {
+ public:
+  OtherWork();
+  // Returns a line on it, or nothing if other work disturbed nothing.
+  std::string line() const;
+
+ private:
+  MachineTimes before_;
+  double own_cpu_s_, load_;
+};
+// Returns the exit status of a command that does one thing after the other. If a signal ended it (0: none
+// did), a line says after how many: "interrupted by SIGINT: 3 of 12 sizes were measured".
+int status_after(int signal, size_t num_done, size_t num_all, const std::string& what);
 // Shows the line of a run. On a terminal it replaces the line before; elsewhere only lines of finished runs
 // are printed.
 void show_run(const std::string& line, bool finished);

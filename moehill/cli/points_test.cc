@@ -160,6 +160,18 @@ TEST(Points, EveryOptionReachesTheConfig) {
   EXPECT_EQ(p.config.threads_per_device, 2);
 }
 
+TEST(Points, WavesAreThoseOfFused) {
+  const std::string line = "--parallel-mode both --ep-path fused --devices 2 --threads-per-device 1 ";
+  const std::vector<Point> points = points_of(line + "--waves 3");
+  ASSERT_EQ(points.size(), 2u);
+  EXPECT_EQ(points[0].config.num_waves, 0);
+  EXPECT_EQ(points[1].config.num_waves, 3);
+  EXPECT_TRUE(differ_in_mode_only(points[0], points[1]));
+  EXPECT_EQ(points_of(line)[1].config.num_waves, 0);
+  EXPECT_EQ(points_of("--waves auto")[0].config.num_waves, 0) << "without fused, too";
+  EXPECT_EQ(points_of(line + "--impl fast --waves 1")[1].config.num_waves, 1) << "messages in one wave";
+}
+
 TEST(Points, LayoutFillsTheCores) {
   const auto layout = [](const std::string& line, int num_cores) {
     const Layout l = resolve_layout(*parse_bench_options(words("--parallel-mode both " + line)), num_cores);
@@ -172,6 +184,28 @@ TEST(Points, LayoutFillsTheCores) {
   EXPECT_EQ(layout("--threads-per-device 2", 8), (std::vector<int>{4, 2, 8}));
   EXPECT_EQ(layout("--threads-per-device 4", 2), (std::vector<int>{1, 4, 2}));
   EXPECT_EQ(layout("--devices 2 --threads-per-device 3 --none-threads 5", 2), (std::vector<int>{2, 3, 5}));
+}
+
+// The threads of a job are in processes of their own, so a cluster may have more of them than a process.
+TEST(Points, AJobMayHaveMoreThreadsThanAProcess) {
+  const auto outcome = [](MeshKind mesh, int64_t devices, int64_t threads) {
+    BenchOptions options;
+    options.mesh = mesh;
+    options.devices = devices;
+    options.threads_per_device = threads;
+    try {
+      const Layout layout = resolve_layout(options, 16);
+      return fmt::format("{} x {}", layout.num_devices, layout.threads_per_device);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+  };
+  EXPECT_EQ(outcome(MeshKind::mpi, 128, 16), "128 x 16");
+  EXPECT_EQ(outcome(MeshKind::mpi, 1024, 128), "1024 x 128");
+  EXPECT_NE(outcome(MeshKind::mpi, 1025, 1).find("--devices: got 1025"), std::string::npos);
+  EXPECT_NE(outcome(MeshKind::mpi, 2, 1025).find("--threads-per-device: got 1025"), std::string::npos);
+  EXPECT_NE(outcome(MeshKind::threads, 128, 16).find("--devices times --threads-per-device: got 2048"),
+            std::string::npos);
 }
 
 TEST(Points, BothModesUseTheSameCores) {

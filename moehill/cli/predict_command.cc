@@ -14,6 +14,8 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/machine/topology.h"
+#include "moehill/predict/advice.h"
 #include "moehill/predict/expectation_report.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/published_model.h"
@@ -166,7 +168,9 @@ std::string published_text(const PredictOptions& o) {
 
 void validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
   const uint32_t corpus = o.bench.seed;
-  const std::vector<ValidatedShape> shapes = validate_model(static_cast<int>(o.validate), corpus, hardware);
+  warn_if_busy(detect_topology().num_cores);
+  const std::vector<ValidatedShape> shapes =
+      validate_model(static_cast<int>(o.validate), corpus, hardware, counted_progress(o.validate, "shapes"));
   print_and_write(
       o, validation_records(shapes, corpus, hardware.name),
       fmt::format("{}measured here, predicted for {}\n{}", note, hardware.name, validation_report(shapes)));
@@ -191,8 +195,12 @@ int predict_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   if (options.crossover) {
-    text += fmt::format("the fastest of none, dp and ep on {}, and its lead over the next mode\n{}",
-                        hardware.name, crossover_table(options, hardware));
+    PredictOptions top_1 = options;  // of which any number of experts has one
+    top_1.bench.shape.topk = 1;
+    const RunConfig ep = predicted_config(top_1, hardware, ParallelMode::ep);
+    text += fmt::format("the fastest of none, dp and ep on {}, {}, and its lead over the next mode\n{}",
+                        hardware.name, layout_text(hardware, ep.num_devices, ep.threads_per_device),
+                        crossover_table(options, hardware));
     show(text);
     return kExitDone;
   }

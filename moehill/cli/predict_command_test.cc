@@ -39,5 +39,24 @@ TEST_F(PredictCommand, BeginsWithTheAnswerAndEndsWithHowSureItIs) {
   EXPECT_NE(read("out").find(" is the fastest, "), std::string::npos) << read("out");
 }
 
+// One table over tokens and top-k does not say in each cell which devices it is for.
+TEST_F(PredictCommand, TheCrossoverSaysOnWhichDevices) {
+  const std::string point = "--crossover --hidden 64 --mlp-dim 32 --experts 16 --shared-expert-dim 0 ";
+  ASSERT_EQ(run(point + "--hardware epyc-cluster --nodes 2"), 0) << read("err");
+  EXPECT_NE(read("out").find(" on epyc-cluster, 2 nodes x 8 devices x 16 cores, "), std::string::npos)
+      << read("out");
+}
+
+TEST_F(PredictCommand, TakesTheBlockOfAConfig) {
+  write("config.json",
+        R"({"model_type": "olmoe", "hidden_size": 64, "intermediate_size": 32, "num_experts": 16,
+            "num_experts_per_tok": 2, "num_hidden_layers": 2, "norm_topk_prob": false,
+            "hidden_act": "silu"})");
+  ASSERT_EQ(run("--config config.json --tokens 64 --hardware epyc-cluster"), 0) << read("err");
+  EXPECT_NE(read("out").find("tokens=64 hidden=64 mlp_dim=32 experts=16 topk=2 shared=0"), std::string::npos)
+      << read("out");
+  EXPECT_EQ(run("--config config.json --preset olmoe-1b-7b --tokens 64 --hardware epyc-cluster"), 2);
+}
+
 }  // namespace
 }  // namespace moehill

@@ -15,6 +15,7 @@ namespace moehill {
 void declare_point(OptionSet& set, PredictOptions& options) {
   BenchOptions& o = options.bench;
   declare_preset(set, &o.preset);
+  declare_config(set, &o.config);
   set.fields(&o.shape, {"tokens", "hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
   declare_expert_form(set, &o.shape.form);
   declare_distribution(set, &o.distributions);

@@ -8,7 +8,6 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <stdexcept>
 
 #include "moehill/base/error.h"
 #include "moehill/base/output_paths.h"
@@ -106,12 +105,7 @@ void probe(const ProbeOptions& options, const JobLinks& links, const Environment
     probe = measure_probe(environment, links, show_progress,
                           [&](const Probe& so_far) { tables.print_new(so_far); });
     show_progress("");
-    if (probe.disturbed > 0 && !options.keep_disturbed)
-      throw std::runtime_error(
-          fmt::format("probe: {} measurements never had all cores, and predictions would rest on them; "
-                      "nothing is kept. Measure "
-                      "on a quieter machine, or keep it by --keep-disturbed",
-                      probe.disturbed));
+    if (!options.keep_disturbed) refuse_disturbed(probe);
     write_probe(probe, options.file);
   }
   show(probe_summary(probe));

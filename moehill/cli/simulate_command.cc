@@ -93,10 +93,20 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
   return steps;
 }
 
-std::string report_of(const SimulateOptions& o, const std::vector<SimulatedStep>& steps) {
+std::string report_of(const SimulateOptions& o, const std::vector<SimulatedStep>& steps,
+                      const Hardware& hardware) {
   if (o.compare_paths) return path_table(steps) + step_report(steps.front());
-  if (o.scaling != Scaling::none) return step_report(steps.back()) + scaling_table(steps, o.scaling);
+  if (o.scaling != Scaling::none)
+    return step_report(steps.back()) + scaling_table(steps, o.scaling, hardware);
   return step_report(steps.front());
+}
+
+// Runs the shapes of --validate here, and simulates them.
+std::vector<SimulatedRun> run_and_simulate(const SimulateOptions& o, const Hardware& hardware) {
+  const int num_shapes = static_cast<int>(o.validate);
+  warn_if_busy(kMostDevicesRun);
+  return simulate_shapes(num_shapes, o.seed, hardware,
+                         counted_progress(num_simulated_shapes(num_shapes), "shapes"));
 }
 
 void write_records(const SimulateOptions& o, const std::vector<SimulatedStep>& steps) {
@@ -115,9 +125,9 @@ int simulate_command(const std::vector<std::string>& args) {
   require_simulator();
   const Hardware hardware = simulated_hardware(options->hardware);
   if (options->validate > 0 || !options->record.empty()) {
-    const std::vector<SimulatedRun> runs =
-        options->validate > 0 ? simulate_shapes(static_cast<int>(options->validate), options->seed, hardware)
-                              : simulate_records(options->record, hardware);
+    const std::vector<SimulatedRun> runs = options->validate > 0
+                                               ? run_and_simulate(*options, hardware)
+                                               : simulate_records(options->record, hardware);
     show(simulated_runs_report(runs, hardware));
     return kExitDone;
   }
@@ -136,7 +146,7 @@ int simulate_command(const std::vector<std::string>& args) {
   const std::vector<SimulatedStep> steps = simulate_all(*options, hardware);
   const std::string simulator = simulator_text(steps, seconds() - begin);
   write_records(*options, steps);
-  show(simulation_answer(steps, options->scaling) + report_of(*options, steps) + simulator, table);
+  show(simulation_answer(steps, options->scaling) + report_of(*options, steps, hardware) + simulator, table);
   return kExitDone;
 }
 

@@ -36,6 +36,32 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
   EXPECT_NE(outcome("--collective-form star").find("two-level"), std::string::npos);
 }
 
+TEST(SimulateOptions, NodesHaveAllTheirDevices) {
+  const std::optional<SimulateOptions> o = parse_simulate_options(words("--hardware epyc-cluster --nodes 2"));
+  ASSERT_TRUE(o);
+  EXPECT_EQ(o->devices, 16);
+  EXPECT_NE(outcome("--nodes 2 --devices 16").find("--nodes cannot be used with --devices"),
+            std::string::npos);
+  EXPECT_NE(outcome("--nodes 1000").find("--nodes: got 1000, allowed: at most 4096 devices"),
+            std::string::npos);
+}
+
+TEST(SimulateOptions, AConfigIsAModelToo) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.file("config.json"))
+      << R"({"model_type": "olmoe", "hidden_size": 64, "intermediate_size": 32, "num_experts": 16,
+             "num_experts_per_tok": 2, "num_hidden_layers": 2, "norm_topk_prob": false, "hidden_act": "silu"})";
+  const std::string line = "--config " + folder.file("config.json");
+  const std::optional<SimulateOptions> o = parse_simulate_options(words(line + " --topk 4"));
+  ASSERT_TRUE(o);
+  EXPECT_EQ(o->shape.hidden, 64);
+  EXPECT_EQ(o->shape.experts, 16);
+  EXPECT_EQ(o->shape.topk, 4) << "single options override it";
+  EXPECT_NE(outcome(line + " --preset olmoe-1b-7b").find("--config cannot be used with --preset"),
+            std::string::npos);
+  EXPECT_NE(outcome("--validate 2 " + line).find("--config cannot be used with runs"), std::string::npos);
+}
+
 TEST(SimulateOptions, SizesWhoseBytesNoIntegerCountsAreRefused) {
   EXPECT_EQ(outcome("--preset deepseek-v3 --devices 256 --tokens-per-device 524288"), "accepted");
   EXPECT_NE(outcome("--tokens-per-device 2147483647").find("tokens * topk: got"), std::string::npos);
@@ -102,6 +128,24 @@ TEST_F(SimulatedStepTest, RecordAndTablesAgree) {
             std::string::npos);
   EXPECT_NE(simulation_answer({step, step}, Scaling::weak).find("1.00 times the tokens/s of 4 devices"),
             std::string::npos);
+}
+
+TEST_F(SimulatedStepTest, TablesAndRecordsSayNodesDevicesAndUnits) {
+  SimulateOptions o = *parse_simulate_options(
+      words("--devices 16 --tokens-per-device 64 --hidden 64 --mlp-dim 32 --experts 16 --topk 2 "
+            "--shared-expert-dim 0 --scaling weak"));
+  const Hardware hardware = load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cluster.toml");
+  RoutingSource source(o);
+  std::vector<SimulatedStep> steps;
+  for (const int devices : {4, 16})
+    steps.push_back(simulate_step(o, hardware, o.path, devices, source.route(64 * devices, 1024, devices)));
+  const std::string table = scaling_table(steps, Scaling::weak, hardware);
+  for (const char* part : {"nodes x devices x cores", "\n1x4x16 ", "\n2x8x16 "})
+    EXPECT_NE(table.find(part), std::string::npos) << part << "\n" << table;
+  const nlohmann::ordered_json config = simulation_record(o, steps[1], 0)["config"];
+  EXPECT_EQ(config["nodes"], 2);
+  EXPECT_EQ(config["devices"], 16);
+  EXPECT_EQ(config["units_per_device"], 16);
 }
 
 // A step keeps less where its devices read rows in place: on one node, which has 8 devices here.

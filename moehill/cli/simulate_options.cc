@@ -14,7 +14,6 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMaxDim = std::numeric_limits<int32_t>::max();
-constexpr int64_t kMaxDevices = 4096;
 
 OptionSet simulate_option_set(SimulateOptions& o) {
   OptionSet set(
@@ -23,9 +22,10 @@ OptionSet simulate_option_set(SimulateOptions& o) {
        "moehill simulate --devices 256 --preset deepseek-v3 --tokens-per-device 4096 --compare-paths",
        "moehill simulate --devices 16 --preset qwen3-30b-a3b --scaling weak --distribution zipf:0.5"});
   declare_hardware(set, &o.hardware);
-  set.integer("--devices", &o.devices, 1, kMaxDevices, "devices P");
+  set.integer("--devices", &o.devices, 1, kMostSimulatedDevices, "devices P");
   declare_nodes(set, &o.nodes);
   declare_preset(set, &o.preset);
+  declare_config(set, &o.config);
   set.integer("--tokens", &o.shape.tokens, 0, kMaxDim, "tokens T of all devices; 0: by --tokens-per-device");
   set.integer("--tokens-per-device", &o.tokens_per_device, 1, kMaxDim,
               "tokens of a step that each device brings");
@@ -47,10 +47,10 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   set.flag("--compare-paths", &o.compare_paths, "every path, the fastest first");
   set.choice("--scaling", &o.scaling,
              "also simulate 1, 2, 4, ... devices; weak: equal tokens a device, strong: equal tokens in all");
-  set.integer("--exact-devices", &o.exact_devices, 2, kMaxDevices,
+  set.integer("--exact-devices", &o.exact_devices, 2, kMostSimulatedDevices,
               "with more devices, groups of devices exchange messages as one");
   set.integer(
-      "--grouping", &o.grouping, 0, kMaxDevices,
+      "--grouping", &o.grouping, 0, kMostSimulatedDevices,
       "devices of a group (whole nodes), whose messages are one; 1: no groups, 0: by --exact-devices");
   set.choice("--collective-form", &o.form, "by which steps the collectives of a stage are sent");
   set.integer("--seed", &o.seed, 0, 4294967295, "seed of the routing");
@@ -114,7 +114,7 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   SimulateOptions o;
   OptionSet set = simulate_option_set(o);
   if (!set.parse(args)) return std::nullopt;
-  if (const auto block = chosen_model(o.preset)) {
+  if (const auto block = chosen_model(o.preset, o.config)) {
     take_shape(set, *block, o.shape);
     o.shape.router = block->shape.router;
   }
@@ -127,9 +127,9 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
     if (set.given("--devices"))
       throw usage_error("--nodes cannot be used with --devices", "leave one of the two out");
     o.devices = o.nodes * simulated_hardware(o.hardware).topology.devices_per_node;
-    if (o.devices > kMaxDevices)
-      throw input_error("--nodes", std::to_string(o.nodes), fmt::format("at most {} devices", kMaxDevices),
-                        "take fewer");
+    if (o.devices > kMostSimulatedDevices)
+      throw input_error("--nodes", std::to_string(o.nodes),
+                        fmt::format("at most {} devices", kMostSimulatedDevices), "take fewer");
   }
   refuse_contradictions(set, o);
   return o;

@@ -18,8 +18,8 @@ namespace {
 // These options of a record say how the block is computed, and not which block. Their defaults may change
 // from build to build.
 constexpr const char* kChoices[] = {
-    "preset",  "impl",       "backend",          "routing_pack_strategy", "shared_fused", "blocks",
-    "ep_path", "ring_split", "shared_placement", "expert_by_expert",      "warmup"};
+    "preset",  "impl",       "backend", "routing_pack_strategy", "shared_fused",     "blocks",
+    "ep_path", "ring_split", "waves",   "shared_placement",      "expert_by_expert", "warmup"};
 
 bool is_choice(const std::string& option) {
   return std::find(std::begin(kChoices), std::end(kChoices), option) != std::end(kChoices);

@@ -202,6 +202,12 @@ std::optional<MoveArm> Climber::arm_of(ClimbAxis axis, const StoredJson& options
   }
 }
 
+std::optional<MoveArm> Climber::first_arm_of(ClimbAxis axis, const std::vector<StoredJson>& options) const {
+  for (const StoredJson& one : options)
+    if (std::optional<MoveArm> arm = arm_of(axis, one)) return arm;
+  return std::nullopt;
+}
+
 // Plans the move along an axis: all arms next to the best configuration so far, without those that are equal
 // to it, that have another routing, that do not fit, or that the model calls hopeless.
 ClimbMove Climber::plan_move(ClimbAxis axis) const {
@@ -213,7 +219,8 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
   double fastest = best.resolved.step_seconds.value_or(0);
   for (const StoredJson& change :
        changes_along(axis, options_.base, best.options, best.resolved.options, space_)) {
-    const std::optional<MoveArm> arm = arm_of(axis, changed(best.options, change));
+    const std::optional<MoveArm> arm =
+        first_arm_of(axis, with_fallbacks(changed(best.options, change), options_.base));
     if (!arm) continue;
     // Changes that resolve to a run that is already among the arms are left out.
     const auto is_same = [&](const MoveArm& other) {

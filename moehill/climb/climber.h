@@ -133,6 +133,7 @@ class Climber {
   std::string short_identity(const StoredJson& resolved) const;
   std::string experiment_name(const std::string& part) const;
   std::optional<MoveArm> arm_of(ClimbAxis axis, const StoredJson& options) const;
+  std::optional<MoveArm> first_arm_of(ClimbAxis axis, const std::vector<StoredJson>& options) const;
 
   Store* store_ = nullptr;  // set by run()
   const SweepHost& host_;

@@ -323,6 +323,32 @@ TEST_F(ClimberTest, WhatEndsItInALaterMoveIsNamed) {
   }
 }
 
+// bench refuses blocks with another backend. The arm that would keep the blocks adopted before is tried
+// without them.
+TEST_F(ClimberTest, WhatAnotherAxisHasSetDoesNotKeepAnArmOut) {
+  host_.resolve = [one = host_.resolve](SweptCommand command, bool launched,
+                                        const std::vector<std::string>& arguments) {
+    ResolvedPoint point = one(command, launched, arguments);
+    if (point.options["backend"] == "ragged_dot" && point.options.contains("blocks"))
+      throw InputError("--blocks needs --backend gmm");
+    return point;
+  };
+  std::ofstream(lines_)
+      << R"(case "$*" in *"--blocks bt=16"*) ms=850;; *"--backend ragged_dot"*) ms=700;; esac
+)";
+  ClimbOptions o = impl_alone();
+  o.base.erase("blocks");
+  o.base.erase("backend");
+  o.base["impl"] = "baseline";
+  const ClimbOutcome outcome = climb(o);
+  const std::string text = climb_text(outcome, o);
+  ASSERT_GE(outcome.moves.size(), 2u) << text;
+  EXPECT_EQ(outcome.moves[0].axis, ClimbAxis::blocks) << text;
+  EXPECT_GT(outcome.moves[0].gain, 1) << text;
+  EXPECT_EQ(outcome.winner.options.value("backend", ""), "ragged_dot") << text;
+  EXPECT_FALSE(outcome.winner.options.contains("blocks")) << text;
+}
+
 // There is no time for the other arms of its round, which is then cut short.
 TEST_F(ClimberTest, AFirstCheckThatFailsIsFoundInASmallBudget) {
   ClimbOptions small = impl_alone();

@@ -19,9 +19,21 @@ namespace moehill {
 namespace {
 
 // These are the options that a climb moves.
-constexpr const char* kMoved[] = {
-    "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
-    "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
+constexpr const char* kMoved[] = {"parallel_mode",
+                                  "ep_path",
+                                  "devices",
+                                  "threads_per_device",
+                                  "impl",
+                                  "blocks",
+                                  "remat_mode",
+                                  "backend",
+                                  "ring_split",
+                                  "waves",
+                                  "shared_placement",
+                                  "shared_fused",
+                                  "routing_pack_strategy"};
+// These of them go only with some values of other options.
+constexpr const char* kDependent[] = {"waves", "ring_split", "shared_placement", "blocks"};
 // Options that a climb does not move, but that decide how what it moves can run.
 constexpr const char* kLimits[] = {"none_threads", "nodes", "placement"};
 // Options that say where a problem comes from and how often it is measured. They do not define it.
@@ -98,9 +110,11 @@ bool by_psum(const StoredJson& resolved) {
 
 }  // namespace
 
+bool is_moved(const std::string& option) { return is_one_of(kMoved, option); }
+
 void require_moved(const StoredJson& options, const std::string& path) {
   for (const auto& [name, value] : options.items()) {
-    if (!is_one_of(kMoved, name))
+    if (!is_moved(name))
       throw input_error("--climbed", fmt::format("the option {} in {}", quoted(name), quoted(path, 200)),
                         fmt::format("those that a climb moves: {}", fmt::join(kMoved, ", ")),
                         "remove the file and climb again, or name another by MOEHILL_CLIMBED");
@@ -144,6 +158,11 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
     case ClimbAxis::ring_split:
       if (text_of(resolved, "ep_path") != name_of(Spread::ring_ag_rs)) return {};
       return each_word<Switch>(axis);
+    case ClimbAxis::waves:
+      if (text_of(resolved, "ep_path") != name_of(Spread::fused)) return {};
+      // Without the option, rows are read in place here, since a climb has one process.
+      return std::vector<StoredJson>{
+          {{"waves", nullptr}}, {{"waves", 1}}, {{"waves", 2}}, {{"waves", 4}}, {{"waves", 8}}};
     case ClimbAxis::shared_fused:
       return has_shared ? std::vector<StoredJson>{{{"shared_fused", true}}, {{"shared_fused", false}}}
                         : std::vector<StoredJson>{};
@@ -157,7 +176,21 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
   return {};
 }
 
+std::vector<StoredJson> with_fallbacks(const StoredJson& options, const StoredJson& base) {
+  std::vector<StoredJson> all = {options};
+  StoredJson without_all = options;
+  for (const char* name : kDependent) {
+    if (!options.contains(name) || base.contains(name)) continue;
+    without_all.erase(name);
+    all.push_back(options);
+    all.back().erase(name);
+  }
+  if (all.size() > 2) all.push_back(without_all);
+  return all;
+}
+
 std::string place_on(ClimbAxis axis, const StoredJson& resolved) {
+  if (axis == ClimbAxis::waves && text_of(resolved, "waves").empty()) return "rows in place";
   if (axis != ClimbAxis::spread) return fmt::format("{}={}", name_of(axis), text_of(resolved, name_of(axis)));
   const std::string path = text_of(resolved, "ep_path");
   const auto number = [&](const char* name) {
@@ -179,20 +212,20 @@ std::string other_routing(const StoredJson& resolved, const StoredJson& arm) {
 StoredJson moved_options(const StoredJson& options, const StoredJson& given) {
   StoredJson moved = StoredJson::object();
   for (const auto& [name, value] : options.items())
-    if (is_one_of(kMoved, name) && !given.contains(name)) moved[name] = value;
+    if (is_moved(name) && !given.contains(name)) moved[name] = value;
   return moved;
 }
 
 std::string problem_key(const StoredJson& resolved, const StoredJson& given) {
   std::map<std::string, std::string> held;  // in one order, whatever that of the command line
   for (const auto& [name, value] : given.items())
-    if (is_one_of(kMoved, name) || is_one_of(kLimits, name)) held[name] = value_text(value);
+    if (is_moved(name) || is_one_of(kLimits, name)) held[name] = value_text(value);
   std::string key = held.empty() ? "" : "given";
   for (const auto& [name, text] : held) key += fmt::format(" {}={}", name, text);
   if (!held.empty()) key += ": ";
   std::vector<std::string> problem;
   for (const auto& [name, value] : resolved.items()) {
-    if (value.is_null() || is_one_of(kMoved, name) || is_one_of(kNoProblem, name)) continue;
+    if (value.is_null() || is_moved(name) || is_one_of(kNoProblem, name)) continue;
     problem.push_back(fmt::format("{}={}", name, value_text(value)));
   }
   return key + fmt::format("{}", fmt::join(problem, " "));

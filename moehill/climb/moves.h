@@ -24,12 +24,13 @@ enum class ClimbAxis {
   backend,
   shared_placement,
   ring_split,
+  waves,
   shared_fused,
   routing_pack_strategy
 };
 constexpr auto words(ClimbAxis) {
-  return std::array{"spread",           "impl",       "blocks",       "remat_mode",           "backend",
-                    "shared_placement", "ring_split", "shared_fused", "routing_pack_strategy"};
+  return std::array{"spread",           "impl",       "blocks", "remat_mode",   "backend",
+                    "shared_placement", "ring_split", "waves",  "shared_fused", "routing_pack_strategy"};
 }
 
 // ClimbSpace is what the machine allows.
@@ -38,6 +39,9 @@ struct ClimbSpace {
   // Returns block sizes that are worth a look for a configuration, in the form of --blocks.
   std::function<std::vector<std::string>(const StoredJson& options)> blocks;
 };
+
+// Returns true if climbs move this option of bench.
+bool is_moved(const std::string& option);
 
 // Throws InputError for options that no climb moves. They come from the file `path`, which must not make
 // bench write files, or do anything else that nobody asked for.
@@ -51,6 +55,11 @@ StoredJson changed(StoredJson options, const StoredJson& change);
 // every default. A change may equal the current configuration, or be refused.
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space);
+
+// Returns the options, and after them what to try if these options do not go together: an option that another
+// axis has set may not go with a change, such as blocks with another backend. First each such option is left
+// out, then all of them. What was asked for (`base`) stays.
+std::vector<StoredJson> with_fallbacks(const StoredJson& options, const StoredJson& base);
 
 // Says in words where a configuration stands on an axis: "ep fused 2 devices x 1 thread", "impl=fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);

@@ -99,6 +99,36 @@ TEST(Moves, ArmsOfAnotherRoutingAreLeftOut) {
       << spread->left_out[0];
 }
 
+TEST(Moves, WavesAreAnAxisOfFused) {
+  const auto waves_on = [](const char* path) {
+    const StoredJson stands = {{"parallel_mode", "ep"}, {"ep_path", path}, {"waves", 2}};
+    return changes_along(ClimbAxis::waves, StoredJson::object(), stands, stands, space_of(2));
+  };
+  EXPECT_TRUE(waves_on("ragged_a2a").empty());
+  const std::vector<StoredJson> changes = waves_on("fused");
+  ASSERT_EQ(changes.size(), 5u);
+  EXPECT_FALSE(changed({{"waves", 2}}, changes[0]).contains("waves"));
+  EXPECT_EQ(changed(StoredJson::object(), changes[3])["waves"], 4);
+  EXPECT_EQ(place_on(ClimbAxis::waves, {{"waves", 4}}), "waves=4");
+  EXPECT_EQ(place_on(ClimbAxis::waves, StoredJson::object()), "rows in place");
+  const StoredJson asked = {{"waves", 2}}, fused = {{"ep_path", "fused"}};
+  EXPECT_TRUE(changes_along(ClimbAxis::waves, asked, fused, fused, space_of(2)).empty());
+}
+
+TEST(Moves, WhatOtherAxesHaveSetIsLeftOutOneByOneAndThenTogether) {
+  const StoredJson options = {{"backend", "ragged_dot"}, {"blocks", "bt=8"}, {"ring_split", "on"}};
+  const std::vector<StoredJson> all = with_fallbacks(options, StoredJson::object());
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(all[0], options);
+  EXPECT_FALSE(all[1].contains("ring_split"));
+  EXPECT_TRUE(all[1].contains("blocks"));
+  EXPECT_FALSE(all[2].contains("blocks"));
+  EXPECT_TRUE(all[2].contains("ring_split"));
+  const StoredJson rest = {{"backend", "ragged_dot"}};
+  EXPECT_EQ(all[3], rest);
+  EXPECT_EQ(with_fallbacks(options, {{"blocks", "bt=8"}, {"ring_split", "on"}}).size(), 1u) << "asked for";
+}
+
 TEST(Moves, TheKeyOfAProblemNamesWhatHoldsAClimbBack) {
   const StoredJson resolved = {{"tokens", 64}, {"impl", "fast"}, {"queue_mode", "prequeue"}, {"seed", 1}};
   EXPECT_EQ(problem_key(resolved, StoredJson::object()), "tokens=64 queue_mode=prequeue");

@@ -11,6 +11,7 @@
 #include "moehill/experiments/plan.h"
 #include "moehill/machine/clock.h"
 #include "moehill/quiet/disturbance.h"
+#include "moehill/quiet/pace.h"
 #include "moehill/record/record.h"
 
 namespace moehill {
@@ -41,7 +42,12 @@ std::vector<StoredJson> records_of(const TurnCommand& command, const ChildResult
 class TurnRunner {
  public:
   TurnRunner(const std::vector<TurnCommand>& commands, const TurnOptions& options)
-      : commands_(commands), options_(options) {
+      : commands_(commands),
+        options_(options),
+        pace_(static_cast<double>(options.rounds) * static_cast<double>(commands.size()),
+              fmt::format("{} rounds of {} process{}", options.rounds, commands.size(),
+                          commands.size() == 1 ? "" : "es"),
+              options.tell) {
     turns_.records.resize(commands.size());
   }
 
@@ -77,6 +83,7 @@ class TurnRunner {
       turns_.interrupted = child.end == ChildEnd::stopped || stop_.wait(0);
       if (turns_.interrupted) return disturbed;
       round_[static_cast<size_t>(i)] = records_of(command, child);
+      pace_.done(1);
     }
     return disturbed;
   }
@@ -93,6 +100,7 @@ class TurnRunner {
 
   const std::vector<TurnCommand>& commands_;
   const TurnOptions& options_;
+  Pace pace_;
   StopSignals stop_;
   Turns turns_;
   std::vector<std::vector<StoredJson>> round_;  // [command][record]

@@ -38,6 +38,7 @@ struct TurnOptions {
   int64_t rounds = 0;
   double limit_seconds = 600;                                                     // of one run
   std::function<void(const std::string& line)> show = [](const std::string&) {};  // progress; "" at the end
+  std::function<void(const std::string& line)> tell = [](const std::string&) {};  // how long all will take
   std::function<void(const Turns&)> after_round = [](const Turns&) {};            // may throw
 };
 

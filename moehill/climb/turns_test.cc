@@ -59,5 +59,26 @@ TEST_F(TurnsTest, ARunWithoutAFigureEndsItWithTheStatusOfItsKind) {
   EXPECT_THROW(run_in_turn({prints_record("a"), command("b", "exit 2")}, {.rounds = 2}), InputError);
 }
 
+// Forty rounds of two processes, of which each takes more than a quarter of a second, last longer than ten
+// seconds.
+TEST_F(TurnsTest, HowLongAllWillTakeIsSaidAfterTheFirstRuns) {
+  struct Told {
+    std::string line;
+  };
+  const auto slow = [&](const std::string& name) {
+    return command(name, std::string("sleep 0.3; ") + kPrintsRecord);
+  };
+  std::string line;
+  try {
+    run_in_turn({slow("a"), slow("b")},
+                {.rounds = 40, .tell = [](const std::string& words) { throw Told{words}; }});
+  } catch (const Told& told) {
+    line = told.line;
+  }
+  EXPECT_EQ(line.rfind("about ", 0), 0u) << line;
+  EXPECT_NE(line.find(": 40 rounds of 2 processes"), std::string::npos) << line;
+  EXPECT_LE(log().size(), 2u) << log();
+}
+
 }  // namespace
 }  // namespace moehill

@@ -50,8 +50,10 @@ struct MeshResult {
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
 // Device 0 calls `measured` after each line, with the copy bandwidth as far as it is known then.
 using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;
+// All devices ask this after each line. If it returns true on one of them, the table ends there.
+using StopMeasuring = std::function<bool()>;
 MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {},
-                        const LineMeasured& measured = {});
+                        const LineMeasured& measured = {}, const StopMeasuring& stop = {});
 // Both return the approximate cost of a line, or of all lines, for comparison with others: the bytes, and a
 // constant for the call, which dominates if the bytes are few.
 double cost_of(const CollectiveResult& line);

@@ -42,8 +42,9 @@ struct BenchOptions : MeasuringOptions {
   std::optional<Spread> ep_path;  // empty: chosen
   Wire wire = Wire::native;       // ep: the type of rows between nodes
   SharedPlacement shared_placement = SharedPlacement::sliced;
-  std::string placement;                                          // ep: as given by --placement; empty: none
-  std::optional<Switch> split_rows;                               // empty: chosen, see cli/block_command.h
+  std::string placement;             // ep: as given by --placement; empty: none
+  std::optional<Switch> split_rows;  // empty: chosen, see cli/block_command.h
+  int64_t waves = 0;  // ep by fused: waves of experts, whose rows travel by messages; 0: chosen
   int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
   // The devices of one process act as if they were on this many nodes; 0: a single one.
   int64_t nodes = 0;

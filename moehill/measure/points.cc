@@ -16,6 +16,7 @@
 #include "moehill/base/parse.h"
 #include "moehill/mesh/launcher.h"
 #include "moehill/mesh/wait_limit.h"
+#include "moehill/parallel/path.h"
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/placement.h"
 #include "moehill/routing/route_tokens.h"
@@ -27,7 +28,8 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();  // plans number rows in 32 bits
-constexpr int64_t kMaxThreads = 1024;
+constexpr int64_t kMaxThreads = 1024;                              // of a process
+constexpr int64_t kMaxDevices = 1024;
 
 // Refuses a product above `limit`. The factors are few and below 2^32 each, so a double is exact enough to
 // compare.
@@ -91,9 +93,24 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   config.threads_per_device = spread ? layout.threads_per_device : layout.none_threads;
   if (!spread) return config;
   if (is_ep(config.spread)) config.wire = o.wire;
+  if (config.spread == Spread::fused) config.num_waves = static_cast<int>(o.waves);
   config.ranks_per_node = static_cast<int>(o.ranks_per_node);
   if (o.nodes > 1) config.ranks_per_node = ranks_of_nodes(o.nodes, config.num_devices);
   return config;
+}
+
+// Throws InputError for more waves than a device has experts, and for several waves of a block whose rows
+// cannot be cut.
+void refuse_waves(const RunConfig& config) {
+  if (config.num_waves <= 1) return;
+  if (!block_spec(config, 0).can_split_rows())
+    throw input_error("--waves", std::to_string(config.num_waves),
+                      "1 with this backend, impl, pack strategy or recomputation: its rows cannot be cut",
+                      "leave it out, or use --backend gmm --impl fused_w13");
+  const int most = std::max(1, config.shape.experts / config.num_devices);
+  if (config.num_waves > most)
+    throw input_error("--waves", std::to_string(config.num_waves),
+                      fmt::format("1 to {}, the experts of a device", most), "choose fewer, or leave it out");
 }
 
 // Returns the values of those axes that have several, as the name of the point in tables.
@@ -147,9 +164,16 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
   // on each device.
   if (devices == 0) devices = threads == 0 ? num_cores : std::max<int64_t>(1, num_cores / threads);
   if (threads == 0) threads = std::max<int64_t>(1, num_cores / devices);
-  if (devices * threads > kMaxThreads) {
-    throw input_error("--devices times --threads-per-device", std::to_string(devices * threads),
-                      fmt::format("at most {} threads", kMaxThreads), "choose fewer");
+  if (devices > kMaxDevices)
+    throw input_error("--devices", std::to_string(devices), fmt::format("at most {}", kMaxDevices),
+                      "choose fewer");
+  // Each process of a job has one device, so only that device's threads are in one process.
+  const bool is_job = o.mesh == MeshKind::mpi;
+  const int64_t in_process = is_job ? threads : devices * threads;
+  if (in_process > kMaxThreads) {
+    throw input_error(is_job ? "--threads-per-device" : "--devices times --threads-per-device",
+                      std::to_string(in_process), fmt::format("at most {} threads", kMaxThreads),
+                      "choose fewer");
   }
   // With more threads than cores `none` would be slower, and what is compared with it would look faster.
   const int64_t none_threads =
@@ -309,6 +333,7 @@ std::vector<Point> points_of_lists(const BenchOptions& options, int num_cores) {
     point.config = config_of(options, axes, layout);
     point.path_is_auto = is_ep(point.config.spread) && !options.ep_path;
     refuse_unbuilt(point.config);
+    refuse_waves(point.config);
     refuse_impossible(point.config.shape.router, point.config.shape.experts, point.config.shape.topk);
     refuse_overflow(point.config.shape, options.block.capacity);
     refuse_route_in_step(point.config);

@@ -55,6 +55,24 @@ TEST(RecordedStep, HasTheRoutingOfTheRecord) {
   }
 }
 
+TEST(RecordedStep, HasTheWavesOfTheRecord) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_step.jsonl");
+  BenchOptions options = recorded_options();
+  options.modes = {ParallelMode::ep};
+  options.ep_path = Spread::fused;
+  options.devices = 2;
+  for (const int waves : {0, 3}) {
+    options.waves = waves;
+    const Json record = record_of(options, expand_points(options, 4)[0]);
+    EXPECT_EQ(record["config"].contains("waves"), waves > 0);
+    std::ofstream(path) << record.dump() << "\n";
+    const std::vector<RecordedStep> steps = steps_of_records(path);
+    ASSERT_EQ(steps.size(), 1u);
+    EXPECT_EQ(steps[0].config.num_waves, waves);
+  }
+}
+
 // The trace of a record may have been replaced, and a record does not have all that a router reads.
 TEST(RecordedStep, RefusesAnotherRoutingThanTheOneMeasured) {
   const TemporaryFolder folder;

@@ -11,6 +11,8 @@
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
 #include "moehill/measure/points.h"
+#include "moehill/predict/simulate_options.h"
+#include "moehill/simulation/engine.h"
 
 namespace moehill {
 namespace {
@@ -94,9 +96,14 @@ std::string sentence(const Advice& advice, const Hardware& h, const std::string&
   const AdviceLine *best = advice.best(), *base = advice.baseline();
   if (best == nullptr && base == nullptr)
     return "Neither: by no spread does the block fit the memory of these nodes; take more of them.";
-  if (best == nullptr)
-    return fmt::format("No: expert parallelism fits by no path here; {} does, with {} a rank.",
+  if (best == nullptr) {
+    const bool has_ep = std::any_of(advice.lines.begin(), advice.lines.end(),
+                                    [](const AdviceLine& line) { return is_ep(line.spread); });
+    return fmt::format("No: {}; {} fits, with {} a rank.",
+                       has_ep ? "expert parallelism fits by no path here"
+                              : "expert parallelism needs two devices and two experts at least",
                        use_text(*base, h), gib(base->rank_bytes));
+  }
   const Binding binding = binding_of(*best);
   const std::string rest = fmt::format("The largest part of its step: {}, {:.0f} %. It takes {} a rank. {}",
                                        binding.what, 100 * binding.share, gib(best->rank_bytes), error);
@@ -128,26 +135,61 @@ std::string table(const Advice& advice, const Hardware& h) {
       rows);
 }
 
+// Throws InputError if `bench` refuses such a run. `is_job`: each device is a process.
+void refuse_as_bench_does(const MoeShape& shape, int devices, int units, bool is_job) {
+  BenchOptions options;
+  options.devices = devices;
+  options.threads_per_device = units;
+  options.mesh = is_job ? MeshKind::mpi : MeshKind::threads;
+  resolve_layout(options, units);
+  refuse_overflow(shape, {});
+}
+
+// Returns the command that measures the line, or why there is none.
 std::string bench_line(const AdviceLine& line, const AdviceQuestion& q, const Hardware& h,
                        const std::string& mode) {
-  const int nodes = nodes_of(h, line.devices);
-  const int64_t tokens = q.tokens_per_device * q.nodes * h.topology.devices_per_node / line.groups;
-  const std::string launcher = nodes == 1 ? ""
-                                          : fmt::format("mpirun -n {} --map-by ppr:{}:node ", line.devices,
-                                                        h.topology.devices_per_node);
+  const bool is_job = nodes_of(h, line.devices) > 1;
+  MoeShape shape = q.shape;
+  shape.tokens = q.tokens_per_device * q.nodes * h.topology.devices_per_node / line.groups;
+  const std::string launcher =
+      is_job ? fmt::format("mpirun -n {} --map-by ppr:{}:node ", line.devices, h.topology.devices_per_node)
+             : "";
   // bench lets `none` take the cores of all devices, and a hot device is one of these.
   const bool is_none = line.spread == Spread::none;
-  const int of_node = is_none ? h.topology.devices_per_node : line.devices,
+  const int devices = is_none ? h.topology.devices_per_node : line.devices,
             units = is_none ? h.units_per_device : line.units;
-  const std::string devices = nodes == 1 ? fmt::format(" --devices {}", of_node) : "";
+  try {
+    refuse_as_bench_does(shape, devices, units, is_job);
+  } catch (const InputError& error) {
+    return fmt::format("  bench has no such run of {}: {}\n", name_of(line.spread), error.what());
+  }
   std::string text = fmt::format(
       "  {}moehill bench {} --tokens {} --bench-pass {}{} --threads-per-device {} --parallel-mode {} --json "
       "-\n",
-      launcher, q.shape_options, tokens, name_of(q.pass), devices, units, mode);
+      launcher, q.shape_options, shape.tokens, name_of(q.pass),
+      is_job ? "" : fmt::format(" --devices {}", devices), units, mode);
   if (line.gradients_s > 0)
     text += fmt::format("    that is one of {} groups; {:.3f} ms of gradients between them come on top\n",
                         line.groups, 1e3 * line.gradients_s);
   return text;
+}
+
+// Returns the command that simulates the line, or why there is none.
+std::string simulate_line(const AdviceLine& line, const AdviceQuestion& q, const Hardware& h,
+                          const std::string& path) {
+  if (line.devices > kMostSimulatedDevices)
+    return fmt::format("  simulate has at most {} devices\n", kMostSimulatedDevices);
+  try {
+    require_simulator();
+  } catch (const InputError& error) {
+    return fmt::format("  {}\n", error.what());
+  }
+  // `simulate` finds another probe by the environment, as all commands do.
+  const std::string probe = q.probe.empty() ? "" : fmt::format("MOEHILL_PROBE={} ", shell_word(q.probe));
+  return fmt::format(
+      "  {}moehill simulate --hardware {} --devices {} {} --tokens-per-device {} --bench-pass {} {}\n", probe,
+      q.hardware.empty() ? h.name : shell_word(q.hardware), line.devices, q.shape_options,
+      q.tokens_per_device, name_of(q.pass), path);
 }
 
 // Returns commands with which the reader can verify the best line: a simulation, and measurements if the
@@ -158,11 +200,7 @@ std::string verification(const Advice& advice, const AdviceQuestion& q, const Ha
   const bool is_far = best->devices > h.topology.devices_per_node && q.wire != Wire::native;
   const std::string path = fmt::format("--ep-path {}{}", name_of(best->spread),
                                        is_far ? fmt::format(" --wire {}", name_of(q.wire)) : "");
-  std::string text = "to verify:\n";
-  text += fmt::format(
-      "  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} --bench-pass {} {}\n",
-      q.hardware.empty() ? h.name : shell_word(q.hardware), best->devices, q.shape_options,
-      q.tokens_per_device, name_of(q.pass), path);
+  std::string text = "to verify:\n" + simulate_line(*best, q, h, path);
   const int total = q.nodes * h.topology.devices_per_node;
   const bool of_less =
       best->devices < total || (base != nullptr && base->spread == Spread::none && q.nodes > 1);

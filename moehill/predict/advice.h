@@ -26,6 +26,7 @@ struct AdviceQuestion {
   uint32_t seed = 0;
   std::string shape_options;  // the shape as options of other commands
   std::string hardware;       // as --hardware names it; empty: by its name
+  std::string probe;          // the file of --probe; empty: the default one
 };
 
 // AdviceLine is one way to use all devices: groups of devices that share the experts and work side by side,

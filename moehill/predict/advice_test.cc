@@ -186,6 +186,53 @@ TEST(Advice, CommandsHaveTheSameHotDeviceOrSaySo) {
   EXPECT_EQ(text_of(2, "random").find("other experts are hot"), std::string::npos);
 }
 
+TEST(Advice, ALoneDeviceIsNotSaidToHaveNoMemory) {
+  AdviceQuestion q = question(1);
+  q.shape.experts = q.shape.topk = 1;
+  const Hardware hardware = load_hardware("epyc-2-core");
+  const Advice advice = advise(q, hardware);
+  ASSERT_EQ(advice.best(), nullptr);
+  const std::string text = advice_text(advice, q, hardware, "");
+  EXPECT_EQ(text.rfind("No: expert parallelism needs two devices and two experts at least; ", 0), 0u) << text;
+}
+
+TEST(Advice, TheSimulationTakesTheProbeOfTheAdvice) {
+  AdviceQuestion q = question(1);
+  q.hardware = "probe";
+  const Hardware hardware = load_hardware("epyc-2-core");
+  const auto text_of = [&] { return advice_text(advise(q, hardware), q, hardware, ""); };
+  EXPECT_EQ(text_of().find("MOEHILL_PROBE"), std::string::npos) << text_of();
+  q.probe = "my probe.json";
+  const std::string text = text_of();
+  if (text.find("without SimGrid") != std::string::npos) GTEST_SKIP() << "this build has no simulator";
+  EXPECT_NE(text.find("  MOEHILL_PROBE='my probe.json' moehill simulate --hardware probe "),
+            std::string::npos)
+      << text;
+}
+
+// 128 processes have more threads than one process may have. Of a step that bench would refuse there is a
+// sentence, and no command.
+TEST(Advice, WhatBenchCannotRunIsNoCommand) {
+  Hardware hardware = load_hardware("epyc-cluster");
+  hardware.memory_bytes = 0;  // not known, so everything fits
+  AdviceQuestion q = question(16);
+  q.shape.experts = 128;
+  const auto text_of_all_devices = [&] {
+    Advice advice = advise(q, hardware);
+    std::erase_if(advice.lines, [](const AdviceLine& line) { return is_ep(line.spread) && line.groups > 1; });
+    return advice_text(advice, q, hardware, "");
+  };
+  const std::string many = text_of_all_devices();
+  EXPECT_NE(many.find("  mpirun -n 128 --map-by ppr:8:node moehill bench "), std::string::npos) << many;
+  EXPECT_EQ(many.find("bench has no such run"), std::string::npos) << many;
+  q.shape.hidden = 1 << 22;
+  q.tokens_per_device = 1024;
+  const std::string large = text_of_all_devices();
+  EXPECT_EQ(large.find("mpirun"), std::string::npos) << large;
+  EXPECT_NE(large.find("  bench has no such run of "), std::string::npos) << large;
+  EXPECT_NE(large.find("tokens * topk * max(hidden, mlp-dim): got"), std::string::npos) << large;
+}
+
 TEST(Advice, NodesNeedANetwork) {
   EXPECT_THROW(advise(question(2), load_hardware("epyc-2-core")), InputError);
 }

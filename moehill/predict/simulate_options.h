@@ -19,10 +19,12 @@ namespace moehill {
 enum class Scaling { none, weak, strong };
 constexpr auto words(Scaling) { return std::array{"none", "weak", "strong"}; }
 
+inline constexpr int64_t kMostSimulatedDevices = 4096;
+
 struct SimulateOptions {
   std::string hardware = "epyc-cluster";
-  int64_t devices = 64, nodes = 0;  // nodes 0: not given
-  std::string preset;
+  int64_t devices = 64, nodes = 0;             // nodes 0: not given
+  std::string preset, config;                  // a known model; or a model's config.json
   MoeShape shape{0, 2048, 1408, 60, 4, 5632};  // tokens 0: devices times tokens_per_device
   int64_t tokens_per_device = 1024;
   Pass pass = Pass::forward_backward;

@@ -8,6 +8,7 @@
 
 #include "moehill/base/json_fields.h"
 #include "moehill/base/table.h"
+#include "moehill/predict/advice.h"
 #include "moehill/predict/binding.h"
 #include "moehill/predict/saturation.h"
 
@@ -127,7 +128,9 @@ Json config_json(const SimulateOptions& o, const SimulatedStep& step) {
   json.update(Json{{"bench_pass", name_of(o.pass)},
                    {"distribution", to_string(o.distribution)},
                    {"ep_path", name_of(step.path)},
+                   {"nodes", step.cluster.num_nodes()},
                    {"devices", step.num_devices},
+                   {"units_per_device", step.units_per_device},
                    {"hardware", o.hardware},
                    {"scaling", name_of(o.scaling)},
                    {"exact_devices", o.exact_devices},
@@ -242,20 +245,23 @@ std::string path_table(const std::vector<SimulatedStep>& steps) {
                       rows);
 }
 
-std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling) {
+std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling,
+                          const Hardware& hardware) {
   std::vector<std::vector<std::string>> rows;
   for (const SimulatedStep& step : steps) {
     const double efficiency = scaling_efficiency(step, steps.front());
     const CriticalSeconds critical = critical_seconds(step);
-    rows.push_back({std::to_string(step.num_devices), std::to_string(step.tokens),
-                    ms(step.simulation.seconds), fmt::format("{:.0f}", step.tokens_per_s()),
+    rows.push_back({layout_cell(hardware, step.num_devices, step.units_per_device),
+                    std::to_string(step.tokens), ms(step.simulation.seconds),
+                    fmt::format("{:.0f}", step.tokens_per_s()),
                     fmt::format("{:.1f}", 100 * critical.messages / step.simulation.seconds),
                     fmt::format("{:.3f}", step.device_max_over_mean), fmt::format("{:.3f}", efficiency),
                     fmt::format("{:<30}", bar(efficiency))});
   }
   return fmt::format("\n{} scaling\n", name_of(scaling)) +
-         format_table(
-             {"devices", "tokens", "ms", "tokens/s", "% messages", "load max/mean", "efficiency", ""}, rows) +
+         format_table({layout_header(hardware), "tokens", "ms", "tokens/s", "% messages", "load max/mean",
+                       "efficiency", ""},
+                      rows) +
          efficiency_text(steps);
 }
 

@@ -21,7 +21,7 @@ std::string step_report(const SimulatedStep& step);
 // Returns one line for each path, with a bar of its time.
 std::string path_table(const std::vector<SimulatedStep>& steps);
 // Returns one line for each size with a bar of its efficiency, and says why an efficiency is above 1.
-std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling);
+std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling, const Hardware& hardware);
 // Says how much time and memory the simulator took. `all_s` are the seconds of everything, with the routing.
 std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s);
 

@@ -89,6 +89,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.path = num_devices == 1 ? Spread::none : path;
   step.form = options.form;
   step.num_devices = num_devices;
+  step.units_per_device = hardware.units_per_device;
   step.tokens = routing.num_tokens;
   step.experts = routing.num_experts;
   step.cluster = make_cluster(hardware, num_devices, options.shape.dtype);

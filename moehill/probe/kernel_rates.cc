@@ -115,7 +115,8 @@ std::vector<MemoryPart> kernel_memory(const KernelOptions& o, DType dtype, int64
 }
 
 std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dtype, int64_t mean_rows,
-                                          ThreadTeam& team, Yardstick& yardstick) {
+                                          ThreadTeam& team, Yardstick& yardstick,
+                                          const std::function<bool()>& stop) {
   KernelCase problem(options, dtype, mean_rows, team);
   ScheduleOptions schedule;
   schedule.iters = options.iters;
@@ -126,7 +127,9 @@ std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dt
     yardstick.measure_peaks();
     yardstick.measure_tile();
   };
+  hooks.stop = stop;
   const ScheduleResult timed = time_interleaved(problem.subjects(), schedule, hooks);
+  if (timed.stop_reason == kInterrupted) return {};
   const auto rate = [&](size_t i) { return problem.flops() / median_of(timed.samples[i]); };
   std::vector<KernelResult> results;
   for (size_t d = 0; d < 3; ++d) {

@@ -6,6 +6,7 @@
 //     results[0].gmm / results[0].dense;   // forward: 1 is as fast as a dense product
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,9 +35,11 @@ struct KernelResult {
 // Returns the parts of memory that a case takes. One case is in memory at a time.
 std::vector<MemoryPart> kernel_memory(const KernelOptions& options, DType dtype, int64_t mean_rows);
 
-// Measures the three directions of one case.
+// Measures the three directions of one case. `stop` is asked after each sample; if it returns true, the case
+// ends without results.
 std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dtype, int64_t mean_rows,
-                                          ThreadTeam& team, Yardstick& yardstick);
+                                          ThreadTeam& team, Yardstick& yardstick,
+                                          const std::function<bool()>& stop = {});
 
 // Returns the table, whose rows are printed as they are measured, one row of it, and the records of all
 // results.

@@ -2,10 +2,12 @@
 // probe_links.cc links.
 #include "moehill/probe/probe_measurement.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
+#include <stdexcept>
 
 #include "moehill/bench/statistics.h"
 #include "moehill/kernels/peak.h"
@@ -176,6 +178,14 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
   probe.disturbed = watch.num_disturbed();
   probe.seconds = seconds() - begin;
   return probe;
+}
+
+void refuse_disturbed(const Probe& probe) {
+  if (probe.disturbed == 0) return;
+  throw std::runtime_error(
+      fmt::format("probe: {} measurement{} never had all cores, and predictions would rest on {}; nothing is "
+                  "kept. Measure on a quieter machine, or keep it by --keep-disturbed",
+                  probe.disturbed, probe.disturbed == 1 ? "" : "s", probe.disturbed == 1 ? "it" : "them"));
 }
 
 }  // namespace moehill

@@ -65,4 +65,8 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
                     const std::function<void(const std::string&)>& progress,
                     const std::function<void(const Probe&)>& measured);
 
+// Throws std::runtime_error if other work took cores from a measurement each time that it was repeated, since
+// predictions would rest on it.
+void refuse_disturbed(const Probe& probe);
+
 }  // namespace moehill

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 namespace moehill {
 namespace {
 
@@ -51,6 +53,21 @@ TEST(DescribeHardware, GivesACoreItsShareAndTheNodeTheMostThatThreadsRead) {
   EXPECT_EQ(h.caches[1].name, "L3");
   EXPECT_EQ(h.caches[1].units, 4);  // cores that share one
   EXPECT_GT(h.memory_bytes, 0);
+}
+
+TEST(RefuseDisturbed, AProbeOfABusyMachineIsNone) {
+  Probe probe;
+  probe.repeated = 3;  // until they had all cores
+  EXPECT_NO_THROW(refuse_disturbed(probe));
+  probe.disturbed = 2;
+  try {
+    refuse_disturbed(probe);
+    FAIL() << "it is kept";
+  } catch (const std::runtime_error& error) {
+    const std::string words = error.what();
+    EXPECT_NE(words.find("2 measurements never had all cores"), std::string::npos) << words;
+    EXPECT_NE(words.find("--keep-disturbed"), std::string::npos) << words;
+  }
 }
 
 }  // namespace

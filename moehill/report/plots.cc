@@ -149,6 +149,7 @@ std::set<std::string> spread_options() {
   RunConfig::fields(any, [&](const Field& field, const auto&) { names.insert(field.name); });
   return names;
 }
+
 // These members of a record's env say on what it was measured.
 constexpr const char* kOfOneMachine[] = {"cpu", "cores", "kernel"};
 

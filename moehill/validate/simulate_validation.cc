@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 
 #include "moehill/base/error.h"
@@ -17,13 +18,12 @@
 #include "moehill/predict/prediction.h"
 #include "moehill/simulation/engine.h"
 #include "moehill/simulation/program_builder.h"
-#include "moehill/validate/validation.h"
 
 namespace moehill {
 namespace {
 
 // The steps that are run here have these numbers of devices.
-constexpr int kDevices[] = {2, 4};
+constexpr int kDevices[] = {2, kMostDevicesRun};
 
 std::vector<RunConfig> spreads_on(const MoeShape& shape, int num_devices) {
   RunConfig config{.shape = shape};
@@ -84,14 +84,18 @@ Hardware simulated_hardware(const std::string& name) {
   return *probed.hardware;
 }
 
-std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware) {
+int num_simulated_shapes(int num_shapes) { return num_shapes * static_cast<int>(std::size(kDevices)); }
+
+std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware,
+                                          const ShapeDone& done) {
   std::vector<SimulatedRun> runs;
   for (const int num_devices : kDevices) {
     const auto shapes = run_shapes(
         num_shapes, corpus, [&](const MoeShape& shape) { return spreads_on(shape, num_devices); },
         [&](const RunConfig& config, const Routing& routing) {
           return Expected{simulated_seconds(config, routing, hardware, DeviceMemory::shared)};
-        });
+        },
+        done);
     for (const ValidatedShape& shape : shapes) {
       for (const ValidatedSpread& spread : shape.spreads)
         runs.push_back({spread.config, spread.predicted_s, spread.measured_s});

@@ -10,6 +10,7 @@
 
 #include "moehill/block/run_config.h"
 #include "moehill/model/hardware.h"
+#include "moehill/validate/validation.h"
 
 namespace moehill {
 
@@ -25,9 +26,13 @@ struct SimulatedRun {
   double error() const { return simulated_s / measured_s - 1; }
 };
 
+inline constexpr int kMostDevicesRun = 4;  // of one thread each
 // Runs and simulates shapes of the model's corpus on 2 and on 4 devices of one thread each, with dp and the
 // paths compact_psum, ring_ag_rs, ragged_a2a and fused.
-std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware);
+std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware,
+                                          const ShapeDone& done = {});
+// Returns how often simulate_shapes() calls `done`.
+int num_simulated_shapes(int num_shapes);
 // Simulates the recorded steps of ep and dp that have a median. A step that the model does not cover, such as
 // one with the backend ragged_dot, is in the result without a simulation.
 std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardware& hardware);

@@ -124,7 +124,7 @@ MoeShape validation_shape(int i, uint32_t corpus) {
 }
 
 std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
-                                       const Expect& expect) {
+                                       const Expect& expect, const ShapeDone& done) {
   const Topology topology = detect_topology();
   CoreWatch watch(topology.core_cpus, kPatience_s * num_shapes);
   ColdCores cold(topology);
@@ -132,18 +132,21 @@ std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const Sp
   for (int i = 0; i < num_shapes; ++i) {
     const MoeShape shape = validation_shape(i, corpus);
     shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, {topology.core_cpus, watch, cold}));
+    if (done) done();
   }
   return shapes;
 }
 
-std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware) {
+std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware,
+                                           const ShapeDone& done) {
   const int num_cores = static_cast<int>(core_cpus().size());
   return run_shapes(
       num_shapes, corpus, [&](const MoeShape& shape) { return spreads_of(shape, num_cores); },
       [&](const RunConfig& config, const Routing& routing) {
         const Prediction prediction = predict_run(config, routing, hardware);
         return Expected{prediction.time_s, prediction.stages};
-      });
+      },
+      done);
 }
 
 ValidationFigures validation_figures(const std::vector<ValidatedShape>& shapes) {
@@ -171,13 +174,14 @@ std::string validation_report(const std::vector<ValidatedShape>& shapes) {
   for (const ValidatedShape& shape : shapes) {
     for (const ValidatedSpread& spread : shape.spreads) {
       rows.push_back({to_string(shape.shape), name_of(spread.config.spread),
+                      layout_words(spread.config.num_devices, spread.config.threads_per_device),
                       fmt::format("{:.2f}", 1e3 * spread.predicted_s),
                       fmt::format("{:.2f}", 1e3 * spread.measured_s),
                       fmt::format("{:+.1f}", 100 * spread.error())});
     }
   }
   const ValidationFigures f = validation_figures(shapes);
-  return format_table({"shape", "spread", "predicted ms", "measured ms", "error %"}, rows) +
+  return format_table({"shape", "spread", "devices", "predicted ms", "measured ms", "error %"}, rows) +
          fmt::format(
              "{} shapes by spreads: median error {:.1f} %, 90th percentile {:.1f} %\n"
              "the spread picked is within 3 % of the best in {:.0f} % of {} shapes; one picked by half of "

@@ -42,15 +42,18 @@ struct Expected {
 };
 using SpreadsOf = std::function<std::vector<RunConfig>(const MoeShape&)>;
 using Expect = std::function<Expected(const RunConfig&, const Routing&)>;
+// This is called after each shape.
+using ShapeDone = std::function<void()>;
 
 // Runs the first shapes of a corpus with the spreads that are asked for, in turn; each figure is the median
 // of its rounds.
 std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
-                                       const Expect& expect);
+                                       const Expect& expect, const ShapeDone& done = {});
 
 // Validates the model with `num_shapes` shapes on all cores. The spreads of a shape are timed in turn. Each
 // figure is the median of its rounds, as the probe's figures are.
-std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware);
+std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware,
+                                           const ShapeDone& done = {});
 
 // ValidationFigures are the median and the 90th percentile of |error|, and how often the spread that the
 // model picks is within 3 % of the best measured spread. The last figure tells how well measuring would do in

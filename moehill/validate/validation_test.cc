@@ -39,5 +39,24 @@ TEST(Validation, RecordsNameTheHardwareOfThePrediction) {
             std::string::npos);
 }
 
+TEST(Validation, TheReportSaysOnWhichDevices) {
+  RunConfig config;
+  config.spread = Spread::dp;
+  config.num_devices = 2;
+  config.threads_per_device = 3;
+  const std::vector<ValidatedShape> shapes = {{{}, {{config, 1.1, 1.0}}}};
+  const std::string report = validation_report(shapes);
+  EXPECT_NE(report.find("dp  2 devices x 3 threads  "), std::string::npos) << report;
+}
+
+TEST(Validation, EachShapeIsAnnouncedWhenItIsDone) {
+  int num_done = 0;
+  const std::vector<ValidatedShape> shapes = run_shapes(
+      1, 0, [](const MoeShape& shape) { return std::vector<RunConfig>{RunConfig{.shape = shape}}; },
+      [](const RunConfig&, const Routing&) { return Expected{1}; }, [&] { ++num_done; });
+  EXPECT_EQ(shapes.size(), 1u);
+  EXPECT_EQ(num_done, 1);
+}
+
 }  // namespace
 }  // namespace moehill
