@@ -29,7 +29,7 @@ class InputError : public std::runtime_error {
 };
 
 // Returns the error whose text is "WHAT: got GOT, allowed: ALLOWED; REMEDY". The caller throws it. `what` and
-// `got` are cut after 300 bytes.
+// `got` are cut so that the text has at most 500 bytes, unless a long list of what is allowed needs more.
 InputError input_error(const std::string& what, const std::string& got, const std::string& allowed,
                        const std::string& remedy);
 

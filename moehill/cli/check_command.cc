@@ -16,6 +16,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/machine/clock.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
 #include "moehill/measure/points.h"
 #include "moehill/measure/replicas.h"
@@ -242,19 +243,26 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   GridRunner runner(job, core_cpus(), layout_options(*options));
   const Watcher watcher = job.is_root() ? terminal_watcher() : Watcher{};
   Pace pace(static_cast<double>(cases.size()), fmt::format("{} cases", cases.size()), watcher.tell);
-  for (const GridCase& grid_case : cases) {
+  const Interruption interruption;
+  int signal = 0;
+  size_t num_done = 0;
+  for (; num_done < cases.size() && signal == 0; ++num_done) {
+    const GridCase& grid_case = cases[num_done];
     watcher.show(fmt::format("case {} of {}: {}", grid_case.number, cases.size(), grid_case.group));
     runner.run(grid_case);
     pace.done(1);
+    signal = static_cast<int>(job.largest(interruption.signal()));
   }
   watcher.show("");
   if (job.is_root()) {
-    show(fmt::format("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n",
-                     cases.size(), full_product_size(), runner.num_failed(), seconds() - start));
+    show(interrupted_line(signal, num_done, cases.size(), "cases") +
+         fmt::format("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", num_done,
+                     full_product_size(), runner.num_failed(), seconds() - start));
     show(runner.report());
   }
   const bool failed = job.is_root() && runner.num_failed() > 0;
-  return job.largest(failed ? 1 : 0) > 0 ? kExitCheckFailed : kExitDone;
+  if (job.largest(failed ? 1 : 0) > 0) return kExitCheckFailed;
+  return signal == 0 ? kExitDone : kExitSignal + signal;
 }
 
 }  // namespace moehill

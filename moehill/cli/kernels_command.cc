@@ -6,12 +6,15 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output.h"
 #include "moehill/kernels/simd.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/memory.h"
 #include "moehill/machine/topology.h"
 #include "moehill/measure/memory_check.h"
@@ -45,12 +48,14 @@ int kernels_command(const std::vector<std::string>& args) {
   KernelOptions options;
   if (!parse_kernel_options(args, options)) return kExitDone;
   require_writable_json(options.json);
-  // A size that does not fit is refused before the first one is measured, since a run takes minutes.
+  std::vector<std::pair<DType, int64_t>> sizes;
   for (DType dtype : options.dtypes) {
-    for (int64_t mean_rows : options.rows) {
-      refuse_too_much_memory(kernel_memory(options, dtype, mean_rows), available_memory_bytes(),
-                             "choose a smaller --hidden, --mlp-dim, --groups or --max-rows");
-    }
+    for (int64_t mean_rows : options.rows) sizes.emplace_back(dtype, mean_rows);
+  }
+  // A size that does not fit is refused before the first one is measured, since a run takes minutes.
+  for (const auto& [dtype, mean_rows] : sizes) {
+    refuse_too_much_memory(kernel_memory(options, dtype, mean_rows), available_memory_bytes(),
+                           "choose a smaller --hidden, --mlp-dim, --groups or --max-rows");
   }
   const std::vector<int> cpus = core_cpus();
   Yardstick yardstick(cpus);
@@ -62,18 +67,22 @@ int kernels_command(const std::vector<std::string>& args) {
   const StreamedTable table = kernel_table(options);
   std::FILE* const out = table_stream(options.json);
   show(table.header(), out);
-  const size_t num_cases = options.dtypes.size() * options.rows.size();
-  Pace pace(static_cast<double>(num_cases), fmt::format("{} sizes x {} rounds", num_cases, options.iters),
-            tell);
-  for (DType dtype : options.dtypes) {
-    for (int64_t mean_rows : options.rows) {
-      show_progress(fmt::format("{} {} rows a group", dtype_name(dtype), mean_rows));
-      const std::vector<KernelResult> rows = measure_kernels(options, dtype, mean_rows, team, yardstick);
-      show_progress("");
-      for (const KernelResult& r : rows) show(table.row(kernel_row(r, yardstick.peaks({threads}))), out);
-      results.insert(results.end(), rows.begin(), rows.end());
-      pace.done(1);
-    }
+  Pace pace(static_cast<double>(sizes.size()),
+            fmt::format("{} sizes x {} rounds", sizes.size(), options.iters), tell);
+  // Once there is a size to keep, a signal ends the loop behind the size that is under way.
+  std::optional<Interruption> interruption;
+  int signal = 0;
+  size_t num_done = 0;
+  for (; num_done < sizes.size() && signal == 0; ++num_done) {
+    const auto& [dtype, mean_rows] = sizes[num_done];
+    show_progress(fmt::format("{} {} rows a group", dtype_name(dtype), mean_rows));
+    const std::vector<KernelResult> rows = measure_kernels(options, dtype, mean_rows, team, yardstick);
+    show_progress("");
+    for (const KernelResult& r : rows) show(table.row(kernel_row(r, yardstick.peaks({threads}))), out);
+    results.insert(results.end(), rows.begin(), rows.end());
+    pace.done(1);
+    if (!interruption) interruption.emplace();
+    signal = interruption->signal();
   }
   const Peaks peaks = yardstick.peaks({threads});
   show(fmt::format(
@@ -83,8 +92,9 @@ int kernels_command(const std::vector<std::string>& args) {
            peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9, peaks.f32.instruction,
            threads, instruction_words(simd_target()), yardstick.tile_flops(threads) / 1e9, options.iters),
        out);
+  show(interrupted_line(signal, num_done, sizes.size(), "sizes"), out);
   write_json_lines(options.json, kernel_records(options, threads, results, peaks));
-  return kExitDone;
+  return signal == 0 ? kExitDone : kExitSignal + signal;
 }
 
 }  // namespace moehill

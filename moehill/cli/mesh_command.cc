@@ -13,6 +13,7 @@
 #include "moehill/cli/mesh_options.h"
 #include "moehill/cli/output.h"
 #include "moehill/collectives/mesh_report.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/mesh/threads/thread_mesh.h"
@@ -65,10 +66,15 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
     show(table.row(mesh_row(r, copy_bytes_per_s)), out);
     pace.done(cost_of(r));
   };
-  const MeshResult result = measure_mesh(mesh, options, library, print_row);
-  const int status = num_failed(result) == 0 ? kExitDone : kExitCheckFailed;
+  const Interruption interruption;
+  const MeshResult result = measure_mesh(mesh, options, library, print_row,
+                                         [&interruption] { return interruption.signal() != 0; });
+  const int signal = static_cast<int>(job.largest(interruption.signal()));
+  const int done = signal == 0 ? kExitDone : kExitSignal + signal;
+  const int status = num_failed(result) == 0 ? done : kExitCheckFailed;
   if (!prints) return status;
-  show(mesh_closing(result), out);
+  const size_t num_lines = options.collectives.size() * element_counts(options).size();
+  show(interrupted_line(signal, result.collectives.size(), num_lines, "lines") + mesh_closing(result), out);
   write_json_lines(options.json, mesh_records(options, result, environment, time_utc));
   return status;
 }

@@ -1,8 +1,12 @@
 #include "moehill/cli/output.h"
 
+#include <fmt/format.h>
+
+#include <exception>
 #include <stdexcept>
 
 #include "moehill/base/output_paths.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
 #include "moehill/quiet/busy.h"
 
@@ -17,6 +21,24 @@ void write_json_lines(const std::string& json, const std::string& lines) {
   if (json != "-") return write_text_file(json, lines);
   if (std::fputs(lines.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
     throw std::runtime_error("cannot write the records to standard output");
+}
+
+void write_and_show(const std::vector<std::function<void()>>& writes, const std::function<void()>& show) {
+  std::exception_ptr failure;
+  for (const auto& write : writes) {
+    try {
+      write();
+    } catch (...) {
+      if (failure == nullptr) failure = std::current_exception();
+    }
+  }
+  show();
+  if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+std::string interrupted_line(int signal, size_t done, size_t all, const std::string& things) {
+  if (signal == 0) return "";
+  return fmt::format("interrupted by {} after {} of {} {}\n", signal_name(signal), done, all, things);
 }
 
 Watcher terminal_watcher() { return {show_progress, tell}; }

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdio>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "moehill/base/terminal.h"
 #include "moehill/quiet/pace.h"
@@ -20,6 +22,14 @@ inline std::FILE* table_stream(const std::string& json) { return json == "-" ? s
 void require_writable_json(const std::string& json);
 // Writes lines of JSON; does nothing for "". Throws std::runtime_error if they cannot be written.
 void write_json_lines(const std::string& json, const std::string& lines);
+
+// Runs each of `writes`, then `show`, and at last throws what the first failure of a write threw. So a disk
+// that is full takes neither the other files nor the table.
+void write_and_show(const std::vector<std::function<void()>>& writes, const std::function<void()>& show);
+
+// Returns the line that says how far a command came before a signal: "interrupted by SIGINT after 3 of 8
+// sizes\n"; "" for no signal.
+std::string interrupted_line(int signal, size_t done, size_t all, const std::string& things);
 
 // Returns a watcher that writes to standard error (moehill/base/terminal.h).
 Watcher terminal_watcher();

@@ -10,10 +10,12 @@
 #include <cstdio>
 
 #include "moehill/base/error.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/predict/expectation_report.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/published_model.h"
@@ -150,7 +152,7 @@ void print_and_write(const PredictOptions& o, const Hardware& hardware,
                      const std::vector<ExpectedSpread>& expected, const std::string& text) {
   std::string lines;
   for (const ExpectedSpread& e : expected)
-    lines += expectation_json(e, hardware, o.bench.distributions.front()).dump() + "\n";
+    lines += json_line(expectation_json(e, hardware, o.bench.distributions.front()));
   print_and_write(o, lines, text);
 }
 
@@ -164,12 +166,20 @@ std::string published_text(const PredictOptions& o) {
                           published_order(rows, hardware, Defects::left_out), hardware);
 }
 
-void validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
+// Runs shapes here and compares them with predictions. Returns the exit status.
+int validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
   const uint32_t corpus = o.bench.seed;
-  const std::vector<ValidatedShape> shapes = validate_model(static_cast<int>(o.validate), corpus, hardware);
+  const int num_shapes = static_cast<int>(o.validate);
+  const Interruption interruption;
+  const std::vector<ValidatedShape> shapes =
+      validate_model(num_shapes, corpus, hardware, [&] { return interruption.signal() != 0; });
+  const int signal = interruption.signal();
   print_and_write(
       o, validation_records(shapes, corpus, hardware.name),
-      fmt::format("{}measured here, predicted for {}\n{}", note, hardware.name, validation_report(shapes)));
+      fmt::format("{}measured here, predicted for {}\n{}{}", note, hardware.name,
+                  interrupted_line(signal, shapes.size(), static_cast<size_t>(num_shapes), "shapes"),
+                  validation_report(shapes)));
+  return signal == 0 ? kExitDone : kExitSignal + signal;
 }
 
 }  // namespace
@@ -186,10 +196,7 @@ int predict_command(const std::vector<std::string>& args) {
   const ChosenHardware chosen = choose_hardware(options);
   const Hardware& hardware = chosen.hardware;
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n";
-  if (options.validate > 0) {
-    validate(options, hardware, text);
-    return kExitDone;
-  }
+  if (options.validate > 0) return validate(options, hardware, text);
   if (options.crossover) {
     text += fmt::format("the fastest of none, dp and ep on {}, and its lead over the next mode\n{}",
                         hardware.name, crossover_table(options, hardware));

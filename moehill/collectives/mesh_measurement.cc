@@ -72,17 +72,21 @@ class Device {
     if (options.cold_bytes > 0) cold_.emplace(options.cold_bytes, group.team());
   }
 
-  MeshResult measure(const LineMeasured& measured) {
+  MeshResult measure(const LineMeasured& measured, const StopMeasuring& stop) {
     MeshResult result;
+    bool stopped = false;
     result.num_devices = group_.size();
     result.threads_per_device = group_.team().size();
     std::vector<double> copies;
     for (const Collective collective : options_.collectives) {
+      if (stopped) break;
       if (options_.copies) copies.push_back(copy_bandwidth(group_));
       for (const int64_t n : element_counts(options_)) {
+        if (stopped) break;
         result.collectives.push_back(measure(collective, n));
         if (measured && group_.rank() == 0)
           measured(result.collectives.back(), copies.empty() ? 0 : median_of(copies));
+        stopped = stop && sum_of_ranks(stop() ? 1 : 0) > 0;
       }
     }
     if (options_.copies) copies.push_back(copy_bandwidth(group_));
@@ -203,10 +207,10 @@ double cost_of(const MeshOptions& options) {
 }
 
 MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library,
-                        const LineMeasured& measured) {
+                        const LineMeasured& measured, const StopMeasuring& stop) {
   MeshResult result;
   mesh.run([&](Group& group) {
-    MeshResult own = Device(group, options, library).measure(measured);
+    MeshResult own = Device(group, options, library).measure(measured, stop);
     if (group.rank() == mesh.local_devices().begin) result = std::move(own);
   });
   return result;

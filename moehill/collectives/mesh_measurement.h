@@ -50,8 +50,11 @@ struct MeshResult {
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
 // Device 0 calls `measured` after each line, with the copy bandwidth as far as it is known then.
 using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;
+// Every device calls `stop` after each line. All of them end behind a line for which one has returned true.
+// Either all processes give such a function, or none does.
+using StopMeasuring = std::function<bool()>;
 MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {},
-                        const LineMeasured& measured = {});
+                        const LineMeasured& measured = {}, const StopMeasuring& stop = {});
 // Both return the approximate cost of a line, or of all lines, for comparison with others: the bytes, and a
 // constant for the call, which dominates if the bytes are few.
 double cost_of(const CollectiveResult& line);

@@ -84,14 +84,17 @@ Hardware simulated_hardware(const std::string& name) {
   return *probed.hardware;
 }
 
-std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware) {
+std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware,
+                                          const std::function<bool()>& stop) {
   std::vector<SimulatedRun> runs;
   for (const int num_devices : kDevices) {
+    if (stop && !runs.empty() && stop()) break;
     const auto shapes = run_shapes(
         num_shapes, corpus, [&](const MoeShape& shape) { return spreads_on(shape, num_devices); },
         [&](const RunConfig& config, const Routing& routing) {
           return Expected{simulated_seconds(config, routing, hardware, DeviceMemory::shared)};
-        });
+        },
+        stop);
     for (const ValidatedShape& shape : shapes) {
       for (const ValidatedSpread& spread : shape.spreads)
         runs.push_back({spread.config, spread.predicted_s, spread.measured_s});

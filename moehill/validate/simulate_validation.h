@@ -5,6 +5,7 @@
 //     fmt::print("{}", simulated_runs_report(runs, hardware));
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,9 @@ struct SimulatedRun {
 };
 
 // Runs and simulates shapes of the model's corpus on 2 and on 4 devices of one thread each, with dp and the
-// paths compact_psum, ring_ag_rs, ragged_a2a and fused.
-std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware);
+// paths compact_psum, ring_ag_rs, ragged_a2a and fused; only those before `stop`, as run_shapes() does.
+std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware,
+                                          const std::function<bool()>& stop = {});
 // Simulates the recorded steps of ep and dp that have a median. A step that the model does not cover, such as
 // one with the backend ragged_dot, is in the result without a simulation.
 std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardware& hardware);

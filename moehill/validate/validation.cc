@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "moehill/base/json_fields.h"
 #include "moehill/base/rng.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
@@ -124,7 +124,7 @@ MoeShape validation_shape(int i, uint32_t corpus) {
 }
 
 std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
-                                       const Expect& expect) {
+                                       const Expect& expect, const std::function<bool()>& stop) {
   const Topology topology = detect_topology();
   CoreWatch watch(topology.core_cpus, kPatience_s * num_shapes);
   ColdCores cold(topology);
@@ -132,18 +132,21 @@ std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const Sp
   for (int i = 0; i < num_shapes; ++i) {
     const MoeShape shape = validation_shape(i, corpus);
     shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, {topology.core_cpus, watch, cold}));
+    if (stop && stop()) break;
   }
   return shapes;
 }
 
-std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware) {
+std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware,
+                                           const std::function<bool()>& stop) {
   const int num_cores = static_cast<int>(core_cpus().size());
   return run_shapes(
       num_shapes, corpus, [&](const MoeShape& shape) { return spreads_of(shape, num_cores); },
       [&](const RunConfig& config, const Routing& routing) {
         const Prediction prediction = predict_run(config, routing, hardware);
         return Expected{prediction.time_s, prediction.stages};
-      });
+      },
+      stop);
 }
 
 ValidationFigures validation_figures(const std::vector<ValidatedShape>& shapes) {
@@ -210,7 +213,7 @@ std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32
                            {"time_s", spread.predicted_s},
                            {"measured_s", spread.measured_s},
                            {"stages", stages}};
-      lines += record.dump() + "\n";
+      lines += json_line(record);
     }
   }
   return lines;

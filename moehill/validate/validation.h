@@ -44,13 +44,14 @@ using SpreadsOf = std::function<std::vector<RunConfig>(const MoeShape&)>;
 using Expect = std::function<Expected(const RunConfig&, const Routing&)>;
 
 // Runs the first shapes of a corpus with the spreads that are asked for, in turn; each figure is the median
-// of its rounds.
+// of its rounds. It ends behind the shape during which `stop` begins to return true.
 std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
-                                       const Expect& expect);
+                                       const Expect& expect, const std::function<bool()>& stop = {});
 
-// Validates the model with `num_shapes` shapes on all cores. The spreads of a shape are timed in turn. Each
-// figure is the median of its rounds, as the probe's figures are.
-std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware);
+// Validates the model with `num_shapes` shapes on all cores, or with those before `stop`. The spreads of a
+// shape are timed in turn. Each figure is the median of its rounds, as the probe's figures are.
+std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware,
+                                           const std::function<bool()>& stop = {});
 
 // ValidationFigures are the median and the 90th percentile of |error|, and how often the spread that the
 // model picks is within 3 % of the best measured spread. The last figure tells how well measuring would do in
