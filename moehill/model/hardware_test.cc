@@ -160,6 +160,15 @@ TEST(Hardware, NamesDoNotDependOnTheCurrentFolder) {
   EXPECT_EQ(load_hardware("mine").name, "mine");
   EXPECT_EQ(load_hardware("epyc-cluster").name, "mine");
   EXPECT_EQ(load_hardware("tpu-v5p").name, "tpu-v5p");
+  // A mistyped folder must not make a name mean another file.
+  for (const char* other : {"hardwares", "hardware/mine.toml"}) {
+    setenv("MOEHILL_HARDWARE", other, 1);
+    EXPECT_THROW(load_hardware("epyc-cluster"), InputError) << other;
+  }
+  // An empty variable is none: it does not name the current folder.
+  std::ofstream(folder / "mine.toml") << with(kSmall, "\"two\"", "\"mine\"");
+  setenv("MOEHILL_HARDWARE", "", 1);
+  EXPECT_THROW(load_hardware("mine"), InputError);
   unsetenv("MOEHILL_HARDWARE");
   std::filesystem::current_path(old);
 }
