@@ -409,6 +409,7 @@ std::vector<std::string> files_of(const std::string& path) {
 }  // namespace
 
 bool is_database(const std::string& path) {
+  if (!is_plain_file(path)) return false;  // to open a pipe would wait for its writer
   std::ifstream file(path, std::ios::binary);
   char head[16] = {};
   return file.read(head, 15) && std::string(head) == "SQLite format 3";
