@@ -288,17 +288,17 @@ void read_costs(Section costs, Hardware& h) {
   costs.finish();
 }
 
+// Writes every digit: rising numbers have to rise in the file as well.
 std::string list_text(const std::vector<double>& values) {
-  std::string text;
-  for (const double value : values) text += fmt::format("{}{:.6g}", text.empty() ? "" : ", ", value);
-  return "[" + text + "]";
+  return fmt::format("[{}]", fmt::join(values, ", "));
 }
 
 std::string quote(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') result += '\\';
-    result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    const auto byte = static_cast<unsigned char>(c);
+    result += byte < 0x20 || byte == 0x7f ? ' ' : c;  // which TOML has in no text
   }
   return result + "\"";
 }

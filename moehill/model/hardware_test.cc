@@ -333,6 +333,17 @@ TEST(Hardware, EveryKeyWithANumberHasItsCase) {
   }
 }
 
+TEST(Hardware, WhatIsWrittenCanBeReadWhateverTheNamesAndFigures) {
+  Hardware h = read_hardware_text(kFull, "f");
+  h.name = "a\"b\\c\x7f\x01\n";
+  h.gemm[0].rows = {1000000.25, 1000000.5};
+  h.collectives[0].bytes = {1000000.25, 1000000.5};
+  const Hardware read = read_hardware_text(hardware_toml(h, {}), "f");
+  EXPECT_EQ(read.name, "a\"b\\c   ");
+  EXPECT_EQ(read.gemm[0].rows, h.gemm[0].rows);
+  EXPECT_EQ(read.collectives[0].bytes, h.collectives[0].bytes);
+}
+
 TEST(Hardware, ACollectiveNobodyHasIsRefused) {
   const std::string error = error_of(with(kFull, "\"all_reduce\"", "\"all_sum\""));
   EXPECT_NE(error.find("all_sum"), std::string::npos) << error;
