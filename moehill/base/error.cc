@@ -46,6 +46,10 @@ InputError usage_error(const std::string& sentence, const std::string& remedy) {
   return InputError(shortened(sentence, room_beside(rest.size())) + rest);
 }
 
+InputError error_at(const std::string& place, const std::string& message) {
+  return InputError(shortened(place, kLeastGiven) + ": " + shortened(message, 2 * kMostBytes));
+}
+
 void check_failed(const char* condition, const char* file, int line, const std::string& message) {
   std::fprintf(stderr, "%s:%d: invariant '%s' broken: %s\n", file, line, condition, message.c_str());
   std::abort();

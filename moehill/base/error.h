@@ -37,6 +37,10 @@ InputError input_error(const std::string& what, const std::string& got, const st
 // pass; use --bench-pass forward_backward".
 InputError usage_error(const std::string& sentence, const std::string& remedy);
 
+// Returns the error "PLACE: MESSAGE" for an error that was thrown with `message` about something in a file or
+// of another process. The place is cut after 120 bytes.
+InputError error_at(const std::string& place, const std::string& message);
+
 // Returns the value for a message, which says "nan" and never "-nan": the sign of a NaN is an accident of the
 // operation that made it.
 template <typename Float>

@@ -23,6 +23,16 @@ TEST(InputError, IsShortHoweverLongTheInput) {
   EXPECT_TRUE(std::string(usage_error(text, "leave it out").what()).ends_with("x...; leave it out"));
 }
 
+TEST(InputError, APlaceIsShortInFrontOfTheMessage) {
+  EXPECT_STREQ(error_at("a.toml:3", "--topk: got 9").what(), "a.toml:3: --topk: got 9");
+  const std::string text(100000, 'x');
+  const InputError inner = input_error("--topk", text, "8", "use 8");
+  const std::string message = error_at("a.toml:3: point " + text, inner.what()).what();
+  EXPECT_LE(message.size(), 630u);
+  EXPECT_EQ(message.rfind("a.toml:3: point xxx", 0), 0u) << message;
+  EXPECT_TRUE(message.ends_with("; use 8")) << message;
+}
+
 TEST(InputError, CutsNoCharacterInTwo) {
   std::string text;
   for (int i = 0; i < 1000; ++i) text += "\u00fc";
