@@ -67,8 +67,8 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
     pace.done(cost_of(r));
   };
   const Interruption interruption;
-  const MeshResult result = measure_mesh(mesh, options, library, print_row,
-                                         [&interruption] { return interruption.signal() != 0; });
+  const MeshResult result =
+      measure_mesh(mesh, options, library, print_row, [&interruption] { return interruption.signal() != 0; });
   const int signal = static_cast<int>(job.largest(interruption.signal()));
   const int done = signal == 0 ? kExitDone : kExitSignal + signal;
   const int status = num_failed(result) == 0 ? done : kExitCheckFailed;

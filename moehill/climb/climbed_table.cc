@@ -23,8 +23,8 @@ constexpr const char* kSchema = "moehill/climbed-1";
 constexpr const char* kRemedy = "remove it, or name another by MOEHILL_CLIMBED";
 
 InputError not_a_table(const std::string& path, const std::string& reason) {
-  return input_error("--climbed", quoted(path, 200) + " (" + reason + ")", "a table written by moehill climb, or no file",
-                     kRemedy);
+  return input_error("--climbed", quoted(path, 200) + " (" + reason + ")",
+                     "a table written by moehill climb, or no file", kRemedy);
 }
 
 StoredJson json_of_entry(const ClimbedEntry& e) {

@@ -212,7 +212,8 @@ TEST(Plots, WhatIsNoRegularFileIsRefusedAtOnce) {
   const std::string pipe = folder.file("pipe");
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_FALSE(is_database(pipe));
-  for (const std::string& path : {pipe, folder.path().string(), std::string("/dev/zero"), folder.file("none")})
+  for (const std::string& path :
+       {pipe, folder.path().string(), std::string("/dev/zero"), folder.file("none")})
     EXPECT_THROW(plot_of(path, Picture::automatic), InputError) << path;
 }
 
