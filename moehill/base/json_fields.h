@@ -76,6 +76,25 @@ inline std::string json_line(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+// Returns JSON as a terminal may show it. JSON escapes other control characters anyway, but not DEL and
+// U+0080 to U+009F, of which xterm takes U+009B for the ESC [ that begins a command. They can only be in
+// texts, where they may be escaped too.
+inline std::string calm_json(const std::string& json) {
+  std::string calm;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(json[i]),
+               next = static_cast<unsigned char>(i + 1 < json.size() ? json[i + 1] : '\0');
+    const bool is_pair = byte == 0xc2 && next >= 0x80 && next < 0xa0;  // as UTF-8 writes them
+    if (byte != 0x7f && !is_pair) {
+      calm += json[i];
+      continue;
+    }
+    calm += fmt::format("\\u{:04x}", is_pair ? next : byte);
+    i += is_pair ? 1 : 0;
+  }
+  return calm;
+}
+
 // Returns the error for a JSON value that does not fit the field `name`.
 inline InputError bad_field(const std::string& name, const Json& json, const std::string& allowed) {
   return input_error(name, quoted(json.dump(-1, ' ', true, Json::error_handler_t::replace)), allowed,

@@ -5,6 +5,7 @@
 #include <exception>
 #include <stdexcept>
 
+#include "moehill/base/json_fields.h"
 #include "moehill/base/output_paths.h"
 #include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
@@ -19,7 +20,7 @@ void require_writable_json(const std::string& json) {
 void write_json_lines(const std::string& json, const std::string& lines) {
   if (json.empty()) return;
   if (json != "-") return write_text_file(json, lines);
-  if (std::fputs(lines.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+  if (std::fputs(calm_json(lines).c_str(), stdout) < 0 || std::fflush(stdout) != 0)
     throw std::runtime_error("cannot write the records to standard output");
 }
 
