@@ -42,7 +42,7 @@ InputError input_error(const std::string& what, const std::string& got, const st
 }
 
 InputError usage_error(const std::string& sentence, const std::string& remedy) {
-  const std::string rest = "; " + shortened(remedy, kMostRemedy);
+  const std::string rest = fmt::format("; {}", shortened(remedy, kMostRemedy));
   return InputError(shortened(sentence, room_beside(rest.size())) + rest);
 }
 
