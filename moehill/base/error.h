@@ -29,13 +29,17 @@ class InputError : public std::runtime_error {
 };
 
 // Returns the error whose text is "WHAT: got GOT, allowed: ALLOWED; REMEDY". The caller throws it. `what` and
-// `got` are cut after 300 bytes.
+// `got` are cut so that the text has at most 500 bytes, unless a long list of what is allowed needs more.
 InputError input_error(const std::string& what, const std::string& got, const std::string& allowed,
                        const std::string& remedy);
 
 // Returns the error for options that exclude each other or need each other: "--router-grad needs a backward
 // pass; use --bench-pass forward_backward".
 InputError usage_error(const std::string& sentence, const std::string& remedy);
+
+// Returns the error "PLACE: MESSAGE" for an error that was thrown with `message` about something in a file or
+// of another process. The place is cut after 120 bytes.
+InputError error_at(const std::string& place, const std::string& message);
 
 // Returns the value for a message, which says "nan" and never "-nan": the sign of a NaN is an accident of the
 // operation that made it.

@@ -4,6 +4,7 @@
 #include <sys/vfs.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -52,6 +53,15 @@ bool is_there(const std::string& path) {
   std::error_code ignored;  // exists() reports an error for a path that is too long or whose links form a
                             // circle; such a path names no file
   return std::filesystem::exists(path, ignored);
+}
+
+std::string folder_of_variable(const char* name, const std::string& allowed) {
+  const char* folder = std::getenv(name);
+  if (folder == nullptr || *folder == '\0') return "";
+  std::error_code error;
+  if (std::filesystem::is_directory(folder, error)) return folder;
+  throw input_error(name, quoted(folder, 200) + " (" + (error ? error.message() : "no folder") + ")", allowed,
+                    fmt::format("name such a folder, or unset {}", name));
 }
 
 std::string read_input_file(const InputFile& file, int64_t most_bytes) {

@@ -36,6 +36,10 @@ bool is_there(const std::string& path);  // a file or folder of whatever kind
 // such as /proc/kmsg.
 bool is_plain_file(const std::string& path);
 
+// Returns the folder that the environment's variable `name` names; "" if it is unset or empty. Throws
+// InputError if it names no folder: a mistyped one must not make the program take other files unnoticed.
+std::string folder_of_variable(const char* name, const std::string& allowed);
+
 // Reads one line, without its end, into `line`. Returns false at the end of the stream. Throws InputError if
 // the line is longer than `most` bytes; it never holds more than that in memory.
 bool read_input_line(std::istream& stream, std::string& line, const InputFile& file,

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <sstream>
 
 #include "moehill/base/error.h"
@@ -41,6 +42,30 @@ TEST(InputFile, WhatIsNoRegularFileIsRefusedAtOnce) {
   EXPECT_NE(refusal((folder / "pipe" / "x").string()).find("(Not a directory)"), std::string::npos);
   EXPECT_LT(refusal(std::string(100000, 'x')).size(), 500u);
   EXPECT_EQ(refusal("a\033\nb").find_first_of("\033\n"), std::string::npos);
+}
+
+TEST(InputFile, AVariableNamesAFolderOrIsRefused) {
+  constexpr const char* kName = "MOEHILL_TEST_FOLDER";
+  const std::filesystem::path folder = fresh_folder();
+  write_text_file((folder / "file").string(), "");
+  unsetenv(kName);
+  EXPECT_EQ(folder_of_variable(kName, "a folder"), "");
+  for (const std::string& value : {std::string(), folder.string()}) {
+    setenv(kName, value.c_str(), 1);
+    EXPECT_EQ(folder_of_variable(kName, "a folder"), value);
+  }
+  for (const char* other : {"file", "none", "file/x"}) {
+    setenv(kName, (folder / other).c_str(), 1);
+    try {
+      folder_of_variable(kName, "a folder of presets");
+      ADD_FAILURE() << other;
+    } catch (const InputError& error) {
+      const std::string message = error.what();
+      EXPECT_EQ(message.rfind("MOEHILL_TEST_FOLDER: got '", 0), 0u) << message;
+      EXPECT_NE(message.find("allowed: a folder of presets; name such"), std::string::npos) << message;
+    }
+  }
+  unsetenv(kName);
 }
 
 TEST(InputFile, LinesEndWithTheStreamOrTheirEnd) {

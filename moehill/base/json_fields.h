@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -69,21 +70,50 @@ Json json_of(const T& value) {
   }
 }
 
+// Returns JSON as one line with its end. Bytes that are not UTF-8, such as those of a path, are replaced, so
+// that every result can be written.
+inline std::string json_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+// Returns JSON as a terminal may show it. JSON escapes other control characters anyway, but not DEL and
+// U+0080 to U+009F, of which xterm takes U+009B for the ESC [ that begins a command. They can only be in
+// texts, where they may be escaped too.
+inline std::string calm_json(const std::string& json) {
+  std::string calm;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(json[i]),
+               next = static_cast<unsigned char>(i + 1 < json.size() ? json[i + 1] : '\0');
+    const bool is_pair = byte == 0xc2 && next >= 0x80 && next < 0xa0;  // as UTF-8 writes them
+    if (byte != 0x7f && !is_pair) {
+      calm += json[i];
+      continue;
+    }
+    calm += fmt::format("\\u{:04x}", is_pair ? next : byte);
+    i += is_pair ? 1 : 0;
+  }
+  return calm;
+}
+
 // Returns the error for a JSON value that does not fit the field `name`.
 inline InputError bad_field(const std::string& name, const Json& json, const std::string& allowed) {
   return input_error(name, quoted(json.dump(-1, ' ', true, Json::error_handler_t::replace)), allowed,
                      "write it again by the command that wrote it");
 }
 
-// Returns a JSON number as T. Throws InputError for a value of another kind or too large for T, which the
-// JSON library would convert silently.
+// Returns true if the JSON is an integer that T can hold. The JSON library would convert any number silently,
+// also a fraction or one that is too large.
+template <std::integral T>
+bool is_integer_of(const Json& json) {
+  return json.is_number_unsigned() ? std::in_range<T>(json.get<uint64_t>())
+                                   : json.is_number_integer() && std::in_range<T>(json.get<int64_t>());
+}
+
+// Returns a JSON number as T. Throws InputError for a value of another kind or too large for T.
 template <typename T>
 T number_of(const std::string& name, const Json& json) {
   if constexpr (std::is_integral_v<T>) {
-    const bool fits = json.is_number_unsigned()
-                          ? std::in_range<T>(json.get<uint64_t>())
-                          : json.is_number_integer() && std::in_range<T>(json.get<int64_t>());
-    if (!fits) throw bad_field(name, json, "an integer");
+    if (!is_integer_of<T>(json)) throw bad_field(name, json, "an integer");
   } else if (!json.is_number()) {
     throw bad_field(name, json, "a number");
   }

@@ -24,6 +24,12 @@ namespace {
                     "name another place or make its folder first");
 }
 
+// Returns true if the place of a path is still a link: links that form a circle lead nowhere.
+bool is_circle(const std::filesystem::path& place) {
+  std::error_code ignored;
+  return std::filesystem::is_symlink(place, ignored);
+}
+
 // Makes a file in `folder` and removes it again. Returns 0 on success, otherwise an errno.
 int try_new_file(const std::filesystem::path& folder) {
   const std::string path = (folder / fmt::format(".moehill-probe-{}", getpid())).string();
@@ -77,11 +83,20 @@ void make_folder_of(const std::string& option, const std::string& path) {
   if (failure) refuse(option, path, failure.message(), "a file in a folder that can be made");
 }
 
+void make_folder(const std::string& path) {
+  std::error_code failure;
+  std::filesystem::create_directories(path, failure);
+  if (failure)
+    throw std::runtime_error(
+        fmt::format("cannot make the folder {}: {}", quoted(path, 200), failure.message()));
+}
+
 void require_writable_file(const std::string& option, const std::string& path) {
   namespace fs = std::filesystem;
   const std::string allowed = "a file that can be written";
   const fs::path place = place_of(path);
   std::error_code ignored;
+  if (is_circle(place)) refuse(option, path, std::strerror(ELOOP), allowed);
   if (path.ends_with('/') || fs::is_directory(place, ignored)) refuse(option, path, "a folder", allowed);
   if (fs::exists(path, ignored)) {
     if (!fs::is_regular_file(path, ignored)) refuse(option, path, "no regular file", allowed);
@@ -111,9 +126,10 @@ void require_writable_folder(const std::string& option, const std::string& path)
 NewFile::NewFile(const std::string& path) : path_(place_of(path).string()) {
   std::error_code ignored;
   const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
-  if (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored)) {
+  const bool is_other = std::filesystem::exists(path_, ignored) &&
+                        !std::filesystem::is_regular_file(path_, ignored);  // a folder, a device, a pipe
+  if (is_other || is_circle(path_))
     throw std::runtime_error(fmt::format("cannot write {}: no regular file", quoted(path_, 200)));
-  }
   static std::atomic<int> number = 0;
   name_ = (folder / fmt::format(".moehill-{}-{}.new", getpid(), ++number)).string();
   // Opens a file that has no name yet (O_TMPFILE). If the process is killed before keep(), the system frees
@@ -131,6 +147,11 @@ NewFile::NewFile(const std::string& path) : path_(place_of(path).string()) {
   struct stat old {};
   if (stat(path_.c_str(), &old) == 0) fchmod(file, old.st_mode & 07777);
   file_.reset(fdopen(file, "wb"));
+  if (file_ != nullptr) return;
+  const int error = errno;  // there is no memory for the buffer
+  close(file);
+  if (has_name_) unlink(name_.c_str());
+  fail(error);
 }
 
 NewFile::~NewFile() {

@@ -23,6 +23,9 @@ void require_writable_folder(const std::string& option, const std::string& path)
 // Makes the folder of a file with this path, and the folders above it. Throws InputError that names `option`
 // if the system refuses.
 void make_folder_of(const std::string& option, const std::string& path);
+// Makes the folder `path`, unless it is there, and the folders above it. Throws std::runtime_error with path
+// and reason: the disk may have become full since require_writable_folder().
+void make_folder(const std::string& path);
 
 // NamedPath is a file or folder that an option names, for require_distinct_outputs().
 struct NamedPath {

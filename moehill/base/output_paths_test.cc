@@ -135,6 +135,31 @@ TEST(OutputPaths, ALinkStaysOneAndItsFileIsReplaced) {
   }
 }
 
+TEST(OutputPaths, LinksThatFormACircleStayThem) {
+  const fs::path folder = fresh_folder();
+  fs::create_symlink("b", folder / "a");
+  fs::create_symlink("a", folder / "b");
+  const std::string path = (folder / "a").string();
+  EXPECT_THROW(require_writable_file("--out", path), InputError);
+  EXPECT_THROW(write_text_file(path, "x"), std::runtime_error);
+  EXPECT_TRUE(fs::is_symlink(folder / "a"));
+  EXPECT_TRUE(fs::is_symlink(folder / "b"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder), fs::directory_iterator()), 2);
+}
+
+TEST(OutputPaths, AFolderIsMadeOrRefusedInWords) {
+  const fs::path folder = fresh_folder();
+  for (int i = 0; i < 2; ++i) make_folder((folder / "a" / "b").string());
+  EXPECT_TRUE(fs::is_directory(folder / "a" / "b"));
+  write_text_file((folder / "file").string(), "");
+  try {
+    make_folder((folder / "file" / "b").string());
+    ADD_FAILURE() << "made";
+  } catch (const std::runtime_error& error) {
+    EXPECT_EQ(std::string(error.what()).rfind("cannot make the folder '", 0), 0u) << error.what();
+  }
+}
+
 TEST(OutputPaths, TheOldFileKeepsItsRightsAndStaysUntilTheNewIsWhole) {
   const fs::path folder = fresh_folder(), path = folder / "file";
   write_text_file(path.string(), "old");

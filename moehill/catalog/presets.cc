@@ -2,7 +2,6 @@
 #include "moehill/catalog/presets.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
@@ -22,17 +21,14 @@ constexpr std::pair<const char*, const char*> kShipped[] = {
 };
 
 // Returns the folder of the user's own presets, which take precedence; empty if there is none.
-fs::path own_folder() {
-  const char* own = std::getenv("MOEHILL_MODELS");
-  return own == nullptr ? "" : own;
-}
+fs::path own_folder() { return folder_of_variable("MOEHILL_MODELS", "a folder of presets (JSON)"); }
 
 }  // namespace
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names;
   for (const auto& [name, text] : kShipped) names.emplace_back(name);
-  std::error_code none;
+  std::error_code none;  // of no folder
   for (const auto& entry : fs::directory_iterator(own_folder(), none)) {
     if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
   }

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 
 namespace moehill {
 namespace {
@@ -171,6 +173,22 @@ TEST(Presets, RefuseFilesThatMakeNoSense) {
                                         R"({"source": "s", "config": []})"};
   for (const std::string& text : bad) EXPECT_THROW(read_preset(text, "own"), InputError) << text;
   EXPECT_THROW(load_preset("qwen3-30b"), InputError);
+}
+
+TEST(Presets, TheUsersOwnFolderHasToBeThere) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.file("mine.json")) << R"({"source": "me", "config": {"model_type": "qwen3_moe",
+    "hidden_size": 32, "moe_intermediate_size": 32, "intermediate_size": 64, "num_experts": 4,
+    "num_experts_per_tok": 2, "norm_topk_prob": true, "num_hidden_layers": 2, "decoder_sparse_step": 1,
+    "mlp_only_layers": [], "hidden_act": "silu"}})";
+  setenv("MOEHILL_MODELS", folder.path().c_str(), 1);
+  EXPECT_EQ(load_preset("mine").block.shape.hidden, 32);
+  for (const std::string& other : {folder.file("none"), folder.file("mine.json")}) {
+    setenv("MOEHILL_MODELS", other.c_str(), 1);
+    EXPECT_THROW(preset_names(), InputError) << other;
+    EXPECT_THROW(load_preset("deepseek-v3"), InputError) << other;
+  }
+  unsetenv("MOEHILL_MODELS");
 }
 
 // The released configurations in a folder are read as --config reads them. Each is a block with the values of

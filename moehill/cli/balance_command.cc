@@ -8,9 +8,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
@@ -26,8 +26,6 @@
 
 namespace moehill {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // BalanceOptions is what the command line fills. Without `fit`, placements are made for the same routing on
 // which they are tried, which shows the most that they could gain.
@@ -293,7 +291,7 @@ std::string lines_of(const BalanceOptions& o, const RunConfig& config, const Har
                        {"moved_bytes", outcome.moved_bytes},
                        {"move_s", outcome.move_s},
                        {"break_even_steps", pays ? Json(*pays) : Json(nullptr)}};
-    lines += json.dump() + "\n";
+    lines += json_line(json);
   }
   return lines;
 }

@@ -125,6 +125,19 @@ std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job&
   return Prepared{*options, environment, climbed};
 }
 
+// Prints what was found, and adds it to what is known of the model's error.
+void show_results(const BenchOptions& options, const Job& job, const CommandResult& command) {
+  say(options, job,
+      answer_line(command, options.seed) + result_table(command, options.seed) + overlap_lines(command) +
+          routing_lines(command) + loading_line(options) + stage_table(command) + ablation_tables(command) +
+          "\nHow sure this is:\n" + verdict_lines(command, options.seed) + check_lines(command) +
+          machine_lines(command) + prediction_lines(command) + next_line(command, options.seed));
+  if (!options.save_routing.empty())
+    say(options, job, fmt::format("routing saved: --distribution {}\n", replay_text(options.save_routing)));
+  const std::string failure = append_scores(scored_runs(options, command), default_score_file());
+  if (!failure.empty()) say(options, job, failure + "\n");
+}
+
 }  // namespace
 
 int bench_command(const std::vector<std::string>& args, const Job& job) {
@@ -152,16 +165,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   // Only the first process has all results; it alone writes, prints and scores.
   job.on_root([&] {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
-    write_outputs(options, command);
-    say(options, job,
-        answer_line(command, options.seed) + result_table(command, options.seed) + overlap_lines(command) +
-            routing_lines(command) + loading_line(options) + stage_table(command) + ablation_tables(command) +
-            "\nHow sure this is:\n" + verdict_lines(command, options.seed) + check_lines(command) +
-            machine_lines(command) + prediction_lines(command) + next_line(command, options.seed));
-    if (!options.save_routing.empty())
-      say(options, job, fmt::format("routing saved: --distribution {}\n", replay_text(options.save_routing)));
-    const std::string failure = append_scores(scored_runs(options, command), default_score_file());
-    if (!failure.empty()) say(options, job, failure + "\n");
+    write_outputs(options, command, [&] { show_results(options, job, command); });
     status = exit_status(command);
   });
   return static_cast<int>(job.largest(status));

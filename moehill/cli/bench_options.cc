@@ -178,8 +178,14 @@ std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, cons
     else
       i += args[i] == "-L" || args[i] == "--parameter-list" ? 2 : 1;
   }
+  constexpr size_t kMostCombinations = 1024;
   std::vector<OptionSet::Pairs> combinations = {{}};
   for (const std::vector<OptionSet::Pairs>& steps : axes_of(lists)) {
+    // Both are asked before they are multiplied: thousands of values are short on a command line.
+    if (combinations.size() * steps.size() > kMostCombinations)
+      throw input_error("--parameter-list",
+                        fmt::format("{} combinations", combinations.size() * steps.size()),
+                        fmt::format("at most {}", kMostCombinations), "leave some values out");
     std::vector<OptionSet::Pairs> longer;
     for (const OptionSet::Pairs& begin : combinations) {
       for (const OptionSet::Pairs& step : steps) {
@@ -188,8 +194,6 @@ std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, cons
       }
     }
     combinations = longer;
-    if (combinations.size() > 1024)
-      throw input_error("--parameter-list", "more than 1024 combinations", "fewer", "leave some values out");
   }
   std::vector<BenchOptions> variants;
   for (const OptionSet::Pairs& axes : combinations) {

@@ -314,6 +314,15 @@ TEST(BenchOptions, ListsOfAnyAxisMakeAProductAndAFilterSelects) {
             (std::vector<std::pair<std::string, std::string>>{{"tokens", "128"}, {"ep-path", "ring_ag_rs"}}));
 }
 
+// Without its check before it is made, the product of these lists takes gigabytes.
+TEST(BenchOptions, AProductOfManyPointsIsRefusedBeforeItIsMade) {
+  std::string thousand = "1", more = "1";
+  for (int i = 2; i <= 1000; ++i) thousand += fmt::format(",{}", i);
+  for (int i = 2; i <= 30000; ++i) more += fmt::format(",{}", i);
+  const std::string ends = outcome({"-L", "tokens", thousand, "-L", "hidden", more});
+  EXPECT_NE(ends.find("got 30000000 combinations, allowed: at most 1024"), std::string::npos) << ends;
+}
+
 TEST(BenchOptions, SinglePointsStandInPlaceOfAProduct) {
   const std::vector<Point> points =
       expand_points(*parse_bench_options({"-L", "point", "topk=2 shared_fused=false", "-L", "point",

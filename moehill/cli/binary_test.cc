@@ -61,6 +61,7 @@ TEST(Binary, BadInputIsOneLineAndStatusTwo) {
                                 long_name,
                                 "tune --candidates 'bt=64;'",
                                 "profile --explain-blocks --iters 3",
+                                "probe --show --keep-disturbed",
                                 "bench --json /nowhere/x.jsonl",
                                 "bench --dump /nowhere/x/y",
                                 "bench --trace-dir /dev/null"}) {
@@ -301,6 +302,21 @@ TEST(Binary, ABlockOfAConfigIsMeasuredWithItsRouter) {
     EXPECT_EQ(outcome.status, 2) << arguments;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
     EXPECT_FALSE(fs::exists(json)) << arguments;
+  }
+}
+
+// A name may have bytes that are not UTF-8, and characters that a terminal obeys.
+TEST(Binary, RecordsAreJsonWhateverTheNamesOfFiles) {
+  const fs::path folder = fresh_folder();
+  for (const std::string name : {"caf\xe9.json", "caf\xc2\x9b.json"}) {
+    std::ofstream(folder / name) << R"({"model_type": "qwen3_moe", "hidden_size": 32,
+      "moe_intermediate_size": 32, "intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2,
+      "norm_topk_prob": true, "num_hidden_layers": 2, "decoder_sparse_step": 1, "mlp_only_layers": [],
+      "hidden_act": "silu"})";
+    const Outcome outcome = run("models --json - --config " + (folder / name).string());
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(records(outcome.out).size(), 1u);
+    EXPECT_EQ(outcome.out.find("\xc2\x9b"), std::string::npos);
   }
 }
 

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <sstream>
 
 #include "moehill/base/output_paths.h"
@@ -43,7 +42,7 @@ void refuse_kept_files(const BenchOptions& options, const Environment& environme
 
 void write_traces(const BenchOptions& options, const CommandResult& command) {
   if (options.trace_dir.empty()) return;
-  std::filesystem::create_directories(options.trace_dir);
+  make_folder(options.trace_dir);
   for (const PointResult& result : command.points) {
     if (result.events.empty()) continue;
     const std::string file = options.trace_dir + "/" + result.point.folder + ".json";
@@ -62,16 +61,17 @@ void write_records(const BenchOptions& options, const CommandResult& command) {
   write_json_lines(options.json, lines);
 }
 
-// Writes the points, without the arms of ablations, as hyperfine exports its results.
-void write_exports(const BenchOptions& options, const CommandResult& command) {
+// Writes the points, without the arms of ablations, into `file` in a form in which hyperfine exports its
+// results; does nothing for "".
+void write_export(const BenchOptions& options, const CommandResult& command, const std::string& file,
+                  std::string (*form)(const std::vector<ExportedRow>&)) {
+  if (file.empty()) return;
   std::vector<ExportedRow> rows;
   for (size_t i = 0; i < command.points.size(); ++i) {
     const Point& point = command.points[i].point;
     rows.push_back({point.label, point.axes, json_of(make_record(options, command, i))});
   }
-  if (!options.export_csv.empty()) write_text_file(options.export_csv, hyperfine_csv(rows));
-  if (!options.export_json.empty()) write_text_file(options.export_json, hyperfine_json(rows));
-  if (!options.export_markdown.empty()) write_text_file(options.export_markdown, hyperfine_markdown(rows));
+  write_text_file(file, form(rows));
 }
 
 }  // namespace
@@ -143,10 +143,14 @@ CommandResult run_points(const BenchOptions& options, const std::vector<Point>& 
   return command;
 }
 
-void write_outputs(const BenchOptions& options, const CommandResult& command) {
-  write_traces(options, command);
-  write_records(options, command);
-  write_exports(options, command);
+void write_outputs(const BenchOptions& options, const CommandResult& command,
+                   const std::function<void()>& show_all) {
+  write_and_show({[&] { write_records(options, command); },
+                  [&] { write_export(options, command, options.export_csv, hyperfine_csv); },
+                  [&] { write_export(options, command, options.export_json, hyperfine_json); },
+                  [&] { write_export(options, command, options.export_markdown, hyperfine_markdown); },
+                  [&] { write_traces(options, command); }},
+                 show_all);
 }
 
 int exit_status(const CommandResult& command) {

@@ -5,9 +5,10 @@
 //     std::vector<Point> points = expand_points(options, environment.topology.num_cores);
 //     const std::string tuned = adopt_tuned(options, environment, job, points);
 //     CommandResult result = run_points(options, points, environment, job, yardstick, tuned);
-//     if (job.is_root()) write_outputs(options, result);
+//     if (job.is_root()) write_outputs(options, result, [&] { say(options, job, result_table(result)); });
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,10 @@ CommandResult run_points(const BenchOptions& options, const std::vector<Point>& 
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
                         std::vector<Point>& points);
 
-// Writes the traces, records and exports that the options ask for.
-void write_outputs(const BenchOptions& options, const CommandResult& command);
+// Writes the records, exports and traces that the options ask for, then calls `show_all` for everything that
+// a person reads. If some file cannot be written, the others are, and the failure is thrown at the end.
+void write_outputs(const BenchOptions& options, const CommandResult& command,
+                   const std::function<void()>& show_all);
 
 // Returns kExitCheckFailed if a check failed, 128 + the signal if one ended the measurement early, else
 // kExitDone.

@@ -247,27 +247,26 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   // A signal ends the grid after the case that runs, so that failures so far are reported.
   const Interruption interruption;
   int signal = 0;
-  size_t num_run = 0;
-  for (const GridCase& grid_case : cases) {
-    if (signal != 0) break;
+  size_t num_done = 0;
+  for (; num_done < cases.size() && signal == 0; ++num_done) {
+    const GridCase& grid_case = cases[num_done];
     watcher.show(fmt::format("case {} of {}: {}", grid_case.number, cases.size(), grid_case.group));
     runner.run(grid_case);
     pace.done(1);
     // Several processes have to agree, which takes longer than many a case.
-    const bool looks = job.session() == nullptr || num_run % 16 == 0;
-    if (++num_run < cases.size() && looks) signal = static_cast<int>(job.largest(interruption.signal()));
+    const bool looks = job.session() == nullptr || num_done % 16 == 0;
+    if (looks && num_done + 1 < cases.size()) signal = static_cast<int>(job.largest(interruption.signal()));
   }
   watcher.show("");
-  int status = kExitDone;
   if (job.is_root()) {
-    show(fmt::format("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", num_run,
+    show(interrupted_line(signal, num_done, cases.size(), "cases") +
+         fmt::format("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", num_done,
                      full_product_size(), runner.num_failed(), seconds() - start));
     show(runner.report());
-    status = status_after(signal, num_run, cases.size(), "cases were run");
   }
   const bool failed = job.is_root() && runner.num_failed() > 0;
   if (job.largest(failed ? 1 : 0) > 0) return kExitCheckFailed;
-  return static_cast<int>(job.largest(status));
+  return signal == 0 ? kExitDone : kExitSignal + signal;
 }
 
 }  // namespace moehill

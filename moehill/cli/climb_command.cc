@@ -9,8 +9,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <stdexcept>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
@@ -142,15 +144,29 @@ std::vector<std::string> block_sets(const StoredJson& options, const Topology& t
   return sets;
 }
 
-// Keeps the winner for `bench --climbed`, in this user's file for this CPU model, and says whether it did.
+// Refuses a table that is none, or a file that is named for it and cannot be written, before anything runs.
+void refuse_bad_table(const Environment& environment) {
+  read_climbed(default_climbed_file(environment));
+  const char* named = std::getenv("MOEHILL_CLIMBED");
+  if (named == nullptr || *named == '\0') return;
+  make_folder_of("MOEHILL_CLIMBED", named);
+  require_writable_file("MOEHILL_CLIMBED", named);
+}
+
+// Keeps the winner for `bench --climbed`, in this user's file for this CPU model, and says whether it did. A
+// home folder that cannot be written is no failure of the climb, whose results are in the database.
 void keep_winner(const ClimbOutcome& outcome, const ClimbOptions& options, const Environment& environment) {
   const std::string path = default_climbed_file(environment);
   std::string why_not = path.empty() ? "there is no home folder; name a file by MOEHILL_CLIMBED"
                                      : why_not_to_keep(outcome, options);
-  // The first configuration names the problem, since bench looks it up before it knows the winner.
-  if (why_not.empty())
-    why_not = keep_climbed(path, problem_key(outcome.first.resolved.options, options.base),
-                           climbed_entry(outcome, options, environment));
+  try {
+    // The first configuration names the problem, since bench looks it up before it knows the winner.
+    if (why_not.empty())
+      why_not = keep_climbed(path, problem_key(outcome.first.resolved.options, options.base),
+                             climbed_entry(outcome, options, environment));
+  } catch (const std::runtime_error& error) {
+    why_not = error.what();
+  }
   show(why_not.empty()
            ? fmt::format("kept in {}: moehill bench --climbed takes it, with the options given here\n", path)
            : fmt::format("not kept for moehill bench --climbed: {}\n", why_not));
@@ -177,6 +193,7 @@ int climb_command(const std::vector<std::string>& args) {
     show(plan_text(climber.plan(), host.prediction_source));
     return kExitDone;
   }
+  refuse_bad_table(environment);
   Store store = Store::open_or_create(database_path(o->database));
   warn_if_busy(environment.topology.num_cores);
   tell(other_results_note(store, experiments_by(store, o->climb.command), host));

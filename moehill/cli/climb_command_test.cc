@@ -75,6 +75,18 @@ TEST_F(ClimbCommand, ARefusalNamesTheOptionAsItIsWritten) {
   EXPECT_NE(read("err").find("--trace-dir cannot be used with climb"), std::string::npos) << read("err");
 }
 
+TEST_F(ClimbCommand, ATableThatCannotBeKeptIsRefusedBeforeAnythingRuns) {
+  write("other.json", "{}");
+  for (const char* table : {"/dev/full", "other.json", "other.json/climbed.json", "."}) {
+    const Outcome outcome =
+        run_program(place_.path(), "climb " + shape_, std::string("MOEHILL_CLIMBED=") + table);
+    EXPECT_EQ(outcome.status, 2) << table << "\n" << outcome.err;
+    EXPECT_NE(outcome.err.find("CLIMBED"), std::string::npos) << outcome.err;
+    EXPECT_FALSE(std::filesystem::exists(folder_ + "/moehill.sqlite")) << table;
+  }
+  EXPECT_EQ(read("other.json"), "{}");
+}
+
 TEST_F(ClimbCommand, ADryRunListsTheArmsAndRunsNothing) {
   EXPECT_EQ(run(shape_ + "--dry-run"), 0) << read("err");
   for (const char* part : {"impl=fast", "ep fused 2 devices x 1 thread", "backend=ragged_dot"})

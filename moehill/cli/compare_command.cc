@@ -230,9 +230,16 @@ int compare_two_builds(const CompareOptions& o) {
   try {
     const BuildsComparison c =
         compare_builds(other, o.bench_arguments, turn_options(o.rounds.value_or(kDefaultBuildRounds)));
+    if (c.interrupted && c.rounds == 0) {
+      tell("interrupted before a round was complete: nothing is compared and written");
+      return kExitInterrupted;
+    }
     show(builds_table(c), table_stream(o.json));
     write_files(o, c.matching, tolerance);
-    if (c.interrupted) return kExitInterrupted;
+    if (c.interrupted) {
+      tell(fmt::format("interrupted: the comparison is of the {} complete rounds", c.rounds));
+      return kExitInterrupted;
+    }
     const std::vector<std::string> lost = regressions(c.matching, tolerance);
     for (const std::string& line : lost) tell(fmt::format("regression: {}", line));
     return lost.empty() ? kExitDone : kExitRegression;
@@ -250,7 +257,10 @@ int store_noise_floor(const CompareOptions& o) {
   warn_if_busy(detect_topology().num_cores);
   const std::optional<StoredNoiseFloor> floor =
       measure_noise_floor(arguments, o.together, turn_options(o.rounds.value_or(20)));
-  if (!floor) return kExitInterrupted;
+  if (!floor) {
+    tell("interrupted: no noise floor is stored; start the same command again");
+    return kExitInterrupted;
+  }
   store.add_noise_floor(*floor);
   show(noise_floor_text(*floor));
   return kExitDone;

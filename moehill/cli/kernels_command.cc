@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
@@ -47,12 +49,14 @@ int kernels_command(const std::vector<std::string>& args) {
   KernelOptions options;
   if (!parse_kernel_options(args, options)) return kExitDone;
   require_writable_json(options.json);
-  // A size that does not fit is refused before the first one is measured, since a run takes minutes.
+  std::vector<std::pair<DType, int64_t>> sizes;
   for (DType dtype : options.dtypes) {
-    for (int64_t mean_rows : options.rows) {
-      refuse_too_much_memory(kernel_memory(options, dtype, mean_rows), available_memory_bytes(),
-                             "choose a smaller --hidden, --mlp-dim, --groups or --max-rows");
-    }
+    for (int64_t mean_rows : options.rows) sizes.emplace_back(dtype, mean_rows);
+  }
+  // A size that does not fit is refused before the first one is measured, since a run takes minutes.
+  for (const auto& [dtype, mean_rows] : sizes) {
+    refuse_too_much_memory(kernel_memory(options, dtype, mean_rows), available_memory_bytes(),
+                           "choose a smaller --hidden, --mlp-dim, --groups or --max-rows");
   }
   const std::vector<int> cpus = core_cpus();
   Yardstick yardstick(cpus);
@@ -64,26 +68,23 @@ int kernels_command(const std::vector<std::string>& args) {
   const StreamedTable table = kernel_table(options);
   std::FILE* const out = table_stream(options.json);
   show(table.header(), out);
-  const size_t num_cases = options.dtypes.size() * options.rows.size();
   // A signal ends the command after the last size that is finished.
   const Interruption interruption;
   const auto stop = [&] { return interruption.signal() != 0; };
   const OtherWork others;
   size_t num_done = 0;
-  Pace pace(static_cast<double>(num_cases), fmt::format("{} sizes x {} rounds", num_cases, options.iters),
-            tell);
-  for (DType dtype : options.dtypes) {
-    for (int64_t mean_rows : options.rows) {
-      if (stop()) break;
-      show_progress(fmt::format("{} {} rows a group", dtype_name(dtype), mean_rows));
-      const std::vector<KernelResult> rows =
-          measure_kernels(options, dtype, mean_rows, team, yardstick, stop);
-      show_progress("");
-      for (const KernelResult& r : rows) show(table.row(kernel_row(r, yardstick.peaks({threads}))), out);
-      results.insert(results.end(), rows.begin(), rows.end());
-      num_done += rows.empty() ? 0 : 1;
-      pace.done(1);
-    }
+  Pace pace(static_cast<double>(sizes.size()),
+            fmt::format("{} sizes x {} rounds", sizes.size(), options.iters), tell);
+  for (const auto& [dtype, mean_rows] : sizes) {
+    show_progress(fmt::format("{} {} rows a group", dtype_name(dtype), mean_rows));
+    const std::vector<KernelResult> rows = measure_kernels(options, dtype, mean_rows, team, yardstick, stop);
+    show_progress("");
+    if (rows.empty()) break;
+    for (const KernelResult& r : rows) show(table.row(kernel_row(r, yardstick.peaks({threads}))), out);
+    results.insert(results.end(), rows.begin(), rows.end());
+    ++num_done;
+    pace.done(1);
+    if (stop()) break;
   }
   if (results.empty()) throw Interrupted(interruption.signal(), "no size was measured, nothing is written");
   const Peaks peaks = yardstick.peaks({threads});
@@ -95,9 +96,10 @@ int kernels_command(const std::vector<std::string>& args) {
            peaks.f32.instruction, threads, instruction_words(simd_target()),
            yardstick.tile_flops(threads) / 1e9, options.iters, others.line()),
        out);
+  const int signal = num_done < sizes.size() ? interruption.signal() : 0;
+  show(interrupted_line(signal, num_done, sizes.size(), "sizes"), out);
   write_json_lines(options.json, kernel_records(options, threads, results, peaks));
-  const int signal = num_done < num_cases ? interruption.signal() : 0;
-  return status_after(signal, num_done, num_cases, "sizes were measured");
+  return signal == 0 ? kExitDone : kExitSignal + signal;
 }
 
 }  // namespace moehill

@@ -75,13 +75,15 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
   const size_t num_done = result.collectives.size(),
                num_all = element_counts(options).size() * options.collectives.size();
   const int signal = static_cast<int>(job.largest(num_done < num_all ? interruption.signal() : 0));
-  const int status = num_failed(result) == 0 ? kExitDone : kExitCheckFailed;
-  if (!prints) return status == kExitDone && signal != 0 ? kExitSignal + signal : status;
+  const int done = signal == 0 ? kExitDone : kExitSignal + signal;
+  const int status = num_failed(result) == 0 ? done : kExitCheckFailed;
+  if (!prints) return status;
   // Processes of a job do not know each other's time.
-  show(mesh_closing(result) + (job.session() == nullptr ? others.line() : ""), out);
+  show(interrupted_line(signal, num_done, num_all, "sizes") + mesh_closing(result) +
+           (job.session() == nullptr ? others.line() : ""),
+       out);
   write_json_lines(options.json, mesh_records(options, result, environment, time_utc));
-  const int ended = status_after(signal, num_done, num_all, "sizes were measured");
-  return status == kExitDone ? ended : status;
+  return status;
 }
 
 }  // namespace

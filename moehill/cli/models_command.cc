@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "moehill/base/error.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 #include "moehill/catalog/model_record.h"
@@ -78,7 +79,7 @@ int models_command(const std::vector<std::string>& args) {
   if (!json.empty()) {
     std::string lines;
     for (size_t i = 0; i < blocks.size(); ++i)
-      lines += model_record(blocks[i].first, sources[i], blocks[i].second).dump() + "\n";
+      lines += json_line(model_record(blocks[i].first, sources[i], blocks[i].second));
     write_json_lines(json, lines);
     if (json == "-") return kExitDone;
   }

@@ -286,7 +286,9 @@ std::string OptionSet::help(bool all) const {
 
 bool OptionSet::parse(const std::vector<std::string>& args) {
   if (asks_for_help(args)) {
-    std::fputs(help(std::find(args.begin(), args.end(), "--help-all") != args.end()).c_str(), stdout);
+    const bool all = std::find(args.begin(), args.end(), "--help-all") != args.end();
+    // A default may be the path in a variable of the environment.
+    std::fputs(printable(help(all), '?', "\n").c_str(), stdout);
     return false;
   }
   // All arguments are read before any variable is set. An unknown option is thus refused before a value of

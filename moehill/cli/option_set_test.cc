@@ -47,6 +47,18 @@ TEST(OptionSet, ShortAndLongNamesMeanTheSame) {
   EXPECT_EQ(parsed({}).bytes, 8);
 }
 
+// A default may come from a variable of the environment.
+TEST(OptionSet, AHelpHasNoControlCharacters) {
+  std::string file = "a\x1b[31m";
+  OptionSet set("moehill test", "", {});
+  set.text("--file", &file, "FILE", "");
+  testing::internal::CaptureStdout();
+  EXPECT_FALSE(set.parse({"--help"}));
+  const std::string shown = testing::internal::GetCapturedStdout();
+  EXPECT_NE(shown.find("a?[31m"), std::string::npos) << shown;
+  EXPECT_EQ(shown.find('\x1b'), std::string::npos);
+}
+
 TEST(OptionSet, AShortNameNeedsAValueOfItsOwn) {
   for (const std::vector<std::string>& args :
        std::vector<std::vector<std::string>>{{"-b"}, {"-b", "-n", "5"}, {"-b", "--iters", "5"}}) {

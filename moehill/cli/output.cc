@@ -2,11 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <memory>
 #include <stdexcept>
 
+#include "moehill/base/json_fields.h"
 #include "moehill/base/output_paths.h"
-#include "moehill/cli/commands.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
@@ -21,8 +22,26 @@ void require_writable_json(const std::string& json) {
 void write_json_lines(const std::string& json, const std::string& lines) {
   if (json.empty()) return;
   if (json != "-") return write_text_file(json, lines);
-  if (std::fputs(lines.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+  if (std::fputs(calm_json(lines).c_str(), stdout) < 0 || std::fflush(stdout) != 0)
     throw std::runtime_error("cannot write the records to standard output");
+}
+
+void write_and_show(const std::vector<std::function<void()>>& writes, const std::function<void()>& show) {
+  std::exception_ptr failure;
+  for (const auto& write : writes) {
+    try {
+      write();
+    } catch (...) {
+      if (failure == nullptr) failure = std::current_exception();
+    }
+  }
+  show();
+  if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+std::string interrupted_line(int signal, size_t done, size_t all, const std::string& things) {
+  if (signal == 0) return "";
+  return fmt::format("interrupted by {} after {} of {} {}\n", signal_name(signal), done, all, things);
 }
 
 Watcher terminal_watcher() { return {show_progress, tell}; }
@@ -48,12 +67,6 @@ std::string OtherWork::line() const {
   const std::string words =
       disturbance_between(before_, machine_times(), process_cpu_seconds() - own_cpu_s_, load_);
   return words.empty() ? "" : fmt::format("disturbed: {}; figures are of a shared machine\n", words);
-}
-
-int status_after(int signal, size_t num_done, size_t num_all, const std::string& what) {
-  if (signal == 0) return kExitDone;
-  tell(fmt::format("interrupted by {}: {} of {} {}", signal_name(signal), num_done, num_all, what));
-  return kExitSignal + signal;
 }
 
 void show_run(const std::string& line, bool finished) {

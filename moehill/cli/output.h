@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "moehill/base/terminal.h"
 #include "moehill/quiet/disturbance.h"
@@ -23,6 +24,14 @@ inline std::FILE* table_stream(const std::string& json) { return json == "-" ? s
 void require_writable_json(const std::string& json);
 // Writes lines of JSON; does nothing for "". Throws std::runtime_error if they cannot be written.
 void write_json_lines(const std::string& json, const std::string& lines);
+
+// Runs each of `writes`, then `show`, and at last throws what the first failure of a write threw. So a disk
+// that is full takes neither the other files nor the table.
+void write_and_show(const std::vector<std::function<void()>>& writes, const std::function<void()>& show);
+
+// Returns the line that says how far a command came before a signal: "interrupted by SIGINT after 3 of 8
+// sizes\n"; "" for no signal.
+std::string interrupted_line(int signal, size_t done, size_t all, const std::string& things);
 
 // Returns a watcher that writes to standard error (moehill/base/terminal.h).
 Watcher terminal_watcher();
@@ -42,9 +51,6 @@ class OtherWork {
   MachineTimes before_;
   double own_cpu_s_, load_;
 };
-// Returns the exit status of a command that does one thing after the other. If a signal ended it (0: none
-// did), a line says after how many: "interrupted by SIGINT: 3 of 12 sizes were measured".
-int status_after(int signal, size_t num_done, size_t num_all, const std::string& what);
 // Shows the line of a run. On a terminal it replaces the line before; elsewhere only lines of finished runs
 // are printed.
 void show_run(const std::string& line, bool finished);

@@ -121,6 +121,22 @@ TEST(Points, NoTwoPointsHaveOneFolder) {
   EXPECT_EQ(folders.size(), 3u);
 }
 
+// Otherwise the timelines of a measurement could not be written when it is over.
+TEST(Points, AFolderHasAShortNameHoweverLongThePathsInItsLabel) {
+  const TemporaryFolder folder;
+  const std::string place = folder.file(std::string(150, 'x') + "/" + std::string(150, 'y'));
+  std::filesystem::create_directories(place);
+  std::vector<std::string> arguments = {"--tokens", "1", "--topk", "1"};
+  for (const char* name : {"a", "b"}) {
+    std::ofstream(place + "/" + name) << R"({"step":0,"layer":0,"rank":0,"topk":1,"top_indices":[[0]]})";
+    arguments.insert(arguments.end(), {"-L", "point", "distribution=trace:" + place + "/" + name});
+  }
+  const std::vector<Point> points = expand_points(*parse_bench_options(arguments), 4);
+  ASSERT_EQ(points.size(), 2u);
+  EXPECT_NE(points[0].folder, points[1].folder);
+  for (const Point& point : points) EXPECT_LT(point.folder.size(), 240u) << point.folder;
+}
+
 // The biases of a model are read later, and the step routes by them.
 TEST(Points, APlacementIsNotFittedToARoutingThatTheStepDoesNotHave) {
   const std::string line =

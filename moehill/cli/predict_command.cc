@@ -10,10 +10,12 @@
 #include <cstdio>
 
 #include "moehill/base/error.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
 #include "moehill/predict/advice.h"
 #include "moehill/predict/expectation_report.h"
@@ -152,7 +154,7 @@ void print_and_write(const PredictOptions& o, const Hardware& hardware,
                      const std::vector<ExpectedSpread>& expected, const std::string& text) {
   std::string lines;
   for (const ExpectedSpread& e : expected)
-    lines += expectation_json(e, hardware, o.bench.distributions.front()).dump() + "\n";
+    lines += json_line(expectation_json(e, hardware, o.bench.distributions.front()));
   print_and_write(o, lines, text);
 }
 
@@ -166,14 +168,24 @@ std::string published_text(const PredictOptions& o) {
                           published_order(rows, hardware, Defects::left_out), hardware);
 }
 
-void validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
+// Runs shapes here and compares them with predictions. Returns the exit status.
+int validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
   const uint32_t corpus = o.bench.seed;
   warn_if_busy(detect_topology().num_cores);
+  const Interruption interruption;
+  const auto show_done = counted_progress(o.validate, "shapes");
   const std::vector<ValidatedShape> shapes =
-      validate_model(static_cast<int>(o.validate), corpus, hardware, counted_progress(o.validate, "shapes"));
+      validate_model(static_cast<int>(o.validate), corpus, hardware, [&] {
+        show_done();
+        return interruption.signal() != 0;
+      });
+  const int signal = std::ssize(shapes) < o.validate ? interruption.signal() : 0;
   print_and_write(
       o, validation_records(shapes, corpus, hardware.name),
-      fmt::format("{}measured here, predicted for {}\n{}", note, hardware.name, validation_report(shapes)));
+      fmt::format("{}measured here, predicted for {}\n{}{}", note, hardware.name,
+                  interrupted_line(signal, shapes.size(), static_cast<size_t>(o.validate), "shapes"),
+                  validation_report(shapes)));
+  return signal == 0 ? kExitDone : kExitSignal + signal;
 }
 
 }  // namespace
@@ -190,10 +202,7 @@ int predict_command(const std::vector<std::string>& args) {
   const ChosenHardware chosen = choose_hardware(options);
   const Hardware& hardware = chosen.hardware;
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n";
-  if (options.validate > 0) {
-    validate(options, hardware, text);
-    return kExitDone;
-  }
+  if (options.validate > 0) return validate(options, hardware, text);
   if (options.crossover) {
     PredictOptions top_1 = options;  // of which any number of experts has one
     top_1.bench.shape.topk = 1;

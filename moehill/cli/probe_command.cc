@@ -48,6 +48,9 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
   set.flag("--keep-disturbed", &o.keep_disturbed, "keep the probe even if other work took cores from it");
   declare_timeout(set, &o.timeout_s);
   if (!set.parse(args)) return std::nullopt;
+  if (o.show && o.keep_disturbed)
+    throw usage_error("--keep-disturbed cannot be used with --show, which measures nothing",
+                      "leave one of the two out");
   if (o.file.empty())
     throw input_error("--file", "none", "a file, since there is no home folder", "name one");
   if (!job.is_root()) return o;  // the first process writes, so the others have nothing to refuse

@@ -91,13 +91,14 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
   int status = kExitDone;
   job.on_root([&] {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
-    write_outputs(options.bench, command);
-    say(options.bench, job,
-        answer_line(command, options.bench.seed) + result_table(command, options.bench.seed) +
-            overlap_lines(command) + region_note(options) + device_table(command) +
-            loading_line(options.bench) + stage_table(command) + "\nHow sure this is:\n" +
-            ratio_lines(command, options.bench.seed) + check_lines(command) + machine_lines(command) +
-            next_line(command, options.bench.seed));
+    write_outputs(options.bench, command, [&] {
+      say(options.bench, job,
+          answer_line(command, options.bench.seed) + result_table(command, options.bench.seed) +
+              overlap_lines(command) + region_note(options) + device_table(command) +
+              loading_line(options.bench) + stage_table(command) + "\nHow sure this is:\n" +
+              ratio_lines(command, options.bench.seed) + check_lines(command) + machine_lines(command) +
+              next_line(command, options.bench.seed));
+    });
     status = exit_status(command);
   });
   return static_cast<int>(job.largest(status));

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "moehill/base/error.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/output_paths.h"
 #include "moehill/base/terminal.h"
 #include "moehill/cli/commands.h"
@@ -86,7 +87,9 @@ int report_command(const std::vector<std::string>& args) {
       {{"--db", database}, {"--published", options.published}, {"--output", options.output, true}});
   Store store = Store::open_existing(database);
   if (options.output != "-") require_writable_file("--output", options.output);
-  const std::string text = render(options, store);
+  std::string text = render(options, store);
+  const bool is_json = options.format == Format::jsonl || options.format == Format::google_benchmark;
+  if (options.output == "-" && is_json) text = calm_json(text);
   if (options.output != "-") {
     write_text_file(options.output, text);
     show(fmt::format("{}: {:.0f} kB\n", options.output, static_cast<double>(text.size()) / 1e3));

@@ -8,9 +8,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
@@ -23,8 +23,6 @@
 
 namespace moehill {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // RooflineOptions is what the command line fills.
 struct RooflineOptions {
@@ -238,25 +236,23 @@ int roofline_command(const std::vector<std::string>& args) {
                         peak_line(h, dtype), stage_table(r), communication_lines(step, r, h));
     Json stages = Json::array();
     for (const StageBound& b : r.stages) stages.push_back(to_json(b));
-    lines += Json{{"schema", "moehill/1"},
-                  {"command", "roofline"},
-                  {"hardware", h.name},
-                  {"label", step.label},
-                  {"bench_pass", name_of(step.config.block.pass)},
-                  {"distribution", step.distribution},
-                  {"impl", name_of(step.config.block.impl)},
-                  {"backend", name_of(step.config.block.backend)},
-                  {"wire", name_of(step.config.wire)},
-                  {"nodes", nodes_of(h, step.config.num_devices)},
-                  {"devices", step.config.num_devices},
-                  {"units_per_device", units},
-                  {"peak_flops", h.peak(dtype)},
-                  {"peak_instruction", h.instruction(dtype)},
-                  {"stages", stages},
-                  {"total", to_json(r.total)},
-                  {"sent_bytes", r.sent_bytes}}
-                 .dump() +
-             "\n";
+    lines += json_line({{"schema", "moehill/1"},
+                        {"command", "roofline"},
+                        {"hardware", h.name},
+                        {"label", step.label},
+                        {"bench_pass", name_of(step.config.block.pass)},
+                        {"distribution", step.distribution},
+                        {"impl", name_of(step.config.block.impl)},
+                        {"backend", name_of(step.config.block.backend)},
+                        {"wire", name_of(step.config.wire)},
+                        {"nodes", nodes_of(h, step.config.num_devices)},
+                        {"devices", step.config.num_devices},
+                        {"units_per_device", units},
+                        {"peak_flops", h.peak(dtype)},
+                        {"peak_instruction", h.instruction(dtype)},
+                        {"stages", stages},
+                        {"total", to_json(r.total)},
+                        {"sent_bytes", r.sent_bytes}});
   }
   show(text, table_stream(json));
   write_json_lines(json, lines);

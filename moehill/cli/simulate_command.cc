@@ -10,10 +10,12 @@
 #include <optional>
 
 #include "moehill/base/error.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/simulate_options.h"
 #include "moehill/machine/clock.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/predict/advice.h"
 #include "moehill/predict/simulate_report.h"
 #include "moehill/validate/simulate_validation.h"
@@ -52,9 +54,19 @@ void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware)
   }
 }
 
-// Simulates all sizes and paths and shows progress.
-std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware& hardware) {
+// SimulatedSteps are the steps that were asked for, or those before a signal.
+struct SimulatedSteps {
   std::vector<SimulatedStep> steps;
+  size_t asked = 0;
+  int signal = 0;
+};
+
+// Simulates all sizes and paths and shows progress. Once there is a step, a signal is noted and ends the loop
+// behind the step that is under way.
+SimulatedSteps simulate_all(const SimulateOptions& o, const Hardware& hardware) {
+  SimulatedSteps all;
+  std::vector<SimulatedStep>& steps = all.steps;
+  std::optional<Interruption> interruption;
   RoutingSource source(o);
   const int64_t most_tokens = o.tokens_at(o.devices);
   // The estimate of the remaining time assumes that a step costs in proportion to its messages, which grow
@@ -63,23 +75,27 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
   const std::vector<int> sizes = sizes_of(o);
   double total = 0;
   for (const int size : sizes) total += messages(size) * static_cast<double>(o.paths().size());
+  all.asked = sizes.size() * o.paths().size();
   std::optional<Pace>
       pace;  // starts when the tokens of the first size are routed, since routing is not part of the estimate
   for (const int size : sizes) {
+    if (all.signal != 0) break;
     const std::string tokens = fmt::format("routing {} tokens", o.tokens_at(size));
     show_progress(tokens);
     const Routing& routing = source.route(o.tokens_at(size), most_tokens, size, [&](double part) {
       show_progress(fmt::format("{}: {:.0f} %", tokens, 100 * part));
     });
-    if (!pace)
-      pace.emplace(total, fmt::format("{} steps to simulate", sizes.size() * o.paths().size()), tell);
+    if (!pace) pace.emplace(total, fmt::format("{} steps to simulate", all.asked), tell);
     for (const Spread path : o.paths()) {
+      if (all.signal != 0) break;
       const std::string what = fmt::format("simulating {} on {} devices", name_of(path), size);
       show_progress(what);
       steps.push_back(simulate_step(o, hardware, path, size, routing, [&](double part) {
         show_progress(fmt::format("{}: {:.0f} %", what, 100 * part));
       }));
       pace->done(messages(size));
+      if (!interruption) interruption.emplace();
+      all.signal = interruption->signal();
     }
   }
   show_progress("");
@@ -90,7 +106,7 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
       return a.simulation.seconds < b.simulation.seconds;
     });
   }
-  return steps;
+  return all;
 }
 
 std::string report_of(const SimulateOptions& o, const std::vector<SimulatedStep>& steps,
@@ -101,20 +117,29 @@ std::string report_of(const SimulateOptions& o, const std::vector<SimulatedStep>
   return step_report(steps.front());
 }
 
-// Runs the shapes of --validate here, and simulates them.
-std::vector<SimulatedRun> run_and_simulate(const SimulateOptions& o, const Hardware& hardware) {
-  const int num_shapes = static_cast<int>(o.validate);
-  warn_if_busy(kMostDevicesRun);
-  return simulate_shapes(num_shapes, o.seed, hardware,
-                         counted_progress(num_simulated_shapes(num_shapes), "shapes"));
-}
-
 void write_records(const SimulateOptions& o, const std::vector<SimulatedStep>& steps) {
   std::string lines;
   for (size_t i = 0; i < steps.size(); ++i) {
-    lines += simulation_record(o, steps[i], static_cast<int>(i)).dump() + "\n";
+    lines += json_line(simulation_record(o, steps[i], static_cast<int>(i)));
   }
   write_json_lines(o.json, lines);
+}
+
+// Runs the shapes of --validate here, and compares them with what is simulated of them.
+int validate_simulation(const SimulateOptions& o, const Hardware& hardware) {
+  const int num_shapes = static_cast<int>(o.validate), num_all = num_simulated_shapes(num_shapes);
+  warn_if_busy(kMostDevicesRun);
+  const Interruption interruption;
+  const auto show_done = counted_progress(num_all, "shapes");
+  int num_done = 0;
+  const std::vector<SimulatedRun> runs = simulate_shapes(num_shapes, o.seed, hardware, [&] {
+    show_done();
+    return ++num_done < num_all && interruption.signal() != 0;
+  });
+  const int signal = num_done < num_all ? interruption.signal() : 0;
+  show(interrupted_line(signal, static_cast<size_t>(num_done), static_cast<size_t>(num_all), "shapes") +
+       simulated_runs_report(runs, hardware));
+  return signal == 0 ? kExitDone : kExitSignal + signal;
 }
 
 }  // namespace
@@ -124,11 +149,9 @@ int simulate_command(const std::vector<std::string>& args) {
   if (!options) return kExitDone;
   require_simulator();
   const Hardware hardware = simulated_hardware(options->hardware);
-  if (options->validate > 0 || !options->record.empty()) {
-    const std::vector<SimulatedRun> runs = options->validate > 0
-                                               ? run_and_simulate(*options, hardware)
-                                               : simulate_records(options->record, hardware);
-    show(simulated_runs_report(runs, hardware));
+  if (options->validate > 0) return validate_simulation(*options, hardware);
+  if (!options->record.empty()) {
+    show(simulated_runs_report(simulate_records(options->record, hardware), hardware));
     return kExitDone;
   }
   // Everything that can be refused is refused here, because routing millions of tokens takes minutes.
@@ -143,11 +166,16 @@ int simulate_command(const std::vector<std::string>& args) {
                    layout_text(hardware, static_cast<int>(options->devices), hardware.units_per_device)),
        table);
   const double begin = seconds();
-  const std::vector<SimulatedStep> steps = simulate_all(*options, hardware);
+  const SimulatedSteps all = simulate_all(*options, hardware);
+  const std::vector<SimulatedStep>& steps = all.steps;
   const std::string simulator = simulator_text(steps, seconds() - begin);
-  write_records(*options, steps);
-  show(simulation_answer(steps, options->scaling) + report_of(*options, steps, hardware) + simulator, table);
-  return kExitDone;
+  write_and_show({[&] { write_records(*options, steps); }}, [&] {
+    show(fmt::format("{}{}{}{}", simulation_answer(steps, options->scaling),
+                     interrupted_line(all.signal, steps.size(), all.asked, "steps"),
+                     report_of(*options, steps, hardware), simulator),
+         table);
+  });
+  return all.signal == 0 ? kExitDone : kExitSignal + all.signal;
 }
 
 }  // namespace moehill

@@ -8,6 +8,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/kept_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
@@ -23,8 +24,8 @@ constexpr const char* kSchema = "moehill/climbed-1";
 constexpr const char* kRemedy = "remove it, or name another by MOEHILL_CLIMBED";
 
 InputError not_a_table(const std::string& path, const std::string& reason) {
-  return input_error("--climbed", path + " (" + reason + ")", "a table written by moehill climb, or no file",
-                     kRemedy);
+  return input_error("--climbed", quoted(path, 200) + " (" + reason + ")",
+                     "a table written by moehill climb, or no file", kRemedy);
 }
 
 StoredJson json_of_entry(const ClimbedEntry& e) {
@@ -118,8 +119,7 @@ ClimbedTable read_climbed(const std::string& path) {
     ClimbedTable table;
     for (const auto& [key, e] : json.at("entries").items()) {
       if (!e.at("options").is_object()) throw not_a_table(path, "options that are none");
-      // The library would convert any number to an int, even one that is too large for it.
-      if (e.contains("cores") && !e.at("cores").is_number_integer())
+      if (e.contains("cores") && !is_integer_of<int>(e.at("cores")))
         throw not_a_table(path, "cores that are no integer");
       table[key] = entry_of_json(e);
     }

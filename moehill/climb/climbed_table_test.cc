@@ -70,9 +70,12 @@ TEST_F(ClimbedTableTest, OtherProblemsOtherKernelsAndOtherFilesAreRefused) {
 
 TEST_F(ClimbedTableTest, CoresThatAreNoIntegerAreRefused) {
   std::filesystem::create_directories(place_.file("folder"));
-  std::ofstream(path_) << R"({"schema": "moehill/climbed-1", "entries": {"tokens=1": {"options": {},
-    "gain": 1.5, "cpu": "cpu", "cores": 1e300, "kernels": "k1", "time_utc": "2026-01-01T00:00:00Z"}}})";
-  EXPECT_THROW(read_climbed(path_), InputError);
+  for (const char* cores : {"1e300", "2.5", "4294967304", "9223372036854775808", "\"8\""}) {
+    std::ofstream(path_) << R"({"schema": "moehill/climbed-1", "entries": {"tokens=1": {"options": {},
+      "gain": 1.5, "cpu": "cpu", "cores": )"
+                         << cores << R"(, "kernels": "k1", "time_utc": "2026-01-01T00:00:00Z"}}})";
+    EXPECT_THROW(read_climbed(path_), InputError) << cores;
+  }
 }
 
 TEST_F(ClimbedTableTest, OtherCoresAndOtherSimdTargetsAreRefused) {

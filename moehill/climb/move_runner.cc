@@ -367,7 +367,7 @@ class MoveRunner {
         no_figure = "its check is " + value_text(at_or_null(record.json, "/check/status"));
         continue;
       }
-      const double bytes = record.json.at("memory").value("peak_rss_bytes", 0.0);
+      const double bytes = part_of<RecordedMemory>(record.json, "memory").peak_rss_bytes;
       // A run over the memory limit has no figure, so its arm is out.
       if (request_.memory_bytes && bytes > *request_.memory_bytes) {
         arm.why_out =

@@ -22,7 +22,7 @@ constexpr int kBadInputStatus = 2, kRunFailedStatus = 5;
 
 std::vector<StoredJson> records_of(const TurnCommand& command, const ChildResult& child) {
   if (child.end == ChildEnd::exited && child.status == kBadInputStatus)
-    throw InputError(fmt::format("{} refuses its options: {}", command.name, error_line(child.error_tail)));
+    throw error_at(command.name + " refuses its options", error_line(child.error_tail));
   const bool ended_well = child.end == ChildEnd::exited && child.status == 0;
   std::vector<StoredJson> records;
   std::istringstream lines(child.output);

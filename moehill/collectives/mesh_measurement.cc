@@ -74,19 +74,19 @@ class Device {
 
   MeshResult measure(const LineMeasured& measured, const StopMeasuring& stop) {
     MeshResult result;
+    bool stopped = false;
     result.num_devices = group_.size();
     result.threads_per_device = group_.team().size();
     std::vector<double> copies;
-    bool goes_on = true;
     for (const Collective collective : options_.collectives) {
-      if (!goes_on) break;
+      if (stopped) break;
       if (options_.copies) copies.push_back(copy_bandwidth(group_));
       for (const int64_t n : element_counts(options_)) {
+        if (stopped) break;
         result.collectives.push_back(measure(collective, n));
         if (measured && group_.rank() == 0)
           measured(result.collectives.back(), copies.empty() ? 0 : median_of(copies));
-        goes_on = !stop || sum_of_ranks(stop() ? 1 : 0) == 0;
-        if (!goes_on) break;
+        stopped = stop && sum_of_ranks(stop() ? 1 : 0) > 0;
       }
     }
     if (options_.copies) copies.push_back(copy_bandwidth(group_));

@@ -50,7 +50,8 @@ struct MeshResult {
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
 // Device 0 calls `measured` after each line, with the copy bandwidth as far as it is known then.
 using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;
-// All devices ask this after each line. If it returns true on one of them, the table ends there.
+// Every device calls `stop` after each line. All of them end behind a line for which one has returned true.
+// Either all processes give such a function, or none does.
 using StopMeasuring = std::function<bool()>;
 MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {},
                         const LineMeasured& measured = {}, const StopMeasuring& stop = {});

@@ -95,6 +95,21 @@ MeshOptions small_options() {
   return options;
 }
 
+// Only one device sees the signal, as in a job whose processes get it at different moments.
+TEST(MeshMeasurement, AllDevicesEndBehindTheLineDuringWhichOneIsStopped) {
+  MeshOptions options = small_options();
+  options.collectives = {Collective::all_reduce, Collective::all_gather};
+  for (const int last : {1, 2, 3}) {
+    ThreadMesh mesh(3, 1);
+    std::atomic<int> num_looks = 0;  // each device looks once a line
+    const MeshResult result = measure_mesh(mesh, options, {}, {}, [&] { return ++num_looks == 3 * last; });
+    ASSERT_EQ(result.collectives.size(), static_cast<size_t>(last));
+    EXPECT_EQ(num_looks, 3 * last);
+    EXPECT_GT(result.copy_bytes_per_s, 0);
+    for (const CollectiveResult& r : result.collectives) EXPECT_TRUE(r.trusted());
+  }
+}
+
 TEST(MeshMeasurement, EveryCollectiveAndSizeIsCheckedAndTimed) {
   MeshOptions options = small_options();
   options.collectives = {Collective::all_reduce, Collective::reduce_scatter, Collective::all_gather,

@@ -6,13 +6,12 @@
 #include <algorithm>
 #include <map>
 
+#include "moehill/base/json_fields.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 
 namespace moehill {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string text_if(bool exists, double value) { return exists ? fmt::format("{:.2f}", value) : "-"; }
 Json number_if(bool exists, double value) { return exists ? Json(value) : Json(nullptr); }
@@ -153,7 +152,7 @@ std::string mesh_records(const MeshOptions& options, const MeshResult& result, c
     json["library_time_s"] = r.library_samples.empty() ? Json(nullptr) : time_json(r.library_samples);
     json["num_wrong"] = r.num_wrong ? Json(*r.num_wrong) : Json(nullptr);
     json["env"] = environment_json(environment);
-    lines += json.dump() + "\n";
+    lines += json_line(json);
   }
   return lines;
 }

@@ -44,7 +44,7 @@ int64_t scaled_tokens(int64_t tokens, double factor) {
     std::replace(option.begin(), option.end(), '-', '_');
     place = file.place_of(option);
   }
-  throw InputError(fmt::format("{}: point {}: {}", place, point.label, message));
+  throw error_at(fmt::format("{}: point {}", place, point.label), message);
 }
 
 // Resolves a point by the host. With a factor it is resolved twice, because only the first result says how
@@ -150,7 +150,7 @@ ResolvedPoint resolve_round(const ExperimentFile& file, const SweepHost& host,
   try {
     return host.resolve(file.command, false, arguments);
   } catch (const InputError& error) {
-    throw InputError(fmt::format("{}: process = \"round\": {}", file.path, error.what()));
+    throw error_at(fmt::format("{}: process = \"round\"", file.path), error.what());
   }
 }
 

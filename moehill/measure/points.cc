@@ -124,7 +124,10 @@ std::string label_of(const BenchOptions& o, const Axes& axes) {
   return label + name_of(axes.mode);
 }
 
+// A label may be as long as the paths in it, but a name in a folder has 255 bytes at most.
 std::string folder_of(std::string label) {
+  constexpr size_t kMostBytes = 200;
+  if (label.size() > kMostBytes) label.resize(kMostBytes);
   std::replace(label.begin(), label.end(), ' ', '_');
   std::replace(label.begin(), label.end(), '=', '-');
   std::replace(label.begin(), label.end(), '/', '-');

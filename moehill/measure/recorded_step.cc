@@ -128,7 +128,7 @@ std::vector<RecordedStep> steps_of_records(const std::string& path) {
       read_fields(json, record);
       steps.push_back(step_of(record));
     } catch (const InputError& error) {
-      throw InputError(fmt::format("--record {}:{}: {}", quoted(path, 200), line_number, error.what()));
+      throw error_at(fmt::format("--record {}:{}", quoted(path, 80), line_number), error.what());
     }
   }
   if (steps.empty())

@@ -3,7 +3,6 @@
 #include <toml++/toml.h>
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <numeric>
@@ -289,17 +288,17 @@ void read_costs(Section costs, Hardware& h) {
   costs.finish();
 }
 
+// Writes every digit: rising numbers have to rise in the file as well.
 std::string list_text(const std::vector<double>& values) {
-  std::string text;
-  for (const double value : values) text += fmt::format("{}{:.6g}", text.empty() ? "" : ", ", value);
-  return "[" + text + "]";
+  return fmt::format("[{}]", fmt::join(values, ", "));
 }
 
 std::string quote(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') result += '\\';
-    result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    const auto byte = static_cast<unsigned char>(c);
+    result += byte < 0x20 || byte == 0x7f ? ' ' : c;  // which TOML has in no text
   }
   return result + "\"";
 }
@@ -400,12 +399,12 @@ Hardware load_hardware(const std::string& name_or_path, const char* what) {
                          "write one of this machine by moehill probe"};
     return read_hardware_text(read_input_file(file), path.string());
   };
-  std::error_code ignored;
   // A file in the user's folder MOEHILL_HARDWARE comes before a shipped description of the same name, and a
   // shipped description comes before a path.
-  if (const char* folder = std::getenv("MOEHILL_HARDWARE")) {
+  const std::string folder = folder_of_variable("MOEHILL_HARDWARE", "a folder of hardware files (TOML)");
+  if (!folder.empty()) {
     const fs::path path = fs::path(folder) / (name_or_path + ".toml");
-    if (fs::is_regular_file(path, ignored)) return read_file(path);
+    if (is_there(path.string())) return read_file(path);
   }
   std::vector<std::string> shipped;
   for (const auto& [name, text] : kShipped) {

@@ -160,6 +160,15 @@ TEST(Hardware, NamesDoNotDependOnTheCurrentFolder) {
   EXPECT_EQ(load_hardware("mine").name, "mine");
   EXPECT_EQ(load_hardware("epyc-cluster").name, "mine");
   EXPECT_EQ(load_hardware("tpu-v5p").name, "tpu-v5p");
+  // A mistyped folder must not make a name mean another file.
+  for (const char* other : {"hardwares", "hardware/mine.toml"}) {
+    setenv("MOEHILL_HARDWARE", other, 1);
+    EXPECT_THROW(load_hardware("epyc-cluster"), InputError) << other;
+  }
+  // An empty variable is none: it does not name the current folder.
+  std::ofstream(folder / "mine.toml") << with(kSmall, "\"two\"", "\"mine\"");
+  setenv("MOEHILL_HARDWARE", "", 1);
+  EXPECT_THROW(load_hardware("mine"), InputError);
   unsetenv("MOEHILL_HARDWARE");
   std::filesystem::current_path(old);
 }
@@ -322,6 +331,17 @@ TEST(Hardware, EveryKeyWithANumberHasItsCase) {
     if (equals == std::string::npos || line[equals + 3] == '"') continue;
     EXPECT_NE(std::string(kFull).find("\n" + line.substr(0, equals + 3)), std::string::npos) << line;
   }
+}
+
+TEST(Hardware, WhatIsWrittenCanBeReadWhateverTheNamesAndFigures) {
+  Hardware h = read_hardware_text(kFull, "f");
+  h.name = "a\"b\\c\x7f\x01\n";
+  h.gemm[0].rows = {1000000.25, 1000000.5};
+  h.collectives[0].bytes = {1000000.25, 1000000.5};
+  const Hardware read = read_hardware_text(hardware_toml(h, {}), "f");
+  EXPECT_EQ(read.name, "a\"b\\c   ");
+  EXPECT_EQ(read.gemm[0].rows, h.gemm[0].rows);
+  EXPECT_EQ(read.collectives[0].bytes, h.collectives[0].bytes);
 }
 
 TEST(Hardware, ACollectiveNobodyHasIsRefused) {

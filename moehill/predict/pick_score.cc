@@ -14,7 +14,6 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
@@ -30,7 +29,6 @@
 namespace moehill {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/score-2";
 constexpr double kClose = 1.03;  // a pick within 3 % of the best is good
 
@@ -81,10 +79,9 @@ ScoredRun run_of(const Json& json) {
           json.at("measured_s"), json.value("machine", std::string())};
 }
 
-// Returns whether the figures can be those of a run. The JSON library would convert any number to an int,
-// even one that is too large for it. A time of 0 would give an error that cannot be sorted.
+// Returns whether the figures can be those of a run. A time of 0 would give an error that cannot be sorted.
 bool has_figures(const Json& json) {
-  return json.at("candidates").is_number_integer() && json.at("predicted_s").get<double>() > 0 &&
+  return is_integer_of<int>(json.at("candidates")) && json.at("predicted_s").get<double>() > 0 &&
          json.at("measured_s").get<double>() > 0;
 }
 

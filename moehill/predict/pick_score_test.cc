@@ -59,7 +59,8 @@ TEST(PickScore, RefusesFiguresThatNoRunHas) {
     return read_scores(file).size();
   };
   EXPECT_EQ(written("2", "1", "1"), 1u);
-  EXPECT_THROW(written("1e300", "1", "1"), InputError);
+  for (const char* candidates : {"1e300", "2.5", "4294967298", "18446744073709551618", "\"2\""})
+    EXPECT_THROW(written(candidates, "1", "1"), InputError) << candidates;
   EXPECT_THROW(written("2", "0", "1"), InputError);
   EXPECT_THROW(written("2", "0", "0"), InputError);
   EXPECT_THROW(written("2", "1", "-1"), InputError);

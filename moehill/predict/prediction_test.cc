@@ -98,11 +98,14 @@ TEST(ProbeFile, RefusesACountThatIsNoInteger) {
   write_probe(small_probe(), path);
   std::ifstream file(path);
   const nlohmann::json probe = nlohmann::json::parse(file);
+  const std::vector<nlohmann::json> no_counts = {1e300, 2.5, int64_t{4294967298}, uint64_t{1} << 63, "2"};
   for (const char* key : {"cores", "job_processes", "job_nodes", "repeated", "disturbed"}) {
-    nlohmann::json damaged = probe;
-    damaged[key] = 1e300;
-    std::ofstream(path) << damaged;
-    EXPECT_THROW(read_probe(path), InputError) << key;
+    for (const nlohmann::json& no_count : no_counts) {
+      nlohmann::json damaged = probe;
+      damaged[key] = no_count;
+      std::ofstream(path) << damaged;
+      EXPECT_THROW(read_probe(path), InputError) << key << " " << no_count;
+    }
   }
 }
 

@@ -261,22 +261,20 @@ std::string replay_report(const Replay& replay) {
 std::string replay_records(const Replay& replay) {
   std::string lines;
   for (const ReplayedTable& table : replay.tables) {
-    for (const Row& row : rows_of(table)) lines += record_of(table, row).dump() + "\n";
+    for (const Row& row : rows_of(table)) lines += json_line(record_of(table, row));
   }
   const DropTable& t = replay.file.drops;
   for (size_t r = 0; r < replay.drops.size(); ++r) {
     for (size_t f = 0; f < t.rows[r].factors.size(); ++f) {
       const ReplayedDrop& drop = replay.drops[r][f];
-      lines += Json{{"schema", "moehill/1"},
-                    {"command", "replay"},
-                    {"table", "drops"},
-                    {"row", t.rows[r].name},
-                    {"factor", t.rows[r].factors[f]},
-                    {"published_percent", t.rows[r].percent[f]},
-                    {"percent", drop.mean},
-                    {"deviation", drop.deviation}}
-                   .dump() +
-               "\n";
+      lines += json_line({{"schema", "moehill/1"},
+                          {"command", "replay"},
+                          {"table", "drops"},
+                          {"row", t.rows[r].name},
+                          {"factor", t.rows[r].factors[f]},
+                          {"published_percent", t.rows[r].percent[f]},
+                          {"percent", drop.mean},
+                          {"deviation", drop.deviation}});
     }
   }
   return lines;

@@ -4,10 +4,10 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
@@ -16,7 +16,6 @@
 namespace moehill {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/probe-1";
 
 InputError not_a_probe(const std::string& path, const std::string& reason) {
@@ -24,11 +23,10 @@ InputError not_a_probe(const std::string& path, const std::string& reason) {
                      "measure again: moehill probe --file " + quoted(path, 200));
 }
 
-// Throws InputError if one of these keys is there and no integer. The library would convert any number to an
-// int, even one that is too large for it.
+// Throws InputError if one of these keys is there and no number that an int can hold.
 void require_integers(const Json& json, std::initializer_list<const char*> keys, const std::string& path) {
   for (const char* key : keys) {
-    if (json.contains(key) && !json.at(key).is_number_integer())
+    if (json.contains(key) && !is_integer_of<int>(json.at(key)))
       throw not_a_probe(path, fmt::format("{} that is no integer", key));
   }
 }

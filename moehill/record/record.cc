@@ -2,8 +2,6 @@
 
 namespace moehill {
 
-std::string record_line(const Record& record) {
-  return json_of(record).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
+std::string record_line(const Record& record) { return json_line(json_of(record)); }
 
 }  // namespace moehill

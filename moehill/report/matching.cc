@@ -203,12 +203,22 @@ void label_apart(std::vector<ComparedResult>& results) {
   for (size_t i = 0; i < results.size(); ++i) results[i].label = labels[i];
 }
 
+// Each result is compared with all others, so that many more would take hours.
+constexpr size_t kMostResults = 2048;
+
+InputError too_many_results(const std::string& path) {
+  return input_error("compare", fmt::format("more than {} results in {}", kMostResults, quoted(path, 200)),
+                     fmt::format("at most {} points with options of their own", kMostResults),
+                     "split the file, or take the records of one run");
+}
+
 // Reads files of records. Records of equal options and equal work belong to one result, whichever file they
 // are in.
 ResultSet read_record_files(const std::string& source, const std::vector<std::string>& paths) {
   ResultSet set;
   set.source = source;
   std::set<std::string> seen;
+  std::vector<std::pair<StoredJson, StoredJson>> kinds;  // the subject and the path of each result
   for (const std::string& path : paths) {
     for (const StoredJson& record : read_lines(path)) {
       if (is_ablated(record)) {
@@ -220,13 +230,15 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
         ++set.num_repeated;
         continue;
       }
-      const auto same = [&](const ComparedResult& result) {
-        return subject_of(result.record) == subject_of(record) &&
-               result.record.value("path", StoredJson()) == record.value("path", StoredJson());
-      };
-      auto result = std::find_if(set.results.begin(), set.results.end(), same);
-      if (result == set.results.end()) result = set.results.insert(set.results.end(), {"", record, {}, ""});
-      add_process(*result, process_of(record), 0, record);
+      const std::pair kind(subject_of(record), record.value("path", StoredJson()));
+      const auto known = std::find(kinds.begin(), kinds.end(), kind);
+      const size_t i = static_cast<size_t>(known - kinds.begin());
+      if (known == kinds.end()) {
+        if (kinds.size() == kMostResults) throw too_many_results(path);
+        kinds.push_back(kind);
+        set.results.push_back({"", record, {}, ""});
+      }
+      add_process(set.results[i], process_of(record), 0, record);
     }
   }
   label_apart(set.results);
@@ -446,6 +458,7 @@ std::vector<std::string> files_of(const std::string& path) {
 }  // namespace
 
 bool is_database(const std::string& path) {
+  if (!is_plain_file(path)) return false;  // to open a pipe would wait for its writer
   std::ifstream file(path, std::ios::binary);
   char head[16] = {};
   return file.read(head, 15) && std::string(head) == "SQLite format 3";

@@ -101,6 +101,19 @@ TEST_F(MatchingTest, FilesMatchByOptionsButForWhatTellsThemApart) {
 }
 
 // This holds for any number of samples and any distance between them.
+TEST_F(MatchingTest, ResultsThatWouldTakeHoursAreRefused) {
+  const TemporaryFolder folder;
+  const auto num_results = [&](int num_records) {
+    const std::string path = folder.file("many.jsonl");
+    std::ofstream file(path);
+    for (int i = 0; i < num_records; ++i) file << fmt::format("{{\"config\": {{\"tokens\": {}}}}}\n", i);
+    file.close();
+    return read_results(path).results.size();
+  };
+  EXPECT_EQ(num_results(100), 100u);
+  EXPECT_THROW(num_results(2049), InputError);
+}
+
 TEST_F(MatchingTest, FewerThanFiveProcessesASideCannotBeTold) {
   const Matching matching = match(write_runs("a", 1.0, 1.0, "gmm", 5), write_runs("b", 10.0, 10.0, "gmm", 4));
   ASSERT_EQ(matching.pairs.size(), 4u);

@@ -3,10 +3,12 @@
 #include "moehill/report/plots.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/report/matching.h"
 #include "moehill/report/picture.h"
 #include "moehill/report/report_fixture.h"
 
@@ -272,6 +274,16 @@ TEST(Plots, SamplesOfPeersShowTheirShareOfThePeakOfTheSameCase) {
         peer_line("step/bf16/forward/512/topx", "moehill", 1, 1), peer_line(two, "moehill", -1, 1),
         ours + "{}\n", ours + "nonsense\n"})
     EXPECT_THROW(plot(bad), InputError) << bad;
+}
+
+TEST(Plots, WhatIsNoRegularFileIsRefusedAtOnce) {
+  const TemporaryFolder folder;
+  const std::string pipe = folder.file("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_FALSE(is_database(pipe));
+  for (const std::string& path :
+       {pipe, folder.path().string(), std::string("/dev/zero"), folder.file("none")})
+    EXPECT_THROW(plot_of(path, Picture::automatic), InputError) << path;
 }
 
 }  // namespace

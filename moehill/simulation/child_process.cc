@@ -3,10 +3,12 @@
 #include "moehill/simulation/child_process.h"
 
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -26,7 +28,10 @@ void write_all(int file, const uint8_t* data, size_t size) {
   }
 }
 
-[[noreturn]] void be_child(int file, const std::function<std::vector<uint8_t>()>& work) {
+// `parent` is the process that waits. If a signal ends it, a simulation of minutes must not go on for nobody.
+[[noreturn]] void be_child(int file, pid_t parent, const std::function<std::vector<uint8_t>()>& work) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1);  // it ended before that took effect
   uint8_t status = kDone;
   std::vector<uint8_t> bytes;
   try {
@@ -68,11 +73,11 @@ void require_whole(int wait_status) {
 std::vector<uint8_t> run_in_child(const std::function<std::vector<uint8_t>()>& work) {
   int ends[2];
   if (pipe(ends) != 0) throw std::runtime_error(fmt::format("pipe: {}", std::strerror(errno)));
-  const pid_t child = fork();
+  const pid_t parent = getpid(), child = fork();
   if (child < 0) throw std::runtime_error(fmt::format("fork: {}", std::strerror(errno)));
   if (child == 0) {
     close(ends[0]);
-    be_child(ends[1], work);
+    be_child(ends[1], parent, work);
   }
   close(ends[1]);
   // The pipe is read to its end before waiting, since a child with more bytes than the pipe holds would wait

@@ -3,7 +3,9 @@
 #include "moehill/simulation/child_process.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -40,6 +42,32 @@ TEST(RunInChild, SaysWhichSignalEndedTheChild) {
     return ChildBytes();
   });
   EXPECT_NE(error.find("signal 9"), std::string::npos) << error;
+}
+
+TEST(RunInChild, TheChildEndsWithTheProcessThatWaitsForIt) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t parent = fork();
+  ASSERT_GE(parent, 0);
+  if (parent == 0) {
+    close(ends[0]);
+    error_of([&]() -> ChildBytes {
+      const pid_t own = getpid();
+      if (write(ends[1], &own, sizeof own) != static_cast<ssize_t>(sizeof own)) _exit(1);
+      for (;;) pause();
+    });
+    _exit(0);
+  }
+  close(ends[1]);
+  pid_t child = 0;
+  ASSERT_EQ(read(ends[0], &child, sizeof child), static_cast<ssize_t>(sizeof child));
+  kill(parent, SIGKILL);
+  waitpid(parent, nullptr, 0);
+  // The pipe has an end once nobody can write to it.
+  pollfd file = {ends[0], POLLIN, 0};
+  EXPECT_EQ(poll(&file, 1, 10'000), 1) << "the child goes on";
+  kill(child, SIGKILL);
+  close(ends[0]);
 }
 
 // The system cannot read the last page of the result, so the child ends when a part of it is in the pipe.

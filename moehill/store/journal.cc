@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "moehill/base/error.h"
+#include "moehill/base/strict_json.h"
 
 namespace moehill {
 namespace {
@@ -76,8 +77,11 @@ class Thresholds {
   Thresholds(Database& database, const std::string& name) : database_(database) {
     Statement find(database, "SELECT expect, sizing FROM experiment WHERE name = ?");
     if (!find.bind(name).step()) return;
-    const StoredJson sizing = StoredJson::parse(find.text(1));
-    before_ = sizing.value(kExpectBefore, StoredJson::parse(find.text(0)));
+    const auto json_at = [&](int column, JsonForm form) {
+      return parse_strict_json<StoredJson>(
+          find.text(column), {find.place(column), "take the copy of a backup, or name another file"}, form);
+    };
+    before_ = json_at(1, JsonForm::object).value(kExpectBefore, json_at(0, JsonForm::any));
   }
   void keep(int64_t experiment_id, const StoredExperiment& now) {
     if (before_.is_null() || before_ == StoredJson(now.expect)) return;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "moehill/base/error.h"
 #include "moehill/store/store_fixture.h"
 
 namespace moehill {
@@ -42,6 +43,17 @@ TEST_F(JournalTest, APointIsDoneWithAResultForEveryRound) {
   }
   EXPECT_EQ(state(id, 0), RunState::done);
   EXPECT_EQ(state(id, 1), RunState::pending);
+}
+
+TEST_F(JournalTest, AnExperimentThatSomebodyEditedIsReadStrictly) {
+  Journal j = journal();
+  j.save_plan(small_experiment(1, 0), points_);
+  for (const std::string column : {"sizing = '{\"a\": 1, \"a\": 2}'", "expect = '[1, 2'"}) {
+    Database database(folder_.file("a.sqlite"), Access::read_write);
+    database.execute("PRAGMA ignore_check_constraints = ON");
+    database.execute("UPDATE experiment SET " + column);
+    EXPECT_THROW(j.save_plan(small_experiment(1, 0), points_), InputError) << column;
+  }
 }
 
 TEST_F(JournalTest, RetriesAreBoundedAndForgivenOnRequest) {

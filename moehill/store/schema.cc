@@ -277,6 +277,8 @@ void refuse_damaged_tables(Database& database) {
       Statement check(database, fmt::format("PRAGMA quick_check({})", table));
       if (check.step() && check.text(0) != "ok")
         refuse_tables(database, "damaged: " + quoted(check.text(0), 120));
+    } catch (const StoreBusy&) {
+      throw;  // another process holds the database, which says nothing of its tables
     } catch (const StoreError& error) {
       // A value can be so wrong that the check of its column fails, which is damage too.
       refuse_tables(database, "damaged: " + quoted(error.what(), 200));

@@ -118,7 +118,9 @@ void Database::fail(int code, const std::string& doing) const {
                       fmt::format("{} (a view or table that is not read within {} s)", quoted(path_, 200),
                                   std::chrono::duration<double>(longest_).count()),
                       "a database that a sweep has written", "name another file");
-  if (primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT)
+  // SQLite has no number of its own for a file of a later format.
+  const bool is_later = primary == SQLITE_ERROR && reason == "unsupported file format";
+  if (primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT || is_later)
     throw input_error("--db", quoted(path_, 200) + " (" + reason + ")", "a database of moehill",
                       "name another file");
   if (primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN)
@@ -128,9 +130,9 @@ void Database::fail(int code, const std::string& doing) const {
     throw StoreError(
         fmt::format("cannot write {}: {}. The disk is full or failing; what was stored before is intact: "
                     "free some space and start the same command again",
-                    path_, reason));
+                    quoted(path_, 200), reason));
   }
-  const std::string text = fmt::format("database {}: {} while {}", path_, reason, doing);
+  const std::string text = fmt::format("database {}: {} while {}", quoted(path_, 200), reason, doing);
   if (primary == SQLITE_BUSY) throw StoreBusy(text);
   throw StoreError(text);
 }

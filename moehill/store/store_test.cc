@@ -59,6 +59,18 @@ TEST(Store, RefusesStrangersAndTheMissing) {
   EXPECT_THROW(Store::open_existing(folder.file("newer.sqlite")), InputError);
 }
 
+TEST(Store, RefusesAFileOfALaterFormat) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  { Store::open_or_create(path); }
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(47);  // the last byte of the schema's format in the header
+  file.put(5);
+  file.close();
+  EXPECT_THROW(Store::open_existing(path), InputError);
+  EXPECT_THROW(Store::open_or_create(path), InputError);
+}
+
 TEST(Store, RefusesTablesThatAreNotOurs) {
   const TemporaryFolder folder;
   const std::vector<std::pair<std::string, std::string>> changes = {

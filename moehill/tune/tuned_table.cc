@@ -9,11 +9,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
+#include "moehill/base/json_fields.h"
 #include "moehill/base/kept_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
@@ -25,7 +25,6 @@
 namespace moehill {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/tuned-1";
 constexpr const char* kRemedy = "remove it, or name another by --table";
 
@@ -60,8 +59,7 @@ TunedTable parse(const std::string& text, const std::string& path) {
     for (const auto& [key, e] : json.at("entries").items()) {
       TunedEntry entry;
       entry.blocks = blocks_in(e.at("blocks"), path);
-      // The library would convert any number to an integer, even one that is too large for it.
-      if (!e.at("rounds").is_number_integer()) throw not_a_table(path, "rounds that are no integer");
+      if (!is_integer_of<int64_t>(e.at("rounds"))) throw not_a_table(path, "rounds that are no integer");
       entry.gain = gain_in(e);
       entry.cpu = e.at("cpu");
       entry.kernels = e.at("kernels");

@@ -134,7 +134,10 @@ TEST_F(TunedFile, WhatIsNoTableIsRefusedWithItsName) {
         "{\"schema\": \"moehill/tuned-1\", \"entries\": {\"a\": {\"blocks\": 5}}}",
         "{\"schema\": \"moehill/tuned-1\", \"entries\": {\"a\": {\"blocks\": \"bt=0\"}}}",
         R"({"schema": "moehill/tuned-1", "entries": {"a": {"blocks": "bt=64,btc=64", "gain": 1.1,
-            "rounds": 1e300, "gain_lo": 1, "gain_hi": 2, "cpu": "c", "kernels": "k", "time_utc": "t"}}})"}) {
+            "rounds": 1e300, "gain_lo": 1, "gain_hi": 2, "cpu": "c", "kernels": "k", "time_utc": "t"}}})",
+        R"({"schema": "moehill/tuned-1", "entries": {"a": {"blocks": "bt=64,btc=64", "gain": 1.1,
+            "rounds": 9223372036854775808, "gain_lo": 1, "gain_hi": 2, "cpu": "c", "kernels": "k",
+            "time_utc": "t"}}})"}) {
     std::ofstream(file()) << text;
     try {
       read_tuned(file());

@@ -89,13 +89,15 @@ int num_simulated_shapes(int num_shapes) { return num_shapes * static_cast<int>(
 std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware,
                                           const ShapeDone& done) {
   std::vector<SimulatedRun> runs;
+  bool ended = false;
   for (const int num_devices : kDevices) {
+    if (ended) break;
     const auto shapes = run_shapes(
         num_shapes, corpus, [&](const MoeShape& shape) { return spreads_on(shape, num_devices); },
         [&](const RunConfig& config, const Routing& routing) {
           return Expected{simulated_seconds(config, routing, hardware, DeviceMemory::shared)};
         },
-        done);
+        [&] { return ended = done && done(); });
     for (const ValidatedShape& shape : shapes) {
       for (const ValidatedSpread& spread : shape.spreads)
         runs.push_back({spread.config, spread.predicted_s, spread.measured_s});

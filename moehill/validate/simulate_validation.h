@@ -5,6 +5,7 @@
 //     fmt::print("{}", simulated_runs_report(runs, hardware));
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,11 @@ struct SimulatedRun {
 
 inline constexpr int kMostDevicesRun = 4;  // of one thread each
 // Runs and simulates shapes of the model's corpus on 2 and on 4 devices of one thread each, with dp and the
-// paths compact_psum, ring_ag_rs, ragged_a2a and fused.
+// paths compact_psum, ring_ag_rs, ragged_a2a and fused. The shape after which `done` returns true is the
+// last.
 std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware,
                                           const ShapeDone& done = {});
-// Returns how often simulate_shapes() calls `done`.
+// Returns how often simulate_shapes() calls `done` if it runs to its end.
 int num_simulated_shapes(int num_shapes);
 // Simulates the recorded steps of ep and dp that have a median. A step that the model does not cover, such as
 // one with the backend ragged_dot, is in the result without a simulation.

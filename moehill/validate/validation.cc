@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "moehill/base/json_fields.h"
 #include "moehill/base/rng.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
@@ -132,7 +132,7 @@ std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const Sp
   for (int i = 0; i < num_shapes; ++i) {
     const MoeShape shape = validation_shape(i, corpus);
     shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, {topology.core_cpus, watch, cold}));
-    if (done) done();
+    if (done && done()) break;
   }
   return shapes;
 }
@@ -214,7 +214,7 @@ std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32
                            {"time_s", spread.predicted_s},
                            {"measured_s", spread.measured_s},
                            {"stages", stages}};
-      lines += record.dump() + "\n";
+      lines += json_line(record);
     }
   }
   return lines;

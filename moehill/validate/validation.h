@@ -42,8 +42,8 @@ struct Expected {
 };
 using SpreadsOf = std::function<std::vector<RunConfig>(const MoeShape&)>;
 using Expect = std::function<Expected(const RunConfig&, const Routing&)>;
-// This is called after each shape.
-using ShapeDone = std::function<void()>;
+// This is called after each shape. If it returns true, no other shape runs.
+using ShapeDone = std::function<bool()>;
 
 // Runs the first shapes of a corpus with the spreads that are asked for, in turn; each figure is the median
 // of its rounds.

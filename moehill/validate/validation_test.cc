@@ -49,13 +49,13 @@ TEST(Validation, TheReportSaysOnWhichDevices) {
   EXPECT_NE(report.find("dp  2 devices x 3 threads  "), std::string::npos) << report;
 }
 
-TEST(Validation, EachShapeIsAnnouncedWhenItIsDone) {
+TEST(Validation, TheShapeAfterWhichItsCallerSaysSoIsTheLast) {
   int num_done = 0;
   const std::vector<ValidatedShape> shapes = run_shapes(
-      1, 0, [](const MoeShape& shape) { return std::vector<RunConfig>{RunConfig{.shape = shape}}; },
-      [](const RunConfig&, const Routing&) { return Expected{1}; }, [&] { ++num_done; });
-  EXPECT_EQ(shapes.size(), 1u);
-  EXPECT_EQ(num_done, 1);
+      3, 0, [](const MoeShape& shape) { return std::vector<RunConfig>{RunConfig{.shape = shape}}; },
+      [](const RunConfig&, const Routing&) { return Expected{1}; }, [&] { return ++num_done == 2; });
+  EXPECT_EQ(shapes.size(), 2u);
+  EXPECT_EQ(num_done, 2);
 }
 
 }  // namespace

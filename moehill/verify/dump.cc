@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 
 #include "moehill/base/npy.h"
+#include "moehill/base/output_paths.h"
 
 namespace moehill {
 namespace {
@@ -30,7 +30,7 @@ struct Rows {
 class Dump {
  public:
   Dump(const CheckShare& share, const std::string& folder) : share_(share), folder_(folder + "/") {
-    if (share.is_first()) std::filesystem::create_directories(folder);
+    if (share.is_first()) make_folder(folder);
   }
 
   void matrix(const std::string& name, const MatView& m, const std::vector<Range>& rows_of) const {

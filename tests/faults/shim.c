@@ -1,6 +1,9 @@
 // A library that tests/faults/run preloads into the program, to make calls of the system fail, clocks jump,
 // and a disk lose what was not synchronised. The environment chooses:
-//   FAULT_CALL=write|fsync|malloc FAULT_AT=n   the nth call fails, and with FAULT_FOR_EVER=1 all after it
+//   FAULT_CALL=write|fsync|malloc FAULT_AT=n   the nth call fails, and with FAULT_FOR_EVER=1 all after it.
+//                      The file FAULT_SEEN is made when it does; with FAULT_ALONE=1 the program's children have
+//                      no faults. A call of fwrite() or fflush() is a write, since stdio's own writes do not
+//                      come by here.
 //   FAULT_NETWORK=1    each folder seems to be on a network file system
 //   FAULT_CLOCK=1      the time of day jumps an hour back and forth
 //   FAULT_DISK=FOLDER  at every fsync the file is copied there: this is what a power loss would leave.
@@ -26,7 +29,7 @@ static atomic_long calls, jumps;
 static atomic_int counting;
 static long fail_at = -1;
 static int for_ever;
-static char kind[16];
+static char kind[16], seen[4096];
 
 char* getenv(const char* name) {
   static char* (*real)(const char*);
@@ -37,6 +40,9 @@ char* getenv(const char* name) {
     const char* at = real("FAULT_AT");
     if (at) fail_at = atol(at);
     for_ever = real("FAULT_FOR_EVER") != NULL;
+    const char* where = real("FAULT_SEEN");
+    if (where) snprintf(seen, sizeof seen, "%s", where);
+    if (real("FAULT_ALONE")) unsetenv("LD_PRELOAD");
     counting = 1;
   }
   return real(name);
@@ -45,7 +51,9 @@ char* getenv(const char* name) {
 static int fails(const char* what) {
   if (!counting || fail_at < 0 || strcmp(kind, what) != 0) return 0;
   const long n = ++calls;
-  return n == fail_at || (for_ever && n > fail_at);
+  if (n != fail_at && !(for_ever && n > fail_at)) return 0;
+  if (n == fail_at && seen[0]) close(open(seen, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  return 1;
 }
 
 ssize_t write(int file, const void* data, size_t bytes) {
@@ -53,6 +61,18 @@ ssize_t write(int file, const void* data, size_t bytes) {
   if (!real) real = (ssize_t (*)(int, const void*, size_t))dlsym(RTLD_NEXT, "write");
   if (file > 2 && fails("write")) return errno = ENOSPC, -1;
   return real(file, data, bytes);
+}
+size_t fwrite(const void* data, size_t size, size_t n, FILE* stream) {
+  static size_t (*real)(const void*, size_t, size_t, FILE*);
+  if (!real) real = (size_t (*)(const void*, size_t, size_t, FILE*))dlsym(RTLD_NEXT, "fwrite");
+  if (fileno(stream) > 2 && fails("write")) return errno = ENOSPC, 0;
+  return real(data, size, n, stream);
+}
+int fflush(FILE* stream) {
+  static int (*real)(FILE*);
+  if (!real) real = (int (*)(FILE*))dlsym(RTLD_NEXT, "fflush");
+  if (stream && fileno(stream) > 2 && fails("write")) return errno = ENOSPC, EOF;
+  return real(stream);
 }
 static ssize_t pwrite_of(const char* name, int file, const void* data, size_t bytes, off_t at) {
   ssize_t (*real)(int, const void*, size_t, off_t) = (ssize_t (*)(int, const void*, size_t, off_t))dlsym(RTLD_NEXT, name);
