@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <optional>
 #include <utility>
 
 #include "moehill/base/table.h"

@@ -6,7 +6,6 @@
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
 #include "moehill/cli/presets.h"
-#include "moehill/machine/topology.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/quiet/environment.h"
 

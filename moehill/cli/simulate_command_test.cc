@@ -140,7 +140,7 @@ TEST_F(SimulatedStepTest, TablesAndRecordsSayNodesDevicesAndUnits) {
   for (const int devices : {4, 16})
     steps.push_back(simulate_step(o, hardware, o.path, devices, source.route(64 * devices, 1024, devices)));
   const std::string table = scaling_table(steps, Scaling::weak, hardware);
-  for (const char* part : {"nodes x devices x cores", "\n1x4x16 ", "\n2x8x16 "})
+  for (const char* part : {"layout", "\n1 node x 4 devices x 16 cores ", "\n2 nodes x 8 devices x 16 cores "})
     EXPECT_NE(table.find(part), std::string::npos) << part << "\n" << table;
   const nlohmann::ordered_json config = simulation_record(o, steps[1], 0)["config"];
   EXPECT_EQ(config["nodes"], 2);

@@ -251,7 +251,7 @@ std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scali
   for (const SimulatedStep& step : steps) {
     const double efficiency = scaling_efficiency(step, steps.front());
     const CriticalSeconds critical = critical_seconds(step);
-    rows.push_back({layout_cell(hardware, step.num_devices, step.units_per_device),
+    rows.push_back({layout_text(hardware, step.num_devices, step.units_per_device),
                     std::to_string(step.tokens), ms(step.simulation.seconds),
                     fmt::format("{:.0f}", step.tokens_per_s()),
                     fmt::format("{:.1f}", 100 * critical.messages / step.simulation.seconds),
@@ -259,8 +259,7 @@ std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scali
                     fmt::format("{:<30}", bar(efficiency))});
   }
   return fmt::format("\n{} scaling\n", name_of(scaling)) +
-         format_table({layout_header(hardware), "tokens", "ms", "tokens/s", "% messages", "load max/mean",
-                       "efficiency", ""},
+         format_table({"layout", "tokens", "ms", "tokens/s", "% messages", "load max/mean", "efficiency", ""},
                       rows) +
          efficiency_text(steps);
 }

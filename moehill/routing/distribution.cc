@@ -73,7 +73,7 @@ std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_exp
     return first;
   }
   if (options.kind != Distribution::hot_experts) return {};
-  std::vector<int32_t> order = expert_order(num_logits, seed);
+  std::vector<int32_t> order = expert_order(num_experts, seed);
   order.resize(static_cast<size_t>(options.num_hot));
   return order;
 }

@@ -181,7 +181,7 @@ std::string validation_report(const std::vector<ValidatedShape>& shapes) {
     }
   }
   const ValidationFigures f = validation_figures(shapes);
-  return format_table({"shape", "spread", "devices", "predicted ms", "measured ms", "error %"}, rows) +
+  return format_table({"shape", "spread", "layout", "predicted ms", "measured ms", "error %"}, rows) +
          fmt::format(
              "{} shapes by spreads: median error {:.1f} %, 90th percentile {:.1f} %\n"
              "the spread picked is within 3 % of the best in {:.0f} % of {} shapes; one picked by half of "
