@@ -180,6 +180,7 @@ int validate(const PredictOptions& o, const Hardware& hardware, const std::strin
         return interruption.signal() != 0;
       });
   const int signal = std::ssize(shapes) < o.validate ? interruption.signal() : 0;
+  show_progress("");
   print_and_write(
       o, validation_records(shapes, corpus, hardware.name),
       fmt::format("{}measured here, predicted for {}\n{}{}", note, hardware.name,

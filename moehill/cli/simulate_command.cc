@@ -95,7 +95,7 @@ SimulatedSteps simulate_all(const SimulateOptions& o, const Hardware& hardware) 
       }));
       pace->done(messages(size));
       if (!interruption) interruption.emplace();
-      all.signal = interruption->signal();
+      if (steps.size() < all.asked) all.signal = interruption->signal();
     }
   }
   show_progress("");
@@ -137,6 +137,7 @@ int validate_simulation(const SimulateOptions& o, const Hardware& hardware) {
     return ++num_done < num_all && interruption.signal() != 0;
   });
   const int signal = num_done < num_all ? interruption.signal() : 0;
+  show_progress("");
   show(interrupted_line(signal, static_cast<size_t>(num_done), static_cast<size_t>(num_all), "shapes") +
        simulated_runs_report(runs, hardware));
   return signal == 0 ? kExitDone : kExitSignal + signal;
