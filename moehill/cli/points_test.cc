@@ -48,11 +48,13 @@ TEST(Points, NoneAndEpOfAxesDifferInTheirModeOnly) {
   EXPECT_FALSE(differ_in_mode_only(points[0], points[3])) << "another top-k";
   const std::vector<std::string> arguments = {"-L", "point", "parallel_mode=none",
                                               "-L", "point", "parallel_mode=ep ep_path=fused",
-                                              "-L", "point", "parallel_mode=ep backend=ragged_dot"};
+                                              "-L", "point", "parallel_mode=ep backend=ragged_dot",
+                                              "-L", "point", "parallel_mode=ep ep_path=fused waves=2"};
   const std::vector<Point> named = expand_points(*parse_bench_options(arguments), 4);
-  ASSERT_EQ(named.size(), 3u);
+  ASSERT_EQ(named.size(), 4u);
   EXPECT_TRUE(differ_in_mode_only(named[0], named[1]));
   EXPECT_FALSE(differ_in_mode_only(named[0], named[2])) << "another backend";
+  EXPECT_TRUE(differ_in_mode_only(named[0], named[3])) << "only ep has waves";
 }
 
 // A zero expert is a choice like any other, and no device has one.

@@ -386,8 +386,8 @@ namespace {
 std::set<std::pair<std::string, std::string>> axes_of_problem(const Point& point) {
   std::set<std::pair<std::string, std::string>> axes(point.axes.begin(), point.axes.end());
   std::erase_if(axes, [](const auto& axis) {
-    constexpr const char* kOfSpread[] = {"parallel-mode",    "ep-path",   "wire",
-                                         "shared-placement", "placement", "ring-split"};
+    constexpr const char* kOfSpread[] = {"parallel-mode", "ep-path",    "wire", "shared-placement",
+                                         "placement",     "ring-split", "waves"};
     return std::find(std::begin(kOfSpread), std::end(kOfSpread), axis.first) != std::end(kOfSpread);
   });
   return axes;
