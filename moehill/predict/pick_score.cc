@@ -25,6 +25,7 @@
 #include "moehill/bench/statistics.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/probe/probe_file.h"
+#include "moehill/report/results_view.h"
 
 namespace moehill {
 namespace {
@@ -99,9 +100,10 @@ bool is_of_whole_step(const ScoredRun& run) {
 
 // Returns what measured and predicted a run, in words.
 std::string maker_of(const ScoredRun& run) {
-  return fmt::format("{}, {}, by {}", run.cpu,
-                     run.machine.empty() ? "of an older program that wrote down no cores" : run.machine,
-                     run.build);
+  return fmt::format(
+      "{}, {}, by {}", run.cpu,
+      run.machine.empty() ? "of an older program that wrote down no cores" : machine_words(run.machine),
+      run.build);
 }
 
 // Returns the runs by their makers, in the order in which makers first appear.

@@ -228,6 +228,14 @@ TEST(PickScore, TheErrorIsThatOfOneMachineAndBuild) {
   }
 }
 
+// The file keeps Highway's name of a SIMD target; people know it as AVX-512.
+TEST(PickScore, AMachineHasTheNameThatPeopleKnow) {
+  ScoredRun run = run_of("a", "fused", true, 1.1, 1);
+  run.machine = "2 cores, AVX3_ZEN4";
+  const std::string text = score_report({run});
+  EXPECT_EQ(text.rfind("a CPU, 2 cores, AVX-512_ZEN4, by 1\n", 0), 0u) << text;
+}
+
 // Its measured time has the router, and its prediction has not. The choice of a path can be judged.
 TEST(PickScore, AStepWithTheRouterHasNoError) {
   const auto in_step = [](BenchOptions&, RunConfig& c) { c.block.route_in_step = true; };
