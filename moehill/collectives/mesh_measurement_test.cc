@@ -130,20 +130,6 @@ TEST(MeshMeasurement, EveryCollectiveAndSizeIsCheckedAndTimed) {
   }
 }
 
-// One of the devices is told to stop while the second size is measured.
-TEST(MeshMeasurement, WhatIsFinishedIsThereIfItIsStopped) {
-  MeshOptions options = small_options();
-  options.collectives = {Collective::all_reduce, Collective::all_gather};
-  ThreadMesh mesh(2, 1);
-  std::atomic<int> num_asked = 0;
-  const MeshResult result = measure_mesh(mesh, options, {}, {}, [&] { return ++num_asked == 4; });
-  ASSERT_EQ(result.collectives.size(), 2u);
-  EXPECT_EQ(result.collectives[1].collective, Collective::all_reduce);
-  EXPECT_EQ(result.collectives[1].n, 200);
-  EXPECT_TRUE(result.collectives[1].trusted());
-  EXPECT_GT(result.copy_bytes_per_s, 0);
-}
-
 TEST(MeshMeasurement, AWrongElementOfTheFirstCallIsSeenAndTheSizeNotTimed) {
   SpoilingMesh mesh(1);
   const MeshResult result = measure_mesh(mesh, small_options());

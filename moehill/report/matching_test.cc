@@ -100,7 +100,6 @@ TEST_F(MatchingTest, FilesMatchByOptionsButForWhatTellsThemApart) {
   EXPECT_LT(json["ci_hi"], 1);
 }
 
-// This holds for any number of samples and any distance between them.
 TEST_F(MatchingTest, ResultsThatWouldTakeHoursAreRefused) {
   const TemporaryFolder folder;
   const auto num_results = [&](int num_records) {
@@ -114,6 +113,7 @@ TEST_F(MatchingTest, ResultsThatWouldTakeHoursAreRefused) {
   EXPECT_THROW(num_results(2049), InputError);
 }
 
+// This holds for any number of samples and any distance between them.
 TEST_F(MatchingTest, FewerThanFiveProcessesASideCannotBeTold) {
   const Matching matching = match(write_runs("a", 1.0, 1.0, "gmm", 5), write_runs("b", 10.0, 10.0, "gmm", 4));
   ASSERT_EQ(matching.pairs.size(), 4u);

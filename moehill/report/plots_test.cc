@@ -170,20 +170,6 @@ TEST(Plots, RecordsOfSeveralMachinesAreNotOnePicture) {
   }
 }
 
-// Devices on several nodes, placed experts and another form of rows are ways to spread the same block.
-TEST(Plots, AJobOnSeveralNodesHasTheBaselineOfItsProblem) {
-  const TemporaryFolder folder;
-  const std::string path = folder.file("a.jsonl");
-  std::ofstream file(path);
-  StoredJson ep = block_record("ep", 2, 0.5), wired = ep;
-  ep["config"]["ranks_per_node"] = wired["config"]["ranks_per_node"] = 2;
-  wired["config"]["wire"] = "fp8+scales";
-  for (const StoredJson& record : {block_record("none", 2, 1), ep, wired}) file << json_text(record) << "\n";
-  file.close();
-  const std::string svg = plot_of(path, Picture::ratios);
-  EXPECT_EQ(count(svg, ">ep dense_masked"), 2u) << svg;
-}
-
 // Another number of tokens is another curve, another group, and other devices are another mark.
 TEST(Plots, UnlikeRecordsHaveNamesOfTheirOwn) {
   const TemporaryFolder folder;
@@ -228,6 +214,20 @@ TEST(Plots, RecordsShowTheirRatioToTheRecordOfNoneWithTheSameProblem) {
   EXPECT_SAYS(svg, "+100.0 %");
 }
 
+TEST(Plots, ARefusalNamesTheSimdTargetInWords) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.jsonl");
+  StoredJson ep = block_record("ep", 2, 0.5);
+  ep["env"]["kernel"] = "AVX3";
+  std::ofstream(path) << json_text(block_record("none", 2, 1)) << "\n" << json_text(ep) << "\n";
+  try {
+    plot_of(path, Picture::automatic);
+    ADD_FAILURE() << "drawn";
+  } catch (const InputError& error) {
+    EXPECT_SAYS(std::string(error.what()), "records of the SIMD target AVX-512 and AVX2");
+  }
+}
+
 // The nodes, the wire between them and the places of the experts are choices of the spread. The wire rounds
 // rows, so its name is there even if no other record is beside it.
 TEST(Plots, RecordsOfAWireHaveTheirRatioAndItsName) {
@@ -236,10 +236,14 @@ TEST(Plots, RecordsOfAWireHaveTheirRatioAndItsName) {
   StoredJson ep = block_record("ep", 2, 0.5);
   ep["config"]["ep_path"] = "fused";
   ep["config"]["ranks_per_node"] = 2;
-  ep["config"]["wire"] = "fp8+scales";
-  ep["config"]["placement"] = {1, 0};
-  std::ofstream(path) << json_text(block_record("none", 2, 1)) << "\n" << json_text(ep) << "\n";
+  StoredJson wired = ep;
+  wired["config"]["wire"] = "fp8+scales";
+  wired["config"]["placement"] = {1, 0};
+  std::ofstream file(path);
+  for (const StoredJson& record : {block_record("none", 2, 1), ep, wired}) file << json_text(record) << "\n";
+  file.close();
   const std::string svg = plot_of(path, Picture::ratios);
+  EXPECT_EQ(count(svg, ">ep fused</text>"), 1u) << svg;
   EXPECT_EQ(count(svg, ">ep fused fp8+scales</text>"), 1u) << svg;
   EXPECT_SAYS(svg, "with wire=fp8+scales over");
   EXPECT_SAYS(svg, "+100.0 %");
