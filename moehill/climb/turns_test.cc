@@ -2,6 +2,7 @@
 // a figure does not count.
 #include "moehill/climb/turns.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -66,7 +67,7 @@ TEST_F(TurnsTest, HowLongAllWillTakeIsSaidAfterTheFirstRuns) {
     std::string line;
   };
   const auto slow = [&](const std::string& name) {
-    return command(name, std::string("sleep 0.3; ") + kPrintsRecord);
+    return command(name, fmt::format("sleep 0.3; {}", kPrintsRecord));
   };
   std::string line;
   try {

@@ -101,16 +101,18 @@ TEST(Skew, ChoicesOfZeroExpertsCount) {
 
 // No device has zero experts, so they must not move the end of the first device's share.
 TEST(Skew, TheHotDeviceHasItsShareBesideZeroExperts) {
-  constexpr int kExperts = 12, kLogits = 16, kTopk = 4, kDevices = 4;
-  constexpr int64_t kTokens = 5000;
-  const Router router = make_router(parse_router_rule("softmax,zero:4"), kTokens, kExperts, kTopk, 3);
-  const DistributionOptions options = hot_device(kDevices, 0.37);
-  const std::vector<float> logits = make_logits(options, kTokens, kLogits, kTopk, 3, kLogits - kExperts);
-  const Routing routing = route_all(router, logits, kTokens, kLogits, kTopk);
-  const double own = static_cast<double>(device_load(expert_load(routing), kDevices)[0]);
-  EXPECT_NEAR(own / (kTokens * kTopk), 0.37, 1e-4);
-  EXPECT_EQ(skew_properties(options, routing, 3)[0].achieved, own / (kTokens * kTopk));
-  EXPECT_EQ(route_stream({options, router, kTokens, kLogits, kTopk, 0, 3}).routing.expert, routing.expert);
+  constexpr int num_experts = 12, num_logits = 16, topk = 4, devices = 4;
+  constexpr int64_t num_tokens = 5000;
+  const Router router = make_router(parse_router_rule("softmax,zero:4"), num_tokens, num_experts, topk, 3);
+  const DistributionOptions options = hot_device(devices, 0.37);
+  const std::vector<float> logits =
+      make_logits(options, num_tokens, num_logits, topk, 3, num_logits - num_experts);
+  const Routing routing = route_all(router, logits, num_tokens, num_logits, topk);
+  const double own = static_cast<double>(device_load(expert_load(routing), devices)[0]);
+  EXPECT_NEAR(own / (num_tokens * topk), 0.37, 1e-4);
+  EXPECT_EQ(skew_properties(options, routing, 3)[0].achieved, own / (num_tokens * topk));
+  EXPECT_EQ(route_stream({options, router, num_tokens, num_logits, topk, 0, 3}).routing.expert,
+            routing.expert);
 }
 
 TEST(Skew, BalancedLoadsDifferByOneAfterAnyNumberOfTokens) {
