@@ -10,7 +10,7 @@ namespace {
 // A message has this many bytes at most. It has more only if the program's own list of what is allowed needs
 // them.
 constexpr size_t kMostBytes = 500;
-constexpr size_t kMostAllowed = 600, kMostRemedy = 300;
+constexpr size_t kMostAllowed = 800, kMostRemedy = 300;
 constexpr size_t kLeastGiven = 120;  // for what was given, however long the rest is
 constexpr size_t kBetween = 12;      // bytes of ": got " and of two "..."
 

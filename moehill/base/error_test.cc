@@ -18,7 +18,7 @@ TEST(InputError, IsShortHoweverLongTheInput) {
     EXPECT_TRUE(message.ends_with("x..., allowed: 1 to 8; use 8")) << message;
   }
   // A name of a file may be in any part of a message.
-  EXPECT_LE(std::string(input_error(text, text, text, text).what()).size(), 1100u);
+  EXPECT_LE(std::string(input_error(text, text, text, text).what()).size(), 1300u);
   EXPECT_LE(std::string(usage_error(text, "leave it out").what()).size(), 500u);
   EXPECT_TRUE(std::string(usage_error(text, "leave it out").what()).ends_with("x...; leave it out"));
 }
