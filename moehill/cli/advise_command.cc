@@ -59,6 +59,7 @@ int advise_command(const std::vector<std::string>& args) {
   OptionSet set = advise_option_set(o);
   if (!set.parse(args)) return kExitDone;
   refuse_unused(set, o.point);
+  refuse_seed_of_trace(set, o.point.bench.distributions.front());
   apply_model(set, o.point.bench);
   const ChosenHardware chosen = choose_hardware(o.point);
   AdviceQuestion& question = o.question;

@@ -97,6 +97,9 @@ void refuse_useless_options(const OptionSet& set, const BalanceOptions& o) {
   if (set.given("--router") && uses_a_trace(o))
     throw usage_error("--router cannot be used with a trace, which has choices and gate values already",
                       "leave it out");
+  // One of the two routings may be drawn although the other one is a trace.
+  const DistributionOptions& tried = o.point.bench.distributions.front();
+  refuse_seed_of_trace(set, tried.kind == Distribution::trace ? o.fit.value_or(tried) : tried);
 }
 
 bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions& o) {
@@ -283,6 +286,7 @@ std::string lines_of(const BalanceOptions& o, const RunConfig& config, const Har
                        {"units_per_device", config.threads_per_device},
                        {"distribution", to_string(tried)},
                        {"fit", to_string(o.fit.value_or(tried))},
+                       {"seed", o.point.bench.seed},
                        {"placement", outcome.name},
                        {"expert_max_over_mean", outcome.expert_max_over_mean},
                        {"device_max_over_mean", outcome.device_max_over_mean},

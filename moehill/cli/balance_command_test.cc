@@ -53,6 +53,22 @@ TEST_F(BalanceOutcomes, TheAnswerComesFirst) {
       << read("out");
 }
 
+// The seed draws the routing that is tried and the one that placements are made for; a trace needs none.
+TEST_F(BalanceOutcomes, TheSeedIsRecordedAndRefusedIfNothingIsDrawn) {
+  EXPECT_EQ(outcomes("--seed 5").at("contiguous")["seed"], 5);
+  write("t.jsonl", R"({"step":0,"layer":0,"rank":0,"topk":2,"top_indices":[[0,1],[4,7]]})");
+  const std::string point =
+      "--hardware epyc-cluster --devices 2 --tokens 2 --hidden 64 --mlp-dim 32 --experts 8 --topk 2 "
+      "--shared-expert-dim 0 --seed 5 ";
+  const std::string trace = "trace:t.jsonl";
+  EXPECT_EQ(run(point + "--fit zipf:1 --distribution " + trace), 0) << read("err");
+  EXPECT_EQ(run(point + "--distribution zipf:1 --fit " + trace), 0) << read("err");
+  for (const std::string& both : {"--distribution " + trace, "--distribution " + trace + " --fit " + trace}) {
+    EXPECT_EQ(run(point + both), 2) << both;
+    EXPECT_NE(read("err").find("--seed cannot be used with a trace"), std::string::npos) << read("err");
+  }
+}
+
 TEST_F(BalanceOutcomes, AutoIsThePathPredictedFastest) {
   std::map<std::string, double> seconds;
   for (const char* path : {"compact_psum", "dense_masked", "ring_ag_rs", "ragged_a2a", "fused"})

@@ -76,6 +76,7 @@ bool parse_predict_options(const std::vector<std::string>& args, PredictOptions&
   if (!set.parse(args)) return false;
   refuse_contradictions(set, o);
   resolve_point(set, o);
+  refuse_seed_of_trace(set, o.bench.distributions.front());
   return true;
 }
 
@@ -154,7 +155,7 @@ void print_and_write(const PredictOptions& o, const Hardware& hardware,
                      const std::vector<ExpectedSpread>& expected, const std::string& text) {
   std::string lines;
   for (const ExpectedSpread& e : expected)
-    lines += json_line(expectation_json(e, hardware, o.bench.distributions.front()));
+    lines += json_line(expectation_json(e, hardware, o.bench.distributions.front(), o.bench.seed));
   print_and_write(o, lines, text);
 }
 

@@ -22,8 +22,25 @@ TEST_F(PredictCommand, NamesPassDistributionAndWire) {
   EXPECT_EQ(record["bench_pass"], "forward");
   EXPECT_EQ(record["distribution"], "zipf:1");
   EXPECT_EQ(record["wire"], "fp8+scales");
+  EXPECT_EQ(record["seed"], 0);
   ASSERT_EQ(run(point), 0) << read("err");
   EXPECT_NE(read("out").find(", forward_backward, random on epyc-cluster"), std::string::npos) << read("out");
+}
+
+// Two seeds draw two routings, and a trace none.
+TEST_F(PredictCommand, TheSeedIsInTheRecordAndIsRefusedWithATrace) {
+  const std::string point =
+      "--hardware epyc-cluster --devices 2 --tokens 2 --hidden 64 --mlp-dim 32 --experts 8 --topk 2 "
+      "--shared-expert-dim 0 --json x.jsonl ";
+  ASSERT_EQ(run(point + "--parallel-mode ep --seed 4294967295"), 0) << read("err");
+  EXPECT_EQ(nlohmann::json::parse(read("x.jsonl"))["seed"], 4294967295);
+  write("t.jsonl", R"({"step":0,"layer":0,"rank":0,"topk":2,"top_indices":[[0,1],[4,7]]})");
+  ASSERT_EQ(run(point + "--distribution trace:t.jsonl"), 0) << read("err");
+  for (const char* command : {"predict", "roofline"}) {
+    command_ = command;
+    EXPECT_EQ(run(point + "--distribution trace:t.jsonl --seed 1"), 2) << command;
+    EXPECT_NE(read("err").find("--seed cannot be used with a trace"), std::string::npos) << read("err");
+  }
 }
 
 TEST_F(PredictCommand, BeginsWithTheAnswerAndEndsWithHowSureItIs) {

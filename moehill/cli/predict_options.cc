@@ -47,6 +47,12 @@ void refuse_unused(const OptionSet& set, const PredictOptions& options) {
                       "leave one of the two out");
 }
 
+void refuse_seed_of_trace(const OptionSet& set, const DistributionOptions& distribution) {
+  if (set.given("--seed") && distribution.kind == Distribution::trace)
+    throw usage_error("--seed cannot be used with a trace, which has choices and gate values already",
+                      "leave it out");
+}
+
 void resolve_point(const OptionSet& set, PredictOptions& options) {
   BenchOptions& o = options.bench;
   apply_model(set, o);

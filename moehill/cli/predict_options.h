@@ -35,6 +35,8 @@ void declare_nodes(OptionSet& set, int64_t* nodes);
 // Throws InputError for what would have no effect: distributions behind the first, and a probe's file beside
 // other hardware. resolve_point() calls it.
 void refuse_unused(const OptionSet& set, const PredictOptions& options);
+// Throws InputError for --seed beside a trace: without operands, the seed would only draw a routing.
+void refuse_seed_of_trace(const OptionSet& set, const DistributionOptions& distribution);
 
 // Applies the preset, and the mode `ep` if --ep-path was given without a mode. Throws InputError for several
 // distributions and for options of declare_point() that have no effect.

@@ -71,6 +71,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
             "leave it out");
     }
   }
+  refuse_seed_of_trace(set, o.point.bench.distributions.front());
   refuse_useless_times(o);
   return true;
 }
@@ -86,6 +87,7 @@ std::vector<RecordedStep> steps_of_options(const RooflineOptions& o, const Hardw
       step.config.spread = rank_paths(step.config, step.routing, hardware).front().path;
     step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
     step.distribution = to_string(o.point.bench.distributions.front());
+    step.seed = o.point.bench.seed;
     step.time_s = o.time_s;
     step.comm_s = o.comm_s;
     steps.push_back(step);
@@ -242,6 +244,7 @@ int roofline_command(const std::vector<std::string>& args) {
                         {"label", step.label},
                         {"bench_pass", name_of(step.config.block.pass)},
                         {"distribution", step.distribution},
+                        {"seed", step.seed},
                         {"impl", name_of(step.config.block.impl)},
                         {"backend", name_of(step.config.block.backend)},
                         {"wire", name_of(step.config.wire)},

@@ -57,12 +57,14 @@ TEST_F(RooflineCommand, TheBandwidthIsThatOfTheRecord) {
 // Two routings of one shape give the busiest device other work, and two passes every device.
 TEST_F(RooflineCommand, TheRoutingAndThePassAreNamed) {
   ASSERT_EQ(run("--tokens 64 --hidden 64 --mlp-dim 16 --experts 8 --topk 2 --shared-expert-dim 0 "
-                "--distribution hot-experts:2,0.5 --bench-pass forward --parallel-mode none "
+                "--distribution hot-experts:2,0.5 --seed 3 --bench-pass forward --parallel-mode none "
                 "--hardware epyc-cluster --json x.jsonl"),
             0)
       << read("err");
   EXPECT_NE(read("out").find(" none, forward, hot-experts:2,0.5 on "), std::string::npos) << read("out");
-  EXPECT_EQ(nlohmann::json::parse(read("x.jsonl"))["distribution"], "hot-experts:2,0.5");
+  const nlohmann::json record = nlohmann::json::parse(read("x.jsonl"));
+  EXPECT_EQ(record["distribution"], "hot-experts:2,0.5");
+  EXPECT_EQ(record["seed"], 3);
 }
 
 TEST_F(RooflineCommand, BetweenNodesTheNetworkIsNamed) {

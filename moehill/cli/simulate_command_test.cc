@@ -34,6 +34,10 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
   EXPECT_NE(outcome("--devices 64 --wire fp8+scales --ep-path dp").find("--wire"), std::string::npos);
   EXPECT_NE(outcome("--grouping 8 --exact-devices 64").find("one of the two"), std::string::npos);
   EXPECT_NE(outcome("--collective-form star").find("two-level"), std::string::npos);
+  EXPECT_EQ(outcome("--seed 1 --distribution zipf:1"), "accepted");
+  EXPECT_EQ(outcome("--distribution trace:t.jsonl"), "accepted");
+  EXPECT_NE(outcome("--seed 1 --distribution trace:t.jsonl").find("--seed cannot be used with a trace"),
+            std::string::npos);
 }
 
 TEST(SimulateOptions, NodesHaveAllTheirDevices) {
@@ -146,6 +150,21 @@ TEST_F(SimulatedStepTest, TablesAndRecordsSayNodesDevicesAndUnits) {
   EXPECT_EQ(config["nodes"], 2);
   EXPECT_EQ(config["devices"], 16);
   EXPECT_EQ(config["units_per_device"], 16);
+}
+
+// Rows change their type only between nodes, of which the smaller sizes of --scaling have one.
+TEST_F(SimulatedStepTest, OnOneNodeARecordHasNoWire) {
+  const SimulateOptions o = *parse_simulate_options(
+      words("--devices 16 --tokens-per-device 64 --hidden 64 --mlp-dim 32 --experts 16 --topk 2 "
+            "--shared-expert-dim 0 --scaling weak --wire fp8+scales"));
+  const Hardware hardware = load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cluster.toml");
+  RoutingSource source(o);
+  for (const int devices : {1, 8, 16}) {
+    const Routing& routing = source.route(64 * devices, 1024, devices);
+    const SimulatedStep step = simulate_step(o, hardware, o.path, devices, routing);
+    const nlohmann::ordered_json config = simulation_record(o, step, 0)["config"];
+    EXPECT_EQ(config.contains("wire"), devices == 16) << devices;
+  }
 }
 
 // A step keeps less where its devices read rows in place: on one node, which has 8 devices here.

@@ -79,6 +79,7 @@ void refuse_shape_of_runs(const OptionSet& set, const SimulateOptions& o) {
 }
 
 void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
+  refuse_seed_of_trace(set, o.distribution);
   if (o.shape.tokens > 0 && set.given("--tokens-per-device")) {
     throw usage_error("--tokens cannot be used with --tokens-per-device", "leave one of the two out");
   }

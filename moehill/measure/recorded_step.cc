@@ -81,7 +81,8 @@ RecordedStep step_of(const Record& record) {
                            name_of(block.pass), name_of(block.impl));
   if (block.backend != Backend::gmm) step.label += fmt::format(", {}", name_of(block.backend));
   step.distribution = to_string(record.config.distribution);
-  step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
+  step.seed = record.config.measuring.seed;
+  step.routing = routing_of(step.config.shape, record.config.distribution, step.seed,
                             step.config.block.capacity.spares);
   refuse_other_routing(record, step.routing);
   // With a placement the step ran over places, and its routing has to name them.

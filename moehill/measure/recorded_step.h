@@ -4,6 +4,7 @@
 //     for (const RecordedStep& step : steps_of_records("runs.jsonl")) explain(step.config, step.routing);
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace moehill {
 struct RecordedStep {
   std::string label;         // what was run; steps of other routings have the same
   std::string distribution;  // the routing, as --distribution names it
+  uint32_t seed = 0;         // of the routing
   RunConfig config;
   Routing routing;
   DeviceMemory memory = DeviceMemory::shared;  // of the devices of a node

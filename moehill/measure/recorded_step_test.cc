@@ -51,6 +51,7 @@ TEST(RecordedStep, HasTheRoutingOfTheRecord) {
       const Routing measured = routing_of(points[i].config.shape, points[i].distribution, options.seed);
       EXPECT_EQ(steps[i].routing.expert, measured.expert) << distribution << ", " << points[i].label;
       EXPECT_EQ(steps[i].config.num_devices, points[i].config.num_devices) << distribution;
+      EXPECT_EQ(steps[i].seed, options.seed) << distribution;
     }
   }
 }

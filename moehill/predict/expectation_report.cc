@@ -29,7 +29,7 @@ std::string expectation_answer(std::vector<ExpectedSpread> expected) {
 }
 
 nlohmann::ordered_json expectation_json(const ExpectedSpread& e, const Hardware& hardware,
-                                        const DistributionOptions& distribution) {
+                                        const DistributionOptions& distribution, uint32_t seed) {
   Json stages = Json::object();
   for (const StagePrediction& stage : e.prediction.stages) {
     stages[name_of(stage.stage)] = {{"time_s", stage.seconds()},     {"gemm_s", stage.gemm_s},
@@ -48,6 +48,7 @@ nlohmann::ordered_json expectation_json(const ExpectedSpread& e, const Hardware&
           {"router", router_text(e.config.shape.router, distribution)},
           {"bench_pass", name_of(e.config.block.pass)},
           {"distribution", to_string(distribution)},
+          {"seed", seed},
           {"wire", name_of(e.config.wire)},
           {"spread", name_of(e.config.spread)},
           {"nodes", nodes_of(hardware, e.config.num_devices)},

@@ -4,6 +4,7 @@
 //     fmt::print("{}", spread_table(expected, hardware));
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -21,8 +22,9 @@ struct ExpectedSpread {
 // Returns the answer in one sentence: the fastest spread, and how far behind the next one is.
 std::string expectation_answer(std::vector<ExpectedSpread> expected);
 
+// Returns the record of an expectation; `seed` is that of the routing.
 nlohmann::ordered_json expectation_json(const ExpectedSpread& expectation, const Hardware& hardware,
-                                        const DistributionOptions& distribution);
+                                        const DistributionOptions& distribution, uint32_t seed);
 std::string stage_table(const Prediction& prediction);
 // Returns a line for each spread. It compares all lines with the first one.
 std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hardware& hardware);

@@ -137,7 +137,7 @@ Json config_json(const SimulateOptions& o, const SimulatedStep& step) {
                    {"grouping", o.grouping},
                    {"collective_form", name_of(o.form)},
                    {"seed", o.seed}});
-  if (o.wire != Wire::native) json["wire"] = name_of(o.wire);
+  if (step.wire != Wire::native) json["wire"] = name_of(step.wire);
   return json;
 }
 

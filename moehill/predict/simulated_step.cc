@@ -97,6 +97,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   // The exact counts of the plan say how many rows each pair of devices exchanges.
   const RunConfig config =
       config_of(options, step.path, step.tokens, num_devices, step.cluster.devices_per_node);
+  step.wire = config.wire;
   const PlanCounts counts = plan_counts(config, routing);
   step.assignments = counts.num_kept;
   const WorkProblem problem = placed_problem(config, hardware);
