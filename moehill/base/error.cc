@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "moehill/base/table.h"
+
 namespace moehill {
 namespace {
 
@@ -15,12 +17,9 @@ constexpr size_t kLeastGiven = 120;  // for what was given, however long the res
 constexpr size_t kBetween = 12;      // bytes of ": got " and of two "..."
 
 // A file or an option may hold a very long text. The message quotes only its beginning, so that it stays
-// readable, and cuts it between two characters of UTF-8.
+// readable.
 std::string shortened(const std::string& text, size_t most) {
-  if (text.size() <= most) return text;
-  size_t end = most;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end) + "...";
+  return text.size() <= most ? text : beginning_of(text, most) + "...";
 }
 
 // Returns the bytes that are left for what was given, beside `used` bytes of the message.

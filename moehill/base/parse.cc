@@ -30,7 +30,7 @@ int suffix_shift(char suffix) {
 }  // namespace
 
 std::string quoted(const std::string& text, size_t most) {
-  return fmt::format("'{}{}'", printable(text.substr(0, most)), text.size() > most ? "..." : "");
+  return fmt::format("'{}{}'", printable(beginning_of(text, most)), text.size() > most ? "..." : "");
 }
 
 int64_t parse_integer(const std::string& option, const std::string& text, int64_t lo, int64_t hi) {

@@ -1,4 +1,4 @@
-// This header makes text for a terminal or a message: aligned tables, words for a shell, sizes.
+// This header makes text for a terminal or a message: aligned tables, cut text, words for a shell, sizes.
 //
 //   format_table({"path", "ms"}, {{"fused", "1.2"}, {"psum", "10.5"}})
 //   // path     ms
@@ -6,6 +6,7 @@
 //   // psum   10.5
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -22,6 +23,9 @@ std::string format_table(const std::vector<std::string>& header,
 // files needs it, because a terminal would obey such characters. Those from U+0080 to U+009F are among them,
 // since xterm takes U+009B for the ESC [ that begins a command.
 std::string printable(const std::string& text, char instead = '?', std::string_view kept = "");
+
+// Returns the beginning of the text, at most `most` bytes of it. It cuts no character of UTF-8 in two.
+std::string beginning_of(const std::string& text, size_t most);
 
 // Returns the text as one word of a shell, in single quotes if it needs them.
 std::string shell_word(const std::string& text);

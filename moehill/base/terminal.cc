@@ -49,7 +49,7 @@ size_t line_width() {
 }
 
 void write_line(const std::string& text) {
-  std::fprintf(stderr, "%s%s", kClearLine, printable(text).substr(0, line_width()).c_str());
+  std::fprintf(stderr, "%s%s", kClearLine, beginning_of(printable(text), line_width()).c_str());
   std::fflush(stderr);
 }
 
@@ -112,7 +112,7 @@ class ProgressLine {
       if (seconds < kPatience || (text_.empty() && !says_working_)) continue;
       const std::string ending = fmt::format(" ({} s)", seconds.count());
       const size_t width = line_width() - std::min(ending.size(), line_width());
-      write_line((text_.empty() ? "working" : text_.substr(0, width)) + ending);
+      write_line((text_.empty() ? "working" : beginning_of(text_, width)) + ending);
       stands_ = true;
     }
   }

@@ -2,8 +2,11 @@
 #include "moehill/base/terminal.h"
 
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
@@ -32,6 +35,41 @@ TEST(Terminal, NothingThatIsShownIsObeyedButItsOwnColours) {
   choose_colour(Colour::always);
   EXPECT_EQ(arrived(kHostileText), "\033[32mpassed\033[0m?]0;x?????\n");
   choose_colour(Colour::automatic);
+}
+
+// A terminal of ten columns: nine bytes are four and a half of these letters.
+TEST(Terminal, ALineOfProgressEndsInAWholeLetter) {
+  int ours = -1, theirs = -1;
+  winsize size{};
+  size.ws_row = 24;
+  size.ws_col = 10;
+  ASSERT_EQ(openpty(&ours, &theirs, nullptr, nullptr, &size), 0);
+  const int before = dup(STDERR_FILENO);
+  setenv("TERM", "xterm", 1);
+  dup2(theirs, STDERR_FILENO);
+  show_progress("\u00fc\u00fc\u00fc\u00fc\u00fc");
+  show_progress("");
+  dup2(before, STDERR_FILENO);
+  close(before);
+  std::string shown;
+  char buffer[64];
+  const std::string cleared = "\r\033[K", expected = cleared + "\u00fc\u00fc\u00fc\u00fc" + cleared;
+  while (shown.size() < expected.size()) {
+    const ssize_t n = ::read(ours, buffer, sizeof buffer);
+    if (n <= 0) break;
+    shown.append(buffer, static_cast<size_t>(n));
+  }
+  close(theirs);
+  close(ours);
+  EXPECT_EQ(shown, expected);
+}
+
+TEST(Table, TheBeginningOfATextHasWholeCharacters) {
+  EXPECT_EQ(beginning_of("abc", 3), "abc");
+  EXPECT_EQ(beginning_of("abcd", 3), "abc");
+  EXPECT_EQ(beginning_of("ab\u00fc", 3), "ab");
+  EXPECT_EQ(beginning_of("\U0001f600", 3), "");
+  EXPECT_EQ(quoted("ab\u00fc", 3), "'ab...'");
 }
 
 TEST(Table, PrintableTextHasNoControlCharacters) {

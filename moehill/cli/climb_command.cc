@@ -113,6 +113,8 @@ std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
   const std::vector<std::string> of_bench =
       take_others(args, {"--budget", "--worth", "--memory", "--db", "--dry-run"});
   if (!set.parse(args)) return std::nullopt;
+  if (o.dry_run && set.given("--db"))
+    throw usage_error("--db cannot be used with --dry-run, which stores nothing", "leave one of the two out");
   const StoredJson given = given_bench_options(of_bench);
   if (!o.file.empty()) {
     const ExperimentFile file = read_experiment(o.file, sweep_option_names);

@@ -92,6 +92,8 @@ TEST_F(ClimbCommand, ADryRunListsTheArmsAndRunsNothing) {
   for (const char* part : {"impl=fast", "ep fused 2 devices x 1 thread", "backend=ragged_dot"})
     EXPECT_NE(read("out").find(part), std::string::npos) << part << "\n" << read("out");
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/moehill.sqlite"));
+  EXPECT_EQ(run(shape_ + "--dry-run --db climb.sqlite"), 2);
+  EXPECT_NE(read("err").find("--db cannot be used with --dry-run"), std::string::npos) << read("err");
 }
 
 TEST_F(ClimbCommand, ARunIsShortIfTheOptionsDoNotSayHowLong) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <sstream>
 
 #include "moehill/base/error.h"
@@ -27,9 +28,12 @@ std::vector<StoredJson> records_of(const TurnCommand& command, const ChildResult
   std::vector<StoredJson> records;
   std::istringstream lines(child.output);
   for (std::string line; ended_well && std::getline(lines, line);) {
-    records.push_back(StoredJson::parse(line, nullptr, false));
-    if (!records.back().is_object() || !tflops_of(records.back())) records.clear();
-    if (records.empty()) break;
+    const std::optional<StoredJson> record = object_in(line);
+    if (!record || !tflops_of(*record)) {
+      records.clear();
+      break;
+    }
+    records.push_back(*record);
   }
   if (!records.empty()) return records;
   const int status = child.status == kCheckFailedStatus ? kCheckFailedStatus : kRunFailedStatus;

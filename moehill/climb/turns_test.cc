@@ -53,6 +53,9 @@ TEST_F(TurnsTest, ARunWithoutAFigureEndsItWithTheStatusOfItsKind) {
   EXPECT_EQ(status_of("kill -9 $$"), 5);
   EXPECT_EQ(status_of("true"), 5) << "no record";
   EXPECT_EQ(status_of("echo '{\"schema\":\"moehill/1\",\"tflops\":null}'"), 5) << "no passed check";
+  const std::string deep = std::string(40, '[') + std::string(40, ']');
+  EXPECT_EQ(status_of(R"(echo '{"tflops":1,"check":{"status":"passed"},"deep":)" + deep + "}'"), 5)
+      << "too deep";
   for (const char* rest :
        {R"("check":{"status":"passed"},"ablated":["up"])", R"("check":{"status":"failed"})",
         R"("check":{"status":"off"})", R"("check":{"status":"mistrusted"})", R"("check":{})", R"("seq":0)"})

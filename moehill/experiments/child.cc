@@ -20,6 +20,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "moehill/base/error.h"
+#include "moehill/base/strict_json.h"
 #include "moehill/machine/clock.h"
 
 namespace moehill {
@@ -221,6 +223,15 @@ ChildResult run_child(const std::vector<std::string>& arguments, double limit_se
   result.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   if (result.end == ChildEnd::exited && WIFSIGNALED(status)) result.end = ChildEnd::signalled;
   return result;
+}
+
+std::optional<StoredJson> object_in(const std::string& line) {
+  try {
+    return std::optional<StoredJson>(
+        std::in_place, parse_strict_json<StoredJson>(line, {"a line of output", "correct the program"}));
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
 }
 
 std::vector<std::string> launched(const std::string& launcher, int64_t devices,

@@ -8,8 +8,11 @@
 
 #include <csignal>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "moehill/store/results.h"
 
 namespace moehill {
 
@@ -61,6 +64,10 @@ ChildResult run_child(const std::vector<std::string>& arguments, double limit_se
 // Returns the line of a program's standard error that says why it ended: its own message if there is one that
 // begins with "moehill: ", otherwise the first line.
 std::string error_line(const std::string& error_tail);
+
+// Returns the JSON object that a program printed as one line; nothing for any other line, and for an object
+// that base/strict_json.h refuses, such as a deeply nested one.
+std::optional<StoredJson> object_in(const std::string& line);
 
 // Returns `launcher` split at blanks, with "{devices}" replaced, followed by the program and its arguments:
 // {"mpirun", "-n", "4", "moehill", "bench", ...}. The arguments are not split.

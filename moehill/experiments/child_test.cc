@@ -115,6 +115,19 @@ TEST(Child, TheLauncherIsSplitAndNothingElseIs) {
             (std::vector<std::string>{"mpirun", "-n", "4", "moehill", "{devices}; rm"}));
 }
 
+TEST(Child, AnObjectInALineIsReadAsStrictlyAsOneInAFile) {
+  const std::optional<StoredJson> object = object_in(R"({"topk": 2})");
+  ASSERT_TRUE(object);
+  EXPECT_EQ(object->at("topk"), 2);
+  const auto nested = [](size_t depth) {
+    return R"({"a": )" + std::string(depth, '[') + std::string(depth, ']') + "}";
+  };
+  EXPECT_TRUE(object_in(nested(31)));
+  for (const std::string& line : {nested(32), nested(100000), std::string(R"({"topk": 2, "topk": 3})"),
+                                  std::string("[2]"), std::string("about 3 minutes"), std::string()})
+    EXPECT_FALSE(object_in(line)) << line.substr(0, 40);
+}
+
 TEST(Child, EveryEndHasItsState) {
   const auto state = [](ChildEnd end, int status, const std::string& tail, bool launched = false,
                         bool oom = false, size_t records = 0) {

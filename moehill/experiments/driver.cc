@@ -41,8 +41,8 @@ std::vector<StoredJson> records_of(const std::string& output) {
   std::vector<StoredJson> records;
   std::istringstream lines(output);
   for (std::string line; std::getline(lines, line);) {
-    StoredJson record = StoredJson::parse(line, nullptr, false);
-    if (record.is_object() && record.contains("schema")) records.push_back(std::move(record));
+    std::optional<StoredJson> record = object_in(line);
+    if (record && record->contains("schema")) records.push_back(*std::move(record));
   }
   return records;
 }

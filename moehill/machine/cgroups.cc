@@ -74,4 +74,31 @@ double cgroup_cpus(const std::string& proc_cgroup, const std::filesystem::path& 
   return least;
 }
 
+// Both versions have the counts in cpu.stat. Version 2 gives the time in microseconds, version 1 in
+// nanoseconds under another name.
+Throttling throttling(const std::string& proc_cgroup, const std::filesystem::path& mount) {
+  Throttling all;
+  visit_cgroups(proc_cgroup, mount, "cpu",
+                [&](CgroupVersion version, const std::filesystem::path& directory) {
+                  const std::filesystem::path file = directory / "cpu.stat";
+                  const bool second = version == CgroupVersion::two;
+                  const int64_t time = number_after(second ? "throttled_usec" : "throttled_time", file, 0);
+                  all.num += number_after("nr_throttled", file, 0);
+                  all.seconds += static_cast<double>(time) * (second ? 1e-6 : 1e-9);
+                });
+  return all;
+}
+
+int64_t number_after(const std::string& key, const std::filesystem::path& file, int64_t missing) {
+  std::ifstream in(file);
+  std::string word, rest;
+  int64_t value = 0;
+  while (in >> word) {
+    if (word == key && in >> value) return value;
+    in.clear();
+    std::getline(in, rest);
+  }
+  return missing;
+}
+
 }  // namespace moehill

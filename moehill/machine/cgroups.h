@@ -1,9 +1,12 @@
 // This header reads the control groups of Linux (cgroups, versions 1 and 2): it finds the directories whose
-// limits hold for this process, and its quota of CPU time. Limits of memory are in machine/memory.h.
+// limits hold for this process, its quota of CPU time, and how often that quota stopped it. Limits of memory
+// are in machine/memory.h.
 //
 //   const double cpus = cgroup_cpus(own_cgroups(), "/sys/fs/cgroup");   // 2.5, or infinity
+//   throttling(own_cgroups(), "/sys/fs/cgroup").num;                    // 0 until a quota is used up
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -26,5 +29,19 @@ void visit_cgroups(const std::string& proc_cgroup, const std::filesystem::path& 
 
 // Returns how many CPUs' worth of time the tightest quota allows, or infinity if there is no quota.
 double cgroup_cpus(const std::string& proc_cgroup, const std::filesystem::path& mount);
+
+// Throttling counts the periods in which a quota was used up, so that the group had to wait, and the seconds
+// of waiting, summed over the CPUs.
+struct Throttling {
+  int64_t num = 0;
+  double seconds = 0;
+};
+
+// Returns the counts of the group of this process and of all its parents since these were made, added up. A
+// parent that waits stops the process too.
+Throttling throttling(const std::string& proc_cgroup, const std::filesystem::path& mount);
+
+// Returns the number after `key` in a file of lines "key value", or `missing` if the key is not there.
+int64_t number_after(const std::string& key, const std::filesystem::path& file, int64_t missing);
 
 }  // namespace moehill

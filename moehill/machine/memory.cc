@@ -18,19 +18,6 @@ namespace {
 
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
-// Returns the number after `key` in a file of lines "key value", or `missing` if the key is not there.
-int64_t value_of(const std::string& file, const std::string& key, int64_t missing) {
-  std::ifstream in(file);
-  std::string word, rest;
-  int64_t value = 0;
-  while (in >> word) {
-    if (word == key && in >> value) return value;
-    in.clear();
-    std::getline(in, rest);
-  }
-  return missing;
-}
-
 // Returns the number in a file that has only one; `missing` if the file says "max" or does not exist.
 int64_t number_in(const std::filesystem::path& file, int64_t missing) {
   std::ifstream in(file);
@@ -54,7 +41,7 @@ int64_t headroom_in(const std::filesystem::path& directory, const CgroupFiles& f
   // Version 1 writes "no limit" as the largest multiple of a page.
   if (limit >= int64_t{1} << 62) return kUnlimited;
   const int64_t usage = number_in(directory / files.usage, 0);
-  const int64_t reclaimable = value_of((directory / "memory.stat").string(), files.reclaimable, 0);
+  const int64_t reclaimable = number_after(files.reclaimable, directory / "memory.stat", 0);
   return std::max<int64_t>(0, limit - std::max<int64_t>(0, usage - reclaimable));
 }
 
@@ -72,7 +59,7 @@ int64_t cgroup_headroom_bytes(const std::string& proc_cgroup, const std::string&
 
 int64_t available_memory_bytes() {
   // Both limits hold: the memory of the whole machine, and the limit of this process's group.
-  const int64_t available_kib = value_of("/proc/meminfo", "MemAvailable:", kUnlimited / 1024);
+  const int64_t available_kib = number_after("MemAvailable:", "/proc/meminfo", kUnlimited / 1024);
   return std::min(available_kib * 1024, cgroup_headroom_bytes(own_cgroups(), "/sys/fs/cgroup"));
 }
 
@@ -82,7 +69,7 @@ int64_t process_headroom_bytes() {
     // RLIM_INFINITY is the largest rlim_t. A limit that no int64_t holds is as good as none.
     if (getrlimit(resource, &limit) != 0 || limit.rlim_cur > rlim_t{kUnlimited}) return kUnlimited;
     return std::max<int64_t>(
-        0, static_cast<int64_t>(limit.rlim_cur) - 1024 * value_of("/proc/self/status", used, 0));
+        0, static_cast<int64_t>(limit.rlim_cur) - 1024 * number_after(used, "/proc/self/status", 0));
   };
   return std::min(headroom(RLIMIT_AS, "VmSize:"), headroom(RLIMIT_DATA, "VmData:"));
 }
@@ -97,9 +84,9 @@ bool has_room(int64_t bytes) {
   return true;
 }
 
-int64_t current_rss_bytes() { return value_of("/proc/self/status", "VmRSS:", 0) * 1024; }
+int64_t current_rss_bytes() { return number_after("VmRSS:", "/proc/self/status", 0) * 1024; }
 
-int64_t peak_rss_bytes() { return value_of("/proc/self/status", "VmHWM:", 0) * 1024; }
+int64_t peak_rss_bytes() { return number_after("VmHWM:", "/proc/self/status", 0) * 1024; }
 
 bool reset_peak_rss() {
   std::ofstream out("/proc/self/clear_refs");

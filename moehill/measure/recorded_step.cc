@@ -21,20 +21,25 @@
 namespace moehill {
 namespace {
 
-// One thread makes a routing. It takes about half a minute for this many logits and comparisons.
+// One thread makes the routings of all records. It takes about half a minute for this many logits and
+// comparisons, and the routings have at most half as many assignments, of 8 bytes each.
 constexpr int64_t kMostRoutingSteps = 1 << 30;
 
-// Refuses a routing that takes long to make again. The size is the record's, not one that its reader chose.
-void refuse_long_routing(const MoeShape& shape) {
+// Refuses a routing that takes long to make again, and adds it to those of the `earlier` lines, since many
+// short ones take as long. The sizes are the records', not ones that their reader chose.
+void refuse_long_routing(const MoeShape& shape, double& earlier) {
   const double tokens = static_cast<double>(shape.tokens), ids = static_cast<double>(shape.router.hash_ids),
                logits = shape.num_logits(), pairs = static_cast<double>(shape.topk) * shape.topk;
   // sparsemixer looks at all logits for each choice, and for each logit at the choices before.
   const bool mixes = shape.router.score == RouterScore::sparsemixer;
   const double steps = tokens * (mixes ? logits * pairs : logits + pairs) + ids * pairs;
-  if (steps <= static_cast<double>(kMostRoutingSteps)) return;
+  earlier += steps;
+  if (earlier <= static_cast<double>(kMostRoutingSteps)) return;
   throw input_error("the routing of its tokens, experts and topk",
-                    fmt::format("{:.3g} logits and comparisons", steps),
-                    fmt::format("at most {}", kMostRoutingSteps), "take the record of a smaller run");
+                    fmt::format("{:.3g} logits and comparisons, {:.3g} with those of earlier lines", steps,
+                                earlier),
+                    fmt::format("at most {} in all lines", kMostRoutingSteps),
+                    "take fewer records, or those of smaller runs");
 }
 
 // Refuses a step whose devices are on nodes in a way that RunConfig cannot describe, because the model would
@@ -63,7 +68,8 @@ void refuse_other_routing(const Record& record, const Routing& routing) {
       "take a record whose trace is still there, and one without --weights and --router product");
 }
 
-RecordedStep step_of(const Record& record) {
+// `routing_steps` are those of the lines before this record; its own are added.
+RecordedStep step_of(const Record& record, double& routing_steps) {
   RecordedStep step;
   // The record may come from anywhere, so its numbers are checked like options.
   step.config = record.config.run;
@@ -74,7 +80,7 @@ RecordedStep step_of(const Record& record) {
   refuse_topk(step.config.shape.topk, step.config.shape.experts);
   refuse_overflow(step.config.shape, step.config.block.capacity);
   refuse_capacity(step.config, record.config.distribution);
-  refuse_long_routing(step.config.shape);
+  refuse_long_routing(step.config.shape, routing_steps);
   refuse_irregular_nodes(record);
   const BlockOptions& block = step.config.block;
   step.label = fmt::format("{} {}, {}, {}", to_string(step.config.shape), name_of(step.config.spread),
@@ -119,6 +125,7 @@ std::vector<RecordedStep> steps_of_records(const std::string& path) {
   std::istream& in = path == "-" ? std::cin : file;
   std::vector<RecordedStep> steps;
   int line_number = 0;
+  double routing_steps = 0;
   for (std::string line; read_input_line(in, line, source);) {
     ++line_number;
     if (line.empty()) continue;
@@ -127,7 +134,7 @@ std::vector<RecordedStep> steps_of_records(const std::string& path) {
       if (json.value("command", Json()) != "bench" || is_ablated(json)) continue;
       Record record;
       read_fields(json, record);
-      steps.push_back(step_of(record));
+      steps.push_back(step_of(record, routing_steps));
     } catch (const InputError& error) {
       throw error_at(fmt::format("--record {}:{}", quoted(path, 80), line_number), error.what());
     }

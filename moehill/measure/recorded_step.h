@@ -33,7 +33,7 @@ struct RecordedStep {
 
 // Returns the steps of a file of records; "-" is standard input. Lines of other commands are skipped. A step
 // whose check has not passed has no seconds, and its label says so. Throws InputError in the name of
-// --record.
+// --record, also for records whose routings together take long to make again.
 std::vector<RecordedStep> steps_of_records(const std::string& path);
 
 // Throws InputError in the name of --hardware if the devices of a recorded step would be on other nodes of

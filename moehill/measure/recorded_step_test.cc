@@ -343,5 +343,25 @@ TEST(RecordedStep, RefusesARoutingThatTakesHours) {
   }
 }
 
+// The second routing has 2^20 (1008 + 4 * 4) = 2^30 logits and comparisons, which a file may have in all.
+TEST(RecordedStep, TheRoutingsOfAllLinesAreLimitedTogether) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_many.jsonl");
+  const BenchOptions options = recorded_options();
+  const Json small = record_of(options, expand_points(options, 2).front());
+  const Json change = {{"tokens", 1 << 20}, {"experts", 1008}, {"topk", 4}};
+  Json large = small;
+  large["config"].update(change);
+  std::ofstream(path) << small.dump() << "\n" << large.dump() << "\n";
+  try {
+    steps_of_records(path);
+    ADD_FAILURE() << "accepted";
+  } catch (const InputError& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find(":2: the routing of its tokens"), std::string::npos) << message;
+    EXPECT_NE(message.find("at most 1073741824 in all lines"), std::string::npos) << message;
+  }
+}
+
 }  // namespace
 }  // namespace moehill

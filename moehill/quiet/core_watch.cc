@@ -1,5 +1,5 @@
 // Implementation of quiet/core_watch.h: bursts of multiply-adds show shared cores, and the system's counters
-// show other processes.
+// show other processes and waits for the CPU quota.
 #include "moehill/quiet/core_watch.h"
 
 #include <sys/resource.h>
@@ -49,6 +49,7 @@ double CoreWatch::seconds_since(const Look& before) { return seconds() - before.
 
 bool CoreWatch::left_alone(const Look& before) {
   const Look now = look();
+  if (now.machine.throttled.num > before.machine.throttled.num) return false;
   return others_seconds(before.machine, now.machine, now.own_s - before.own_s) <=
          kOtherShare * seconds_since(before) + kTicks_s;
 }

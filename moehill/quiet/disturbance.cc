@@ -1,4 +1,4 @@
-// Implementation of quiet/disturbance.h, from /proc/stat.
+// Implementation of quiet/disturbance.h, from /proc/stat and the control groups.
 #include "moehill/quiet/disturbance.h"
 
 #include <fmt/format.h>
@@ -41,6 +41,7 @@ MachineTimes machine_times() {
   std::stringstream text;
   text << file.rdbuf();
   MachineTimes times = parse_machine_times(text.str(), static_cast<double>(sysconf(_SC_CLK_TCK)));
+  times.throttled = throttling(own_cgroups(), "/sys/fs/cgroup");
   times.clock = seconds();
   return times;
 }
@@ -55,6 +56,11 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
   if (other > kOtherShare) text = fmt::format("other work took {:.2f} CPUs", other);
   if (stolen > kStolenShare)
     text += fmt::format("{}{:.2f} CPUs were stolen", text.empty() ? "" : ", ", stolen);
+  const int64_t num_waits = after.throttled.num - before.throttled.num;
+  if (num_waits > 0)
+    text += fmt::format("{}the CPU quota stopped it {} time{}, {:.2f} s over its CPUs", text.empty() ? "" : ", ",
+                        num_waits, num_waits == 1 ? "" : "s",
+                        after.throttled.seconds - before.throttled.seconds);
   if (!text.empty() && load >= 0) text += fmt::format(" (load average before {:.1f})", load);
   return text;
 }

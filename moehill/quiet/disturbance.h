@@ -11,21 +11,24 @@
 #include <string>
 #include <vector>
 
+#include "moehill/machine/cgroups.h"
+
 namespace moehill {
 
-// MachineTimes are counters of the whole machine since its start, in seconds of one CPU; 0 if the system does
-// not tell.
+// MachineTimes are counters of the whole machine since its start, in seconds of one CPU, and those of the CPU
+// quota; 0 if the system does not tell.
 struct MachineTimes {
   double busy = 0;    // with any work
   double stolen = 0;  // taken by other virtual machines
   double clock = 0;   // the time of the reading
   int num_cpus = 1;
+  Throttling throttled;  // of the control groups of this process, by their quota of CPU time
 };
 MachineTimes machine_times();
 // Returns the seconds of CPU between two readings that this process did not use: other processes used them,
 // or other virtual machines stole them.
 double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds);
-// Reads a text in the form of /proc/stat. The field `clock` stays 0.
+// Reads a text in the form of /proc/stat. The fields `clock` and `throttled` stay 0.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 
 // More than this share of one CPU beside a measurement is a disturbance. It is a share of one CPU and not of
@@ -33,7 +36,7 @@ MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_
 inline constexpr double kOtherShare = 0.10, kStolenShare = 0.02;
 
 // Describes the disturbance between two readings in words ("other work took 0.80 CPUs"); empty if there was
-// none. `own_cpu_seconds` is what the measured child itself used. `load` is the load average before it, which
+// none. A wait for the CPU quota is a disturbance, however short, because all threads stop in it. `own_cpu_seconds` is what the measured child itself used. `load` is the load average before it, which
 // the words mention beside the rest; below 0: not known.
 std::string disturbance_between(const MachineTimes& before, const MachineTimes& after, double own_cpu_seconds,
                                 double load);

@@ -27,6 +27,16 @@ TEST(Disturbance, OthersAreWhatIsNotOurs) {
   EXPECT_EQ(disturbance_between(before, before, 0, 1), "");
 }
 
+TEST(Disturbance, AWaitForTheQuotaIsOne) {
+  const MachineTimes before{10, 0, 100, 2, {7, 3}};
+  EXPECT_EQ(disturbance_between(before, {12, 0, 101, 2, {7, 3}}, 2.0, 1), "");
+  EXPECT_EQ(disturbance_between(before, {12, 0, 101, 2, {8, 3.25}}, 2.0, -1),
+            "the CPU quota stopped it 1 time, 0.25 s over its CPUs");
+  EXPECT_EQ(disturbance_between(before, {12, 0.5, 101, 2, {9, 3.5}}, 2.0, 1),
+            "0.50 CPUs were stolen, the CPU quota stopped it 2 times, 0.50 s over its CPUs (load average before "
+            "1.0)");
+}
+
 TEST(Disturbance, OthersHaveWhatIsNotOursAndWhatIsStolen) {
   EXPECT_DOUBLE_EQ(others_seconds({10, 1, 100, 2}, {13, 1, 102, 2}, 2.5), 0.5);
   EXPECT_DOUBLE_EQ(others_seconds({10, 1, 100, 2}, {12, 1.25, 102, 2}, 2), 0.25);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <set>
 
+#include "moehill/base/table.h"
 #include "moehill/record/record.h"
 #include "moehill/report/exports.h"
 #include "moehill/report/findings.h"
@@ -318,7 +319,8 @@ std::string matrix(const Book& book) {
 
 // Returns the command of the sweep and the commands of its points, as a user would type them.
 std::vector<std::string> commands(const ExperimentView& view) {
-  const std::string sweep = fmt::format("moehill sweep {}.toml", view.experiment.name);
+  const std::string sweep =
+      fmt::format("moehill sweep {}", shell_word(fmt::format("{}.toml", view.experiment.name)));
   const std::string told = part_of<std::string>(view.experiment.sizing, "command");
   std::vector<std::string> lines = {markdown_code(told.empty() ? sweep : told)};
   for (const StoredPoint& point : view.points)

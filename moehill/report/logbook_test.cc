@@ -187,11 +187,12 @@ TEST_F(Logbook, ThresholdsAreThoseOfBefore) {
               "first result: does not count | `ep_vs_none` |");
 }
 
-// The commands of an entry can be copied: the launcher has its number, and values with blanks are quoted.
+// The commands of an entry can be copied: the launcher has its number, and words that a shell would change
+// are quoted.
 TEST_F(Logbook, CommandsAreAsAUserTypesThem) {
   StoredExperiment experiment = replayed_experiment();
-  experiment.name = "launched";
-  experiment.launcher = "mpirun -n {devices}";
+  experiment.name = "launched here";
+  experiment.launcher = "mpirun -n {devices}  -x A=$B;C";
   Journal journal(store_, this_process(), {{"build", "b"}});
   StoredPoint point;
   point.label = point.identity = "devices=2";
@@ -201,7 +202,8 @@ TEST_F(Logbook, CommandsAreAsAUserTypesThem) {
   std::vector<StoredPoint> points = {point};
   journal.save_plan(experiment, points);
   const std::string book = render();
-  EXPECT_SAYS(book, "  - `mpirun -n 2 moehill bench --parallel-mode ep --filter 'a b'`\n");
+  EXPECT_SAYS(book, "  - `moehill sweep 'launched here.toml'`\n");
+  EXPECT_SAYS(book, "  - `mpirun -n 2 -x 'A=$B;C' moehill bench --parallel-mode ep --filter 'a b'`\n");
   EXPECT_EQ(book.find("{devices}"), std::string::npos) << book;
 }
 

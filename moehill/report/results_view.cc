@@ -8,6 +8,7 @@
 #include <cmath>
 #include <iterator>
 #include <map>
+#include <sstream>
 
 #include "moehill/base/table.h"
 #include "moehill/record/record.h"
@@ -180,11 +181,16 @@ std::optional<size_t> partner_of(const ExperimentView& view, const ResultRow& ro
 }
 
 std::string repro_of(const StoredExperiment& experiment, const StoredPoint& point) {
-  std::string text = experiment.launcher;
   const std::string name = "{devices}", devices = json_text(point.options.value("devices", StoredJson(1)));
-  for (size_t place = text.find(name); place != std::string::npos; place = text.find(name, place))
-    text.replace(place, name.size(), devices);
-  text += fmt::format("{}moehill {}", text.empty() ? "" : " ", experiment.command);
+  std::string text;
+  // The launcher is run without a shell: its words end at blanks, whatever else they have.
+  std::istringstream words(experiment.launcher);
+  for (std::string word; words >> word;) {
+    for (size_t place = word.find(name); place != std::string::npos; place = word.find(name, place))
+      word.replace(place, name.size(), devices);
+    text += fmt::format("{} ", shell_word(word));
+  }
+  text += fmt::format("moehill {}", experiment.command);
   for (const std::string& argument : point.arguments) text += fmt::format(" {}", shell_word(argument));
   return text;
 }
