@@ -71,6 +71,8 @@ TEST_F(AdviseCommand, RefusesWhatItWouldNotUse) {
   EXPECT_NE(read("err").find("--distribution: got several"), std::string::npos) << read("err");
   EXPECT_EQ(run(point + " --probe probe.json"), 2);
   EXPECT_NE(read("err").find("--probe needs --hardware probe"), std::string::npos) << read("err");
+  EXPECT_EQ(run(point + " --distribution trace:t.jsonl --seed 1"), 2);
+  EXPECT_NE(read("err").find("--seed cannot be used with a trace"), std::string::npos) << read("err");
 }
 
 TEST_F(AdviseCommand, EachPrintedCommandIsOneThatTheProgramTakes) {

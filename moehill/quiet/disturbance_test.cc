@@ -33,8 +33,8 @@ TEST(Disturbance, AWaitForTheQuotaIsOne) {
   EXPECT_EQ(disturbance_between(before, {12, 0, 101, 2, {8, 3.25}}, 2.0, -1),
             "the CPU quota stopped it 1 time, 0.25 s over its CPUs");
   EXPECT_EQ(disturbance_between(before, {12, 0.5, 101, 2, {9, 3.5}}, 2.0, 1),
-            "0.50 CPUs were stolen, the CPU quota stopped it 2 times, 0.50 s over its CPUs (load average before "
-            "1.0)");
+            "0.50 CPUs were stolen, the CPU quota stopped it 2 times, 0.50 s over its CPUs (load average "
+            "before 1.0)");
 }
 
 TEST(Disturbance, OthersHaveWhatIsNotOursAndWhatIsStolen) {
