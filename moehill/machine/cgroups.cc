@@ -1,3 +1,5 @@
+// Implements machine/cgroups.h. A file that is missing never gives an error: it counts as no limit, and as no
+// wait.
 #include "moehill/machine/cgroups.h"
 
 #include <algorithm>
