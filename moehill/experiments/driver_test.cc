@@ -248,6 +248,16 @@ TEST_F(DriverTest, AFailingPointIsStoredAndTheOthersGoOn) {
   EXPECT_EQ(text_of("SELECT state FROM point WHERE label = 'p2'"), "failed");
 }
 
+// The store could not read such a record again.
+TEST_F(DriverTest, ADeeplyNestedLineIsNoRecord) {
+  const std::string deep = std::string(40, '[') + std::string(40, ']');
+  write_program(R"(echo '{"schema":"moehill/1","deep":)" + deep + "}'");
+  const SweepOutcome outcome = sweep();
+  EXPECT_EQ(outcome.counts.done, 0);
+  EXPECT_EQ(outcome.counts.failed, kPoints);
+  EXPECT_EQ(number_of("record"), 0);
+}
+
 // Each of these prints a record for each point of a round, and then is one of a single point.
 class SharedProcessTest : public DriverTest {
  protected:
