@@ -56,19 +56,17 @@ std::string problem_of(const BenchOptions& options, const Point& point) {
 }
 
 std::string line_of(const ScoredRun& run) {
-  return Json{{"schema", kSchema},
-              {"time_utc", run.time_utc},
-              {"build", run.build},
-              {"cpu", run.cpu},
-              {"problem", run.problem},
-              {"path", run.path},
-              {"taken", run.taken},
-              {"candidates", run.num_candidates},
-              {"predicted_s", run.predicted_s},
-              {"measured_s", run.measured_s},
-              {"machine", run.machine}}
-             .dump(-1, ' ', false, Json::error_handler_t::replace) +
-         "\n";
+  return json_line({{"schema", kSchema},
+                    {"time_utc", run.time_utc},
+                    {"build", run.build},
+                    {"cpu", run.cpu},
+                    {"problem", run.problem},
+                    {"path", run.path},
+                    {"taken", run.taken},
+                    {"candidates", run.num_candidates},
+                    {"predicted_s", run.predicted_s},
+                    {"measured_s", run.measured_s},
+                    {"machine", run.machine}});
 }
 
 // Reads one run. Throws a JSON exception if a field is missing.
