@@ -93,7 +93,8 @@ TEST(SimulateOptions, GroupsAreWholeNodesAndFormsHaveAnEffect) {
             std::string::npos);
 }
 
-// As in bench and predict: other choices have the preset's groups, and other experts need groups that fit.
+// The preset's groups hold for other --topk and --experts too, as in bench and predict; other experts need
+// groups that fit.
 TEST(SimulateOptions, ThePresetsRouterIsThatOfEverySize) {
   const auto groups = [](const char* line) {
     return parse_simulate_options(words(line))->shape.router.groups;
