@@ -36,6 +36,12 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
   EXPECT_NE(outcome("--collective-form star").find("two-level"), std::string::npos);
 }
 
+// All paths of one device would be equal rows.
+TEST(SimulateOptions, OneDeviceHasOnePathToCompare) {
+  EXPECT_EQ(parse_simulate_options(words("--compare-paths --devices 1"))->paths().size(), 1u);
+  EXPECT_EQ(parse_simulate_options(words("--compare-paths --devices 2"))->paths().size(), 6u);
+}
+
 TEST(SimulateOptions, NodesHaveAllTheirDevices) {
   const std::optional<SimulateOptions> o = parse_simulate_options(words("--hardware epyc-cluster --nodes 2"));
   ASSERT_TRUE(o);
