@@ -402,14 +402,7 @@ int main() {
     check_replicated(context);
     check_suggestion(context);
     const Context second = Context::mpi(MPI_COMM_SELF, {.threads_per_device = 2});
-    BlockDesc d{.hidden = 12,
-                .mlp_dim = 9,
-                .experts = 5,
-                .topk = 3,
-                .shared_dim = 7,
-                .max_tokens = 11,
-                .dtype = DType::f32};
-    Block alone(second, d);
+    Block alone(second, small_block());
     expect(alone.num_experts() == 5, "a context of one process has all experts");
   }
   MPI_Comm_free(&comm);

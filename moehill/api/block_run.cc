@@ -1,5 +1,7 @@
 // Implementation of the runs that api/measuring.h describes. A BlockRun has a block of the interface, and
-// around it everything that only measuring needs.
+// around it everything that only measuring needs. That is one class, because all of it works on the same
+// operands and devices: a step writes the results that are then spoiled, hashed, counted and checked. Parts
+// that need less than that have files of their own (brought_rows.h, row_hashes.h, run_router.h).
 #include "moehill/api/block_run.h"
 
 #include <algorithm>

@@ -28,7 +28,7 @@ fs::path own_folder() { return folder_of_variable("MOEHILL_MODELS", "a folder of
 std::vector<std::string> preset_names() {
   std::vector<std::string> names;
   for (const auto& [name, text] : kShipped) names.emplace_back(name);
-  std::error_code none;  // of no folder
+  std::error_code none;  // without a folder there are no entries
   for (const auto& entry : fs::directory_iterator(own_folder(), none)) {
     if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
   }

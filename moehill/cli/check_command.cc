@@ -253,7 +253,7 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
     watcher.show(fmt::format("case {} of {}: {}", grid_case.number, cases.size(), grid_case.group));
     runner.run(grid_case);
     pace.done(1);
-    // Several processes have to agree, which takes longer than many a case.
+    // Several processes have to agree, which takes longer than a small case.
     const bool looks = job.session() == nullptr || num_done % 16 == 0;
     if (looks && num_done + 1 < cases.size()) signal = static_cast<int>(job.largest(interruption.signal()));
   }

@@ -206,7 +206,7 @@ int predict_command(const std::vector<std::string>& args) {
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n";
   if (options.validate > 0) return validate(options, hardware, text);
   if (options.crossover) {
-    PredictOptions top_1 = options;  // of which any number of experts has one
+    PredictOptions top_1 = options;  // any number of experts allows top-1
     top_1.bench.shape.topk = 1;
     const RunConfig ep = predicted_config(top_1, hardware, ParallelMode::ep);
     text += fmt::format("the fastest of none, dp and ep on {}, {}, and its lead over the next mode\n{}",

@@ -162,8 +162,8 @@ int simulate_command(const std::vector<std::string>& args) {
   std::FILE* table = table_stream(options->json);
   MoeShape shape = options->shape;
   shape.tokens = options->tokens_at(options->devices);
-  show(fmt::format("a step {} of {} on {} devices of {}: {}\n", name_of(options->pass), to_string(shape),
-                   options->devices, hardware.name,
+  show(fmt::format("a step {} of {} on {} device{} of {}: {}\n", name_of(options->pass), to_string(shape),
+                   options->devices, options->devices == 1 ? "" : "s", hardware.name,
                    layout_text(hardware, static_cast<int>(options->devices), hardware.units_per_device)),
        table);
   const double begin = seconds();

@@ -40,6 +40,12 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
             std::string::npos);
 }
 
+// All paths of one device would be equal rows.
+TEST(SimulateOptions, OneDeviceHasOnePathToCompare) {
+  EXPECT_EQ(parse_simulate_options(words("--compare-paths --devices 1"))->paths().size(), 1u);
+  EXPECT_EQ(parse_simulate_options(words("--compare-paths --devices 2"))->paths().size(), 6u);
+}
+
 TEST(SimulateOptions, NodesHaveAllTheirDevices) {
   const std::optional<SimulateOptions> o = parse_simulate_options(words("--hardware epyc-cluster --nodes 2"));
   ASSERT_TRUE(o);
@@ -97,7 +103,8 @@ TEST(SimulateOptions, GroupsAreWholeNodesAndFormsHaveAnEffect) {
             std::string::npos);
 }
 
-// As in bench and predict: other choices have the preset's groups, and other experts need groups that fit.
+// The preset's groups hold for other --topk and --experts too, as in bench and predict; other experts need
+// groups that fit.
 TEST(SimulateOptions, ThePresetsRouterIsThatOfEverySize) {
   const auto groups = [](const char* line) {
     return parse_simulate_options(words(line))->shape.router.groups;

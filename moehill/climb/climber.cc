@@ -142,7 +142,8 @@ const ClimbMove* last_move(const std::vector<ClimbMove>& moves, ClimbAxis axis) 
 int64_t steps_of_further_race(int64_t iters, size_t num_arms, double step_seconds) {
   const double each = static_cast<double>(num_arms) * (step_seconds + kBetweenSteps);
   const double times = kStartSeconds / each / static_cast<double>(iters);
-  // A multiple, so that a slightly different median does not make another configuration of it.
+  // The result is a multiple of iters, so that a slightly different median does not make another
+  // configuration.
   return iters * std::max<int64_t>(1, static_cast<int64_t>(times));
 }
 

@@ -1,4 +1,5 @@
-// Tests of what the runs of a climb are expected to take; climber_test.cc has those of whole moves.
+// Tests of what the runs of a climb are expected to take; climber_test.cc and
+// sharing_climber_test.cc have those of whole moves.
 #include "moehill/climb/move_runner.h"
 
 #include <gtest/gtest.h>

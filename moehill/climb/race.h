@@ -6,7 +6,7 @@
 // be faster than the incumbent by as much as RaceRules::worth.
 // Confirming: the best challenger and the incumbent run in new rounds, which had no part in the choice. The
 // challenger is adopted if the interval of its speed there excludes the incumbent's.
-// What a race leaves open may be raced once more, by rules_after().
+// Another race may take the arms that this one leaves open, by rules_after().
 //
 //     Race race(num_arms, {.worth = 0.02});
 //     while (!race.over()) race.add_round(seconds_of_arms(race));   // [arm]; empty: the arm failed
@@ -28,8 +28,8 @@ struct RaceRules {
   double alpha = 0.005;  // probability of adopting an arm that is not faster
   // Probability of dropping the fastest arm, over all arms and rounds of the screening.
   double drop_alpha = 0.05;
-  // Rounds of the screening: before these no arm is dropped; after these the best arm is confirmed if it is
-  // ahead of the incumbent; after these the race ends though none is ahead.
+  // Rounds of the screening: no arm is dropped before least_screening. From enough_screening on, the best arm
+  // is confirmed if it is ahead of the incumbent. After most_screening the race ends though none is ahead.
   int64_t least_screening = 2, enough_screening = 6, most_screening = 6;
   std::vector<int64_t> looks = {5, 10, 15};  // confirming rounds after which the race may end
 };

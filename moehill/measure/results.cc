@@ -195,11 +195,30 @@ std::vector<Comparison> compare_pairs(const std::vector<PointResult>& points, ui
   return comparisons;
 }
 
+// Returns the trusted `none` of ep's problem that shares the most values of -L with it, of equals the first.
+// There are several if -L names options that only expert parallelism has.
+const Point* nearest_none(const std::vector<PointResult>& points, const Point& ep) {
+  const Point* nearest = nullptr;
+  std::ptrdiff_t most = 0;
+  for (const PointResult& result : points) {
+    const Point& none = result.point;
+    if (none.config.spread != Spread::none || !result.trusted() || !differ_in_mode_only(none, ep)) continue;
+    const std::ptrdiff_t shared = std::count_if(none.axes.begin(), none.axes.end(), [&](const auto& axis) {
+      return std::find(ep.axes.begin(), ep.axes.end(), axis) != ep.axes.end();
+    });
+    if (nearest != nullptr && shared <= most) continue;
+    nearest = &none;
+    most = shared;
+  }
+  return nearest;
+}
+
 }  // namespace
 
 std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed) {
-  return compare_pairs(points, seed, [](const Point& none, const Point& ep) {
-    return none.config.spread == Spread::none && differ_in_mode_only(none, ep);
+  return compare_pairs(points, seed, [&](const Point& none, const Point& ep) {
+    return none.config.spread == Spread::none && differ_in_mode_only(none, ep) &&
+           nearest_none(points, ep) == &none;
   });
 }
 

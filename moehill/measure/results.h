@@ -160,8 +160,8 @@ struct StageSeconds {
 };
 StageSeconds stages_of_median(const PointResult& result);
 
-// Comparison is a `none` point and the `ep` point that differs from it in nothing else, with the ratio of
-// their speeds, ep over none.
+// Comparison is a `none` point and the `ep` or `dp` point that differs from it in nothing else, with the
+// ratio of their speeds, ep over none. Each `ep` has one `none`, that with the most equal values of -L.
 struct Comparison {
   size_t none, ep;  // indices of points
   Ratio ratio;

@@ -63,6 +63,25 @@ TEST(CompareModes, PairsTrustedPointsThatDifferInNothingElse) {
   EXPECT_TRUE(compare_modes(command.points, 0).empty());
 }
 
+// The wire is an option of expert parallelism only, so every `none` has the problem of every `ep`.
+TEST(CompareModes, EachEpHasTheNoneOfItsOwnValues) {
+  CommandResult command = made_up_command();
+  command.points.push_back(made_up_result(Spread::none, 0.1));
+  command.points.push_back(made_up_result(Spread::compact_psum, 0.2));
+  for (size_t i = 0; i < 4; ++i) command.points[i].point.axes = {{"wire", i < 2 ? "native" : "bf16"}};
+  const std::vector<Comparison> pairs = compare_modes(command.points, 0);
+  ASSERT_EQ(pairs.size(), 2u);
+  EXPECT_EQ(pairs[0].none, 0u);
+  EXPECT_EQ(pairs[0].ep, 1u);
+  EXPECT_EQ(pairs[1].none, 2u);
+  EXPECT_EQ(pairs[1].ep, 3u);
+  command.points[2].check.status = CheckStatus::failed;  // the other one computes the same
+  const std::vector<Comparison> rest = compare_modes(command.points, 0);
+  ASSERT_EQ(rest.size(), 2u);
+  EXPECT_EQ(rest[1].none, 0u);
+  EXPECT_EQ(rest[1].ep, 3u);
+}
+
 TEST(ComparePaths, PairsFusedWithTheOthersOfItsShape) {
   CommandResult command = made_up_command();
   command.points.push_back(command.points[0]);

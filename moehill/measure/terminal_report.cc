@@ -100,16 +100,19 @@ std::string part_of_step(double seconds, const StageSeconds& stages) {
 std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>& points) {
   const PointResult &none = points[c.none], &ep = points[c.ep];
   const std::string what = fmt::format("{} (topk {})", ep.point.label, ep.point.config.shape.topk);
-  const std::string figures = fmt::format("ep/none = {:.3f}{} in speed over {} rounds, {} against {}{}",
-                                          c.ratio.ratio, interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n,
-                                          layout_of(ep), layout_of(none), disagreement_text(c, points));
+  const ParallelMode mode = mode_of(ep.point.config.spread);
+  const char* subject = mode == ParallelMode::dp ? "data parallelism" : "expert parallelism";
+  const std::string figures =
+      fmt::format("{}/none = {:.3f}{} in speed over {} rounds, {} against {}{}", name_of(mode), c.ratio.ratio,
+                  interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n, layout_of(ep), layout_of(none),
+                  disagreement_text(c, points));
   switch (judge(c.ratio)) {
     case Verdict::faster:
-      return fmt::format("{}: expert parallelism is faster by {:.1f} %; {}\n", what,
-                         100 * (c.ratio.ratio - 1), figures);
+      return fmt::format("{}: {} is faster by {:.1f} %; {}\n", what, subject, 100 * (c.ratio.ratio - 1),
+                         figures);
     case Verdict::slower:
-      return fmt::format("{}: expert parallelism is slower by {:.1f} %; {}\n", what,
-                         100 * (1 - c.ratio.ratio), figures);
+      return fmt::format("{}: {} is slower by {:.1f} %; {}\n", what, subject, 100 * (1 - c.ratio.ratio),
+                         figures);
     case Verdict::within_noise:
       return fmt::format("{}: within noise; {}\n", what, figures);
     case Verdict::inconclusive:
@@ -232,8 +235,16 @@ std::string answer_line(const CommandResult& result, uint32_t seed) {
       begin = sentence;
     }
   };
-  compare(compare_modes(result.points, seed),
-          "Expert parallelism against one device: ", [](const Comparison&) { return ""; });
+  const std::vector<Comparison> modes = compare_modes(result.points, seed);
+  const auto num_dp = std::count_if(modes.begin(), modes.end(), [&](const Comparison& c) {
+    return result.points[c.ep].point.config.spread == Spread::dp;
+  });
+  const bool all_dp = num_dp == std::ssize(modes);
+  compare(modes,
+          num_dp == 0 ? "Expert parallelism against one device: "
+          : all_dp    ? "Data parallelism against one device: "
+                      : "Expert and data parallelism against one device: ",
+          [](const Comparison&) { return ""; });
   compare(compare_paths(result.points, seed), "fused_ep against the others: ", [&](const Comparison& c) {
     return fmt::format(" than {}", name_of(result.points[c.none].point.path));
   });

@@ -126,6 +126,17 @@ TEST(TerminalReport, EpOnOneDeviceIsJudgedLikeAnyOther) {
   EXPECT_NE(verdict_lines(command, 0).find("slower by 50.0 %"), std::string::npos);
 }
 
+TEST(TerminalReport, DataParallelismIsNotCalledExpertParallelism) {
+  CommandResult command = made_up_command();
+  command.points.push_back(made_up_result(Spread::dp, 0.2));
+  EXPECT_EQ(answer_line(command, 0),
+            "\nExpert and data parallelism against one device: 50.0 % slower (ep), 50.0 % slower (dp).\n\n");
+  command.points.erase(command.points.begin() + 1);
+  EXPECT_EQ(answer_line(command, 0), "\nData parallelism against one device: 50.0 % slower (dp).\n\n");
+  const std::string line = verdict_lines(command, 0);
+  EXPECT_EQ(line.find("dp (topk 2): data parallelism is slower by 50.0 %; dp/none = 0.500"), 0u) << line;
+}
+
 // Steps take 0.2 ms. By rounds ep is faster in three of five, but by the medians it is slower.
 TEST(TerminalReport, TableAndVerdictHaveOneRatioAndSayWhereTheMediansDiffer) {
   CommandResult command = made_up_command();

@@ -56,19 +56,17 @@ std::string problem_of(const BenchOptions& options, const Point& point) {
 }
 
 std::string line_of(const ScoredRun& run) {
-  return Json{{"schema", kSchema},
-              {"time_utc", run.time_utc},
-              {"build", run.build},
-              {"cpu", run.cpu},
-              {"problem", run.problem},
-              {"path", run.path},
-              {"taken", run.taken},
-              {"candidates", run.num_candidates},
-              {"predicted_s", run.predicted_s},
-              {"measured_s", run.measured_s},
-              {"machine", run.machine}}
-             .dump(-1, ' ', false, Json::error_handler_t::replace) +
-         "\n";
+  return json_line({{"schema", kSchema},
+                    {"time_utc", run.time_utc},
+                    {"build", run.build},
+                    {"cpu", run.cpu},
+                    {"problem", run.problem},
+                    {"path", run.path},
+                    {"taken", run.taken},
+                    {"candidates", run.num_candidates},
+                    {"predicted_s", run.predicted_s},
+                    {"measured_s", run.measured_s},
+                    {"machine", run.machine}});
 }
 
 // Reads one run. Throws a JSON exception if a field is missing.
@@ -268,8 +266,8 @@ std::string error_of_model(std::vector<ScoredRun> runs, const Environment& here)
   if (score.num_runs == 0)
     return "How far the model is off here is not known: this build has predicted and measured no run yet.";
   return fmt::format(
-      "In {} runs here the model was off by {:.0f} % in the median, by {:.0f} % in one of ten.",
-      score.num_runs, 100 * score.median_error, 100 * score.p90_error);
+      "In {} run{} here the model was off by {:.0f} % in the median, by {:.0f} % in one of ten.",
+      score.num_runs, score.num_runs == 1 ? "" : "s", 100 * score.median_error, 100 * score.p90_error);
 }
 
 std::string score_report(const std::vector<ScoredRun>& runs) {
@@ -280,9 +278,10 @@ std::string score_report(const std::vector<ScoredRun>& runs) {
     text += fmt::format("{}{}\n", text.empty() ? "" : "\n", printable(maker));
     if (s.num_runs > 0)
       text += path_table(own) + fmt::format(
-                                    "{} runs, {} of them on a path that auto took: median error {:.1f} %, "
+                                    "{} run{}, {} of them on a path that auto took: median error {:.1f} %, "
                                     "90th percentile {:.1f} %\n",
-                                    s.num_runs, s.num_taken, 100 * s.median_error, 100 * s.p90_error);
+                                    s.num_runs, s.num_runs == 1 ? "" : "s", s.num_taken, 100 * s.median_error,
+                                    100 * s.p90_error);
     else
       text += "all steps have the router in them, which the model lacks, so there is no error\n";
     if (s.num_judged == 0)

@@ -216,14 +216,13 @@ TEST(PickScore, TheErrorIsThatOfOneMachineAndBuild) {
     other.*member = "another";
     other.predicted_s = 9;
     EXPECT_EQ(error_of_model({own, other}, here),
-              "In 1 runs here the model was off by 10 % in the median, by 10 % in one of ten.");
+              "In 1 run here the model was off by 10 % in the median, by 10 % in one of ten.");
     EXPECT_NE(error_of_model({other}, here).find("not known"), std::string::npos);
     const std::string text = score_report({own, other, own});
     EXPECT_NE(text.find("a CPU, 2 cores, AVX2, by 1\n"), std::string::npos) << text;
     EXPECT_NE(text.find("2 runs, 2 of them on a path that auto took: median error 10.0 %"), std::string::npos)
         << text;
-    EXPECT_NE(text.find("1 runs, 1 of them on a path that auto took: median error 800.0 %"),
-              std::string::npos)
+    EXPECT_NE(text.find("1 run, 1 of them on a path that auto took: median error 800.0 %"), std::string::npos)
         << text;
   }
 }

@@ -43,6 +43,28 @@ std::string choice_line(const std::string& label, const std::vector<RankedPath>&
                      milliseconds(ranked.front().prediction.time_s), others);
 }
 
+// Returns the paths that `auto` takes where it cannot choose, and why. Points of a wire have another default,
+// so where there are several paths each is followed by its points.
+std::string default_paths_line(const std::vector<Point>& points, const std::string& why) {
+  std::vector<std::pair<Spread, std::string>> labels_of;
+  for (const Point& point : points) {
+    if (!point.path_is_auto) continue;
+    const auto known = std::find_if(labels_of.begin(), labels_of.end(),
+                                    [&](const auto& entry) { return entry.first == point.config.spread; });
+    if (known == labels_of.end())
+      labels_of.emplace_back(point.config.spread, point.label);
+    else
+      known->second += ", " + point.label;
+  }
+  if (labels_of.empty()) return "";
+  std::string paths;
+  for (const auto& [path, labels] : labels_of) {
+    paths += fmt::format("{}{}", paths.empty() ? "" : "; ", name_of(path));
+    if (labels_of.size() > 1) paths += fmt::format(" ({})", labels);
+  }
+  return fmt::format("--ep-path auto: {}, since {}\n", paths, why);
+}
+
 }  // namespace
 
 ProbedHardware probed_hardware(const Environment& environment, const std::string& file) {
@@ -124,10 +146,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   // Where nothing can be predicted, `auto` takes the default path and says why.
   const std::string why_not = unpredictable_job(probed, environment);
   if (!why_not.empty()) {
-    const auto chosen =
-        std::find_if(points.begin(), points.end(), [](const Point& point) { return point.path_is_auto; });
-    if (chosen != points.end())
-      result.text = fmt::format("--ep-path auto: {}, since {}\n", name_of(chosen->config.spread), why_not);
+    result.text = default_paths_line(points, why_not);
     return result;
   }
   for (size_t i = 0; i < points.size(); ++i) {

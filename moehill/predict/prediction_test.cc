@@ -253,6 +253,23 @@ TEST(PredictPoints, NothingIsPredictedOnIrregularNodes) {
       << predicted.text;
 }
 
+// A wire has another default path than none, and each is said.
+TEST(PredictPoints, WithoutAChoiceEachDefaultPathIsNamed) {
+  const Probe probe = small_probe();
+  const FoundProbe found(probe, file_of("probe_of_one_node"));
+  Environment environment = environment_of(probe);
+  environment.num_nodes = 2;
+  std::vector<Point> points = {small_point(2), small_point(2), small_point(2)};
+  points[0].label = "native";
+  points[1].label = "bf16";
+  points[2].label = "fp8";
+  const std::string same = predict_points({}, environment, points).text;
+  EXPECT_EQ(same.find("--ep-path auto: compact_psum, since "), 0u) << same;
+  points[1].config.spread = points[2].config.spread = Spread::fused;
+  const std::string both = predict_points({}, environment, points).text;
+  EXPECT_EQ(both.find("--ep-path auto: compact_psum (native); fused (bf16, fp8), since "), 0u) << both;
+}
+
 // A probe that was started with one process a node has the network between any two devices.
 TEST(PredictPoints, NodesOfOtherSizesThanTheProbesAreNotPredicted) {
   Probe probe = small_probe();

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "moehill/base/json_fields.h"
 #include "moehill/base/rng.h"
 #include "moehill/bench/schedule.h"
 #include "moehill/bench/statistics.h"
@@ -179,26 +179,24 @@ std::string kernel_records(const KernelOptions& options, int threads,
                            const std::vector<KernelResult>& results, const Peaks& peaks) {
   std::string lines;
   for (const KernelResult& r : results) {
-    lines += nlohmann::ordered_json{{"schema", "moehill/1"},
-                                    {"command", "kernels"},
-                                    {"dtype", dtype_name(r.dtype)},
-                                    {"direction", r.direction},
-                                    {"mean_rows", r.mean_rows},
-                                    {"groups", r.groups},
-                                    {"total_rows", r.total_rows},
-                                    {"hidden", r.hidden},
-                                    {"columns", r.columns},
-                                    {"threads", threads},
-                                    {"simd", simd_target()},
-                                    {"iters", options.iters},
-                                    {"seed", options.seed},
-                                    {"gmm_gflops", r.gmm / 1e9},
-                                    {"ragged_dot_gflops", r.ragged_dot / 1e9},
-                                    {"dense_gflops", r.dense / 1e9},
-                                    {"peak_gflops", peaks.of(r.dtype).best / 1e9},
-                                    {"peak_instruction", peaks.of(r.dtype).instruction}}
-                 .dump() +
-             "\n";
+    lines += json_line({{"schema", "moehill/1"},
+                        {"command", "kernels"},
+                        {"dtype", dtype_name(r.dtype)},
+                        {"direction", r.direction},
+                        {"mean_rows", r.mean_rows},
+                        {"groups", r.groups},
+                        {"total_rows", r.total_rows},
+                        {"hidden", r.hidden},
+                        {"columns", r.columns},
+                        {"threads", threads},
+                        {"simd", simd_target()},
+                        {"iters", options.iters},
+                        {"seed", options.seed},
+                        {"gmm_gflops", r.gmm / 1e9},
+                        {"ragged_dot_gflops", r.ragged_dot / 1e9},
+                        {"dense_gflops", r.dense / 1e9},
+                        {"peak_gflops", peaks.of(r.dtype).best / 1e9},
+                        {"peak_instruction", peaks.of(r.dtype).instruction}});
   }
   return lines;
 }

@@ -131,15 +131,8 @@ std::vector<std::string> unlike_work(const ComparedResult& a, const ComparedResu
   return names;
 }
 
-// Returns the values of a name in all results of a set.
 std::string environment_text(const ResultSet& set, const std::string& name) {
-  std::set<std::string> values;
-  for (const ComparedResult& result : set.results) {
-    const auto found = result.environment.find(name);
-    if (found == result.environment.end()) continue;
-    for (const std::string& value : found->second)
-      values.insert(name == kTarget ? instruction_words(value) : value);
-  }
+  const std::set<std::string> values = environment_values(set, name);
   return values.empty() ? "none" : fmt::format("{}", fmt::join(values, " and "));
 }
 
@@ -427,8 +420,8 @@ std::vector<std::string> unlike_lines(const ResultSet& a, const ResultSet& b,
       return std::find(pair.unlike.begin(), pair.unlike.end(), name) != pair.unlike.end();
     };
     if (std::any_of(pairs.begin(), pairs.end(), is_unlike))
-      lines.push_back(fmt::format("{}: A has {}; B has {}", name == kTarget ? "SIMD target" : name,
-                                  environment_text(a, name), environment_text(b, name)));
+      lines.push_back(fmt::format("{}: A has {}; B has {}", environment_word(name), environment_text(a, name),
+                                  environment_text(b, name)));
   }
   return lines;
 }
@@ -456,6 +449,19 @@ std::vector<std::string> files_of(const std::string& path) {
 }
 
 }  // namespace
+
+std::set<std::string> environment_values(const ResultSet& set, const std::string& name) {
+  std::set<std::string> values;
+  for (const ComparedResult& result : set.results) {
+    const auto found = result.environment.find(name);
+    if (found == result.environment.end()) continue;
+    for (const std::string& value : found->second)
+      values.insert(name == kTarget ? instruction_words(value) : value);
+  }
+  return values;
+}
+
+std::string environment_word(const std::string& name) { return name == kTarget ? "SIMD target" : name; }
 
 bool is_database(const std::string& path) {
   if (!is_plain_file(path)) return false;  // to open a pipe would wait for its writer

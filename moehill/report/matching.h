@@ -65,6 +65,12 @@ void refuse_source_as_output(const std::vector<std::string>& sources, const std:
 // DATABASE:EXPERIMENT or DATABASE:EXPERIMENT/POINT. Throws InputError for what is not there.
 ResultSet read_results(const std::string& source);
 
+// Returns the values that this name in `env` has in the results of a set. SIMD targets are in people's words,
+// such as AVX-512.
+std::set<std::string> environment_values(const ResultSet& set, const std::string& name);
+// Returns the word of people for a name in `env`: "SIMD target" for "kernel", else the name.
+std::string environment_word(const std::string& name);
+
 // MatchedPair is one result of each side, compared.
 struct MatchedPair {
   std::string label_a, label_b;

@@ -6,11 +6,9 @@
 
 #include <algorithm>
 #include <set>
-#include <string_view>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
-#include "moehill/base/table.h"
 #include "moehill/block/run_config.h"
 #include "moehill/report/peer_samples.h"
 #include "moehill/report/picture.h"
@@ -209,18 +207,11 @@ std::vector<RatioMark> marks_over(const ComparedResult& baseline, const ResultSe
 // Throws InputError for records of several machines or SIMD targets, which would be one point of the picture.
 void refuse_several_machines(const ResultSet& records) {
   for (const char* name : kOfOneMachine) {
-    const bool is_target = name == std::string_view("kernel");
-    std::set<std::string> values;
-    for (const ComparedResult& result : records.results) {
-      const auto found = result.environment.find(name);
-      if (found == result.environment.end()) continue;
-      for (const std::string& value : found->second)
-        values.insert(is_target ? instruction_words(value) : value);
-    }
+    const std::set<std::string> values = environment_values(records, name);
     if (values.size() < 2) continue;
     throw input_error("plot",
                       fmt::format("{}, with records of the {} {}", quoted(records.source, 200),
-                                  is_target ? "SIMD target" : name, fmt::join(values, " and ")),
+                                  environment_word(name), fmt::join(values, " and ")),
                       "records of one machine and SIMD target, since a point of a picture names none",
                       "draw those of each by themselves");
   }

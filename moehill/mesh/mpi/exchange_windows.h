@@ -3,10 +3,9 @@
 // its peers on the node, and finds out where in it an address lies. It copies no rows (mpi_group_rows.cc).
 //
 //   ExchangeWindows windows(node);
-//   const std::shared_ptr<void> memory = windows.make(bytes);       // collective over the node
-//   const Place place = windows.locate(memory.get(), bytes);        // a number that peers understand
-//   windows.address(/*local_rank=*/1, place_of_rank_1);             // where this process sees rank 1's
-//   memory
+//   const std::shared_ptr<void> memory = windows.make(bytes);   // collective over the node
+//   const Place place = windows.locate(memory.get(), bytes);    // a number that peers understand
+//   windows.address(/*local_rank=*/1, place_of_rank_1);         // where this process sees it
 #pragma once
 
 #include <memory>
