@@ -19,6 +19,7 @@
 #include "moehill/machine/memory.h"
 #include "moehill/measure/ablation_arms.h"
 #include "moehill/measure/auto_tokens.h"
+#include "moehill/measure/checked_results.h"
 #include "moehill/measure/loading.h"
 #include "moehill/measure/make_record.h"
 #include "moehill/measure/terminal_report.h"
@@ -121,6 +122,8 @@ std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job&
   if (!options->tokens_auto)
     with_ablations(expand_points(*options, environment.topology.num_cores), options->ablations);
   open_weights(*options);
+  if (!options->checked.empty())
+    options->checked_results = std::make_shared<const CheckedResults>(options->checked);
   if (job.is_root()) require_writable_outputs(*options, environment);
   return Prepared{*options, environment, climbed};
 }

@@ -52,6 +52,8 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
              "seed of the check's random choices; a record has it", [&o](const std::string& text) {
                o.check_seed = static_cast<uint32_t>(parse_integer("--check-seed", text, 0, 4294967295));
              });
+  set.input("--checked", &o.checked, "FILE",
+            "records of earlier runs: results with the bits of a checked one there are not checked again");
   set.output("--json", &o.json, "FILE",
              "one record per line; - is standard output, the table then goes to standard error");
   for (const auto& [name, file, form] :
@@ -397,7 +399,7 @@ std::string repro_of(const OptionSet& set, std::string text, const OptionSet::Pa
     std::string option = "--" + name;
     std::replace(option.begin(), option.end(), '_', '-');
     for (const char* other : {"--json", "--export-csv", "--export-json", "--export-markdown", "--dump",
-                              "--save-routing", "--trace-dir", "--filter", "--parameter-list"})
+                              "--save-routing", "--trace-dir", "--filter", "--parameter-list", "--checked"})
       if (option == other) option.clear();
     if (option.empty()) continue;
     text += fmt::format(" {}", option);

@@ -66,6 +66,7 @@ std::vector<Rule> block_rules(const BenchOptions& o, const std::function<bool(co
        "leave shared-gate out, or set --shared-expert-dim above 0"},
       {o.check == CheckMode::off && o.check_seed.has_value(), "--check-seed needs --check sample or full",
        one},
+      {o.check == CheckMode::off && !o.checked.empty(), "--checked needs --check sample or full", one},
       {o.block.backend != Backend::gmm && !(o.block.blocks == BlockSizes{}),
        "--blocks needs --backend gmm, since other backends have no blocks", "leave it out"},
       {o.block.router_grad && forward, "--router-grad needs a backward pass",

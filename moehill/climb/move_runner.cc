@@ -9,6 +9,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
+#include "moehill/experiments/checked_records.h"
 #include "moehill/experiments/child.h"
 #include "moehill/experiments/matrix.h"
 #include "moehill/quiet/environment.h"
@@ -71,8 +72,11 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   return plan;
 }
 
-double predicted_of(const MoveRequest& request, size_t arm) {
-  return request.arms[arm].resolved.seconds.value_or(0);
+// Returns the predicted seconds of a run. `checked`: an earlier run has checked its results.
+double predicted_of(const MoveRequest& request, size_t arm, bool checked) {
+  const ResolvedPoint& resolved = request.arms[arm].resolved;
+  const double seconds = resolved.seconds.value_or(0);
+  return checked ? resolved.repeat_seconds.value_or(seconds) : seconds;
 }
 
 // MoveRunner runs one move.
@@ -84,7 +88,8 @@ class MoveRunner {
         request_(request),
         budget_(budget),
         plan_(plan_of(request, host)),
-        result_{Race(request.arms.size(), request.rules), std::vector<MoveArmResult>(request.arms.size())} {}
+        result_{Race(request.arms.size(), request.rules), std::vector<MoveArmResult>(request.arms.size())},
+        checked_(request.arms.size()) {}
 
   MoveResult run(const std::function<void(const std::string&, bool)>& show) {
     DriverOptions driver;
@@ -157,19 +162,28 @@ class MoveRunner {
     const int64_t next = next_number();
     is_stored_ = is_trial_ = false;
     for (++number_; number_ < next; ++number_) {
+      find_checked();
       book_stored();
       is_stored_ = take_over();
       if (is_stored_) break;
     }
+    find_checked();
     accounted_ = this_round_.size();
     is_trial_ = !is_stored_ && needs_trial();
     return number_;
   }
 
+  // Finds the arms whose results were checked before this round, so that a run of them takes less time.
+  void find_checked() {
+    for (size_t arm = 0; arm < plan_.points.size(); ++arm)
+      checked_[arm] = checked_[arm] || checked_record(store_, plan_.points[arm], number_).has_value();
+  }
+
   // Returns whether the incumbent first runs alone, in a round that the race does not see. Before the first
   // run of a climb nobody knows how long runs take, and a process of all arms may last too long.
   bool needs_trial() const {
-    return shares_process() && is_first() && !budget_.cost.is_known() && predicted_of(request_, 0) > 0;
+    return shares_process() && is_first() && !budget_.cost.is_known() &&
+           predicted_of(request_, 0, false) > 0;
   }
 
   // Books the runs of a stored round. They were paid for, whether they can be taken over or not.
@@ -221,7 +235,7 @@ class MoveRunner {
     }
     std::vector<size_t> next = {arm};
     for (size_t i = accounted_; i < this_round_.size(); ++i) next.push_back(this_round_[i].arm);
-    cut_ = !budget_.affords(seconds_of(next));
+    cut_ = !budget_.affords(seconds_of(next, When::now));
     if (!cut_) this_round_.push_back({arm, std::nullopt});
     return !cut_;
   }
@@ -259,7 +273,7 @@ class MoveRunner {
   void learn(const std::vector<Took>& runs, bool have_shared) {
     double predicted_s = 0, measured_s = 0;  // of a process
     for (size_t i = 0; i < runs.size(); ++i) {
-      predicted_s += predicted_of(request_, runs[i].arm);
+      predicted_s += predicted_now(runs[i].arm);
       measured_s += runs[i].seconds;
       if (have_shared && i + 1 < runs.size()) continue;
       budget_.cost.add(predicted_s, measured_s);
@@ -287,7 +301,7 @@ class MoveRunner {
     if (cut_) race.end();
     if (request_.fixed_rounds)
       return !some_failed && !cut_ && round + 1 < request_.rules.most_screening &&
-             budget_.affords(seconds_of_round());
+             budget_.affords(seconds_of_next_round());
     if (!race.over()) race.add_round(seconds);
     if (!race.over() && !goes_on()) race.end();
     return !race.over();
@@ -303,26 +317,31 @@ class MoveRunner {
     return has_figure;
   }
 
-  // Returns the seconds that one run of each of these arms will take.
-  double seconds_of(const std::vector<size_t>& arms) const {
+  // Returns the predicted seconds of a run in this round.
+  double predicted_now(size_t arm) const { return predicted_of(request_, arm, checked_[arm]); }
+
+  // Returns the seconds that one run of each of these arms takes in this round, or in a later one.
+  enum class When { now, later };
+  double seconds_of(const std::vector<size_t>& arms, When when) const {
     double predicted_s = 0, apart_s = 0;
     for (const size_t arm : arms) {
-      predicted_s += predicted_of(request_, arm);
-      apart_s += budget_.cost.of(predicted_of(request_, arm));
+      const double predicted = when == When::now ? predicted_now(arm) : predicted_of(request_, arm, true);
+      predicted_s += predicted;
+      apart_s += budget_.cost.of(predicted);
     }
     return shares_process() ? budget_.cost.of(predicted_s) : apart_s;
   }
 
-  double seconds_of_round() const {
+  double seconds_of_next_round() const {
     std::vector<size_t> arms;
     for (size_t i = 0; i < request_.arms.size(); ++i)
       if (wants(i)) arms.push_back(i);
-    return seconds_of(arms);
+    return seconds_of(arms, When::later);
   }
 
   // Returns the seconds of the confirming rounds of the incumbent and `arm` up to the first look at them.
   double seconds_to_confirm(size_t arm) const {
-    return static_cast<double>(request_.rules.looks.front()) * seconds_of({0, arm});
+    return static_cast<double>(request_.rules.looks.front()) * seconds_of({0, arm}, When::later);
   }
 
   // Returns in the first round whether the budget suffices to screen the arm with those that have begun, and
@@ -334,8 +353,9 @@ class MoveRunner {
       arms.push_back(this_round_[i].arm);
       if (i < accounted_) paid.push_back(this_round_[i].arm);
     }
-    double seconds = static_cast<double>(request_.rules.least_screening) * seconds_of(arms);
-    if (!paid.empty()) seconds -= seconds_of(paid);
+    double seconds = seconds_of(arms, When::now) + static_cast<double>(request_.rules.least_screening - 1) *
+                                                       seconds_of(arms, When::later);
+    if (!paid.empty()) seconds -= seconds_of(paid, When::now);
     // Arms that share a process share its start and its measurements of the peak, so they may take far less
     // than alone. Before the first such round nobody knows how much less, so only the screening has to fit.
     if (!shares_process() || budget_.has_shared) seconds += seconds_to_confirm(arm);
@@ -346,7 +366,7 @@ class MoveRunner {
   // would be in vain.
   bool goes_on() {
     Race& race = result_.race;
-    const double round = seconds_of_round();
+    const double round = seconds_of_next_round();
     // The race looks at the confirming rounds when the budget ends, so none of them is in vain.
     if (race.is_confirming()) return budget_.affords(round);
     double confirm = 0;
@@ -397,6 +417,7 @@ class MoveRunner {
   ClimbBudget& budget_;
   SweepPlan plan_;
   MoveResult result_;
+  std::vector<bool> checked_;      // by find_checked()
   int64_t number_ = -1;            // of this round in the database
   bool is_stored_ = false;         // it was taken over
   bool is_trial_ = false;          // the incumbent runs alone, and the race does not see it
@@ -428,14 +449,18 @@ double RunCost::of(double predicted_s) const {
 
 bool affords_move(const ClimbBudget& budget, const MoveRequest& request) {
   const RunCost& cost = budget.cost;
-  const double incumbent = predicted_of(request, 0);
-  if (!cost.is_known()) return budget.affords(incumbent);
-  double other = std::numeric_limits<double>::infinity();
-  for (size_t i = 1; i < request.arms.size(); ++i) other = std::min(other, predicted_of(request, i));
-  const double rounds = static_cast<double>(request.rules.least_screening + request.rules.looks.front());
-  // With a limit of memory each run has a process of its own.
-  return budget.affords(
-      rounds * (request.memory_bytes ? cost.of(incumbent) + cost.of(other) : cost.of(incumbent + other)));
+  if (!cost.is_known()) return budget.affords(predicted_of(request, 0, false));
+  // Returns the seconds of a round of the incumbent and the cheapest other arm.
+  const auto round_seconds = [&](bool checked) {
+    const double incumbent = predicted_of(request, 0, checked);
+    double other = std::numeric_limits<double>::infinity();
+    for (size_t i = 1; i < request.arms.size(); ++i)
+      other = std::min(other, predicted_of(request, i, checked));
+    // With a limit of memory each run has a process of its own.
+    return request.memory_bytes ? cost.of(incumbent) + cost.of(other) : cost.of(incumbent + other);
+  };
+  const double later = static_cast<double>(request.rules.least_screening + request.rules.looks.front() - 1);
+  return budget.affords(round_seconds(false) + later * round_seconds(true));
 }
 
 MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,

@@ -52,5 +52,23 @@ TEST(AffordsMove, EachRoundHasTheStartOfItsProcess) {
   EXPECT_FALSE(affords_move(budget, request)) << "each run has a process";
 }
 
+// The first of seven rounds checks the results, and later rounds find the same bits.
+TEST(AffordsMove, LaterRoundsTakeTheChecksOver) {
+  MoveRequest request;
+  request.arms.resize(2);
+  for (MoveArm& arm : request.arms) {
+    arm.resolved.seconds = 6;
+    arm.resolved.repeat_seconds = 1;
+  }
+  ClimbBudget budget;
+  budget.clock = [] { return 0.0; };
+  budget.cost = cost_with_start();  // 4 s, and half of what is predicted
+  const double first = 4 + 12 / 2, later = 4 + 2 / 2;
+  budget.limit_s = first + 6 * later - 1;
+  EXPECT_FALSE(affords_move(budget, request));
+  budget.limit_s = first + 6 * later + 1;
+  EXPECT_TRUE(affords_move(budget, request));
+}
+
 }  // namespace
 }  // namespace moehill

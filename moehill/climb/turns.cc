@@ -8,6 +8,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/bench/schedule.h"
+#include "moehill/experiments/checked_records.h"
 #include "moehill/experiments/child.h"
 #include "moehill/experiments/plan.h"
 #include "moehill/machine/clock.h"
@@ -53,6 +54,7 @@ class TurnRunner {
                           commands.size() == 1 ? "" : "es"),
               options.tell) {
     turns_.records.resize(commands.size());
+    checked_.resize(commands.size());
   }
 
   Turns run() {
@@ -82,14 +84,32 @@ class TurnRunner {
       show(command.name, begin);
       const double load = load_average();
       const MachineTimes before = machine_times();
-      const ChildResult child = run_child(command.arguments, options_.limit_seconds, stop_.file());
+      const ChildResult child =
+          run_child(arguments_of(static_cast<size_t>(i)), options_.limit_seconds, stop_.file());
       disturbed = disturbed || !disturbance_between(before, machine_times(), child.cpu_seconds, load).empty();
       turns_.interrupted = child.end == ChildEnd::stopped || stop_.wait(0);
       if (turns_.interrupted) return disturbed;
       round_[static_cast<size_t>(i)] = records_of(command, child);
+      keep_checked(static_cast<size_t>(i));
       pace_.done(1);
     }
     return disturbed;
+  }
+
+  // Returns the command, with what its first run has checked.
+  std::vector<std::string> arguments_of(size_t i) {
+    std::vector<std::string> arguments = commands_[i].arguments;
+    const std::string file = checked_[i].empty() ? "" : checked_records_.write(checked_[i]);
+    if (!file.empty()) arguments.insert(arguments.end(), {"--checked", file});
+    return arguments;
+  }
+
+  void keep_checked(size_t i) {
+    if (!checked_[i].empty()) return;
+    for (const StoredJson& record : round_[i]) {
+      const std::optional<StoredJson> parts = checked_parts(record);
+      if (parts) checked_[i].push_back(*parts);
+    }
   }
 
   void show(const std::string& name, double begin) const {
@@ -107,7 +127,9 @@ class TurnRunner {
   Pace pace_;
   StopSignals stop_;
   Turns turns_;
-  std::vector<std::vector<StoredJson>> round_;  // [command][record]
+  std::vector<std::vector<StoredJson>> round_;    // [command][record]
+  std::vector<std::vector<StoredJson>> checked_;  // the same, of the first run that was checked
+  MemoryFile checked_records_;
 };
 
 }  // namespace

@@ -63,6 +63,22 @@ TEST_F(TurnsTest, ARunWithoutAFigureEndsItWithTheStatusOfItsKind) {
   EXPECT_THROW(run_in_turn({prints_record("a"), command("b", "exit 2")}, {.rounds = 2}), InputError);
 }
 
+TEST_F(TurnsTest, LaterRunsAreToldOfResultsThatWereChecked) {
+  const std::string told = place_.file("told");
+  const auto with_hashes = [&](const std::string& name, const std::string& hash) {
+    return command(name, "[ \"$0\" != --checked ] || cat \"$1\" >>" + told +
+                             R"(; echo '{"schema":"moehill/1","tflops":1,"check":{"status":"passed"},"hash":{)" +
+                             hash + R"(},"time_s":{"median":2,"samples":[2]}}')");
+  };
+  run_in_turn({with_hashes("a", R"("operands":"1","results":"2","other_results":"3")"), with_hashes("b", "")},
+              {.rounds = 3});
+  std::ifstream file(told);
+  int64_t lines = 0;
+  for (std::string line; std::getline(file, line); ++lines)
+    EXPECT_NE(line.find(R"("results":"2")"), std::string::npos) << line;
+  EXPECT_EQ(lines, 2) << "of three runs of a, the second and the third";
+}
+
 // Forty rounds of two processes, of which each takes more than a quarter of a second, last longer than ten
 // seconds.
 TEST_F(TurnsTest, HowLongAllWillTakeIsSaidAfterTheFirstRuns) {

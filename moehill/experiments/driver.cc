@@ -14,6 +14,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/bench/schedule.h"
+#include "moehill/experiments/checked_records.h"
 #include "moehill/experiments/child.h"
 #include "moehill/machine/clock.h"
 #include "moehill/quiet/disturbance.h"
@@ -284,7 +285,7 @@ class Driver {
     show(fmt::format("{} points round {}{}", n == plan_.points.size() ? "all" : std::to_string(n),
                      claims[0].claim.round + 1, claims[0].claim.repeat ? " again" : ""),
          false);
-    const std::map<size_t, MeasuredRun> runs = run_together();
+    const std::map<size_t, MeasuredRun> runs = run_together(claims[0].claim.round);
     bool disturbed = false;
     for (const OwnedClaim& own : claims)
       if (!runs.empty()) disturbed = keep(own.point, own.claim, runs.at(own.point)).disturbed || disturbed;
@@ -327,10 +328,10 @@ class Driver {
   // Measures the points that share a process. Returns a run for each, or nothing if the process failed or
   // returned other points. A check that fails there is a failure of its point, whatever that point does
   // alone; the others have their results. If the budget ended the process, the runs have no records.
-  std::map<size_t, MeasuredRun> run_together() {
+  std::map<size_t, MeasuredRun> run_together(int64_t round) {
     const std::vector<size_t>& points = *together_;
     const size_t n = points.size();
-    MeasuredRun run = run_measured(command_line(plan_.shared.of(points), plan_.devices[0]), points);
+    MeasuredRun run = run_measured(command_line(plan_.shared.of(points), points, round), points);
     const bool some_failed =
         std::any_of(run.records.begin(), run.records.end(),
                     [](const StoredJson& record) { return !failed_check_of(record).empty(); });
@@ -387,7 +388,7 @@ class Driver {
   AttemptResult measure(size_t i, const Claim& claim) {
     show(fmt::format("{} round {}{}", plan_.points[i].label, claim.round + 1, claim.repeat ? " again" : ""),
          false);
-    return keep(i, claim, run_measured(command_line(plan_.points[i].arguments, plan_.devices[i]), {i}));
+    return keep(i, claim, run_measured(command_line(plan_.points[i].arguments, {i}, claim.round), {i}));
   }
 
   // Stores a run as the attempt of a claim, and returns what it stored.
@@ -428,7 +429,22 @@ class Driver {
     return lost_peak(peak("/peak/tflops_typical"), best);
   }
 
-  std::vector<std::string> command_line(const std::vector<std::string>& options, int64_t devices) const {
+  // Returns the file with what earlier runs of these points checked; "" if there is nothing. The processes of
+  // a launcher may be on other machines.
+  std::string checked_file(const std::vector<size_t>& points, int64_t round) {
+    if (plan_.experiment.command != name_of(SweptCommand::bench) || !plan_.experiment.launcher.empty()) return "";
+    std::vector<StoredJson> records;
+    for (const size_t i : points) {
+      std::optional<StoredJson>& record = checked_[i];
+      if (!record) record = checked_record(store_, plan_.points[i], round);
+      if (record) records.push_back(*record);
+    }
+    return records.empty() ? "" : checked_records_.write(records);
+  }
+
+  // Returns the command line of a process that measures these points.
+  std::vector<std::string> command_line(const std::vector<std::string>& options,
+                                        const std::vector<size_t>& points, int64_t round) {
     std::string program = host_.program;
     // In a launcher's command line, /proc/self/exe would name the launcher itself.
     if (!plan_.experiment.launcher.empty() && program == "/proc/self/exe")
@@ -436,7 +452,9 @@ class Driver {
     std::vector<std::string> arguments = {program, plan_.experiment.command};
     arguments.insert(arguments.end(), options.begin(), options.end());
     arguments.insert(arguments.end(), {"--json", "-"});
-    return launched(plan_.experiment.launcher, devices, arguments);
+    const std::string checked = checked_file(points, round);
+    if (!checked.empty()) arguments.insert(arguments.end(), {"--checked", checked});
+    return launched(plan_.experiment.launcher, plan_.devices[points[0]], arguments);
   }
 
   static std::string describe(const StoredPoint& point, const Claim& claim, const AttemptResult& result) {
@@ -501,6 +519,8 @@ class Driver {
   std::optional<std::vector<size_t>> together_;
   std::vector<size_t> visited_;         // those of them that this round of a race needs no more
   std::map<size_t, double> best_peak_;  // by point, in TF/s
+  std::map<size_t, std::optional<StoredJson>> checked_;  // by point: checked_record()
+  MemoryFile checked_records_;
   std::string last_;
   SweepOutcome outcome_;
 };

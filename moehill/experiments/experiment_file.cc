@@ -20,7 +20,7 @@ constexpr double kLongestTimeout = 7 * 86400;
 // options.
 const std::vector<std::string> kDriversOptions = {
     "json",           "export_csv", "export_json", "export_markdown", "filter",
-    "parameter_list", "dump",       "trace_dir",   "trace_steps",     "explain_blocks"};
+    "parameter_list", "dump",       "trace_dir",   "trace_steps",     "explain_blocks", "checked"};
 
 // Reader reads one file. The order of its steps matters: conditions and expectations name axes, so the axes
 // are read before them.

@@ -19,6 +19,8 @@ struct ResolvedPoint {
   int64_t tokens = 0;
   int64_t devices = 1;                   // processes for a launcher
   std::optional<double> seconds, bytes;  // predicted, of one run and of its memory
+  // Predicted seconds of a run whose results an earlier run checked (bench --checked). Empty: as `seconds`.
+  std::optional<double> repeat_seconds;
   // Seconds of one step of a point that runs alone: as the model predicts them from the probe, and at the
   // roofline's bound. Empty without a probe, or if the probe does not cover the point.
   std::optional<double> step_seconds, bound_seconds;

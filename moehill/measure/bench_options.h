@@ -19,6 +19,8 @@
 
 namespace moehill {
 
+class CheckedResults;
+
 // TableChoice says where tuned block sizes come from. `automatic` looks into this user's table.
 enum class TableChoice { automatic, off, file };
 constexpr auto words(TableChoice) { return std::array{"auto", "off", "FILE"}; }
@@ -56,6 +58,8 @@ struct BenchOptions : MeasuringOptions {
   bool overlap = false;
   // Seed of the check's projections and drawn rows; empty: a new one in each run.
   std::optional<uint32_t> check_seed;
+  std::string checked;                                     // records of checked results; empty: none
+  std::shared_ptr<const CheckedResults> checked_results;  // from that file, once it is open
   WeightSource source;
   std::shared_ptr<LayerWeights> layer_weights;  // of that source, once it is open (loading.h)
   std::string json, dump, trace_dir, save_routing;

@@ -165,6 +165,7 @@ RecordedCheck check_of(const BenchOptions& o, const PointResult& result) {
   recorded.how = words_if_any(check.how);
   if (result.trusted()) recorded.timed_steps = kTimedStepCheck;
   recorded.worst_number = words_if_any(check.worst_number);
+  recorded.same_bits_as = words_if_any(check.same_bits_as);
   // Errors exist only if the check has compared something.
   if (check.status != CheckStatus::passed && check.status != CheckStatus::failed) return recorded;
   recorded.forward_rel_err = check.forward_rel_err;
@@ -278,7 +279,8 @@ Record record_of(const BenchOptions& options, const CommandResult& command, cons
     record.memory.peak_rss_bytes_by_rank = command.peak_rss_bytes;
   }
   record.check = check_of(options, result);
-  record.hash = {hex(result.plan_hash), hex(result.output_hash), ""};
+  record.hash = {hex(result.plan_hash),  hex(result.output_hash), "", result.operands_hash, result.results_hash,
+                 result.other_results_hash};
   if (options.layer_weights != nullptr) {
     record.hash.weights = hex(options.layer_weights->hash());
     record.loading = loading_of(*options.layer_weights);

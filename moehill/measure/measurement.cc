@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "moehill/base/hash.h"
 #include "moehill/base/rng.h"
 #include "moehill/base/values_in.h"
 #include "moehill/machine/clock.h"
@@ -19,6 +20,7 @@
 #include "moehill/machine/memory.h"
 #include "moehill/machine/pinning.h"
 #include "moehill/measure/comm_bytes.h"
+#include "moehill/measure/make_record.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/measure/read_passes.h"
 #include "moehill/measure/replicas.h"
@@ -92,6 +94,13 @@ void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, Point
   if (routes_rows(config) && sum > 0)
     result.recv_buffer_factor =
         static_cast<double>(largest_buffer) * counts.num_devices / static_cast<double>(sum);
+}
+
+// Returns one hash of all results of this process.
+uint64_t joined(const std::vector<Run::ResultHash>& hashes) {
+  uint64_t joined = kFnvStart;
+  for (const Run::ResultHash& one : hashes) joined = fnv1a(joined, one.hash);
+  return joined;
 }
 
 // All processes have to draw the same projections, so they take the first process's seed.
@@ -245,16 +254,32 @@ void Measurement::hold_to_checked(LivePoint& live) {
                                          other == hashes.end() ? "" : ", first in " + other->tensor);
 }
 
-// Every process checks its own part. The first process gives the verdict.
-CheckResult Measurement::check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode) {
+// Joins a hash of each process to one of all, as text. Complete on the first process. Collective.
+std::string Measurement::hash_of_processes(uint64_t own) const {
+  // A double holds 32 bits exactly.
+  const double high = static_cast<double>(own >> 32), low = static_cast<double>(own & 0xffffffffu);
+  uint64_t hash = kFnvStart;
+  for (const std::vector<double>& halves : job_.gather({high, low}))
+    hash = fnv1a(hash, static_cast<uint64_t>(halves[0]) << 32 | static_cast<uint64_t>(halves[1]));
+  return fmt::format("{:016x}", hash);
+}
+
+// Every process checks its own part, unless the results are known to be right. The first process gives the
+// verdict.
+CheckResult Measurement::check_results(LivePoint& live, CheckMode mode, bool known) {
+  Run& run = *live.run;
   const RunConfig& config = run.config();
   CheckResult result;
   if (mode == CheckMode::off) return result;
   // One process may have more to check than another, or may check everything alone, so waits are longer.
   const LongerWaits longer;
-  if (share)
+  if (known) {
+    if (job_.is_root()) result = live.known->check;
+  } else if (takes_part(run)) {
+    const CheckShare share = run.check_share();
     result =
-        check_block(*share, config.block.pass, mode, check_seed_, yardstick_.team(threads_of(config, job_)));
+        check_block(share, config.block.pass, mode, check_seed_, yardstick_.team(threads_of(config, job_)));
+  }
   job_.wait_quietly();
   if (has_gradients(config) && run.copies_differ()) {
     result.status = CheckStatus::failed;
@@ -267,12 +292,18 @@ void Measurement::check(LivePoint& live) {
   const Point& point = live.result.point;
   const bool has_results = leaves_results(point.config), dumps = has_results && !options_.dump.empty();
   const CheckMode mode = has_results ? options_.check : CheckMode::off;
-  std::optional<CheckShare> share;
-  if (takes_part(*live.run) && (mode != CheckMode::off || dumps)) share = live.run->check_share();
-  live.result.check = check_results(*live.run, share, mode);
-  if (!point.config.block.ablation.empty()) live.result.check.reason = kAblated;
-  if (share && dumps) dump(live, *share);
-  live.result.losses = losses_of(*live.run);
+  PointResult& result = live.result;
+  if (mode != CheckMode::off) {
+    result.operands_hash = hash_of_processes(live.operands);
+    result.results_hash = hash_of_processes(joined(live.checked));
+    if (job_.is_root() && options_.checked_results != nullptr)
+      live.known = options_.checked_results->find(json_of(recorded_config(options_, point)), mode,
+                                                  result.operands_hash, result.results_hash);
+  }
+  result.check = check_results(live, mode, job_.largest(live.known != nullptr ? 1 : 0) > 0);
+  if (!point.config.block.ablation.empty()) result.check.reason = kAblated;
+  if (takes_part(*live.run) && dumps) dump(live, live.run->check_share());
+  result.losses = losses_of(*live.run);
   // Only the root describes the point, since the root has the figures of all devices.
   job_.on_root([&] {
     describe(live);
@@ -403,10 +434,11 @@ void Measurement::step_on_other_operands(LivePoint& live) {
   live.step();
   job_.wait_quietly();
   live.stages->restart();
-  std::optional<CheckShare> share;
-  if (takes_part(*live.run)) share = live.run->check_share();
-  CheckResult check = check_results(*live.run, share, CheckMode::sample);
-  share.reset();
+  const std::string& hash = live.result.other_results_hash =
+      hash_of_processes(joined(live.run->result_hashes()));
+  const bool same = live.known != nullptr && live.known->hashes.other_results == hash;
+  const bool known = job_.largest(same ? 1 : 0) > 0;
+  CheckResult check = check_results(live, CheckMode::sample, known);
   check.status = job_.from_root(check.status);
   check.reason = job_.from_root(check.reason);
   if (replicas_differ(*live.run, job_) && check.status != CheckStatus::failed) {
@@ -415,6 +447,7 @@ void Measurement::step_on_other_operands(LivePoint& live) {
   }
   live.run->use_other_operands(false);
   CheckResult& result = live.result.check;
+  if (!known) result.same_bits_as.clear();
   if (badness(check.status) <= badness(result.status)) return;
   result.status = check.status;
   result.reason = "a step on other tokens and weights, among the timed ones: " + check.reason;

@@ -19,6 +19,7 @@
 
 #include "moehill/api/measuring.h"
 #include "moehill/machine/clock.h"
+#include "moehill/measure/checked_results.h"
 #include "moehill/measure/cpu_use.h"
 #include "moehill/measure/results.h"
 #include "moehill/measure/stage_listener.h"
@@ -68,6 +69,9 @@ class Measurement {
     std::unique_ptr<DeviceStages> stages;
     std::vector<Run::ResultHash> checked;  // what the checked step left in this process
     uint64_t operands = 0;                 // hash of the operands before the first step
+    // The result with the same bits that an earlier run checked; null: there is none. Only the first process
+    // knows it.
+    const CheckedResult* known = nullptr;
     std::function<void()> step;            // the step as it is timed
     int64_t decoy_at = 0;                  // the sample before which the step on other operands is made
     double last_sample = 0;                // seconds
@@ -91,7 +95,8 @@ class Measurement {
   void check(LivePoint& live);
   std::vector<std::pair<std::string, double>> losses_of(const Run& run) const;
   void dump(const LivePoint& live, const CheckShare& share) const;
-  CheckResult check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode);
+  std::string hash_of_processes(uint64_t own) const;
+  CheckResult check_results(LivePoint& live, CheckMode mode, bool known);
   void gather_traces(const std::vector<ClockReading>& before, CommandResult* command);
   std::vector<std::string> entered_stages(const DeviceStages& stages) const;
   double fastest_read(const LivePoint& live) const;

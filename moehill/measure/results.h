@@ -76,6 +76,8 @@ struct PointResult {
   CheckResult check;
   std::optional<Prediction> prediction;  // if there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
+  // As in RecordedHashes, of all processes; known on the first one.
+  std::string operands_hash, results_hash, other_results_hash;
   std::vector<DevicePlace> placement;
   Peaks peaks;  // of the threads that this point uses
 

@@ -405,7 +405,10 @@ std::string passed_lines(const CommandResult& result) {
   std::map<std::string, Worst> worst_of;
   for (const PointResult& point : result.points) {
     if (point.check.status != CheckStatus::passed) continue;
-    Worst& worst = worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
+    const std::string& other = point.check.same_bits_as;
+    const std::string by =
+        other.empty() ? "" : fmt::format(" (by process {}, whose results had the same bits)", other);
+    Worst& worst = worst_of[fmt::format("check passed{}: {}: {}", by, point.check.what, point.check.how)];
     if (worst.check == nullptr || point.check.worst_bounds > worst.check->worst_bounds)
       worst.check = &point.check;
     if (worst.wire.tokens == 0 || point.check.wire.y_rms > worst.wire.y_rms) worst.wire = point.check.wire;

@@ -71,6 +71,8 @@ struct CheckResult {
   std::string worst_number;
   double worst_bounds = 0;  // the size of that error, in its bounds
   double seconds = 0;       // the time that the check took
+  // The process that checked a result with the same bits (measure/checked_results.h); empty: this one did.
+  std::string same_bits_as;
   WireError wire;
 };
 

@@ -28,8 +28,8 @@ class RunPredictor {
 
   // Returns the seconds from the start of `moehill bench` to its end: the steps, and before them the making
   // of random operands of this size and the double-precision check. A point whose path is auto takes the
-  // best path.
-  double run_seconds(const BenchOptions& options, const std::vector<Point>& points);
+  // best path. With `checked`, the results have the bits of earlier ones that were checked (bench --checked).
+  double run_seconds(const BenchOptions& options, const std::vector<Point>& points, bool checked = false);
 
   // Step is one step by the model, and at the bound of its roofline. step() returns nothing if the model does
   // not cover the point.

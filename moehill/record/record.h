@@ -352,6 +352,8 @@ struct RecordedCheck {
   std::optional<uint32_t> seed;
   Figure time_s, worst_bounds;
   Words worst_number;
+  // The process that checked a result with the same bits (bench --checked); left out if this process did.
+  Words same_bits_as;
   // This is there if rows travel between nodes in another type than the type of the computation.
   std::optional<RecordedWireError> wire_error;
 
@@ -362,6 +364,7 @@ struct RecordedCheck {
               "what", self.what, "rows", self.rows, "sampled_rows", self.sampled_rows, "how", self.how,
               "timed_steps", self.timed_steps, "seed", self.seed, "time_s", self.time_s, "worst_bounds",
               self.worst_bounds, "worst_number", self.worst_number);
+    visit(Field{.name = "same_bits_as", .present = self.same_bits_as.has_value()}, self.same_bits_as);
     visit(Field{.name = "wire_error", .present = self.wire_error.has_value()}, self.wire_error);
   }
 };
@@ -371,11 +374,17 @@ struct RecordedCheck {
 struct RecordedHashes {
   std::string plan, output;
   std::string weights;  // of a model's files; otherwise empty and left out
+  // Of all bits of the operands, of the results of the checked step, and of those of the step on other
+  // operands. Empty and left out for a step that was not checked.
+  std::string operands, results, other_results;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "plan", self.plan, "output", self.output);
     visit(Field{.name = "weights", .present = !self.weights.empty()}, self.weights);
+    visit(Field{.name = "operands", .present = !self.operands.empty()}, self.operands);
+    visit(Field{.name = "results", .present = !self.results.empty()}, self.results);
+    visit(Field{.name = "other_results", .present = !self.other_results.empty()}, self.other_results);
   }
 };
 
@@ -561,6 +570,14 @@ inline bool is_ablated(const Json& record) {
 // Returns the status of a record's check; none if it has no check.
 inline std::optional<CheckStatus> check_status_of(const Json& record) {
   return part_of<std::optional<CheckStatus>>(part_of<Json>(record, "check"), "status");
+}
+
+// Returns true if a check passed the results of this record, and if the record has the hashes by which a run
+// can find that it left the same bits.
+inline bool has_checked_bits(const Json& record) {
+  const auto hashes = part_of<RecordedHashes>(record, "hash");
+  return !is_ablated(record) && check_status_of(record) == CheckStatus::passed && !hashes.operands.empty() &&
+         !hashes.results.empty() && !hashes.other_results.empty();
 }
 
 // Returns the TF/s of a record; none if it is no result. Only a whole step whose check has passed is one,

@@ -173,6 +173,8 @@ TEST_F(JournalTest, AnEditedPlanKeepsWhatStillBelongs) {
   EXPECT_EQ(state(id, 1), RunState::pending);
   EXPECT_EQ(store_.points(id).size(), 2u);
   EXPECT_EQ(store_.old_points(id).size(), 1u);
+  EXPECT_EQ(store_.points_with("another build").size(), 1u);
+  EXPECT_EQ(store_.points_with(two_points()[1].identity).front().id, store_.old_points(id).front().id);
   j.save_plan(small_experiment(2, 0), edited);  // one more round wanted
   EXPECT_EQ(state(id, 0), RunState::pending);
 }

@@ -183,6 +183,11 @@ std::vector<StoredPoint> Store::old_points(int64_t experiment_id) {
   return read_all(statement.bind(experiment_id), read_point);
 }
 
+std::vector<StoredPoint> Store::points_with(const std::string& identity) {
+  Statement statement(database_, std::string(kPointColumns) + "WHERE identity = ? ORDER BY id");
+  return read_all(statement.bind(identity), read_point);
+}
+
 std::vector<StoredAttempt> Store::attempts(int64_t point_id) {
   Statement statement(
       database_,

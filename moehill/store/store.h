@@ -26,6 +26,7 @@ class Store {
   std::optional<StoredExperiment> find_experiment(const std::string& name);
   std::vector<StoredPoint> points(int64_t experiment_id);      // the current ones, in the order of the matrix
   std::vector<StoredPoint> old_points(int64_t experiment_id);  // from earlier files, builds or machines
+  std::vector<StoredPoint> points_with(const std::string& identity);  // of all experiments
   std::vector<StoredAttempt> attempts(int64_t point_id);       // all of them, in the order of their start
   std::vector<StoredRecord> records(int64_t point_id);         // those that count, by round and seq
   std::vector<StoredNote> notes(int64_t experiment_id);        // oldest first

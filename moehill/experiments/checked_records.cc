@@ -1,0 +1,49 @@
+#include "moehill/experiments/checked_records.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "moehill/record/record.h"
+
+namespace moehill {
+
+std::optional<StoredJson> checked_parts(const StoredJson& record) {
+  if (!has_checked_bits(record)) return std::nullopt;
+  StoredJson parts;
+  for (const char* part : {"schema", "process", "config", "check", "hash"})
+    parts[part] = part_of<Json>(record, part);
+  return parts;
+}
+
+std::optional<StoredJson> checked_record(Store& store, const StoredPoint& point, int64_t round) {
+  for (const StoredPoint& same : store.points_with(point.identity)) {
+    if (same.experiment_id > point.experiment_id) continue;
+    for (const StoredRecord& record : store.records(same.id)) {
+      const bool is_earlier = same.experiment_id < point.experiment_id || record.round < round;
+      std::optional<StoredJson> parts = is_earlier ? checked_parts(record.json) : std::nullopt;
+      if (parts) return parts;
+    }
+  }
+  return std::nullopt;
+}
+
+MemoryFile::~MemoryFile() {
+  if (file_ >= 0) close(file_);
+}
+
+std::string MemoryFile::write(const std::vector<StoredJson>& lines) {
+  // The file has no flag that closes it in a child, since the child reads it.
+  if (file_ < 0) file_ = memfd_create("checked", 0);
+  if (file_ < 0 || ftruncate(file_, 0) != 0) return "";
+  std::string text;
+  for (const StoredJson& line : lines) text += json_line(line);
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t written = pwrite(file_, text.data() + done, text.size() - done, static_cast<off_t>(done));
+    if (written <= 0) return "";
+    done += static_cast<size_t>(written);
+  }
+  return fmt::format("/proc/self/fd/{}", file_);
+}
+
+}  // namespace moehill
