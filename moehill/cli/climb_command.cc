@@ -69,8 +69,8 @@ OptionSet climb_option_set(ClimbCommand& o) {
 // Throws InputError for options that the search sets itself or whose output no one would see.
 void refuse_useless(const StoredJson& base) {
   for (const char* name :
-       {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "checked", "mesh", "timeout", "table", "ablate",
-        "filter", "parameter_list", "export_csv", "export_json", "export_markdown"})
+       {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "checked", "mesh", "timeout",
+        "table", "ablate", "filter", "parameter_list", "export_csv", "export_json", "export_markdown"})
     if (base.contains(name))
       throw usage_error(
           fmt::format(

@@ -182,8 +182,7 @@ class MoveRunner {
   // Returns whether the incumbent first runs alone, in a round that the race does not see. Before the first
   // run of a climb nobody knows how long runs take, and a process of all arms may last too long.
   bool needs_trial() const {
-    return shares_process() && is_first() && !budget_.cost.is_known() &&
-           predicted_of(request_, 0, false) > 0;
+    return shares_process() && is_first() && !budget_.cost.is_known() && predicted_of(request_, 0, false) > 0;
   }
 
   // Books the runs of a stored round. They were paid for, whether they can be taken over or not.
@@ -353,8 +352,8 @@ class MoveRunner {
       arms.push_back(this_round_[i].arm);
       if (i < accounted_) paid.push_back(this_round_[i].arm);
     }
-    double seconds = seconds_of(arms, When::now) + static_cast<double>(request_.rules.least_screening - 1) *
-                                                       seconds_of(arms, When::later);
+    double seconds = seconds_of(arms, When::now) +
+                     static_cast<double>(request_.rules.least_screening - 1) * seconds_of(arms, When::later);
     if (!paid.empty()) seconds -= seconds_of(paid, When::now);
     // Arms that share a process share its start and its measurements of the peak, so they may take far less
     // than alone. Before the first such round nobody knows how much less, so only the screening has to fit.

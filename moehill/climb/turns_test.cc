@@ -66,9 +66,10 @@ TEST_F(TurnsTest, ARunWithoutAFigureEndsItWithTheStatusOfItsKind) {
 TEST_F(TurnsTest, LaterRunsAreToldOfResultsThatWereChecked) {
   const std::string told = place_.file("told");
   const auto with_hashes = [&](const std::string& name, const std::string& hash) {
-    return command(name, "[ \"$0\" != --checked ] || cat \"$1\" >>" + told +
-                             R"(; echo '{"schema":"moehill/1","tflops":1,"check":{"status":"passed"},"hash":{)" +
-                             hash + R"(},"time_s":{"median":2,"samples":[2]}}')");
+    return command(
+        name, "[ \"$0\" != --checked ] || cat \"$1\" >>" + told +
+                  R"(; echo '{"schema":"moehill/1","tflops":1,"check":{"status":"passed"},"hash":{)" + hash +
+                  R"(},"time_s":{"median":2,"samples":[2]}}')");
   };
   run_in_turn({with_hashes("a", R"("operands":"1","results":"2","other_results":"3")"), with_hashes("b", "")},
               {.rounds = 3});

@@ -19,8 +19,8 @@ constexpr double kLongestTimeout = 7 * 86400;
 // Files may not name these options: the driver sets them, or they would make a point depend on more than its
 // options.
 const std::vector<std::string> kDriversOptions = {
-    "json",           "export_csv", "export_json", "export_markdown", "filter",
-    "parameter_list", "dump",       "trace_dir",   "trace_steps",     "explain_blocks", "checked"};
+    "json", "export_csv", "export_json", "export_markdown", "filter", "parameter_list",
+    "dump", "trace_dir",  "trace_steps", "explain_blocks",  "checked"};
 
 // Reader reads one file. The order of its steps matters: conditions and expectations name axes, so the axes
 // are read before them.

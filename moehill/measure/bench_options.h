@@ -58,7 +58,7 @@ struct BenchOptions : MeasuringOptions {
   bool overlap = false;
   // Seed of the check's projections and drawn rows; empty: a new one in each run.
   std::optional<uint32_t> check_seed;
-  std::string checked;                                     // records of checked results; empty: none
+  std::string checked;                                    // records of checked results; empty: none
   std::shared_ptr<const CheckedResults> checked_results;  // from that file, once it is open
   WeightSource source;
   std::shared_ptr<LayerWeights> layer_weights;  // of that source, once it is open (loading.h)

@@ -47,9 +47,8 @@ std::optional<CheckedResult> result_of(const Json& record) {
   const auto check = part_of<RecordedCheck>(record, "check");
   // A record that was itself taken over names the process that made the check.
   const std::string process = check.same_bits_as.value_or(part_of<RecordedProcess>(record, "process").id);
-  return CheckedResult{question_of(part_of<Json>(record, "config")),
-                       part_of<RecordedHashes>(record, "hash"), check.mode,
-                       check_result_of(check, process)};
+  return CheckedResult{question_of(part_of<Json>(record, "config")), part_of<RecordedHashes>(record, "hash"),
+                       check.mode, check_result_of(check, process)};
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ struct CheckedResult {
   Json question;          // its options, without those that say how often and with which clocks it was timed
   RecordedHashes hashes;  // of operands, results and other_results
   CheckMode mode;
-  CheckResult check;      // which passed; `same_bits_as` names the process that checked
+  CheckResult check;  // which passed; `same_bits_as` names the process that checked
 };
 
 class CheckedResults {

@@ -279,8 +279,8 @@ Record record_of(const BenchOptions& options, const CommandResult& command, cons
     record.memory.peak_rss_bytes_by_rank = command.peak_rss_bytes;
   }
   record.check = check_of(options, result);
-  record.hash = {hex(result.plan_hash),  hex(result.output_hash), "", result.operands_hash, result.results_hash,
-                 result.other_results_hash};
+  record.hash = {hex(result.plan_hash), hex(result.output_hash), "",
+                 result.operands_hash,  result.results_hash,     result.other_results_hash};
   if (options.layer_weights != nullptr) {
     record.hash.weights = hex(options.layer_weights->hash());
     record.loading = loading_of(*options.layer_weights);

@@ -41,8 +41,7 @@ double RunPredictor::run_seconds(const BenchOptions& options, const std::vector<
   double seconds = kStartSeconds;
   for (const Point& point : points) {
     const double passes = point.config.block.pass == Pass::forward ? 1 : 2;
-    seconds += weight_gb(point.config.shape) * per_gb * passes +
-               step_seconds(options, point) * steps;
+    seconds += weight_gb(point.config.shape) * per_gb * passes + step_seconds(options, point) * steps;
   }
   return std::max(seconds, schedule.min_time * static_cast<double>(points.size()));
 }

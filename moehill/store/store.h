@@ -27,9 +27,9 @@ class Store {
   std::vector<StoredPoint> points(int64_t experiment_id);      // the current ones, in the order of the matrix
   std::vector<StoredPoint> old_points(int64_t experiment_id);  // from earlier files, builds or machines
   std::vector<StoredPoint> points_with(const std::string& identity);  // of all experiments
-  std::vector<StoredAttempt> attempts(int64_t point_id);       // all of them, in the order of their start
-  std::vector<StoredRecord> records(int64_t point_id);         // those that count, by round and seq
-  std::vector<StoredNote> notes(int64_t experiment_id);        // oldest first
+  std::vector<StoredAttempt> attempts(int64_t point_id);  // all of them, in the order of their start
+  std::vector<StoredRecord> records(int64_t point_id);    // those that count, by round and seq
+  std::vector<StoredNote> notes(int64_t experiment_id);   // oldest first
   // Returns the build, compiler, flags, CPU, caches, pinning, MPI, git state, host and so on of an attempt.
   StoredJson provenance(int64_t provenance_id);
   std::vector<StoredNoiseFloor> noise_floors();  // oldest first
