@@ -65,7 +65,7 @@ TEST_F(CheckedResultsTest, ARunWithTheSameBitsTakesTheVerdictOver) {
   for (const char* name : {"status", "forward_rel_err", "grad_rel_err", "worst_row", "what", "rows", "how",
                            "sampled_rows", "seed", "worst_bounds", "worst_number", "timed_steps"})
     EXPECT_EQ(second["check"][name], first["check"][name]) << name;
-  // How often and with which clocks it is timed does not change its results.
+  // The number of steps and the clocks in them do not change the results.
   BenchOptions longer = options_;
   longer.schedule.iters = 3;
   longer.stage_timing = true;
