@@ -5,6 +5,10 @@
 //   mode_of(Spread::fused);                       // ParallelMode::ep
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "moehill/base/words.h"
 
 namespace moehill {
@@ -58,5 +62,15 @@ constexpr Spread spread_of(ParallelMode mode, Spread path) {
 // tokens, or on all devices for all tokens.
 enum class SharedPlacement { sliced, replicated };
 constexpr auto words(SharedPlacement) { return std::array{"sliced", "replicated"}; }
+
+// The options that go with a path of expert parallelism, by their names in records.
+inline constexpr std::array kPathOptions = {"ep_path", "ring_split", "waves", "shared_placement"};
+constexpr bool is_path_option(std::string_view name) {
+  return std::find(kPathOptions.begin(), kPathOptions.end(), name) != kPathOptions.end();
+}
+// The options that only expert parallelism has. Points of the other modes compute the same whatever they say.
+constexpr bool is_ep_option(std::string_view name) {
+  return is_path_option(name) || name == "wire" || name == "placement";
+}
 
 }  // namespace moehill
