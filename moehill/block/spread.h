@@ -63,14 +63,16 @@ constexpr Spread spread_of(ParallelMode mode, Spread path) {
 enum class SharedPlacement { sliced, replicated };
 constexpr auto words(SharedPlacement) { return std::array{"sliced", "replicated"}; }
 
-// The options that go with a path of expert parallelism, by their names in records.
-inline constexpr std::array kPathOptions = {"ep_path", "ring_split", "waves", "shared_placement"};
-constexpr bool is_path_option(std::string_view name) {
-  return std::find(kPathOptions.begin(), kPathOptions.end(), name) != kPathOptions.end();
+// The options that only some paths of expert parallelism have, by their names in records.
+inline constexpr std::array kPathOptions = {"waves", "ring_split", "shared_placement"};
+// True for the path itself, too.
+constexpr bool goes_with_path(std::string_view option) {
+  return option == "ep_path" ||
+         std::find(kPathOptions.begin(), kPathOptions.end(), option) != kPathOptions.end();
 }
 // The options that only expert parallelism has. Points of the other modes compute the same whatever they say.
-constexpr bool is_ep_option(std::string_view name) {
-  return is_path_option(name) || name == "wire" || name == "placement";
+constexpr bool is_ep_option(std::string_view option) {
+  return goes_with_path(option) || option == "wire" || option == "placement";
 }
 
 }  // namespace moehill
