@@ -76,6 +76,12 @@ inline std::string json_line(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+// Returns JSON as the text of a file, a level a blank deep, so that people can read it. Bytes are replaced as
+// in json_line().
+inline std::string indented_json(const Json& json) {
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 // Returns JSON as a terminal may show it. JSON escapes other control characters anyway, but not DEL and
 // U+0080 to U+009F, of which xterm takes U+009B for the ESC [ that begins a command. They can only be in
 // texts, where they may be escaped too.

@@ -5,6 +5,10 @@
 //   mode_of(Spread::fused);                       // ParallelMode::ep
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "moehill/base/words.h"
 
 namespace moehill {
@@ -58,5 +62,17 @@ constexpr Spread spread_of(ParallelMode mode, Spread path) {
 // tokens, or on all devices for all tokens.
 enum class SharedPlacement { sliced, replicated };
 constexpr auto words(SharedPlacement) { return std::array{"sliced", "replicated"}; }
+
+// The options that only some paths of expert parallelism have, by their names in records.
+inline constexpr std::array kPathOptions = {"waves", "ring_split", "shared_placement"};
+// True for the path itself, too.
+constexpr bool goes_with_path(std::string_view option) {
+  return option == "ep_path" ||
+         std::find(kPathOptions.begin(), kPathOptions.end(), option) != kPathOptions.end();
+}
+// The options that only expert parallelism has. Points of the other modes compute the same whatever they say.
+constexpr bool is_ep_option(std::string_view option) {
+  return goes_with_path(option) || option == "wire" || option == "placement";
+}
 
 }  // namespace moehill

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "moehill/block/options.h"
+#include "moehill/block/run_config.h"
 #include "moehill/block/stages.h"
 
 namespace moehill {
@@ -33,6 +34,20 @@ TEST(Names, TellEveryChoiceApart) {
   EXPECT_EQ(names_up_to(Impl::fast).size(), 6u);
   EXPECT_EQ(names_up_to(PackStrategy::counting_sort).size(), 4u);
   EXPECT_EQ(names_up_to(Stage::reduce_grad).size(), static_cast<size_t>(kNumStages));
+}
+
+// Whoever adds an option to one of these lists has to spell it as records do.
+TEST(Names, OfPathsAndOfExpertParallelismAreThoseOfRecords) {
+  std::set<std::string> of_ep;
+  RunConfig config;
+  RunConfig::fields(config, [&](const Field& field, auto&&) {
+    if (is_ep_option(field.name)) of_ep.insert(field.name);
+  });
+  EXPECT_EQ(of_ep, (std::set<std::string>{"ep_path", "ring_split", "shared_placement", "waves", "wire",
+                                          "placement"}));
+  for (const char* option : kPathOptions) EXPECT_TRUE(of_ep.contains(option)) << option;
+  EXPECT_TRUE(goes_with_path("ep_path"));
+  EXPECT_FALSE(goes_with_path("wire")) << "what travels between nodes is the same on any path";
 }
 
 }  // namespace

@@ -129,9 +129,13 @@ void declare_selection(OptionSet& set, BenchOptions& o, OptionSet::Pairs* lists)
   });
 }
 
+bool is_axis(const std::string& name) {
+  return std::find(std::begin(kAxes), std::end(kAxes), name) != std::end(kAxes);
+}
+
 // Throws InputError for an option that is the same for all points of a command.
 void require_axis(const std::string& name) {
-  if (std::find(std::begin(kAxes), std::end(kAxes), name) == std::end(kAxes))
+  if (!is_axis(name))
     throw input_error("--parameter-list", moehill::quoted(name, 100),
                       fmt::format("{}, point", fmt::join(kAxes, ", ")), "choose one of these");
 }
@@ -171,6 +175,38 @@ std::vector<std::vector<OptionSet::Pairs>> axes_of(const OptionSet::Pairs& lists
   return axes;
 }
 
+// Returns options as -L point takes them: "ep_path=fused waves=2".
+std::string point_text(const OptionSet::Pairs& options) {
+  std::string text;
+  for (auto [name, value] : options) {
+    std::replace(name.begin(), name.end(), '-', '_');
+    text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, value);
+  }
+  return text;
+}
+
+// Returns the end of the refusal of one combination of -L where another one is taken: how to give the refused
+// option to those points alone that take it. Returns "" if the refusal does not begin with an option that was
+// given for all points (`rest`) and may be a point's own.
+std::string single_points_remedy(const std::vector<std::string>& rest, const std::string& refusal,
+                                 OptionSet::Pairs taken, const OptionSet::Pairs& refused) {
+  constexpr size_t kMostBytes = 200;
+  for (size_t i = 0; i < rest.size(); ++i) {
+    const size_t equals = rest[i].find('=');
+    const std::string option = rest[i].substr(0, equals);
+    if (option.rfind("--", 0) != 0 || !is_axis(option.substr(2)) || refusal.rfind(option + " ", 0) != 0)
+      continue;
+    const bool has_word = i + 1 < rest.size() && rest[i + 1].rfind("--", 0) != 0;
+    taken.emplace_back(option.substr(2), equals != std::string::npos ? rest[i].substr(equals + 1)
+                                         : has_word                  ? rest[i + 1]
+                                                                     : "true");
+    const std::string text = fmt::format(", or give it to single points: -L point \"{}\" -L point \"{}\"",
+                                         point_text(taken), point_text(refused));
+    return text.size() > kMostBytes ? "" : text;
+  }
+  return "";
+}
+
 // Returns the options of each combination: of the arguments without -L, with one step of each axis added.
 std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, const OptionSet::Pairs& lists) {
   std::vector<std::string> rest;
@@ -198,16 +234,26 @@ std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, cons
     combinations = longer;
   }
   std::vector<BenchOptions> variants;
+  std::string refusal;  // of the first combination that is refused
+  OptionSet::Pairs refused;
   for (const OptionSet::Pairs& axes : combinations) {
     std::vector<std::string> arguments = rest;
     for (const auto& [axis, value] : axes) {
       const std::string argument = argument_of(axis, value);
       if (!argument.empty()) arguments.push_back(argument);
     }
-    variants.push_back(parse_bench_options(arguments).value());
-    variants.back().axes = axes;
+    try {
+      variants.push_back(parse_bench_options(arguments).value());
+      variants.back().axes = axes;
+    } catch (const InputError& error) {
+      if (!refusal.empty()) continue;
+      refusal = error.what();
+      refused = axes;
+    }
   }
-  return variants;
+  if (refusal.empty()) return variants;
+  if (!variants.empty()) refusal += single_points_remedy(rest, refusal, variants.front().axes, refused);
+  throw InputError(refusal);
 }
 
 }  // namespace

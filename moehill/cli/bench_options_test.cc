@@ -314,6 +314,27 @@ TEST(BenchOptions, ListsOfAnyAxisMakeAProductAndAFilterSelects) {
             (std::vector<std::pair<std::string, std::string>>{{"tokens", "128"}, {"ep-path", "ring_ag_rs"}}));
 }
 
+// The option is for all points, and one of them does not take it.
+TEST(BenchOptions, ARefusalOfSomeValuesNamesTheWayToGiveTheOptionToTheOthers) {
+  const std::string remedy =
+      "leave it out, or give it to single points: -L point \"ep_path=fused waves=2\" "
+      "-L point \"ep_path=ragged_a2a\"";
+  for (const char* line : {"--parallel-mode ep -L ep-path fused,ragged_a2a --waves 2",
+                           "--waves=2 -L ep-path ragged_a2a,fused --parallel-mode ep"}) {
+    const std::string ends = outcome(words(line));
+    EXPECT_EQ(ends.find("--waves needs --ep-path fused"), 0u) << line << ": " << ends;
+    EXPECT_NE(ends.find(remedy), std::string::npos) << line << ": " << ends;
+  }
+  EXPECT_EQ(outcome({"--parallel-mode", "ep", "-L", "point", "ep_path=fused waves=2", "-L", "point",
+                     "ep_path=ragged_a2a"}),
+            "accepted");
+  const std::string all = outcome(words("--parallel-mode ep -L ep-path ring_ag_rs,ragged_a2a --waves 2"));
+  EXPECT_NE(all.find("--waves needs"), std::string::npos) << all;
+  EXPECT_EQ(all.find("-L point"), std::string::npos) << all << ": no value takes it";
+  const std::string typo = outcome(words("-L topk 2,x"));
+  EXPECT_EQ(typo.find("single points"), std::string::npos) << typo;
+}
+
 // Without its check before it is made, the product of these lists takes gigabytes.
 TEST(BenchOptions, AProductOfManyPointsIsRefusedBeforeItIsMade) {
   std::string thousand = "1", more = "1";

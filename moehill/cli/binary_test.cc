@@ -203,6 +203,10 @@ TEST(Binary, EveryCommandHasDefaultsInTheirRanges) {
     EXPECT_EQ(run(std::string(command) + " --help").status, 0) << command;
   EXPECT_NE(run("balance --help").out.find("--groups 1..65536=none"), std::string::npos)
       << run("balance --help").out;
+  // An installed program has no folder of the sources.
+  const std::string help = run("predict --help-all").out;
+  EXPECT_NE(help.find("$MOEHILL_HARDWARE"), std::string::npos) << help;
+  EXPECT_EQ(help.find(" hardware/"), std::string::npos) << help;
 }
 
 TEST(Binary, RecordsOnStandardOutputTableOnStandardError) {

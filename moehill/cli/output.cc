@@ -8,8 +8,8 @@
 
 #include "moehill/base/json_fields.h"
 #include "moehill/base/output_paths.h"
+#include "moehill/cli/commands.h"
 #include "moehill/machine/clock.h"
-#include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
 #include "moehill/quiet/busy.h"
 
@@ -59,6 +59,26 @@ std::function<void()> counted_progress(int64_t total, const std::string& what) {
     show_progress(num_done == total ? "" : fmt::format("{} of {} {} are done", num_done, total, what));
   };
 }
+
+CountedShapes::CountedShapes(int64_t total)
+    : total_(total),
+      interruption_(
+          "stopping when all spreads of this shape are measured, with the results so far; "
+          "the same signal again stops at once, without them"),
+      show_done_(counted_progress(total, "shapes")) {}
+
+bool CountedShapes::done() {
+  show_done_();
+  if (++num_done_ < total_) signal_ = interruption_.signal();
+  if (signal_ != 0) show_progress("");
+  return signal_ != 0;
+}
+
+std::string CountedShapes::line() const {
+  return interrupted_line(signal_, static_cast<size_t>(num_done_), static_cast<size_t>(total_), "shapes");
+}
+
+int CountedShapes::exit_status() const { return signal_ == 0 ? kExitDone : kExitSignal + signal_; }
 
 OtherWork::OtherWork()
     : before_(machine_times()), own_cpu_s_(process_cpu_seconds()), load_(machine_load().average) {}

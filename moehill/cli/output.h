@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "moehill/base/terminal.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/quiet/disturbance.h"
 #include "moehill/quiet/pace.h"
 
@@ -40,6 +41,24 @@ void warn_if_busy(int num_threads);
 // Returns what to call after each of `total` things: it shows how many are done, and tells once how long all
 // of them will take.
 std::function<void()> counted_progress(int64_t total, const std::string& what);
+// CountedShapes counts the shapes that a --validate runs, and shows how many are done. A signal says at once
+// that it ends them after the shape that runs.
+class CountedShapes {
+ public:
+  explicit CountedShapes(int64_t total);
+  // Call it after each shape. Returns true if a signal came, so that no other shape is to run.
+  bool done();
+  // Returns the line that says how far the shapes came, "" if no signal ended them; and the exit status.
+  std::string line() const;
+  int exit_status() const;
+
+ private:
+  int64_t total_, num_done_ = 0;
+  int signal_ = 0;
+  Interruption interruption_;
+  std::function<void()> show_done_;
+};
+
 // OtherWork watches from its construction on what other work takes of the machine. It knows a single process.
 class OtherWork {
  public:

@@ -57,6 +57,34 @@ TEST(Points, NoneAndEpOfAxesDifferInTheirModeOnly) {
   EXPECT_TRUE(differ_in_mode_only(named[0], named[3])) << "only ep has waves";
 }
 
+// One device has no wire and no path, so `none` does the same work for every value of these axes.
+TEST(Points, NoneIsOnePointForAllValuesOfWhatOnlyEpHas) {
+  const std::string line =
+      "--parallel-mode both --ep-path fused --devices 2 --nodes 2 --threads-per-device 1 "
+      "-L wire native,fp8+scales -L topk 2,4 -L waves 1,2";
+  std::vector<std::string> labels;
+  for (const Point& point : points_of(line)) labels.push_back(point.label);
+  EXPECT_EQ(labels, (std::vector<std::string>{
+                        "topk=2 none", "wire=native topk=2 waves=1 ep", "wire=native topk=2 waves=2 ep",
+                        "topk=4 none", "wire=native topk=4 waves=1 ep", "wire=native topk=4 waves=2 ep",
+                        "wire=fp8+scales topk=2 waves=1 ep", "wire=fp8+scales topk=2 waves=2 ep",
+                        "wire=fp8+scales topk=4 waves=1 ep", "wire=fp8+scales topk=4 waves=2 ep"}));
+  const std::vector<Point> one = points_of(line + " --filter ^topk=4.none$");
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one[0].config.spread, Spread::none);
+  EXPECT_EQ(one[0].config.shape.topk, 4);
+  EXPECT_EQ(points_of("--parallel-mode both -L remat-mode none,combine").size(), 4u) << "none has these, too";
+  EXPECT_EQ(points_of("-L topk 2,2").size(), 2u) << "as often as it was asked for";
+}
+
+TEST(Points, ALabelHasTheModeOnce) {
+  const std::vector<Point> points = points_of("-L topk 2,4 -L parallel-mode none,ep");
+  ASSERT_EQ(points.size(), 4u);
+  EXPECT_EQ(points[0].label, "topk=2 none");
+  EXPECT_EQ(points[1].label, "topk=2 ep");
+  EXPECT_EQ(points_of("-L parallel-mode none,both").size(), 2u) << "one none";
+}
+
 // A zero expert is a choice like any other, and no device has one.
 TEST(Points, ZeroExpertsMakeNoDistributionImpossible) {
   const std::string point = "--parallel-mode ep --experts 8 --topk 4 --devices 4 --threads-per-device 1 ";

@@ -15,7 +15,6 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
-#include "moehill/machine/interruption.h"
 #include "moehill/machine/topology.h"
 #include "moehill/predict/advice.h"
 #include "moehill/predict/expectation_report.h"
@@ -173,21 +172,13 @@ std::string published_text(const PredictOptions& o) {
 int validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
   const uint32_t corpus = o.bench.seed;
   warn_if_busy(detect_topology().num_cores);
-  const Interruption interruption;
-  const auto show_done = counted_progress(o.validate, "shapes");
+  CountedShapes counted(o.validate);
   const std::vector<ValidatedShape> shapes =
-      validate_model(static_cast<int>(o.validate), corpus, hardware, [&] {
-        show_done();
-        return interruption.signal() != 0;
-      });
-  const int signal = std::ssize(shapes) < o.validate ? interruption.signal() : 0;
-  show_progress("");
-  print_and_write(
-      o, validation_records(shapes, corpus, hardware.name),
-      fmt::format("{}measured here, predicted for {}\n{}{}", note, hardware.name,
-                  interrupted_line(signal, shapes.size(), static_cast<size_t>(o.validate), "shapes"),
-                  validation_report(shapes)));
-  return signal == 0 ? kExitDone : kExitSignal + signal;
+      validate_model(static_cast<int>(o.validate), corpus, hardware, [&] { return counted.done(); });
+  print_and_write(o, validation_records(shapes, corpus, hardware.name),
+                  fmt::format("{}measured here, predicted for {}\n{}{}", note, hardware.name, counted.line(),
+                              validation_report(shapes)));
+  return counted.exit_status();
 }
 
 }  // namespace

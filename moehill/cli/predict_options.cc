@@ -28,7 +28,8 @@ void declare_point(OptionSet& set, PredictOptions& options) {
 
 void declare_hardware(OptionSet& set, std::string* hardware) {
   set.custom("--hardware", "NAME|FILE", *hardware,
-             "this (or probe): this machine, by its probe; or a name in hardware/, or a path",
+             "this (or probe): this machine, by its probe; a built-in name (a wrong one lists them); one in "
+             "$MOEHILL_HARDWARE; or a path",
              [hardware](const std::string& text) { *hardware = text == "this" ? "probe" : text; });
 }
 

@@ -127,20 +127,13 @@ void write_records(const SimulateOptions& o, const std::vector<SimulatedStep>& s
 
 // Runs the shapes of --validate here, and compares them with what is simulated of them.
 int validate_simulation(const SimulateOptions& o, const Hardware& hardware) {
-  const int num_shapes = static_cast<int>(o.validate), num_all = num_simulated_shapes(num_shapes);
+  const int num_shapes = static_cast<int>(o.validate);
   warn_if_busy(kMostDevicesRun);
-  const Interruption interruption;
-  const auto show_done = counted_progress(num_all, "shapes");
-  int num_done = 0;
-  const std::vector<SimulatedRun> runs = simulate_shapes(num_shapes, o.seed, hardware, [&] {
-    show_done();
-    return ++num_done < num_all && interruption.signal() != 0;
-  });
-  const int signal = num_done < num_all ? interruption.signal() : 0;
-  show_progress("");
-  show(interrupted_line(signal, static_cast<size_t>(num_done), static_cast<size_t>(num_all), "shapes") +
-       simulated_runs_report(runs, hardware));
-  return signal == 0 ? kExitDone : kExitSignal + signal;
+  CountedShapes counted(num_simulated_shapes(num_shapes));
+  const std::vector<SimulatedRun> runs =
+      simulate_shapes(num_shapes, o.seed, hardware, [&] { return counted.done(); });
+  show(counted.line() + simulated_runs_report(runs, hardware));
+  return counted.exit_status();
 }
 
 }  // namespace

@@ -10,19 +10,20 @@
 #include "moehill/base/error.h"
 #include "moehill/base/fields.h"
 #include "moehill/bench/comparison.h"
+#include "moehill/block/spread.h"
 #include "moehill/report/matching_report.h"
 
 namespace moehill {
 namespace {
 
-// These options of a record say how the block is computed, and not which block. Their defaults may change
-// from build to build.
-constexpr const char* kChoices[] = {
-    "preset",  "impl",       "backend", "routing_pack_strategy", "shared_fused",     "blocks",
-    "ep_path", "ring_split", "waves",   "shared_placement",      "expert_by_expert", "warmup"};
+// These options of a record, and those of a path, say how the block is computed, and not which block. Their
+// defaults may change from build to build.
+constexpr const char* kChoices[] = {"preset",       "impl",   "backend",          "routing_pack_strategy",
+                                    "shared_fused", "blocks", "expert_by_expert", "warmup"};
 
 bool is_choice(const std::string& option) {
-  return std::find(std::begin(kChoices), std::end(kChoices), option) != std::end(kChoices);
+  return goes_with_path(option) ||
+         std::find(std::begin(kChoices), std::end(kChoices), option) != std::end(kChoices);
 }
 
 // Returns the model's FLOPs in a step, in units of 1e12.

@@ -54,9 +54,7 @@ ClimbedEntry entry_of_json(const StoredJson& json) {
 std::string text_of(const ClimbedTable& table) {
   StoredJson entries = StoredJson::object();
   for (const auto& [key, entry] : table) entries[key] = json_of_entry(entry);
-  return StoredJson{{"schema", kSchema}, {"entries", entries}}.dump(1, ' ', false,
-                                                                    StoredJson::error_handler_t::replace) +
-         "\n";
+  return indented_json({{"schema", kSchema}, {"entries", entries}});
 }
 
 std::string place_text(const ClimbedPlace& place) {

@@ -119,6 +119,23 @@ bool lacks_rounds(const ClimbMove& move) {
   return false;
 }
 
+// Takes out the arms for which `leaves` is true. The incumbent stays.
+template <typename Leaves>
+void leave_out(ClimbMove& move, const Leaves& leaves) {
+  move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), leaves), move.arms.end());
+}
+
+// Returns the axes for whose last move `holds` is true.
+template <typename Holds>
+std::vector<ClimbAxis> axes_whose_last(const std::vector<ClimbMove>& moves, const Holds& holds) {
+  std::vector<ClimbAxis> axes;
+  for (const ClimbAxis axis : all_values<ClimbAxis>()) {
+    const ClimbMove* move = last_move(moves, axis);
+    if (move != nullptr && holds(*move)) axes.push_back(axis);
+  }
+  return axes;
+}
+
 }  // namespace
 
 std::vector<size_t> open_arms(const ClimbMove& move, double worth) {
@@ -390,7 +407,7 @@ void Climber::keep_close(ClimbMove& move) const {
         if (before.arms[i].label == arm.label && before.result.race.most_gain(i) < -kClose) return true;
     return false;
   };
-  move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), was_far), move.arms.end());
+  leave_out(move, was_far);
 }
 
 // Keeps only the arms that the last race along this axis left open.
@@ -401,7 +418,7 @@ void Climber::keep_open(ClimbMove& move) const {
     return std::none_of(open.begin(), open.end(),
                         [&](size_t i) { return before.arms[i].label == arm.label; });
   };
-  move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), is_settled), move.arms.end());
+  leave_out(move, is_settled);
   move.earlier = before.earlier + 1;
 }
 
@@ -414,21 +431,13 @@ std::vector<ClimbAxis> Climber::axes_before_adoption() const {
 }
 
 std::vector<ClimbAxis> Climber::open_axes() const {
-  std::vector<ClimbAxis> axes;
-  for (const ClimbAxis axis : all_values<ClimbAxis>()) {
-    const ClimbMove* move = last_move(outcome_.moves, axis);
-    if (move != nullptr && !open_arms(*move, options_.worth).empty()) axes.push_back(axis);
-  }
-  return axes;
+  return axes_whose_last(outcome_.moves,
+                         [&](const ClimbMove& move) { return !open_arms(move, options_.worth).empty(); });
 }
 
 // Returns true if more rounds might change the result.
 bool Climber::is_anything_open() const {
-  for (const ClimbAxis axis : all_values<ClimbAxis>()) {
-    const ClimbMove* move = last_move(outcome_.moves, axis);
-    if (move != nullptr && (lacks_rounds(*move) || !open_arms(*move, options_.worth).empty())) return true;
-  }
-  return false;
+  return !open_axes().empty() || !axes_whose_last(outcome_.moves, lacks_rounds).empty();
 }
 
 // Races once more what the races so far left open. Returns whether this may go on: some round was run.

@@ -18,22 +18,10 @@
 namespace moehill {
 namespace {
 
-// These are the options that a climb moves.
-constexpr const char* kMoved[] = {"parallel_mode",
-                                  "ep_path",
-                                  "devices",
-                                  "threads_per_device",
-                                  "impl",
-                                  "blocks",
-                                  "remat_mode",
-                                  "backend",
-                                  "ring_split",
-                                  "waves",
-                                  "shared_placement",
-                                  "shared_fused",
-                                  "routing_pack_strategy"};
-// These of them go only with some values of other options.
-constexpr const char* kDependent[] = {"waves", "ring_split", "shared_placement", "blocks"};
+// These are the options that a climb moves, beside those that only some paths have.
+constexpr const char* kMoved[] = {
+    "parallel_mode", "ep_path",    "devices", "threads_per_device", "impl",
+    "blocks",        "remat_mode", "backend", "shared_fused",       "routing_pack_strategy"};
 // Options that a climb does not move, but that decide how what it moves can run.
 constexpr const char* kLimits[] = {"none_threads", "nodes", "placement"};
 // Options that say where a problem comes from and how often it is measured. They do not define it.
@@ -110,13 +98,14 @@ bool by_psum(const StoredJson& resolved) {
 
 }  // namespace
 
-bool is_moved(const std::string& option) { return is_one_of(kMoved, option); }
+bool is_moved(const std::string& option) { return is_one_of(kMoved, option) || goes_with_path(option); }
 
 void require_moved(const StoredJson& options, const std::string& path) {
   for (const auto& [name, value] : options.items()) {
     if (!is_moved(name))
       throw input_error("--climbed", fmt::format("the option {} in {}", quoted(name), quoted(path, 200)),
-                        fmt::format("those that a climb moves: {}", fmt::join(kMoved, ", ")),
+                        fmt::format("those that a climb moves: {}, {}", fmt::join(kMoved, ", "),
+                                    fmt::join(kPathOptions, ", ")),
                         "remove the file and climb again, or name another by MOEHILL_CLIMBED");
   }
 }
@@ -179,12 +168,14 @@ std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, co
 std::vector<StoredJson> with_fallbacks(const StoredJson& options, const StoredJson& base) {
   std::vector<StoredJson> all = {options};
   StoredJson without_all = options;
-  for (const char* name : kDependent) {
-    if (!options.contains(name) || base.contains(name)) continue;
+  const auto try_without = [&](const char* name) {
+    if (!options.contains(name) || base.contains(name)) return;
     without_all.erase(name);
     all.push_back(options);
     all.back().erase(name);
-  }
+  };
+  for (const char* name : kPathOptions) try_without(name);
+  try_without("blocks");  // which only some values of other options have
   if (all.size() > 2) all.push_back(without_all);
   return all;
 }

@@ -14,6 +14,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/bench/schedule.h"
+#include "moehill/block/spread.h"
 #include "moehill/experiments/checked_records.h"
 #include "moehill/experiments/child.h"
 #include "moehill/machine/clock.h"
@@ -377,8 +378,7 @@ class Driver {
     const bool any_path = point.options.contains("ep_path") && point.options["ep_path"] == "auto";
     const bool is_tuned = record.contains("tuned") && record["tuned"] == "hit";
     for (const auto& [name, value] : point.options.items()) {
-      const bool of_path = name == "ep_path" || name == "shared_placement" || name == "ring_split";
-      const bool is_chosen = (any_path && of_path) || (is_tuned && name == "blocks");
+      const bool is_chosen = (any_path && goes_with_path(name)) || (is_tuned && name == "blocks");
       if (!is_chosen && config.contains(name) && config[name] != value) return false;
     }
     return true;

@@ -28,7 +28,7 @@ Sizing stored_sizing(const StoredExperiment& stored, const std::string& database
     if (value < lowest || value > highest)
       throw input_error(fmt::format("--db {}, {} of a sizing", moehill::quoted(database, 200), name),
                         moehill::quoted(json_text(json)), fmt::format("{:g} to {:g}", lowest, highest),
-                        "take the copy of a backup, or name another file");
+                        kDamagedRemedy);
     return value;
   };
   return {number("factor", 1e-12, 1),

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 
 namespace moehill {
@@ -14,12 +15,25 @@ const char* signal_name(int number) {
 namespace {
 
 std::atomic<int> noted{0};
+std::atomic<const char*> said_at_once{nullptr};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
-
-void note(int number) { noted.store(number); }
+static_assert(std::atomic<const char*>::is_always_lock_free, "a signal handler reads it");
 
 void say(const char* text) {
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, std::strlen(text));
+}
+
+void note(int number) {
+  noted.store(number);
+  const char* text = said_at_once.load();
+  if (text == nullptr) return;
+  const int before = errno;  // of the code that the signal interrupts
+  say("\nmoehill: ");
+  say(signal_name(number));
+  say(": ");
+  say(text);
+  say("\n");
+  errno = before;
 }
 
 void say_and_end(int number) {
@@ -47,13 +61,15 @@ Interrupted::Interrupted(int number, const std::string& what)
     : std::runtime_error(std::string("interrupted by ") + signal_name(number) + ": " + what),
       signal(number) {}
 
-Interruption::Interruption() {
+Interruption::Interruption(const char* at_once) {
   noted.store(0);
+  said_at_once.store(at_once);
   for (int i = 0; i < 3; ++i) act_once(kSignals[i], note, &before_[i]);
 }
 
 Interruption::~Interruption() {
   for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  said_at_once.store(nullptr);
 }
 
 int Interruption::signal() const { return noted.load(); }

@@ -21,6 +21,20 @@ TEST(Interruption, TheFirstSignalIsNotedAndTheActionBeforeComesBack) {
   }
 }
 
+TEST(Interruption, TheSignalSaysAtOnceWhatEndsWhen) {
+  testing::internal::CaptureStderr();
+  {
+    const Interruption interruption("stopping after this shape");
+    raise(SIGTERM);
+    EXPECT_EQ(interruption.signal(), SIGTERM);
+  }
+  {
+    const Interruption silent;
+    raise(SIGTERM);
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "\nmoehill: SIGTERM: stopping after this shape\n");
+}
+
 TEST(InterruptionDeathTest, TheSecondSignalEndsTheProcess) {
   EXPECT_EXIT(
       {

@@ -113,10 +113,22 @@ void refuse_waves(const RunConfig& config) {
                       fmt::format("1 to {}, the experts of a device", most), "choose fewer, or leave it out");
 }
 
-// Returns the values of those axes that have several, as the name of the point in tables.
+// True for an axis of -L that only expert parallelism has. -L has hyphens where records have underscores.
+bool is_ep_axis(std::string name) {
+  std::replace(name.begin(), name.end(), '-', '_');
+  return is_ep_option(name);
+}
+
+constexpr const char* kModeAxis = "parallel-mode";
+
+// Returns the values of those axes that have several, as the name of the point in tables. The mode is its
+// last word. Without expert parallelism its options make no difference, so the name leaves them out.
 std::string label_of(const BenchOptions& o, const Axes& axes) {
   std::string label;
-  for (const auto& [name, value] : o.axes) label += fmt::format("{}={} ", name, value);
+  for (const auto& [name, value] : o.axes) {
+    if (name == kModeAxis || (axes.mode != ParallelMode::ep && is_ep_axis(name))) continue;
+    label += fmt::format("{}={} ", name, value);
+  }
   if (o.topk_list.size() > 1) label += fmt::format("topk={} ", axes.topk);
   if (o.distributions.size() > 1) label += fmt::format("{} ", to_string(axes.distribution));
   if (o.queue_modes.size() > 1) label += fmt::format("{} ", name_of(axes.queue));
@@ -360,6 +372,35 @@ std::vector<Point> points_of_lists(const BenchOptions& options, int num_cores) {
   return points;
 }
 
+// Returns the values of -L without the mode, and without the options that only expert parallelism has: a
+// point of one device cannot share them.
+std::set<std::pair<std::string, std::string>> axes_of_problem(const Point& point) {
+  std::set<std::pair<std::string, std::string>> axes(point.axes.begin(), point.axes.end());
+  std::erase_if(axes, [](const auto& axis) { return axis.first == kModeAxis || is_ep_axis(axis.first); });
+  return axes;
+}
+
+// True if two points differ at most in the parallel mode, its layout and what only expert parallelism has.
+bool have_one_problem(const Point& a, const Point& b) {
+  return axes_of_problem(a) == axes_of_problem(b) && a.config.shape == b.config.shape &&
+         a.distribution == b.distribution && a.config.block.prequeue == b.config.block.prequeue &&
+         a.config.block.impl == b.config.block.impl;
+}
+
+// Leaves out the points without expert parallelism that repeat an earlier one for another value of an option
+// that only expert parallelism has: they would do the same work. A point that -L names twice stays.
+std::vector<Point> without_repeats(const std::vector<Point>& points) {
+  std::vector<Point> kept;
+  for (const Point& point : points) {
+    const bool repeats = std::any_of(kept.begin(), kept.end(), [&](const Point& before) {
+      return before.config.spread == point.config.spread && before.axes != point.axes &&
+             have_one_problem(before, point);
+    });
+    if (is_ep(point.config.spread) || !repeats) kept.push_back(point);
+  }
+  return kept;
+}
+
 }  // namespace
 
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
@@ -369,6 +410,7 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     const std::vector<Point> some = points_of_lists(variant, num_cores);
     points.insert(points.end(), some.begin(), some.end());
   }
+  points = without_repeats(points);
   tell_folders_apart(points);
   return filtered(points, options.filter);
 }
@@ -379,26 +421,8 @@ const BenchOptions& own_options(const BenchOptions& options, const Point& point)
   return own == options.variants.end() ? options : *own;
 }
 
-namespace {
-
-// Returns the values of -L without the mode, and without the options that only expert parallelism has: a
-// point of one device cannot share them.
-std::set<std::pair<std::string, std::string>> axes_of_problem(const Point& point) {
-  std::set<std::pair<std::string, std::string>> axes(point.axes.begin(), point.axes.end());
-  std::erase_if(axes, [](const auto& axis) {
-    constexpr const char* kOfSpread[] = {"parallel-mode", "ep-path",    "wire", "shared-placement",
-                                         "placement",     "ring-split", "waves"};
-    return std::find(std::begin(kOfSpread), std::end(kOfSpread), axis.first) != std::end(kOfSpread);
-  });
-  return axes;
-}
-
-}  // namespace
-
 bool differ_in_mode_only(const Point& a, const Point& b) {
-  return mode_of(a.config.spread) != mode_of(b.config.spread) && axes_of_problem(a) == axes_of_problem(b) &&
-         a.config.shape == b.config.shape && a.distribution == b.distribution &&
-         a.config.block.prequeue == b.config.block.prequeue && a.config.block.impl == b.config.block.impl;
+  return mode_of(a.config.spread) != mode_of(b.config.spread) && have_one_problem(a, b);
 }
 
 Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed,

@@ -48,8 +48,8 @@ void adopt_nodes(const Job& job, BenchOptions& options);
 
 // Returns the product of all lists. The axes from the slowest to the fastest are top-k, distribution, queue
 // mode, impl and parallel mode, so a none and an ep that differ in nothing else are neighbours. -L comes
-// before all of them, and --filter after. Throws InputError for k > E, for shapes whose products overflow,
-// and if no point is left.
+// before all of them, and --filter after. Without expert parallelism, points that differ in its options alone
+// are one point. Throws InputError for k > E, for shapes whose products overflow, and if no point is left.
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores);
 
 // Returns the options that a point was made from: those of its combination of the values of -L, or else all.
@@ -69,8 +69,8 @@ void refuse_overflow(const MoeShape& shape, const Capacity& capacity, int64_t ma
 // Throws InputError for a capacity that this shape, path or routing cannot have.
 void refuse_capacity(const RunConfig& config, const DistributionOptions& distribution);
 
-// True if two points differ in nothing but the parallel mode, its layout and what only expert parallelism
-// has: path, wire and placements. The mode may be an axis of -L.
+// True if two points differ in nothing but the parallel mode, its layout and what only expert parallelism has
+// (is_ep_option()). The mode may be an axis of -L.
 bool differ_in_mode_only(const Point& a, const Point& b);
 
 // Returns the routing that runs of this shape see, with the spares of their capacity.

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
@@ -28,8 +29,32 @@ std::string layout_of(const PointResult& result) {
   return layout_words(config.num_devices, config.threads_per_device);
 }
 
+// Returns the path of expert parallelism and the waves that were asked for: "fused, 2 waves"; "" without
+// expert parallelism.
+std::string path_words(const RunConfig& config) {
+  if (!is_ep(config.spread)) return "";
+  if (config.num_waves == 0) return name_of(config.spread);
+  return fmt::format("{}, {} wave{}", name_of(config.spread), config.num_waves,
+                     config.num_waves == 1 ? "" : "s");
+}
+
+// Returns the name of a point with its path, if it has one that the name does not say: "ep by fused".
+std::string name_with_path(const Point& point) {
+  const std::string path = path_words(point.config);
+  if (path.empty() || point.label.find(name_of(point.config.spread)) != std::string::npos) return point.label;
+  return fmt::format("{} by {}", point.label, path);
+}
+
+// Returns "; ep by fused" if all points of expert parallelism have this path and these waves.
+std::string common_path(const std::vector<Point>& points) {
+  std::set<std::string> paths;
+  for (const Point& point : points)
+    if (is_ep(point.config.spread)) paths.insert(path_words(point.config));
+  return paths.size() == 1 ? fmt::format("; ep by {}", *paths.begin()) : "";
+}
+
 std::vector<std::string> result_row(const PointResult& result) {
-  std::vector<std::string> row = {result.point.label, layout_of(result), milliseconds(result)};
+  std::vector<std::string> row = {name_with_path(result.point), layout_of(result), milliseconds(result)};
   if (result.trusted()) {
     row.push_back(fmt::format("{:.1f}", model_flops_per_s(result) / 1e9));
     row.push_back(fmt::format("{:.0f}", tokens_per_s(result)));
@@ -199,11 +224,11 @@ std::string describe_command(const std::vector<Point>& points, const Environment
       std::all_of(points.begin(), points.end(), [&](const Point& point) { return text_of(point) == first; });
   const Topology& topology = environment.topology;
   return fmt::format(
-      "{} point{}: {}{}\non {} core{} of {}, kernels {}; predicted memory {}\n"
+      "{} point{}: {}{}{}\non {} core{} of {}, kernels {}; predicted memory {}\n"
       "every step begins with cold caches\n",
-      points.size(), points.size() == 1 ? "" : "s", alike ? "" : "the first is ", first, topology.num_cores,
-      topology.num_cores == 1 ? "" : "s", topology.cpu_model, instruction_words(environment.kernel),
-      memory_text(predicted_bytes));
+      points.size(), points.size() == 1 ? "" : "s", alike ? "" : "the first is ", first, common_path(points),
+      topology.num_cores, topology.num_cores == 1 ? "" : "s", topology.cpu_model,
+      instruction_words(environment.kernel), memory_text(predicted_bytes));
 }
 
 std::string answer_line(const CommandResult& result, uint32_t seed) {

@@ -14,7 +14,8 @@
 
 namespace moehill {
 
-// Returns shape, cores and predicted memory, to print before anything runs.
+// Returns shape, the path if all points of expert parallelism have the same, cores and predicted memory, to
+// print before anything runs.
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
                              const std::vector<double>& predicted_bytes);
 

@@ -28,6 +28,26 @@ TEST(TerminalReport, SaysWhichPointItDescribes) {
   EXPECT_NE(describe_command(unlike, {}, {}).find("2 points: the first is tokens=16"), std::string::npos);
 }
 
+// Otherwise a single point of expert parallelism would not say by which path it was.
+TEST(TerminalReport, NamesThePathAndTheWavesThatWereAskedFor) {
+  Point none = point_of(4, Pass::forward), ep = none;
+  ep.config.spread = Spread::fused;
+  EXPECT_NE(describe_command({ep}, {}, {}).find("; ep by fused\n"), std::string::npos);
+  ep.config.num_waves = 2;
+  EXPECT_NE(describe_command({none, ep}, {}, {}).find("; ep by fused, 2 waves\n"), std::string::npos);
+  EXPECT_EQ(describe_command({none}, {}, {}).find("; ep by"), std::string::npos);
+  Point other = ep;
+  other.config.spread = Spread::ragged_a2a;
+  EXPECT_EQ(describe_command({ep, other}, {}, {}).find("; ep by"), std::string::npos) << "names tell them";
+
+  CommandResult command = made_up_command();
+  EXPECT_NE(result_table(command, 0).find("\nep by compact_psum  2 devices"), std::string::npos)
+      << result_table(command, 0);
+  command.points[1].point.label = "ep-path=compact_psum ep";
+  EXPECT_NE(result_table(command, 0).find("\nep-path=compact_psum ep  2 devices"), std::string::npos)
+      << result_table(command, 0);
+}
+
 TEST(TerminalReport, NamesExpertFormAndRouter) {
   Point point = point_of(4, Pass::forward);
   point.config.shape.form = parse_expert_form("gelu-tanh");

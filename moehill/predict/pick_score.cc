@@ -43,13 +43,14 @@ std::string problem_of(const BenchOptions& options, const Point& point) {
   write_fields(problem, c.block);
   write_fields(problem, point.distribution);
   write_fields(problem, c);
-  for (const char* name : {"ep_path", "ring_split", "shared_placement", "blocks", "placement"})
-    problem.erase(std::string(name));
+  for (const char* name : {"ep_path", "blocks", "placement"}) problem.erase(std::string(name));
+  for (const char* name : kPathOptions) problem.erase(std::string(name));
   uint64_t places = kFnvStart;
   for (const int32_t expert : c.placement) places = fnv1a(places, static_cast<uint64_t>(expert));
   if (!c.placement.empty()) problem["placement"] = fmt::format("{:016x}", places);
   if (c.shared_placement == SharedPlacement::replicated) problem["replicated"] = true;
   if (own_options(options, point).split_rows == Switch::on) problem["ring_split"] = true;
+  if (c.num_waves > 0) problem["waves"] = c.num_waves;
   if (options.mesh == MeshKind::mpi) problem["mpi"] = true;
   problem["seed"] = options.seed;
   return problem.dump(-1, ' ', false, Json::error_handler_t::replace);

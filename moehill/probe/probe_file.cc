@@ -80,7 +80,7 @@ void write_probe(const Probe& probe, const std::string& path) {
                      {"disturbed", probe.disturbed},
                      {"hardware_toml", hardware_toml(probe.hardware, {})}};
   make_folder_of("probe", path);
-  write_text_file(path, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_text_file(path, indented_json(json));
 }
 
 Probe read_probe(const std::string& path) {

@@ -16,6 +16,13 @@
 #include "moehill/tensor/content_hash.h"
 
 namespace moehill {
+namespace {
+
+constexpr char kRevision[] =
+#include "revision.inc"
+    ;
+
+}  // namespace
 
 Environment detect_environment() {
   Environment environment;
@@ -34,7 +41,7 @@ Environment detect_environment() {
   return environment;
 }
 
-std::string build_name() { return MOEHILL_BUILD; }
+std::string build_name() { return std::string(MOEHILL_BUILD " ") + kRevision; }
 
 std::string file_hash(const std::string& path) {
   // One piece is in memory at a time, so that the process's own figures of its memory stay what they are.

@@ -34,7 +34,7 @@ struct Environment {
 
 Environment detect_environment();
 
-std::string build_name();  // version, build type and revision, as of the configuration of the build
+std::string build_name();  // version, build type, and the sources' revision when this program was built
 
 // Returns the XXH3 of the file, piece by piece, as 16 hexadecimal digits; "unknown" if it cannot be read.
 std::string file_hash(const std::string& path);

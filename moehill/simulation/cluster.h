@@ -5,6 +5,7 @@
 //     describe(cluster);   // "32 nodes of 8 devices, fat tree: 6 leaf switches of 6 nodes, 6 spines"
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct Cluster {
 
   int num_nodes() const { return ceil_div(num_devices, devices_per_node); }
   int node_of(int device) const { return device / devices_per_node; }
+  // The last node may have fewer devices than the others.
+  int devices_of(int node) const { return std::min(devices_per_node, num_devices - node * devices_per_node); }
 };
 
 // Takes the first `num_devices` devices of the hardware. Throws InputError for more devices than it has room

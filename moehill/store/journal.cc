@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "moehill/base/error.h"
-#include "moehill/base/strict_json.h"
 
 namespace moehill {
 namespace {
@@ -77,11 +76,7 @@ class Thresholds {
   Thresholds(Database& database, const std::string& name) : database_(database) {
     Statement find(database, "SELECT expect, sizing FROM experiment WHERE name = ?");
     if (!find.bind(name).step()) return;
-    const auto json_at = [&](int column, JsonForm form) {
-      return parse_strict_json<StoredJson>(
-          find.text(column), {find.place(column), "take the copy of a backup, or name another file"}, form);
-    };
-    before_ = json_at(1, JsonForm::object).value(kExpectBefore, json_at(0, JsonForm::any));
+    before_ = json_at(find, 1).value(kExpectBefore, json_at(find, 0, JsonForm::any));
   }
   void keep(int64_t experiment_id, const StoredExperiment& now) {
     if (before_.is_null() || before_ == StoredJson(now.expect)) return;

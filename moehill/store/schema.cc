@@ -255,7 +255,7 @@ const OwnTables& own_tables() {
 
 [[noreturn]] void refuse_tables(const Database& database, const std::string& got) {
   throw input_error("--db", quoted(database.path(), 200) + ": " + got, "the tables that moehill sweep makes",
-                    "take the copy of a backup, or name another file");
+                    kDamagedRemedy);
 }
 
 // Refuses a file whose tables are not ours, before anything is read: a table may be missing, be a view that

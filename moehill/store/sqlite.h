@@ -31,6 +31,9 @@ class StoreBusy : public StoreError {
   using StoreError::StoreError;
 };
 
+// The remedy where a database holds what no sweep writes.
+inline constexpr const char* kDamagedRemedy = "take the copy of a backup, or name another file";
+
 // Access says how a database is opened. A database that is in_memory has no file and is gone with its
 // connection.
 enum class Access { read_only, read_write, in_memory };

@@ -10,7 +10,6 @@
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
-#include "moehill/base/strict_json.h"
 #include "moehill/store/schema.h"
 
 namespace moehill {
@@ -25,29 +24,20 @@ constexpr const char* kPointColumns =
     "is_current, "
     "predicted_seconds, predicted_bytes FROM point ";
 
-constexpr const char* kRemedy =
-    "take the copy of a backup, or name another file";  // what a user can do about a damaged row
-
-// A database may have been edited by hand, so JSON is parsed strictly and an error names file and column.
-StoredJson object_at(const Statement& row, int column) {
-  return parse_strict_json<StoredJson>(row.text(column), {row.place(column), kRemedy});
-}
-
 // Reads a record. Its samples are in rows of their own, for which there must be a place.
 StoredJson record_at(const Statement& row, int column) {
-  StoredJson record = object_at(row, column);
+  StoredJson record = json_at(row, column);
   if (record.contains(kSamples) && !record.at(kSamples).is_array() && !record.at(kSamples).is_null())
     throw input_error(row.place(column), "time_s.samples " + quoted(json_text(record.at(kSamples)), 60),
-                      "an array of numbers", kRemedy);
+                      "an array of numbers", kDamagedRemedy);
   return record;
 }
 
 std::vector<std::string> texts_at(const Statement& row, int column) {
-  const auto json =
-      parse_strict_json<StoredJson>(row.text(column), {row.place(column), kRemedy}, JsonForm::any);
+  const StoredJson json = json_at(row, column, JsonForm::any);
   const auto is_text = [](const StoredJson& value) { return value.is_string(); };
   if (!json.is_array() || !std::all_of(json.begin(), json.end(), is_text))
-    throw input_error(row.place(column), quoted(row.text(column)), "an array of texts", kRemedy);
+    throw input_error(row.place(column), quoted(row.text(column)), "an array of texts", kDamagedRemedy);
   return json.get<std::vector<std::string>>();
 }
 
@@ -60,7 +50,7 @@ StoredExperiment read_experiment(const Statement& row) {
   e.hypothesis = row.text(3);
   e.expect = texts_at(row, 4);
   e.next_action = row.text(5);
-  e.baseline = object_at(row, 6);
+  e.baseline = json_at(row, 6);
   e.command = row.text(7);
   e.launcher = row.text(8);
   e.reference_section = row.text(9);
@@ -68,11 +58,12 @@ StoredExperiment read_experiment(const Statement& row) {
   e.rounds = row.integer(11);
   // Reports draw a random sample for each round, so a number that no sweep writes must not reach them.
   if (e.rounds < 1 || e.rounds > kMostRounds)
-    throw input_error(row.place(11), std::to_string(e.rounds), fmt::format("1 to {}", kMostRounds), kRemedy);
+    throw input_error(row.place(11), std::to_string(e.rounds), fmt::format("1 to {}", kMostRounds),
+                      kDamagedRemedy);
   e.retries = row.integer(12);
   e.timeout_s = row.real(13);
   e.toml = row.text(14);
-  e.sizing = object_at(row, 15);
+  e.sizing = json_at(row, 15);
   e.options_note = row.text(16);
   e.created_utc = row.text(17);
   return e;
@@ -93,8 +84,8 @@ StoredPoint read_point(const Statement& row) {
   p.identity = row.text(2);
   p.position = row.integer(3);
   p.label = row.text(4);
-  p.options = object_at(row, 5);
-  p.axes = object_at(row, 6);
+  p.options = json_at(row, 5);
+  p.axes = json_at(row, 6);
   p.arguments = texts_at(row, 7);
   p.state = state_named(row.text(8));
   p.is_baseline = row.integer(9) != 0;
@@ -110,7 +101,7 @@ int64_t round_at(const Statement& row, int column) {
   const int64_t round = row.integer(column);
   if (round < 0 || round >= kMostRounds)
     throw input_error(row.place(column), std::to_string(round), fmt::format("0 to {}", kMostRounds - 1),
-                      kRemedy);
+                      kDamagedRemedy);
   return round;
 }
 
@@ -230,15 +221,15 @@ std::vector<StoredNote> Store::notes(int64_t experiment_id) {
 StoredJson Store::provenance(int64_t provenance_id) {
   Statement statement(database_, "SELECT json FROM provenance WHERE id = ?");
   if (!statement.bind(provenance_id).step()) return StoredJson::object();
-  return object_at(statement, 0);
+  return json_at(statement, 0);
 }
 
 std::vector<StoredNoiseFloor> Store::noise_floors() {
   Statement statement(
       database_, "SELECT id, time_utc, machine, build, rounds, floor, json FROM noise_floor ORDER BY id");
   return read_all<StoredNoiseFloor>(statement, [](const Statement& row) {
-    return StoredNoiseFloor{row.integer(0), row.text(1), row.text(2),      row.text(3),
-                            row.integer(4), row.real(5), object_at(row, 6)};
+    return StoredNoiseFloor{row.integer(0), row.text(1), row.text(2),    row.text(3),
+                            row.integer(4), row.real(5), json_at(row, 6)};
   });
 }
 
@@ -256,6 +247,10 @@ void Store::add_noise_floor(const StoredNoiseFloor& floor) {
 }
 
 // Returns the JSON as one line. Bytes that are not UTF-8 are replaced, so that every record can be written.
+StoredJson json_at(const Statement& row, int column, JsonForm form) {
+  return parse_strict_json<StoredJson>(row.text(column), {row.place(column), kDamagedRemedy}, form);
+}
+
 std::string json_text(const StoredJson& json) {
   return json.dump(-1, ' ', false, StoredJson::error_handler_t::replace);
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/base/strict_json.h"
 #include "moehill/store/results.h"
 #include "moehill/store/sqlite.h"
 
@@ -43,6 +44,10 @@ class Store {
   void add_samples(StoredRecord& record);
   Database database_;
 };
+
+// Returns the JSON of a column. A database may have been edited by hand, so JSON is parsed strictly, and an
+// error names file and column.
+StoredJson json_at(const Statement& row, int column, JsonForm form = JsonForm::object);
 
 // Returns the option --db if it was given, otherwise the environment's MOEHILL_DB, otherwise
 // ./moehill.sqlite.

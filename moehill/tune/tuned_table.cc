@@ -89,8 +89,7 @@ std::string text_of(const TunedTable& table) {
                     {"simd", e.simd},
                     {"time_utc", e.time_utc}};
   }
-  return Json{{"schema", kSchema}, {"entries", entries}}.dump(1, ' ', false, Json::error_handler_t::replace) +
-         "\n";
+  return indented_json({{"schema", kSchema}, {"entries", entries}});
 }
 
 // Returns the part of the capacity that changes how many rows the experts have.

@@ -68,8 +68,8 @@ std::string figures_line(const std::string& label, const std::vector<SimulatedRu
   std::sort(sizes.begin(), sizes.end());
   const double p90 = sizes[(9 * sizes.size() + 9) / 10 - 1];  // nearest rank
   return fmt::format(
-      "{}: {} steps, median error {:.1f} % (with its sign {:+.1f} %), 90th percentile {:.1f} %\n", label,
-      runs.size(), 100 * median_of(sizes), 100 * median_of(errors), 100 * p90);
+      "{}: {} step{}, median error {:.1f} % (with its sign {:+.1f} %), 90th percentile {:.1f} %\n", label,
+      runs.size(), runs.size() == 1 ? "" : "s", 100 * median_of(sizes), 100 * median_of(errors), 100 * p90);
 }
 
 }  // namespace

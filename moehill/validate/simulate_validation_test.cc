@@ -20,8 +20,8 @@ TEST(SimulatedRuns, TheReportGivesErrorsByDevices) {
   RunConfig four = two;
   four.num_devices = 4;
   const std::string text = simulated_runs_report({{two, 1.1, 1.0}, {four, 0.5, 1.0}}, two_cores());
-  EXPECT_NE(text.find("2 devices: 1 steps, median error 10.0 %"), std::string::npos) << text;
-  EXPECT_NE(text.find("4 devices, which share 2 cores: 1 steps, median error 50.0 %"), std::string::npos)
+  EXPECT_NE(text.find("2 devices: 1 step, median error 10.0 %"), std::string::npos) << text;
+  EXPECT_NE(text.find("4 devices, which share 2 cores: 1 step, median error 50.0 %"), std::string::npos)
       << text;
 }
 
@@ -32,9 +32,9 @@ TEST(SimulatedRuns, UnlikeLayoutsHaveErrorsOfTheirOwn) {
   RunConfig two = one;
   two.threads_per_device = 2;
   const std::string text = simulated_runs_report({{one, 1.1, 1.0}, {two, 2.0, 1.0}}, two_cores());
-  EXPECT_NE(text.find("4 devices, which share 2 cores: 1 steps, median error 10.0 %"), std::string::npos)
+  EXPECT_NE(text.find("4 devices, which share 2 cores: 1 step, median error 10.0 %"), std::string::npos)
       << text;
-  EXPECT_NE(text.find("4 devices of 2 threads, which share 2 cores: 1 steps, median error 100.0 %"),
+  EXPECT_NE(text.find("4 devices of 2 threads, which share 2 cores: 1 step, median error 100.0 %"),
             std::string::npos)
       << text;
   // Nothing simulates chips or nodes as shared.

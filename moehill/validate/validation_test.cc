@@ -47,6 +47,7 @@ TEST(Validation, TheReportSaysOnWhichDevices) {
   const std::vector<ValidatedShape> shapes = {{{}, {{config, 1.1, 1.0}}}};
   const std::string report = validation_report(shapes);
   EXPECT_NE(report.find("dp  2 devices x 3 threads  "), std::string::npos) << report;
+  EXPECT_NE(report.find("in 100 % of 1 shape; "), std::string::npos) << report;
 }
 
 TEST(Validation, TheShapeAfterWhichItsCallerSaysSoIsTheLast) {

@@ -61,7 +61,7 @@ struct Latencies {
 class StepRun {
  public:
   StepRun(const Cluster& cluster, const StepProgram& program, const SimulationProgress& progress)
-      : cluster_(cluster), program_(program), progress_(progress), hosts_(make_platform(cluster)) {
+      : cluster_(cluster), program_(program), progress_(progress), platform_(make_platform(cluster)) {
     const size_t num = static_cast<size_t>(program.num_devices);
     for (const ProgramStage& stage : program.stages) {
       result_.stages.emplace_back(num);
@@ -82,8 +82,9 @@ class StepRun {
     result_.seconds = sg4::Engine::get_clock();
     for (const auto& [link, bytes] : link_bytes_) {
       // A shared link has its bandwidth once. The inside of a node has it once for each device.
-      const bool shared_by_all = link->get_sharing_policy() != sg4::Link::SharingPolicy::FATPIPE;
-      const int num_ways = shared_by_all ? 1 : devices_inside(link->get_name());
+      const auto inside = platform_.node_of_loopback.find(link);
+      const int num_ways =
+          inside == platform_.node_of_loopback.end() ? 1 : cluster_.devices_of(inside->second);
       result_.links.push_back({link->get_name(), bytes, num_ways * link->get_bandwidth()});
     }
     std::sort(result_.links.begin(), result_.links.end(),
@@ -92,14 +93,9 @@ class StepRun {
   }
 
  private:
-  // Returns the devices of the node whose inside this link is (platform.cc names it by its node). The last
-  // node may have fewer than the others.
-  int devices_inside(const std::string& link) const {
-    const int node = std::stoi(link.substr(std::string("inside_node").size()));
-    return std::min(cluster_.devices_per_node, cluster_.num_devices - node * cluster_.devices_per_node);
+  sg4::Host* host_of(int device) const {
+    return platform_.hosts[static_cast<size_t>(cluster_.node_of(device))];
   }
-
-  sg4::Host* host_of(int device) const { return hosts_[static_cast<size_t>(cluster_.node_of(device))]; }
 
   size_t group_of(int device) const { return static_cast<size_t>(device / program_.group); }
   void run_device(int d) {
@@ -189,7 +185,7 @@ class StepRun {
   const Cluster& cluster_;
   const StepProgram& program_;
   const SimulationProgress& progress_;
-  std::vector<sg4::Host*> hosts_;
+  Platform platform_;
   std::vector<Arrivals> received_;   // [groups] flows
   std::vector<Latencies> ways_;      // [groups] of flows to other nodes
   int64_t num_awaited_ = 0;          // flows in all

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace moehill {
 namespace {
@@ -21,10 +22,10 @@ class PlatformMaker {
  public:
   explicit PlatformMaker(const Cluster& cluster) : cluster_(cluster) {}
 
-  std::vector<sg4::Host*> make() {
+  Platform make() {
     make_zone();
     set_upper_links();
-    return hosts_;
+    return std::move(platform_);
   }
 
  private:
@@ -81,14 +82,15 @@ class PlatformMaker {
   }
 
   sg4::Host* add_host(sg4::NetZone* zone) {
-    sg4::Host* host = zone->create_host(fmt::format("node{}", hosts_.size()), cluster_.device_flops);
+    sg4::Host* host = zone->create_host(fmt::format("node{}", platform_.hosts.size()), cluster_.device_flops);
     host->set_core_count(cluster_.devices_per_node)->seal();
-    hosts_.push_back(host);
+    platform_.hosts.push_back(host);
     return host;
   }
 
-  sg4::Link* loopback(sg4::NetZone* zone, unsigned long id) const {
-    sg4::Link* link = zone->create_link(fmt::format("inside_node{}", id), cluster_.inside.bytes_per_s);
+  sg4::Link* loopback(sg4::NetZone* zone, unsigned long node) {
+    sg4::Link* link = zone->create_link(fmt::format("inside_node{}", node), cluster_.inside.bytes_per_s);
+    platform_.node_of_loopback[link] = static_cast<int>(node);
     // A FATPIPE link does not share its bandwidth: each flow has all of it.
     link->set_sharing_policy(sg4::Link::SharingPolicy::FATPIPE);
     link->set_latency(std::max(cluster_.inside.latency_s, kLeastLatency))->seal();
@@ -103,7 +105,7 @@ class PlatformMaker {
       const std::string& name = link->get_name();
       const bool tree = cluster_.kind == TopologyKind::fat_tree && name.starts_with("link_from_-");
       const bool fly = cluster_.kind == TopologyKind::dragonfly && !name.starts_with("local_link") &&
-                       !name.starts_with("inside");
+                       !platform_.node_of_loopback.contains(link);
       if (!tree && !fly) continue;
       link->set_bandwidth(cluster_.upper.bytes_per_s);
       link->set_latency(std::max(kLeastLatency, cluster_.upper.latency_s / 2));
@@ -111,11 +113,11 @@ class PlatformMaker {
   }
 
   const Cluster& cluster_;
-  std::vector<sg4::Host*> hosts_;
+  Platform platform_;
 };
 
 }  // namespace
 
-std::vector<sg4::Host*> make_platform(const Cluster& cluster) { return PlatformMaker(cluster).make(); }
+Platform make_platform(const Cluster& cluster) { return PlatformMaker(cluster).make(); }
 
 }  // namespace moehill
