@@ -374,8 +374,8 @@ struct RecordedCheck {
 struct RecordedHashes {
   std::string plan, output;
   std::string weights;  // of a model's files; otherwise empty and left out
-  // Of all bits of the operands, of the results of the checked step, and of those of the step on other
-  // operands. Empty and left out for a step that was not checked.
+  // They are of all bits of the operands, of the results of the checked step, and of those of the step on
+  // other operands. Empty and left out for a step that was not checked.
   std::string operands, results, other_results;
 
   template <typename Self, typename Visit>
