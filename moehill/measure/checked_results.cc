@@ -78,9 +78,9 @@ CheckedResults::CheckedResults(const std::string& file) {
       throw input_error(what, quoted(line, 100), input.allowed, input.remedy);
     if (std::optional<CheckedResult> result = result_of(record)) results_.push_back(*std::move(result));
     if (results_.size() > kMostResults)
-      throw input_error(
-          "--checked", fmt::format("more than {} checked results in {}", kMostResults, quoted(file, 200)),
-          fmt::format("at most {}", kMostResults), "leave out those of other points");
+      throw input_error("--checked",
+                        fmt::format("more than {} checked results in {}", kMostResults, quoted(file, 200)),
+                        fmt::format("at most {}", kMostResults), "leave out those of other points");
   }
 }
 

@@ -76,12 +76,14 @@ TEST_F(CheckedResultsTest, ARunWithTheSameBitsTakesTheVerdictOver) {
 
 TEST_F(CheckedResultsTest, OtherBitsAreChecked) {
   const Json first = record_of(options_, 1);
+  options_.check_seed = 5;
   for (const char* hash : {"operands", "results", "other_results"}) {
     Json other = first;
     other["hash"][hash] = "0123456789abcdef";
     const Json second = record_beside(options_, other);
     EXPECT_TRUE(was_checked_again(second)) << hash;
     EXPECT_EQ(second["check"]["status"], "passed") << hash;
+    EXPECT_EQ(second["check"]["seed"], 5) << hash << ": the errors are not those of the other run";
     EXPECT_EQ(second["hash"], first["hash"]) << hash;
     other["hash"].erase(hash);
     EXPECT_TRUE(was_checked_again(record_beside(options_, other))) << hash << " is missing";
