@@ -176,7 +176,7 @@ class MoveRunner {
   // Finds the arms whose results were checked before this round, so that a run of them takes less time.
   void find_checked() {
     for (size_t arm = 0; arm < plan_.points.size(); ++arm)
-      checked_[arm] = checked_[arm] || checked_record(store_, plan_.points[arm], number_).has_value();
+      checked_[arm] = checked_[arm] || !checked_records(store_, plan_.points[arm], number_).empty();
   }
 
   // Returns whether the incumbent first runs alone, in a round that the race does not see. Before the first

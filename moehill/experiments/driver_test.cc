@@ -261,13 +261,15 @@ TEST_F(DriverTest, ADeeplyNestedLineIsNoRecord) {
 // Runs that print a record of a checked result, and keep what they are told of checked ones in a file.
 class CheckedResultsTest : public DriverTest {
  protected:
-  // The point's number is in its options.
-  void write_checked(const std::string& hashes, const std::string& status = "passed") {
+  // The point's number is in its options. There is a record for each of the numbers of `records`.
+  void write_checked(const std::string& hashes, const std::string& status = "passed",
+                     const std::string& records = "1") {
     write_program("case \"$*\" in *--checked*) for last; do :; done; cat \"$last\" >>" + told_ +
-                  R"(;; esac; echo "{\"schema\":\"moehill/1\",\"process\":{\"id\":\"run$3\"},\"tflops\":1,)"
-                  R"(\"config\":{\"a\":$3},\"check\":{\"status\":\")" +
+                  ";; esac; for n in " + records +
+                  R"(; do echo "{\"schema\":\"moehill/1\",\"process\":{\"id\":\"run$3\"},\"tflops\":1,)"
+                  R"(\"config\":{\"a\":$3,\"n\":$n},\"check\":{\"status\":\")" +
                   status + R"(\"},\"hash\":{)" + hashes +
-                  R"(},\"time_s\":{\"median\":1,\"samples\":[1,2]}}")");
+                  R"(},\"time_s\":{\"median\":1,\"samples\":[1,2]}}"; done)");
   }
   // Runs so many rounds of the first points and returns how often a run was told of a checked result.
   int64_t told_in(const std::string& name, int64_t rounds, const std::string& launcher = "") {
@@ -304,6 +306,12 @@ TEST_F(CheckedResultsTest, LaterRunsAreToldOfThem) {
   EXPECT_FALSE(record.contains("time_s")) << "it has what a check needs";
   // Another experiment has the same points.
   EXPECT_EQ(told_in("b", 2), 4);
+}
+
+TEST_F(CheckedResultsTest, AllRecordsOfOneEarlierRunAreTold) {
+  write_checked(hashes_, "passed", "1 2 3");
+  EXPECT_EQ(told_in("a", 3), 2 * 2 * 3) << "two points, two later rounds";
+  EXPECT_EQ(StoredJson::parse(last_)["config"]["n"], 3);
 }
 
 TEST_F(CheckedResultsTest, OnlyPassedOnesWithHashesAreTold) {
