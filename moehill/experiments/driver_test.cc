@@ -314,6 +314,15 @@ TEST_F(CheckedResultsTest, AllRecordsOfOneEarlierRunAreTold) {
   EXPECT_EQ(StoredJson::parse(last_)["config"]["n"], 3);
 }
 
+TEST_F(CheckedResultsTest, ADamagedRecordOfAnotherExperimentStopsNoSweep) {
+  write_checked(hashes_);
+  EXPECT_EQ(told_in("a", 1), 0);
+  Database(database_, Access::read_write)
+      .execute("UPDATE record SET json = json_set(json, '$.time_s.samples', 'x')");
+  EXPECT_EQ(told_in("b", 2), 2) << "the second round is told of the first";
+  EXPECT_EQ(number_of("attempt WHERE state = 'done'"), 2 + 2 * 2);
+}
+
 TEST_F(CheckedResultsTest, OnlyPassedOnesWithHashesAreTold) {
   write_checked(hashes_, "mistrusted");
   EXPECT_EQ(told_in("a", 2), 0);
