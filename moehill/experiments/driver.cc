@@ -432,7 +432,8 @@ class Driver {
   // Returns the file with what earlier runs of these points checked; "" if there is nothing. The processes of
   // a launcher may be on other machines.
   std::string checked_file(const std::vector<size_t>& points, int64_t round) {
-    if (plan_.experiment.command != name_of(SweptCommand::bench) || !plan_.experiment.launcher.empty())
+    if (plan_.experiment.command != name_of(SweptCommand::bench) || !plan_.experiment.launcher.empty() ||
+        !options_.takes_checks_over)
       return "";
     std::vector<StoredJson> records;
     for (const size_t i : points) {

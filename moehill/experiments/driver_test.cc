@@ -284,6 +284,7 @@ class CheckedResultsTest : public DriverTest {
     options.goes_on = [](int64_t) { return true; };
     options.affords = [](double) { return false; };  // no run is repeated
     options.wants = [](size_t, int64_t) { return true; };
+    options.takes_checks_over = takes_checks_over_;
     run_sweep(store, p, host_, options);
     std::ifstream file(told_);
     int64_t lines = 0;
@@ -293,6 +294,7 @@ class CheckedResultsTest : public DriverTest {
 
   const std::string hashes_ = R"(\"operands\":\"1\",\"results\":\"2\",\"other_results\":\"3\")";
   const std::string told_ = folder_.file("told");
+  bool takes_checks_over_ = true;
   std::string last_;
 };
 
@@ -328,6 +330,12 @@ TEST_F(CheckedResultsTest, OnlyPassedOnesWithHashesAreTold) {
   EXPECT_EQ(told_in("a", 2), 0);
   write_checked(R"(\"operands\":\"1\",\"results\":\"2\")");
   EXPECT_EQ(told_in("b", 2), 0);
+}
+
+TEST_F(CheckedResultsTest, ARaceMayLetEveryRunCheck) {
+  write_checked(hashes_);
+  takes_checks_over_ = false;
+  EXPECT_EQ(told_in("a", 2), 0);
 }
 
 TEST_F(CheckedResultsTest, ProcessesOfALauncherMayBeOnOtherMachines) {
