@@ -111,6 +111,10 @@ class BlockRun final : public Run {
                           content_hash(group.team(), part.whole + part.bytes.begin,
                                        static_cast<size_t>(part.bytes.size()))});
       }
+      router_.visit_made(group.rank(), [&](void* data, size_t bytes) {
+        hashes.push_back(
+            {fmt::format("the router of device {}", group.rank()), content_hash(group.team(), data, bytes)});
+      });
       if (group.rank() == 0) return;
       path.visit_replicas([&](void* data, size_t bytes) {
         hashes.push_back(

@@ -68,6 +68,10 @@ void RunRouter::poison(int rank, const MemoryVisitor& fill) {
   if (products_) products_->spoil(rank, fill);
 }
 
+void RunRouter::visit_made(int rank, const MemoryVisitor& visit) {
+  if (step_) step_->visit_made(result_tokens(config_, rank), visit);
+}
+
 void RunRouter::read_logits() {
   if (step_) step_->read(routed_.all_logits());
 }

@@ -32,6 +32,9 @@ class RunRouter {
   void backward(Group& group, ParallelPath& path, const MatView& x, const float* dp, StageListener* listener);
   // Overwrites what the next step has to make itself.
   void poison(int rank, const MemoryVisitor& fill);
+  // Visits what the step has made for the tokens of a device: choices, gate values and logits. No result of a
+  // forward pass shows the logits of experts that nobody chose. Visits nothing without a router in the step.
+  void visit_made(int rank, const MemoryVisitor& visit);
 
   // Reads the logits of `routed` again, after they were replaced.
   void read_logits();

@@ -262,6 +262,30 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
   }
 }
 
+// No result of a forward pass shows the logit of an expert that nobody chose.
+TEST_F(RunTest, TheHashesAreOfWhatTheRouterInTheStepMakes) {
+  RunConfig config{.shape = kOdd};
+  config.block.pass = Pass::forward;
+  config.block.route_in_step = config.block.router_product = true;
+  for (const RunConfig& one : {config, dp(config, 2), ep(config, 2, Spread::fused)}) {
+    run_ = factory_.make(one);
+    run_->step({});
+    const auto results = run_->result_hashes();
+    const BlockTensors t = run_->tensors();
+    const auto expect_seen = [&](const char* what, const std::function<void()>& change) {
+      change();
+      EXPECT_NE(run_->result_hashes(), results) << what << " " << name_of(one.spread);
+      run_->poison();
+      EXPECT_NE(run_->result_hashes(), results) << what;
+      run_->step({});
+      EXPECT_EQ(run_->result_hashes(), results) << what << " " << name_of(one.spread);
+    };
+    expect_seen("logit", [&] { const_cast<float*>(t.logits)[258] += 1; });
+    expect_seen("gate value", [&] { const_cast<Routing*>(t.step_routing)->weight[110] *= 2; });
+    expect_seen("choice", [&] { const_cast<Routing*>(t.step_routing)->expert[110] ^= 1; });
+  }
+}
+
 // A step that left a stage out would use the values of the step before in the work space. After poison() it
 // would find NaN there. So a step that gives equal bits after poison() has made everything anew.
 TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {

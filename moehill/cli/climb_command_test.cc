@@ -63,8 +63,9 @@ class ClimbCommand : public CommandFixture {
 };
 
 TEST_F(ClimbCommand, RefusesWhatItCannotClimbAndLeavesNothing) {
-  for (const char* more : {"--topk-list 1,2", "--json r.jsonl", "--check off", "--worth 2", "--budget 5",
-                           "--tokens auto", "--memory 1K", "--table off", "missing.toml"}) {
+  for (const char* more :
+       {"--topk-list 1,2", "--json r.jsonl", "--check off", "--checked r.jsonl", "--worth 2", "--budget 5",
+        "--tokens auto", "--memory 1K", "--table off", "missing.toml"}) {
     EXPECT_EQ(run(more + std::string(more[0] == 'm' ? "" : " " + shape_)), 2) << more;
     EXPECT_FALSE(std::filesystem::exists(folder_ + "/moehill.sqlite")) << more;
   }

@@ -189,10 +189,15 @@ std::vector<std::string> arguments_of_point(const std::string& text) {
   return arguments;
 }
 
-// Throws InputError for arguments that bench would refuse, before anything runs, and for output files,
-// because each run would overwrite them.
+// Throws InputError for arguments that bench would refuse, before anything runs, for output files, because
+// each run would overwrite them, and for --checked, which later runs get anyway.
 void refuse_outputs(const std::string& option, const std::vector<std::string>& arguments) {
   const std::optional<BenchOptions> o = parse_bench_options(arguments);
+  if (o && !o->checked.empty())
+    throw usage_error(fmt::format("--checked cannot be used with {}, whose runs take over what their first "
+                                  "ones have checked",
+                                  option),
+                      "leave it out");
   if (!o || !o->ablations.empty() || !o->json.empty() || !o->dump.empty() || !o->trace_dir.empty() ||
       !o->save_routing.empty() || !o->export_csv.empty() || !o->export_json.empty() ||
       !o->export_markdown.empty())

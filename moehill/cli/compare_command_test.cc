@@ -121,6 +121,11 @@ TEST_F(CompareCommand, TwoBuildsRunInTurnAndASlowerOneIsStatusFour) {
                                 "--builds ./faster --dump d", "--builds ./faster --json faster",
                                 "--builds ./faster --baseline a.jsonl", "a.jsonl b.jsonl --not-interleaved"})
     EXPECT_EQ(run(arguments), 2) << arguments << "\n" << read("err");
+  // Later runs would get the option a second time.
+  for (const char* mode : {"--builds ./faster --checked r.jsonl", "--noise-floor --point checked=r.jsonl"}) {
+    EXPECT_EQ(run(mode), 2) << mode;
+    EXPECT_NE(read("err").find("--checked cannot be used with --"), std::string::npos) << read("err");
+  }
 }
 
 // A gate that cannot tell must not pass: ten times slower but with only two processes, or results without a

@@ -72,11 +72,15 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   return plan;
 }
 
+// With a limit of memory every run checks its results. The check takes memory, so an arm could otherwise be
+// over the limit in one run and below it in the next.
+bool takes_checks_over(const MoveRequest& request) { return !request.memory_bytes.has_value(); }
+
 // Returns the predicted seconds of a run. `checked`: an earlier run has checked its results.
 double predicted_of(const MoveRequest& request, size_t arm, bool checked) {
   const ResolvedPoint& resolved = request.arms[arm].resolved;
   const double seconds = resolved.seconds.value_or(0);
-  return checked ? resolved.repeat_seconds.value_or(seconds) : seconds;
+  return checked && takes_checks_over(request) ? resolved.repeat_seconds.value_or(seconds) : seconds;
 }
 
 // MoveRunner runs one move.
@@ -105,6 +109,7 @@ class MoveRunner {
     driver.affords = [&](double seconds) { return !is_trial_ && budget_.affords(seconds); };
     driver.limit = [&](const std::vector<size_t>& arms) { return limit_of_run(arms); };
     driver.waits = [&] { return budget_.left_s() > 0; };
+    driver.takes_checks_over = takes_checks_over(request_);
     result_.interrupted = run_sweep(store_, plan_, host_, driver).end == SweepEnd::interrupted;
     return result_;
   }
@@ -176,7 +181,7 @@ class MoveRunner {
   // Finds the arms whose results were checked before this round, so that a run of them takes less time.
   void find_checked() {
     for (size_t arm = 0; arm < plan_.points.size(); ++arm)
-      checked_[arm] = checked_[arm] || checked_record(store_, plan_.points[arm], number_).has_value();
+      checked_[arm] = checked_[arm] || !checked_records(store_, plan_.points[arm], number_).empty();
   }
 
   // Returns whether the incumbent first runs alone, in a round that the race does not see. Before the first

@@ -68,6 +68,12 @@ TEST(AffordsMove, LaterRoundsTakeTheChecksOver) {
   EXPECT_FALSE(affords_move(budget, request));
   budget.limit_s = first + 6 * later + 1;
   EXPECT_TRUE(affords_move(budget, request));
+  // With a limit of memory each of seven rounds has two processes that check.
+  request.memory_bytes = 1e9;
+  budget.limit_s = 7 * 2 * (4 + 6 / 2) - 1;
+  EXPECT_FALSE(affords_move(budget, request));
+  budget.limit_s += 2;
+  EXPECT_TRUE(affords_move(budget, request));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <sstream>
 
@@ -96,10 +97,15 @@ class TurnRunner {
     return disturbed;
   }
 
-  // Returns the command, with what its first run has checked.
+  // Returns the command, with what its first run has checked. If another command has to check in every run,
+  // for example since its build is older, all do. Otherwise one would begin its steps on a machine that the
+  // check has just heated, and the other would not.
   std::vector<std::string> arguments_of(size_t i) {
     std::vector<std::string> arguments = commands_[i].arguments;
-    const std::string file = checked_[i].empty() ? "" : checked_records_.write(checked_[i]);
+    const bool all_have =
+        std::none_of(checked_.begin(), checked_.end(),
+                     [](const std::vector<StoredJson>& records) { return records.empty(); });
+    const std::string file = all_have ? checked_records_.write(checked_[i]) : "";
     if (!file.empty()) arguments.insert(arguments.end(), {"--checked", file});
     return arguments;
   }

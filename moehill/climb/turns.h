@@ -1,6 +1,7 @@
 // Turns runs commands in interleaved rounds, each time in a process of its own, and collects the records that
-// they print. It stores nothing; a sweep (experiments/driver.h) does. A command whose records have hashes of
-// checked results (record/record.h) gets them in later rounds, so that it need not check the same bits again.
+// they print. It stores nothing; a sweep (experiments/driver.h) does. If the records of all commands have
+// hashes of checked results (record/record.h), each command gets its own in later rounds, so that it need not
+// check the same bits again.
 //
 //     const Turns turns = run_in_turn({{"A", command_a}, {"B", command_b}}, {.rounds = 12});
 //     turns.seconds_of(0, 0);   // of A's first record, by round

@@ -4,9 +4,23 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "moehill/base/error.h"
 #include "moehill/record/record.h"
 
 namespace moehill {
+namespace {
+
+// Returns the records of a point; none if one of them is damaged. A sweep can do without them, and reports
+// say what is wrong with them.
+std::vector<StoredRecord> records_if_readable(Store& store, int64_t point_id) {
+  try {
+    return store.records(point_id);
+  } catch (const InputError&) {
+    return {};
+  }
+}
+
+}  // namespace
 
 std::optional<StoredJson> checked_parts(const StoredJson& record) {
   if (!has_checked_bits(record)) return std::nullopt;
@@ -16,16 +30,22 @@ std::optional<StoredJson> checked_parts(const StoredJson& record) {
   return parts;
 }
 
-std::optional<StoredJson> checked_record(Store& store, const StoredPoint& point, int64_t round) {
+std::vector<StoredJson> checked_records(Store& store, const StoredPoint& point, int64_t round) {
   for (const StoredPoint& same : store.points_with(point.identity)) {
     if (same.experiment_id > point.experiment_id) continue;
-    for (const StoredRecord& record : store.records(same.id)) {
+    std::vector<StoredJson> found;
+    int64_t found_in = 0;  // the round
+    for (const StoredRecord& record : records_if_readable(store, same.id)) {
       const bool is_earlier = same.experiment_id < point.experiment_id || record.round < round;
-      std::optional<StoredJson> parts = is_earlier ? checked_parts(record.json) : std::nullopt;
-      if (parts) return parts;
+      if (!is_earlier || (!found.empty() && record.round != found_in)) continue;
+      std::optional<StoredJson> parts = checked_parts(record.json);
+      if (!parts) continue;
+      found.push_back(*std::move(parts));
+      found_in = record.round;
     }
+    if (!found.empty()) return found;
   }
-  return std::nullopt;
+  return {};
 }
 
 MemoryFile::~MemoryFile() {

@@ -2,8 +2,8 @@
 // take the check over if it leaves the same bits (bench --checked), which saves most of the time before its
 // steps.
 //
-//     const std::optional<StoredJson> record = checked_record(store, point, round);
-//     if (record) arguments.insert(arguments.end(), {"--checked", file.write({*record})});
+//     const std::vector<StoredJson> records = checked_records(store, point, round);
+//     if (!records.empty()) arguments.insert(arguments.end(), {"--checked", file.write(records)});
 #pragma once
 
 #include <optional>
@@ -18,10 +18,11 @@ namespace moehill {
 // it, or if it is of a build that wrote no hashes of results.
 std::optional<StoredJson> checked_parts(const StoredJson& record);
 
-// Returns these parts of an earlier record of this point; nothing if there is none. It looks at the earlier
-// rounds of the point's experiment, and at points with the same identity in experiments that were
-// started before.
-std::optional<StoredJson> checked_record(Store& store, const StoredPoint& point, int64_t round);
+// Returns these parts of the records of an earlier run of this point, which has several if the point's
+// options give several, such as both parallel modes. Empty: there is no such run. It looks at the earlier
+// rounds of the point's experiment, and at points with the same identity in experiments that were started
+// before.
+std::vector<StoredJson> checked_records(Store& store, const StoredPoint& point, int64_t round);
 
 // MemoryFile is a file without a name, which is gone when the last process closes it. A child can open it by
 // its path.

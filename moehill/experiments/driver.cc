@@ -432,13 +432,14 @@ class Driver {
   // Returns the file with what earlier runs of these points checked; "" if there is nothing. The processes of
   // a launcher may be on other machines.
   std::string checked_file(const std::vector<size_t>& points, int64_t round) {
-    if (plan_.experiment.command != name_of(SweptCommand::bench) || !plan_.experiment.launcher.empty())
+    if (plan_.experiment.command != name_of(SweptCommand::bench) || !plan_.experiment.launcher.empty() ||
+        !options_.takes_checks_over)
       return "";
     std::vector<StoredJson> records;
     for (const size_t i : points) {
-      std::optional<StoredJson>& record = checked_[i];
-      if (!record) record = checked_record(store_, plan_.points[i], round);
-      if (record) records.push_back(*record);
+      std::vector<StoredJson>& of_point = checked_[i];
+      if (of_point.empty()) of_point = checked_records(store_, plan_.points[i], round);
+      records.insert(records.end(), of_point.begin(), of_point.end());
     }
     return records.empty() ? "" : checked_records_.write(records);
   }
@@ -520,7 +521,7 @@ class Driver {
   std::optional<std::vector<size_t>> together_;
   std::vector<size_t> visited_;         // those of them that this round of a race needs no more
   std::map<size_t, double> best_peak_;  // by point, in TF/s
-  std::map<size_t, std::optional<StoredJson>> checked_;  // by point: checked_record()
+  std::map<size_t, std::vector<StoredJson>> checked_;  // by point: checked_records()
   MemoryFile checked_records_;
   std::string last_;
   SweepOutcome outcome_;

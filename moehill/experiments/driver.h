@@ -62,6 +62,9 @@ struct DriverOptions {
   };
   // A race may also give up waiting for the runs of other sweeps. Its round then lacks a run.
   std::function<bool()> waits = [] { return true; };
+  // Runs are told of what earlier runs of their point checked (checked_records.h). A race that compares the
+  // memory of runs sets false, since the check takes memory.
+  bool takes_checks_over = true;
 };
 
 // Runs every point and round that has no result yet. If a driver was killed, at most the attempt that was

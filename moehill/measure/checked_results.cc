@@ -2,14 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
+#include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
+
+constexpr size_t kMostResults = 10000;  // they take some tens of MB
 
 // Options that say how a point is measured and do not change its results. The check is compared by itself.
 constexpr const char* kOfMeasuring[] = {"iters", "warmup", "min_time", "ci_target", "stage_timing", "check"};
@@ -20,6 +22,15 @@ Json question_of(Json config) {
   return config;
 }
 
+// Returns true for the name of a process as records have it. Another text would be no process, or would send
+// commands to the terminal that shows it.
+bool names_process(const std::string& text) {
+  return text.size() == 16 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+// Returns a text of the file as a terminal may show it.
+std::string calm_words(const Words& text) { return printable(text.value_or("")); }
+
 // Returns the recorded verdict as the check would return it.
 CheckResult check_result_of(const RecordedCheck& recorded, const std::string& process) {
   CheckResult check;
@@ -27,13 +38,13 @@ CheckResult check_result_of(const RecordedCheck& recorded, const std::string& pr
   check.numbers_ok = true;
   check.forward_rel_err = recorded.forward_rel_err.value_or(0);
   check.grad_rel_err = {recorded.grad_rel_err.begin(), recorded.grad_rel_err.end()};
-  check.worst_row = recorded.worst_row.value_or("");
-  check.what = recorded.what.value_or("");
+  check.worst_row = calm_words(recorded.worst_row);
+  check.what = calm_words(recorded.what);
   check.num_rows = recorded.rows.value_or(0);
-  check.how = recorded.how.value_or("");
+  check.how = calm_words(recorded.how);
   check.num_sampled_rows = recorded.sampled_rows.value_or(0);
   check.seed = recorded.seed.value_or(0);
-  check.worst_number = recorded.worst_number.value_or("");
+  check.worst_number = calm_words(recorded.worst_number);
   check.worst_bounds = recorded.worst_bounds.value_or(0);
   if (const std::optional<RecordedWireError>& wire = recorded.wire_error)
     check.wire = {wire->tokens, wire->y_max, wire->y_rms, wire->dx_max.value_or(0), wire->dx_rms.value_or(0)};
@@ -44,9 +55,11 @@ CheckResult check_result_of(const RecordedCheck& recorded, const std::string& pr
 // Returns the result of a record; nothing if the record has none that was checked.
 std::optional<CheckedResult> result_of(const Json& record) {
   if (!has_checked_bits(record)) return std::nullopt;
+  // A part with a field of another type is read as an empty part, whose status is not `passed`.
   const auto check = part_of<RecordedCheck>(record, "check");
   // A record that was itself taken over names the process that made the check.
   const std::string process = check.same_bits_as.value_or(part_of<RecordedProcess>(record, "process").id);
+  if (check.status != CheckStatus::passed || !names_process(process)) return std::nullopt;
   return CheckedResult{question_of(part_of<Json>(record, "config")), part_of<RecordedHashes>(record, "hash"),
                        check.mode, check_result_of(check, process)};
 }
@@ -64,6 +77,10 @@ CheckedResults::CheckedResults(const std::string& file) {
     if (!record.is_object() || part_of<Json>(record, "schema") != Json("moehill/1"))
       throw input_error(what, quoted(line, 100), input.allowed, input.remedy);
     if (std::optional<CheckedResult> result = result_of(record)) results_.push_back(*std::move(result));
+    if (results_.size() > kMostResults)
+      throw input_error("--checked",
+                        fmt::format("more than {} checked results in {}", kMostResults, quoted(file, 200)),
+                        fmt::format("at most {}", kMostResults), "leave out those of other points");
   }
 }
 

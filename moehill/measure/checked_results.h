@@ -25,8 +25,8 @@ struct CheckedResult {
 class CheckedResults {
  public:
   // Reads the records of `bench --json`, one on a line. Records without a passed check, and those of parts of
-  // a step, are passed over. Throws InputError for a file that cannot be read and for a line that is no
-  // record.
+  // a step or without the name of their process, are passed over. Throws InputError for a file that cannot be
+  // read, for a line that is no record, and for more than 10,000 results.
   explicit CheckedResults(const std::string& file);
 
   // Returns a result of a point with these options whose operands and results have these hashes, and whose

@@ -76,12 +76,14 @@ TEST_F(CheckedResultsTest, ARunWithTheSameBitsTakesTheVerdictOver) {
 
 TEST_F(CheckedResultsTest, OtherBitsAreChecked) {
   const Json first = record_of(options_, 1);
+  options_.check_seed = 5;
   for (const char* hash : {"operands", "results", "other_results"}) {
     Json other = first;
     other["hash"][hash] = "0123456789abcdef";
     const Json second = record_beside(options_, other);
     EXPECT_TRUE(was_checked_again(second)) << hash;
     EXPECT_EQ(second["check"]["status"], "passed") << hash;
+    EXPECT_EQ(second["check"]["seed"], 5) << hash << ": the errors are not those of the other run";
     EXPECT_EQ(second["hash"], first["hash"]) << hash;
     other["hash"].erase(hash);
     EXPECT_TRUE(was_checked_again(record_beside(options_, other))) << hash << " is missing";
@@ -106,6 +108,39 @@ TEST_F(CheckedResultsTest, OnlyAPassedCheckOfTheSameQuestionIsTakenOver) {
   full.check = CheckMode::full;
   EXPECT_TRUE(was_checked_again(record_beside(full, first))) << "a sample proves less";
   EXPECT_FALSE(was_checked_again(record_beside(options_, record_of(full, 1))));
+}
+
+// A record may be damaged or of somebody else. What it says goes to the terminal and into other records.
+TEST_F(CheckedResultsTest, ARecordWithoutAProcessOrWithOtherTypesIsPassedOver) {
+  const Json first = record_of(options_, 1);
+  const auto is_taken = [&](const char* part, const char* name, const Json& value) {
+    Json other = first;
+    other[part][name] = value;
+    const Json second = record_beside(options_, other);
+    EXPECT_EQ(second["check"]["status"], "passed") << name;
+    return !was_checked_again(second);
+  };
+  EXPECT_TRUE(is_taken("process", "id", "00000000000000ff"));
+  for (const char* id : {"", "1", "0000000000000001\x1b[2J", "\x1b]0;x\x07 0123456789"})
+    EXPECT_FALSE(is_taken("process", "id", id)) << id;
+  EXPECT_FALSE(is_taken("process", "id", nullptr));
+  EXPECT_FALSE(is_taken("check", "same_bits_as", "\x1b[2J"));
+  EXPECT_FALSE(is_taken("check", "worst_bounds", "0.5")) << "the check would be off";
+  EXPECT_FALSE(is_taken("check", "mode", "all"));
+  Json hostile = first;
+  hostile["check"]["how"] = "well\x1b[2J";
+  EXPECT_EQ(record_beside(options_, hostile)["check"]["how"], "well?[2J");
+}
+
+TEST_F(CheckedResultsTest, AFileOfTooManyResultsIsRefused) {
+  const std::string line =
+      R"({"schema":"moehill/1","process":{"id":"0000000000000001"},"config":{},"check":{"status":"passed"},)"
+      R"("hash":{"operands":"1","results":"2","other_results":"3"}})"
+      "\n";
+  std::string text;
+  for (int i = 0; i < 10000; ++i) text += line;
+  EXPECT_NO_THROW(CheckedResults(file_of(text)));
+  EXPECT_THROW(CheckedResults(file_of(text + line)), InputError);
 }
 
 TEST_F(CheckedResultsTest, WithoutACheckThereAreNoHashesOfResults) {

@@ -72,6 +72,7 @@ class Measurement {
     // The result with the same bits that an earlier run checked; null: there is none. Only the first process
     // knows it.
     const CheckedResult* known = nullptr;
+    bool is_known = false;                 // there is one, as all processes know
     std::function<void()> step;            // the step as it is timed
     int64_t decoy_at = 0;                  // the sample before which the step on other operands is made
     double last_sample = 0;                // seconds
@@ -88,6 +89,8 @@ class Measurement {
   void hold_cpus(LivePoint& live, const std::vector<bool>& counts);
   void describe(LivePoint& live);
   void step_on_other_operands(LivePoint& live);
+  void step_untimed(LivePoint& live);
+  void check_after_all(LivePoint& live);
   void before_sample(LivePoint& live);
   double agree(LivePoint& live, double elapsed);
   void after_sample(LivePoint& live);

@@ -58,6 +58,18 @@ void StepRouter::poison(Range tokens) {
   fill(made_, routing_.num_logits(), kNoNumber);
 }
 
+void StepRouter::visit_made(Range tokens, const MemoryVisitor& visit) {
+  const auto rows = [&](auto& values, int64_t of_token) {
+    if (values.empty() || tokens.size() == 0) return;
+    visit(values.data() + tokens.begin * of_token,
+          static_cast<size_t>(tokens.size() * of_token) * sizeof(values[0]));
+  };
+  rows(routing_.expert, routing_.topk);
+  rows(routing_.zero, routing_.topk);
+  rows(routing_.weight, routing_.topk);
+  rows(made_, routing_.num_logits());
+}
+
 void StepRouter::route(Range tokens, ThreadTeam& team) {
   moehill::route(router_, logits(), tokens, team, routing_);
 }

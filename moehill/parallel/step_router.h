@@ -11,6 +11,7 @@
 
 #include "moehill/block/run_config.h"
 #include "moehill/routing/router.h"
+#include "moehill/tensor/memory_visitor.h"
 
 namespace moehill {
 
@@ -39,6 +40,8 @@ class StepRouter {
   // makes them. So a step that does not route them is found: the plan refuses the choices, or the check sees
   // the values.
   void poison(Range tokens);
+  // Visits what a step has made for these tokens: choices, gate values, and the logits if a step makes them.
+  void visit_made(Range tokens, const MemoryVisitor& visit);
   const Routing& routing() const { return routing_; }
 
  private:

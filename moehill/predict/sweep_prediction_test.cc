@@ -28,6 +28,19 @@ TEST(RunPredictor, TakesTheMeasuredPeakWithoutAProbe) {
   EXPECT_EQ(predictor.run_seconds(options, {point, point}), 200);
 }
 
+TEST(RunPredictor, ARunWhoseResultsAreKnownHasNoCheck) {
+  RunPredictor predictor({std::nullopt, ""}, kSpeed);
+  BenchOptions options;
+  Point point = small_point();
+  point.config.shape.experts = 8000;  // 1.6 GB
+  const double first = predictor.run_seconds(options, {point}),
+               later = predictor.run_seconds(options, {point}, true);
+  EXPECT_LT(later, first - 1.6);
+  EXPECT_GT(later, predictor.run_seconds(options, {small_point()}, true));
+  options.schedule.min_time = 1e4;
+  EXPECT_EQ(predictor.run_seconds(options, {point}, true), 1e4) << "the steps last as long as before";
+}
+
 TEST(RunPredictor, TakesTheModelWhereThereIsHardware) {
   const Hardware hardware = load_hardware("epyc-2-core");
   RunPredictor predictor({hardware, ""}, kSpeed);
