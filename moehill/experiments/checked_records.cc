@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "moehill/base/error.h"
 #include "moehill/record/record.h"
 
@@ -24,9 +26,9 @@ std::vector<StoredRecord> records_if_readable(Store& store, int64_t point_id) {
 
 std::optional<StoredJson> checked_parts(const StoredJson& record) {
   if (!has_checked_bits(record)) return std::nullopt;
-  StoredJson parts;
+  std::optional<StoredJson> parts(std::in_place);
   for (const char* part : {"schema", "process", "config", "check", "hash"})
-    parts[part] = part_of<Json>(record, part);
+    (*parts)[part] = part_of<Json>(record, part);
   return parts;
 }
 

@@ -22,7 +22,7 @@ struct MachineTimes {
   double stolen = 0;  // taken by other virtual machines
   double clock = 0;   // the time of the reading
   int num_cpus = 1;
-  Throttling throttled;  // of the control groups of this process, by their quota of CPU time
+  Throttling throttled = {};  // of the control groups of this process, by their quota of CPU time
 };
 MachineTimes machine_times();
 // Returns the seconds of CPU between two readings that this process did not use: other processes used them,

@@ -246,11 +246,11 @@ void Store::add_noise_floor(const StoredNoiseFloor& floor) {
       .run();
 }
 
-// Returns the JSON as one line. Bytes that are not UTF-8 are replaced, so that every record can be written.
 StoredJson json_at(const Statement& row, int column, JsonForm form) {
   return parse_strict_json<StoredJson>(row.text(column), {row.place(column), kDamagedRemedy}, form);
 }
 
+// Returns the JSON as one line. Bytes that are not UTF-8 are replaced, so that every record can be written.
 std::string json_text(const StoredJson& json) {
   return json.dump(-1, ' ', false, StoredJson::error_handler_t::replace);
 }
