@@ -35,11 +35,11 @@ void refuse_long_routing(const MoeShape& shape, double& earlier) {
   const double steps = tokens * (mixes ? logits * pairs : logits + pairs) + ids * pairs;
   earlier += steps;
   if (earlier <= static_cast<double>(kMostRoutingSteps)) return;
-  throw input_error("the routing of its tokens, experts and topk",
-                    fmt::format("{:.3g} logits and comparisons, {:.3g} with those of earlier lines", steps,
-                                earlier),
-                    fmt::format("at most {} in all lines", kMostRoutingSteps),
-                    "take fewer records, or those of smaller runs");
+  throw input_error(
+      "the routing of its tokens, experts and topk",
+      fmt::format("{:.3g} logits and comparisons, {:.3g} with those of earlier lines", steps, earlier),
+      fmt::format("at most {} in all lines", kMostRoutingSteps),
+      "take fewer records, or those of smaller runs");
 }
 
 // Refuses a step whose devices are on nodes in a way that RunConfig cannot describe, because the model would
@@ -88,8 +88,8 @@ RecordedStep step_of(const Record& record, double& routing_steps) {
   if (block.backend != Backend::gmm) step.label += fmt::format(", {}", name_of(block.backend));
   step.distribution = to_string(record.config.distribution);
   step.seed = record.config.measuring.seed;
-  step.routing = routing_of(step.config.shape, record.config.distribution, step.seed,
-                            step.config.block.capacity.spares);
+  step.routing =
+      routing_of(step.config.shape, record.config.distribution, step.seed, step.config.block.capacity.spares);
   refuse_other_routing(record, step.routing);
   // With a placement the step ran over places, and its routing has to name them.
   if (!step.config.placement.empty()) {

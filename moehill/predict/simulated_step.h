@@ -23,7 +23,7 @@ namespace moehill {
 struct SimulatedStep {
   Spread path = Spread::ragged_a2a;
   CollectiveForm form = CollectiveForm::direct;
-  Wire wire = Wire::native;  // native on one node, whatever was asked for
+  Wire wire = Wire::native;                   // native on one node, whatever was asked for
   int num_devices = 1, units_per_device = 1;  // units: cores or chips
   int64_t tokens = 0, assignments = 0;
   int experts = 0;

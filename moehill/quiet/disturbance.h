@@ -36,9 +36,9 @@ MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_
 inline constexpr double kOtherShare = 0.10, kStolenShare = 0.02;
 
 // Describes the disturbance between two readings in words ("other work took 0.80 CPUs"); empty if there was
-// none. A wait for the CPU quota is a disturbance, however short, because a step waits for its slowest thread.
-// `own_cpu_seconds` is what the measured child itself used. `load` is the load average before it, which the
-// words mention beside the rest; below 0: not known.
+// none. A wait for the CPU quota is a disturbance, however short, because a step waits for its slowest
+// thread. `own_cpu_seconds` is what the measured child itself used. `load` is the load average before it,
+// which the words mention beside the rest; below 0: not known.
 std::string disturbance_between(const MachineTimes& before, const MachineTimes& after, double own_cpu_seconds,
                                 double load);
 
