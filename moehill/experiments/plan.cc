@@ -217,10 +217,11 @@ std::string identity_of(const ExperimentFile& file, const SweepHost& host, const
   return fmt::format("{:016x}{:016x}", hash_text(text, kFnvStart), hash_text(text, 0x84222325cbf29ce4u));
 }
 
-double SweepPlan::predicted_seconds() const {
-  double total = 0;
-  for (const StoredPoint& point : points) total += point.predicted_seconds.value_or(0);
-  return total * static_cast<double>(experiment.rounds);
+double SweepPlan::predicted_seconds(int64_t rounds) const {
+  double first = 0, later = 0;
+  for (const StoredPoint& point : points) first += point.predicted_seconds.value_or(0);
+  for (const double seconds : repeat_seconds) later += seconds;
+  return first + later * static_cast<double>(rounds - 1);
 }
 
 SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Sizing& sizing) {
@@ -241,6 +242,9 @@ SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Siz
     point.predicted_seconds = resolved.seconds;
     point.predicted_bytes = resolved.bytes;
     plan.points.push_back(point);
+    const double seconds = resolved.seconds.value_or(0);
+    const bool takes_checks_over = file.command == SweptCommand::bench && file.launcher.empty();
+    plan.repeat_seconds.push_back(takes_checks_over ? resolved.repeat_seconds.value_or(seconds) : seconds);
     plan.devices.push_back(resolved.devices);
     plan.tokens.push_back(resolved.tokens);
   }
@@ -270,13 +274,12 @@ Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budg
   Sizing sizing;
   double predicted = 0;
   std::optional<SweepPlan> plan;
-  // Plans differ only in the factor, so one is made for each factor and its time scaled by the rounds.
+  // Plans differ only in the factor, so one is made for each factor.
   for (const Candidate& candidate : candidates(static_cast<double>(most_tokens), file.rounds)) {
     if (!plan || candidate.factor != sizing.factor) plan = make_plan(file, host, {candidate.factor, 0, ""});
     sizing.factor = candidate.factor;
     sizing.rounds = candidate.rounds;
-    predicted =
-        plan->predicted_seconds() * static_cast<double>(candidate.rounds) / static_cast<double>(file.rounds);
+    predicted = plan->predicted_seconds(candidate.rounds);
     if (predicted <= budget_seconds) break;
   }
   const auto [least, most] = std::minmax_element(plan->tokens.begin(), plan->tokens.end());

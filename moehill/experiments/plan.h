@@ -41,11 +41,15 @@ struct SweepPlan {
   StoredExperiment experiment;
   std::vector<StoredPoint> points;
   std::vector<int64_t> devices, tokens;  // [point]
+  // Predicted seconds of a run after the first one of its point, which takes the check over (bench
+  // --checked).
+  std::vector<double> repeat_seconds;
   bool interleave = true;
   SharedCommand shared;  // of the points of a round; the driver empties it if that process fails
 
-  // Returns the sum over all rounds of all points; 0 if nothing is predicted.
-  double predicted_seconds() const;
+  // Returns the sum over so many rounds of all points; 0 if nothing is predicted.
+  double predicted_seconds(int64_t rounds) const;
+  double predicted_seconds() const { return predicted_seconds(experiment.rounds); }
 };
 
 // Throws InputError, with the place in the file, for what a point's command would refuse, for two points that

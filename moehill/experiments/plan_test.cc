@@ -64,6 +64,23 @@ TEST(SweepPlan, IdentityIsOptionsBuildAndMachine) {
   EXPECT_NE(make_plan(a, moved, {}).points[0].identity, plan.points[0].identity);
 }
 
+TEST(SweepPlan, LaterRunsTakeChecksOver) {
+  SweepHost quick = host();
+  quick.resolve = [resolve = quick.resolve](SweptCommand command, bool launched,
+                                            const std::vector<std::string>& arguments) {
+    ResolvedPoint resolved = resolve(command, launched, arguments);
+    resolved.repeat_seconds = 1;
+    return resolved;
+  };
+  const std::string axes = "[axes]\ntopk = [1, 2]\n[measure]\nrounds = 5";
+  const SweepPlan plan = make_plan(file(axes), host(), {});
+  const double first = 2 * plan.points[0].predicted_seconds.value();
+  EXPECT_DOUBLE_EQ(plan.predicted_seconds(), 5 * first);
+  EXPECT_DOUBLE_EQ(make_plan(file(axes), quick, {}).predicted_seconds(), first + 4 * 2);
+  EXPECT_DOUBLE_EQ(make_plan(file(axes), quick, {}).predicted_seconds(2), first + 2);
+  EXPECT_DOUBLE_EQ(make_plan(file("launcher = \"env\"\n" + axes), quick, {}).predicted_seconds(), 5 * first);
+}
+
 TEST(SweepPlan, ABudgetTakesTokensThenRounds) {
   const ExperimentFile f = file("[axes]\ntopk = [1, 2]\n[measure]\nrounds = 5");  // ten runs
   EXPECT_EQ(fit_budget(f, host(), 1000).factor, 1);
