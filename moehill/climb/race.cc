@@ -158,8 +158,16 @@ void Race::drop() {
   }
 }
 
+void Race::drop_hopeless() {
+  double fastest = logs_[0].back();
+  for (const size_t i : racing()) fastest = std::min(fastest, logs_[i].back());
+  for (const size_t i : racing())
+    if (logs_[i].back() - fastest > std::log(kHopelessTimes)) fates_[i] = ArmFate::behind;
+}
+
 void Race::screen() {
   const bool is_look = contains(screening_looks_, rounds_), is_last = rounds_ >= rules_.most_screening;
+  if (rounds_ < rules_.least_screening) drop_hopeless();
   if (is_look && !racing().empty()) drop();
   const std::vector<size_t> left = racing();
   if (left.empty()) return finish(0, ArmFate::not_faster);

@@ -3,7 +3,8 @@
 // nothing: the caller reports seconds.
 //
 // Screening: all arms run in each round. An arm leaves if it is clearly behind the best arm, or if it cannot
-// be faster than the incumbent by as much as RaceRules::worth.
+// be faster than the incumbent by as much as RaceRules::worth. One round suffices for an arm that takes
+// kHopelessTimes as long as the best one.
 // Confirming: the best challenger and the incumbent run in new rounds, which had no part in the choice. The
 // challenger is adopted if the interval of its speed there excludes the incumbent's.
 // Another race may take the arms that this one leaves open, by rules_after().
@@ -22,14 +23,18 @@
 
 namespace moehill {
 
+// No noise of a round in which all arms take turns makes the fastest arm so slow.
+inline constexpr double kHopelessTimes = 2;
+
 // RaceRules are the tolerances of a race.
 struct RaceRules {
   double worth = 0.02;   // smaller gains in speed are not looked for
   double alpha = 0.005;  // probability of adopting an arm that is not faster
   // Probability of dropping the fastest arm, over all arms and rounds of the screening.
   double drop_alpha = 0.05;
-  // Rounds of the screening: no arm is dropped before least_screening. From enough_screening on, the best arm
-  // is confirmed if it is ahead of the incumbent. After most_screening the race ends though none is ahead.
+  // Rounds of the screening: no arm but a hopeless one is dropped before least_screening. From
+  // enough_screening on, the best arm is confirmed if it is ahead of the incumbent. After most_screening the
+  // race ends though none is ahead.
   int64_t least_screening = 2, enough_screening = 6, most_screening = 6;
   std::vector<int64_t> looks = {5, 10, 15};  // confirming rounds after which the race may end
 };
@@ -105,6 +110,7 @@ class Race {
  private:
   void screen();
   void drop();
+  void drop_hopeless();
   void confirm();
   void look();
   void finish(size_t winner, ArmFate of_challenger);

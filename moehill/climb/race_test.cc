@@ -94,6 +94,22 @@ TEST(Race, AnArmThatIsClearlyFasterIsAdopted) {
   }
 }
 
+TEST(Race, AnArmThatTakesTwiceTheTimeLeavesAfterARound) {
+  Race race(4, {});
+  race.add_round({1.0, 2.1, 1.9, 0.97});
+  EXPECT_EQ(race.fate(1), ArmFate::behind);
+  EXPECT_EQ(race.fate(2), ArmFate::racing);
+  EXPECT_FALSE(race.wants(1));
+  Race slow_incumbent(2, {});
+  slow_incumbent.add_round({2.1, 1.0});
+  EXPECT_TRUE(slow_incumbent.wants(0)) << "the incumbent is what others are compared with";
+  EXPECT_TRUE(slow_incumbent.wants(1));
+  Race alone(2, {});
+  alone.add_round({1.0, 2.1});
+  EXPECT_TRUE(alone.over());
+  EXPECT_EQ(alone.winner(), 0u);
+}
+
 // The first race is too short to find this gain, or to exclude it.
 TEST(Race, AFurtherRaceFindsASmallGainAndEndsIfThereIsNone) {
   for (const Noise& noise : kMachines) {
