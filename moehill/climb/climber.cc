@@ -340,8 +340,12 @@ std::vector<MoveArm> Climber::arms_with_more_steps(const ClimbMove& move) const 
 // Runs a move and takes over its result; `others` are the axes that wait for the time that a further race
 // leaves. Returns whether the climb goes on.
 bool Climber::take_move(ClimbMove move, size_t others) {
-  // The last comparison has a process for each run.
-  const double first_run = budget_.cost.of(outcome_.first.resolved.seconds.value_or(0));
+  // The last comparison has a process for each run. Its arms have been checked by then, and only with a limit
+  // of memory every run checks.
+  const ResolvedPoint& first = outcome_.first.resolved;
+  const double seconds = first.seconds.value_or(0);
+  const double first_run =
+      budget_.cost.of(options_.memory_bytes ? seconds : first.repeat_seconds.value_or(seconds));
   const double reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
   budget_.reserve_s = reserve_s;
   const MoveRequest request = request_of(move);
