@@ -81,8 +81,9 @@ ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Poin
   // `--parallel-mode none` uses the cores of all devices, so the devices are counted for every mode.
   resolved.devices = resolve_layout(options, num_cores).num_devices;
   const std::vector<Point> arms = with_ablations(points, options.ablations);
-  resolved.seconds = predictor.run_seconds(options, arms);
-  resolved.repeat_seconds = predictor.run_seconds(options, arms, true);
+  const RunPredictor::RunSeconds seconds = predictor.run_seconds(options, arms);
+  resolved.seconds = seconds.first;
+  resolved.repeat_seconds = seconds.repeat;
   resolved.bytes = total_bytes(predict_points_memory(arms));
   if (points.size() > 1) return resolved;
   if (const std::optional<RunPredictor::Step> step = predictor.step(options, points[0])) {

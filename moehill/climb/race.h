@@ -23,7 +23,7 @@
 
 namespace moehill {
 
-// No noise of a round in which all arms take turns makes the fastest arm so slow.
+// Runs of one round differ by far less than this by chance (race_test.cc has the noise of known machines).
 inline constexpr double kHopelessTimes = 2;
 
 // RaceRules are the tolerances of a race.

@@ -163,7 +163,7 @@ RecordedCheck check_of(const BenchOptions& o, const PointResult& result) {
   recorded.mode = o.check;
   recorded.what = words_if_any(check.what);
   recorded.how = words_if_any(check.how);
-  if (result.trusted()) recorded.timed_steps = kTimedStepCheck;
+  if (result.trusted()) recorded.timed_steps = timed_step_words(check);
   recorded.worst_number = words_if_any(check.worst_number);
   recorded.same_bits_as = words_if_any(check.same_bits_as);
   // Errors exist only if the check has compared something.

@@ -81,6 +81,8 @@ class Measurement {
     std::vector<SampleTime> sample_times;  // as many, agreed by all processes
   };
 
+  // Returns true if this process has a device in the run's step.
+  static bool takes_part(const Run& run) { return run.local_devices().size() > 0; }
   void prepare_point(LivePoint& live);
   std::vector<DevicePlace> placement_of(Run& run) const;
   void make_ready(LivePoint& live);

@@ -76,7 +76,7 @@ struct PointResult {
   CheckResult check;
   std::optional<Prediction> prediction;  // if there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
-  // As in RecordedHashes, of all processes; known on the first one.
+  // These hashes are the ones of RecordedHashes. Only the first process has them.
   std::string operands_hash, results_hash, other_results_hash;
   std::vector<DevicePlace> placement;
   Peaks peaks;  // of the threads that this point uses
@@ -90,10 +90,14 @@ struct PointResult {
   }
 };
 
-// The words in a record for how each timed step is compared with the checked one.
-inline constexpr const char* kTimedStepCheck =
-    "every bit of every result equals the checked step's; "
-    "a step among them on other tokens and weights was checked, too";
+// Returns the words for how each timed step is compared with the checked one.
+inline const char* timed_step_words(const CheckResult& check) {
+  return check.same_bits_as.empty()
+             ? "every bit of every result equals the checked step's; "
+               "a step among them on other tokens and weights was checked, too"
+             : "every bit of every result equals the first step's, whose bits an earlier run checked; "
+               "a step among them on other tokens and weights left bits that it checked, too";
+}
 
 // The reason that the check of an ablated step gives.
 inline constexpr const char* kAblated = "not checked: ablated";

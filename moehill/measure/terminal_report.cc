@@ -442,7 +442,7 @@ std::string passed_lines(const CommandResult& result) {
   for (const auto& [compared, worst] : worst_of)
     text += fmt::format("{}; largest error {:.1f} of {:g} bounds allowed ({}); in timed steps {}{}\n",
                         compared, worst.check->worst_bounds, kMaxBounds, worst.check->worst_number,
-                        kTimedStepCheck, to_string(worst.wire));
+                        timed_step_words(*worst.check), to_string(worst.wire));
   return text;
 }
 

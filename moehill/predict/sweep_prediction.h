@@ -3,7 +3,7 @@
 // use it.
 //
 //     RunPredictor predictor(probed_hardware(environment), measure_speed(topology, num_threads));
-//     predictor.run_seconds(options, points);   // from the start of `moehill bench` to its end
+//     predictor.run_seconds(options, points).first;   // from the start of `moehill bench` to its end
 #pragma once
 
 #include <optional>
@@ -26,10 +26,14 @@ class RunPredictor {
   RunPredictor(ProbedHardware probed, const MachineSpeed& speed)
       : probed_(std::move(probed)), speed_(speed) {}
 
-  // Returns the seconds from the start of `moehill bench` to its end: the steps, and before them the making
-  // of random operands of this size and the double-precision check. A point whose path is auto takes the
-  // best path. With `checked`, the results have the bits of earlier ones that were checked (bench --checked).
-  double run_seconds(const BenchOptions& options, const std::vector<Point>& points, bool checked = false);
+  // RunSeconds are from the start of `moehill bench` to its end: the steps, and before them the making of
+  // random operands of this size and the check. `repeat` is of a run whose results have the bits of earlier
+  // ones that were checked (bench --checked).
+  struct RunSeconds {
+    double first = 0, repeat = 0;
+  };
+  // A point whose path is auto takes the best path.
+  RunSeconds run_seconds(const BenchOptions& options, const std::vector<Point>& points);
 
   // Step is one step by the model, and at the bound of its roofline. step() returns nothing if the model does
   // not cover the point.

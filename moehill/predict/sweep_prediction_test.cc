@@ -21,11 +21,12 @@ TEST(RunPredictor, TakesTheMeasuredPeakWithoutAProbe) {
   BenchOptions options;
   const Point point = small_point();
   options.schedule.iters = 1;
-  const double few = predictor.run_seconds(options, {point});
+  const double few = predictor.run_seconds(options, {point}).first;
   options.schedule.iters = 11;
-  EXPECT_NEAR(predictor.run_seconds(options, {point}) - few, 10 * estimate_step_seconds(point, kSpeed), 1e-9);
+  EXPECT_NEAR(predictor.run_seconds(options, {point}).first - few, 10 * estimate_step_seconds(point, kSpeed),
+              1e-9);
   options.schedule.min_time = 100;
-  EXPECT_EQ(predictor.run_seconds(options, {point, point}), 200);
+  EXPECT_EQ(predictor.run_seconds(options, {point, point}).first, 200);
 }
 
 TEST(RunPredictor, ARunWhoseResultsAreKnownHasNoCheck) {
@@ -33,12 +34,12 @@ TEST(RunPredictor, ARunWhoseResultsAreKnownHasNoCheck) {
   BenchOptions options;
   Point point = small_point();
   point.config.shape.experts = 8000;  // 1.6 GB
-  const double first = predictor.run_seconds(options, {point}),
-               later = predictor.run_seconds(options, {point}, true);
+  const double first = predictor.run_seconds(options, {point}).first,
+               later = predictor.run_seconds(options, {point}).repeat;
   EXPECT_LT(later, first - 1.6);
-  EXPECT_GT(later, predictor.run_seconds(options, {small_point()}, true));
+  EXPECT_GT(later, predictor.run_seconds(options, {small_point()}).repeat);
   options.schedule.min_time = 1e4;
-  EXPECT_EQ(predictor.run_seconds(options, {point}, true), 1e4) << "the steps last as long as before";
+  EXPECT_EQ(predictor.run_seconds(options, {point}).repeat, 1e4) << "the steps last as long as before";
 }
 
 TEST(RunPredictor, TakesTheModelWhereThereIsHardware) {
@@ -48,11 +49,11 @@ TEST(RunPredictor, TakesTheModelWhereThereIsHardware) {
   BenchOptions options;
   const Point point = small_point();
   options.schedule.iters = 1;
-  const double few = predictor.run_seconds(options, {point});
+  const double few = predictor.run_seconds(options, {point}).first;
   options.schedule.iters = 2;
   const Routing routing = routing_of(point.config.shape, point.distribution, 0);
   const double step = predict_run(point.config, routing, hardware).time_s;
-  EXPECT_NEAR(predictor.run_seconds(options, {point}) - few, step, 1e-9);
+  EXPECT_NEAR(predictor.run_seconds(options, {point}).first - few, step, 1e-9);
 }
 
 TEST(RunPredictor, TakesTheBestPathWhereNoneIsGiven) {
@@ -63,7 +64,7 @@ TEST(RunPredictor, TakesTheBestPathWhereNoneIsGiven) {
   masked.config.num_devices = 2;
   Point any = masked;
   any.path_is_auto = true;
-  EXPECT_LT(predictor.run_seconds({}, {any}), predictor.run_seconds({}, {masked}));
+  EXPECT_LT(predictor.run_seconds({}, {any}).first, predictor.run_seconds({}, {masked}).first);
 }
 
 // Threads of one process read rows in place, so a bound with rows that are copied would be none.
@@ -105,7 +106,7 @@ TEST(RunPredictor, FallsBackWhereTheModelHasNothingToSay) {
   RunPredictor by_model({load_hardware("epyc-2-core"), ""}, kSpeed), by_peak({std::nullopt, ""}, kSpeed);
   Point point = small_point();
   point.config.block.backend = Backend::ragged_dot;
-  EXPECT_EQ(by_model.run_seconds({}, {point}), by_peak.run_seconds({}, {point}));
+  EXPECT_EQ(by_model.run_seconds({}, {point}).first, by_peak.run_seconds({}, {point}).first);
 }
 
 }  // namespace
