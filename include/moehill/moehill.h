@@ -73,7 +73,7 @@
 extern "C" {
 #endif
 
-/* How a call ended. A function that can fail returns one of these. */
+/* A status says how a call ended. Every function that can fail returns one. */
 typedef enum moehill_status {
   MOEHILL_OK = 0,
   MOEHILL_INVALID_ARGUMENT = 1, /* the message says what is wrong, what is allowed, and a remedy */
@@ -97,8 +97,9 @@ MOEHILL_API const char* moehill_version(void);
 
 typedef struct moehill_context moehill_context;
 
-/* Whether the threads of a context stay on cores of their own. Pin them only if the process has its cores for
- * itself, because the threads of two programs that are pinned to the same core wait for each other. */
+/* This enum says whether the threads of a context stay on cores of their own. Pin them only if the process
+ * has its cores for itself, because the threads of two programs that are pinned to the same core wait for
+ * each other. */
 typedef enum moehill_pinning {
   MOEHILL_PINNING_OFF = 0, /* the system places the threads */
   /* Each thread gets a core of its own, if there are enough. The caller's thread is pinned during a call
@@ -112,9 +113,9 @@ typedef enum moehill_pinning {
  * With devices 1 and threads_per_device 1 no thread is made: the thread that calls does all the work. */
 typedef struct moehill_context_options {
   size_t struct_size;
-  int32_t devices;            /* 1; with mpi_comm only 1 is allowed */
-  int32_t threads_per_device; /* 0: the cores of this process are divided among its devices */
-  int32_t pinning;            /* moehill_pinning; MOEHILL_PINNING_OFF */
+  int32_t devices;            /* default 1; with mpi_comm only 1 is allowed */
+  int32_t threads_per_device; /* default 0: the cores of this process are divided among its devices */
+  int32_t pinning;            /* moehill_pinning; default MOEHILL_PINNING_OFF */
   /* The address of an MPI_Comm and its size, &comm and sizeof comm, or null. An MPI_Comm is a pointer in one
    * MPI and a number in another, so it is passed by address. The context makes a duplicate of it. */
   const void* mpi_comm;
@@ -132,7 +133,7 @@ MOEHILL_API moehill_status moehill_context_create(const moehill_context_options*
  * allowed. */
 MOEHILL_API void moehill_context_destroy(moehill_context* context);
 
-/* What a context is, for a program that left the choice to the library: for example its threads, if
+/* This struct says what a context has. For example, it tells how many threads the library chose, if
  * threads_per_device was 0. */
 typedef struct moehill_context_info {
   size_t struct_size;
@@ -149,9 +150,9 @@ MOEHILL_API moehill_status moehill_context_get_info(const moehill_context* conte
 /* The type of x, y and their gradients, and of the weights. Sums are always f32, and gate values too. */
 typedef enum moehill_dtype { MOEHILL_F32 = 0, MOEHILL_BF16 = 1 } moehill_dtype;
 
-/* How the block is spread over devices. Device d of P has the experts [E d / P, E (d + 1) / P), except
- * with MOEHILL_PATH_DATA_PARALLEL, where each device has all experts. The results of different paths differ
- * in the last bits. */
+/* A path is a way to spread the block over devices. Device d of P has the experts [E d / P, E (d + 1) / P),
+ * except with MOEHILL_PATH_DATA_PARALLEL, where each device has all experts. The results of different paths
+ * differ in the last bits. */
 typedef enum moehill_path {
   MOEHILL_PATH_AUTO = 0,          /* the path that moehill_suggest names for max_tokens */
   MOEHILL_PATH_DATA_PARALLEL = 1, /* every device has all experts; gradients are summed over devices */
@@ -162,12 +163,12 @@ typedef enum moehill_path {
   MOEHILL_PATH_DENSE_MASKED = 3,
   MOEHILL_PATH_RING_AG_RS = 4,  /* all-gather of the tokens' rows, reduce-scatter of the sums */
   MOEHILL_PATH_RAGGED_A2A = 5,  /* rows go to the devices of their experts, by all-to-all */
-  MOEHILL_PATH_FUSED = 6,       /* RAGGED_A2A that overlaps with the products; one process copies no rows */
+  MOEHILL_PATH_FUSED = 6,       /* RAGGED_A2A that overlaps with the products; copies no row in a process */
   MOEHILL_PATH_HIERARCHICAL = 7 /* a row goes once to each node that has one of its experts */
 } moehill_path;
 
-/* What backward computes again, to save memory between forward and backward. It takes time and changes no
- * result. */
+/* This enum says what backward computes again, so that forward can keep less memory. Computing again takes
+ * time and changes no result. */
 typedef enum moehill_recompute {
   MOEHILL_RECOMPUTE_NONE = 0,      /* forward keeps everything that backward uses */
   MOEHILL_RECOMPUTE_COMBINE = 1,   /* the outputs of the experts are not kept */
@@ -191,8 +192,8 @@ typedef enum moehill_activation {
   MOEHILL_SITU = 4
 } moehill_activation;
 
-/* Describes a block. A value at the end of a comment, after a semicolon, is the default that
- * moehill_block_desc_init sets. hidden, mlp_dim, experts, topk and max_tokens have no default. */
+/* Describes a block. hidden, mlp_dim, experts, topk and max_tokens have no default; where no other default is
+ * given, it is 0. */
 typedef struct moehill_block_desc {
   size_t struct_size;
   int64_t hidden;     /* H */
@@ -201,20 +202,20 @@ typedef struct moehill_block_desc {
   int32_t topk;       /* k, at most E */
   int64_t shared_dim; /* S; 0: no shared expert */
   int64_t max_tokens; /* a step has at most this many tokens in a process; equal in all processes */
-  int32_t dtype;      /* moehill_dtype of weights, x and y; MOEHILL_BF16 */
-  int32_t training;   /* 1: forward and backward; 0: forward only, which needs less memory; 1 */
-  int32_t path;       /* moehill_path; MOEHILL_PATH_AUTO */
-  int32_t recompute;  /* moehill_recompute; MOEHILL_RECOMPUTE_NONE */
+  int32_t dtype;      /* moehill_dtype of weights, x and y; default MOEHILL_BF16 */
+  int32_t training;   /* 1: forward and backward; 0: forward only, which needs less memory; default 1 */
+  int32_t path;       /* moehill_path; default MOEHILL_PATH_AUTO */
+  int32_t recompute;  /* moehill_recompute; default MOEHILL_RECOMPUTE_NONE */
   /* The form of the experts. The shared expert has the same activation. */
-  int32_t activation;       /* moehill_activation; MOEHILL_SILU */
-  int32_t gated;            /* 1: there is a W3; 0: there is none, and u is 1, with MOEHILL_RELU2 only; 1 */
-  double limit;             /* the limit of SILU and SWIGLU_OAI; 0: none */
-  double alpha;             /* the alpha of SWIGLU_OAI; 0: 1.702 */
+  int32_t activation; /* moehill_activation; default MOEHILL_SILU */
+  int32_t gated;      /* 1 (default): there is a W3; 0, with MOEHILL_RELU2 only: there is none, and u is 1 */
+  double limit;       /* the limit of SILU and SWIGLU_OAI; 0: none */
+  double alpha;       /* the alpha of SWIGLU_OAI; 0: 1.702 */
   double beta, linear_beta; /* the constants of SITU; 0: 4 and 25 */
-  int32_t biases;           /* 1: routed experts add a bias to each product; 0 */
-  int32_t shared_gate;      /* 1: the shared expert's output is multiplied by sigmoid(x v); 0 */
-  int32_t input_weighted; /* 1: gate values multiply an expert's input, not its output; not with biases; 0 */
-  int32_t zero_experts;   /* Z: ids E to E + Z - 1 add the token itself times the gate value; 0 */
+  int32_t biases;           /* 1: routed experts add a bias to each product */
+  int32_t shared_gate;      /* 1: the shared expert's output is multiplied by sigmoid(x v) */
+  int32_t input_weighted;   /* 1: gate values multiply an expert's input, not its output; not with biases */
+  int32_t zero_experts;     /* Z: ids E to E + Z - 1 add the token itself times the gate value */
   /* H': routed experts see rows of this width. A product with latent_down makes these rows from x, and a
    * product with latent_up brings the experts' sums back to width H. 0: experts see rows of H. A block
    * cannot have both latent_dim and zero_experts. With several devices, latent_dim cannot be used with
@@ -239,7 +240,7 @@ typedef struct moehill_suggestion {
 } moehill_suggestion;
 
 /* Names the path that moehill's performance model predicts to be the fastest, for routing that favours no
- * expert. It considers the paths on which every process keeps its own tokens and results, without
+ * expert. It considers the paths on which every process keeps its own tokens and results, except
  * DATA_PARALLEL, DENSE_MASKED and HIERARCHICAL. With one device there is nothing to spread: it names
  * MOEHILL_PATH_DATA_PARALLEL and predicts no time. Not collective. It does not read desc->path.
  *
@@ -263,7 +264,7 @@ MOEHILL_API moehill_status moehill_block_create(moehill_context* context, const 
                                                 moehill_block** block);
 MOEHILL_API void moehill_block_destroy(moehill_block* block);
 
-/* What a block is after it was made: the path that was chosen, the experts of this process, and its bytes. */
+/* This struct says which path was chosen for a block, and which experts and bytes the process has of it. */
 typedef struct moehill_block_info {
   size_t struct_size;
   int32_t path; /* the path that AUTO has chosen; MOEHILL_PATH_DATA_PARALLEL with one device */
@@ -383,20 +384,20 @@ typedef enum moehill_score {
  *   moehill_router_backward(router, T, logits, expert_ids, d_gates, d_logits); */
 typedef struct moehill_router_desc {
   size_t struct_size;
-  int32_t experts;              /* E; zero experts of the block count too */
-  int32_t topk;                 /* k */
-  int32_t score;                /* moehill_score; MOEHILL_SCORE_CHOSEN_SOFTMAX */
-  int32_t groups;               /* 1; groups have equal sizes */
-  int32_t kept_groups;          /* 1 */
-  int32_t group_rank;           /* 2: a group ranks by the sum of its 2 best keys; 1: by its best key; 2 */
-  int32_t normalized;           /* 1: gates are divided by the sum, see above; not with CHOSEN_SOFTMAX; 0 */
-  double least_sum;             /* 1e-20 */
-  double factor;                /* 1 */
-  const float* bias;            /* [E] selection bias, or null. The router copies all these arrays */
+  int32_t experts;     /* E; zero experts of the block count too */
+  int32_t topk;        /* k */
+  int32_t score;       /* moehill_score; default MOEHILL_SCORE_CHOSEN_SOFTMAX */
+  int32_t groups;      /* default 1; groups have equal sizes */
+  int32_t kept_groups; /* default 1 */
+  int32_t group_rank;  /* 2 (default): a group ranks by the sum of its 2 best keys; 1: by its best key */
+  int32_t normalized;  /* 1: gates are divided by the sum, see above; not with CHOSEN_SOFTMAX; default 0 */
+  double least_sum;    /* default 1e-20 */
+  double factor;       /* default 1 */
+  const float* bias;   /* [E] selection bias, or null. The router copies all these arrays */
   const float* expert_scale;    /* [E], or null: 1 for each expert */
   const int32_t* experts_of_id; /* [num_ids, k], or null: no table */
   int64_t num_ids;
-  double jitter; /* for SPARSEMIXER only; 0.01 */
+  double jitter; /* for SPARSEMIXER only; default 0.01 */
 } moehill_router_desc;
 
 MOEHILL_API void moehill_router_desc_init_sized(moehill_router_desc* desc, size_t struct_size);
