@@ -1,7 +1,7 @@
 // BlockObject is a block of the C interface. It owns the weights of this process and has a path for each of
-// its devices, and it turns a call with the caller's memory into a step of these paths.
-// It has no options beyond a description. The harness, which needs all options, makes a Run (api/measuring.h)
-// of one instead.
+// its devices, and it turns a call with the caller's memory into a step of these paths. It has the options of
+// a description only. The harness needs all options, so it uses a Run (api/measuring.h), which holds a
+// BlockObject.
 //
 //     BlockObject block(context, &desc);                    // collective over the context's processes
 //     block.load_experts(first, count, &weights);
@@ -24,7 +24,7 @@ namespace moehill {
 struct PassMemory {
   const void* x = nullptr;
   void* y = nullptr;
-  const void* dy = nullptr;  // null: y itself, scaled by dy_scale
+  const void* dy = nullptr;  // null: the paths take y times their dy_scale
   void* dx = nullptr;
   float* d_gates = nullptr;  // null: not wanted
 };

@@ -325,8 +325,8 @@ class BlockRun final : public Run {
       if (kept_[a] == 0) expert = placed_routing_.expert[a];
     }
   }
-  // Makes the other operands of the first ones, or the first ones of the others. The weights are shared with
-  // other runs of the factory, which do not step in between.
+  // Turns the first operands into the other ones, or the other ones back into the first. The weights are
+  // shared with other runs of the factory, which do not step in between.
   void change_operands(ThreadTeam& team) {
     const Range rows = parts_.tokens->filled;
     scale_exactly(team, tokens_.x.slice_rows(rows.begin, rows.end),
@@ -350,8 +350,9 @@ class BlockRun final : public Run {
                          {draw, uses_others_}, team);
   }
 
-  // Negates the logits of a router in the step, and routes again. If its logits are x W_g, the other operands
-  // give just these. Next choices are made before the clock, so the logits of a run with such stay.
+  // Negates the logits of a router in the step, and routes again. If the logits are x W_g, those of the other
+  // operands are just these. In a run with next choices, the logits stay, since these choices were made
+  // before the clock.
   void negate_logits() {
     Routed& routed = parts_.routed;
     if (routed.logits == nullptr || routing().num_spares() > 0) return;
@@ -473,8 +474,8 @@ class BlockRun final : public Run {
     });
     return x;
   }
-  // Returns the logits of all tokens that were made before the clock started. For the tokens of the own
-  // devices it puts in the logits that these made in the step.
+  // Returns the logits of all tokens: for this process's tokens the logits that its devices made in the step,
+  // for the others the logits from before the clock.
   const float* whole_logits(Brought& brought) const {
     brought.logits = *parts_.routed.logits;
     const Range tokens = own_tokens(local_.begin);

@@ -1,5 +1,5 @@
 // Tests of the public interface's block against the plain one (examples/plain_moe.h): every path, device
-// count, type and way to keep fewer values, over steps with changing numbers of tokens.
+// count, type and recomputation, over steps with changing numbers of tokens.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -73,7 +73,7 @@ struct NamedForm {
   friend void PrintTo(const NamedForm& form, std::ostream* out) { *out << form.name; }
 };
 
-// Limits so low that many values exceed them.
+// The limits are so low that many values exceed them.
 constexpr NamedForm kForms[] = {
     {"silu, limit", [](BlockDesc& d) { d.limit = 0.6; }},
     {"swiglu_oai, biases",

@@ -1,5 +1,5 @@
-// BroughtRows are the rows of x and y that a process has for a check: the rows of its own tokens, and rows of
-// other processes' tokens while the check needs them. It makes x from the seed, so that the check finds a
+// BroughtRows holds the rows of x and y that a process has for a check: the rows of its own tokens, and rows
+// of other processes' tokens while the check needs them. It makes x from the seed, so that the check finds a
 // process that has wrong rows of x. It fetches y from the process that computed it.
 //
 //     BroughtRows rows(session, source);

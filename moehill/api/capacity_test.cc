@@ -14,7 +14,7 @@ struct Rule {
   const char* name;
   Capacity capacity;
 };
-// sources 0: as many as devices.
+// With `sources` 0 there are as many sources as devices.
 const Rule kRules[] = {
     {"position", {}},
     {"gate", {.order = CapacityOrder::gate}},

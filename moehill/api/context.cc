@@ -31,7 +31,8 @@ constexpr std::array kEntryNames = {"moehill_block_create",
 // Throws Failure for options out of range, and for several devices in a process of an MPI job.
 void require_legal(const moehill_context_options& options) {
   if (options.devices < 1 || options.devices > 1024)
-    throw invalid("devices", fmt::format("{}", options.devices), "1 to 1024", "take 1 for all cores as one");
+    throw invalid("devices", fmt::format("{}", options.devices), "1 to 1024",
+                  "take 1 for one device with all cores");
   if (options.threads_per_device < 0 || options.threads_per_device > 1024) {
     throw invalid("threads_per_device", fmt::format("{}", options.threads_per_device), "0 to 1024",
                   "take 0 for the cores of this process");
@@ -151,8 +152,8 @@ std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t va
       return Failure(
           MOEHILL_WRONG_ORDER,
           fmt::format(
-              "{}: got object {} of the context, and object {} in process {}, in the order in which they "
-              "were made, allowed: the same in all processes; make the same calls everywhere",
+              "{}: got the context's object number {}, and number {} in process {}, allowed: the same in all "
+              "processes; make the same calls everywhere",
               name_of(call.entry), call.object, other.object, r));
     }
     if (other.status != MOEHILL_OK) {

@@ -40,7 +40,7 @@ const char* name_of(Entry);
 // FunctionRef refers to a callable that must outlive it. It allocates nothing, unlike std::function.
 template <typename Signature>
 class FunctionRef;
-// This specialisation has the signature in its two parts.
+// This specialisation splits the signature into its result and its arguments.
 template <typename Result, typename... Arguments>
 class FunctionRef<Result(Arguments...)> {
  public:

@@ -24,7 +24,7 @@ void require_form(const moehill_block_desc& d) {
                                     {"shared_gate", d.shared_gate},
                                     {"input_weighted", d.input_weighted}})
     require_between(what, value, 0, 1, "1 or 0");
-  require_between("zero_experts", d.zero_experts, 0, 65536, "give the ids behind the experts' that are none");
+  require_between("zero_experts", d.zero_experts, 0, 65536, "give the number of zero experts");
   const auto number = [](const char* what, double got, double lo, double hi) {
     if (got == 0 || (got >= lo && got <= hi)) return;
     throw invalid(what, fmt::format("{}", got), fmt::format("0, or {} to {}", lo, hi), "0 is the default");
@@ -45,15 +45,15 @@ void require_together(const moehill_block_desc& d) {
   };
   const bool silu = d.activation == MOEHILL_SILU, oai = d.activation == MOEHILL_SWIGLU_OAI,
              relu2 = d.activation == MOEHILL_RELU2, situ = d.activation == MOEHILL_SITU;
-  refuse(d.limit != 0 && !silu && !oai, "limit", "one", "0 but for MOEHILL_SILU and MOEHILL_SWIGLU_OAI",
-         "leave it out");
-  refuse(d.alpha != 0 && !oai, "alpha", "one", "0 but for MOEHILL_SWIGLU_OAI", "leave it out");
-  refuse(d.beta != 0 && !situ, "beta", "one", "0 but for MOEHILL_SITU", "leave it out");
-  refuse(d.linear_beta != 0 && !situ, "linear_beta", "one", "0 but for MOEHILL_SITU", "leave it out");
-  refuse(d.gated == 0 && !relu2, "gated", "0", "1 but for MOEHILL_RELU2", "take MOEHILL_RELU2, or 1");
+  refuse(d.limit != 0 && !silu && !oai, "limit", "a value",
+         "0 except with MOEHILL_SILU and MOEHILL_SWIGLU_OAI", "leave it out");
+  refuse(d.alpha != 0 && !oai, "alpha", "a value", "0 except with MOEHILL_SWIGLU_OAI", "leave it out");
+  refuse(d.beta != 0 && !situ, "beta", "a value", "0 except with MOEHILL_SITU", "leave it out");
+  refuse(d.linear_beta != 0 && !situ, "linear_beta", "a value", "0 except with MOEHILL_SITU", "leave it out");
+  refuse(d.gated == 0 && !relu2, "gated", "0", "1 except with MOEHILL_RELU2", "take MOEHILL_RELU2, or 1");
   refuse(d.shared_gate == 1 && d.shared_dim == 0, "shared_gate", "1 without a shared expert",
          "a shared_dim above 0 with it", "leave it out, or give a shared_dim");
-  refuse(d.latent_norm != 0 && d.latent_dim == 0, "latent_norm", "one without a latent_dim", "both",
+  refuse(d.latent_norm != 0 && d.latent_dim == 0, "latent_norm", "a value without a latent_dim", "both",
          "give a latent_dim");
   refuse(d.latent_dim > 0 && d.zero_experts > 0, "latent_dim", "one with zero_experts", "one of the two",
          "leave one out");
@@ -68,8 +68,8 @@ void require_legal(const moehill_block_desc& d) {
   require_between("mlp_dim", d.mlp_dim, 1, max, "give the width of an expert");
   require_between("experts", d.experts, 1, 65536, "give the number of experts of all processes");
   require_between("topk", d.topk, 1, std::min(d.experts, 1024), "give the choices of a token");
-  require_between("shared_dim", d.shared_dim, 0, max, "0 is no shared expert");
-  require_between("latent_dim", d.latent_dim, 0, max, "0 is the width of a token's row");
+  require_between("shared_dim", d.shared_dim, 0, max, "0 means no shared expert");
+  require_between("latent_dim", d.latent_dim, 0, max, "0 means the width of a token's row");
   require_between("max_tokens", d.max_tokens, 1, max, "give the most tokens of a step in one process");
   require_between("training", d.training, 0, 1, "1 with backward, 0 without");
   require_between("path", d.path, MOEHILL_PATH_AUTO, MOEHILL_PATH_HIERARCHICAL, "take a moehill_path");

@@ -33,7 +33,7 @@ DType dtype_named(int32_t dtype, const char* what);
 // Returns true for MOEHILL_OUT_IN. Throws Failure for a number that is no moehill_order.
 bool is_out_in(int32_t order);
 
-// True if all processes have to pass the same tokens.
+// Returns true if all processes have to pass the same tokens.
 inline bool replicates_tokens(const RunConfig& config, const Context& context) {
   return context.num_processes() > 1 && !shards_tokens(config);
 }

@@ -40,7 +40,8 @@ AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
 // Refuses a tensor with gate and up together if gate or up is given apart as well.
 void require_one_way(const char* what, const void* both, const void* one, const void* other) {
   if (both == nullptr || (one == nullptr && other == nullptr)) return;
-  throw invalid(what, "both in one and one of them apart", "either way", "set the others to null");
+  throw invalid(what, "both in one tensor and one of them apart", "one of these two ways",
+                "set the others to null");
 }
 
 // Throws for tensors that the block does not have, for a call in which all tensors are null, and for written
@@ -132,8 +133,7 @@ HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is
   parts_[6] = matrices(w.shared_gate, 1, shape.hidden);
   parts_[7] = matrices(w.latent_down, shape.hidden, shape.latent);
   // The stack keeps latent_up transposed, so it is read in the other order.
-  parts_[8] =
-      host_matrices(w.latent_up, dtype, shape.hidden, shape.latent, !is_transposed);  // it is kept transposed
+  parts_[8] = host_matrices(w.latent_up, dtype, shape.hidden, shape.latent, !is_transposed);
   parts_[9] = matrices(w.latent_norm, 1, shape.latent);
 }
 

@@ -18,7 +18,7 @@ std::string& message_of_thread() {
 // text, so they need none.
 const Failure kOutOfMemory(
     MOEHILL_OUT_OF_MEMORY,
-    "memory: the system has not as much as was asked for; take fewer tokens, or more processes");
+    "memory: the system has less than was asked for; take fewer tokens, or more processes");
 
 // Each exception that the library throws on purpose has a status; any other is an internal error. Throws if
 // there is no memory for the text.
@@ -34,7 +34,7 @@ Failure failure_of_exception() {
   } catch (const std::system_error& error) {
     if (error.code() != std::errc::resource_unavailable_try_again) return {MOEHILL_INTERNAL, error.what()};
     return {MOEHILL_OUT_OF_MEMORY,
-            "threads: the system starts no more of them; take fewer devices, or fewer threads_per_device"};
+            "threads: the system cannot start more; take fewer devices, or fewer threads_per_device"};
   } catch (const std::exception& error) {
     return {MOEHILL_INTERNAL, error.what()};
   } catch (...) {

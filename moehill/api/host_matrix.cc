@@ -9,8 +9,8 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kColumns = 8;    // of a unit of work, all in one panel
-constexpr int64_t kTileRows = 64;  // a tile of them fits into L1 in either order
+constexpr int64_t kColumns = 8;    // columns of a unit of work, all in one panel
+constexpr int64_t kTileRows = 64;  // rows of a tile, which fits into L1 in either order
 
 // Column is one column of a stack in memory. Row r lies at first + row_step * r. In pairs (bf16 panels), rows
 // 2 i and 2 i + 1 are neighbours.

@@ -65,7 +65,7 @@ plain::Tensor tensor_of(const MatView& m, double factor = 1) {
   return tensor;
 }
 
-// One of the two blocks: its experts, or the shared one.
+// Weights are the matrices of the routed experts, or those of the shared expert.
 struct Weights {
   const LogicalWeights &w1, &w3, &w2;
 };

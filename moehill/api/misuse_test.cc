@@ -351,7 +351,8 @@ TEST(Misuse, WeightsThatDoNotFit) {
   expect_error(Status::invalid_argument, "0 to 4", load(-1, 1, {.down = w.data()}));
   expect_error(Status::invalid_argument, "0 to 4", load(0, -1, {.down = w.data()}));
   expect_error(Status::invalid_argument, "null", load(0, 1, {}));
-  expect_error(Status::invalid_argument, "either way", load(0, 1, {.gate = w.data(), .gate_up = w.data()}));
+  expect_error(Status::invalid_argument, "one of these two ways",
+               load(0, 1, {.gate = w.data(), .gate_up = w.data()}));
   expect_error(Status::invalid_argument, "dtype",
                load(0, 1, {.down = w.data(), .dtype = static_cast<DType>(7)}));
   expect_error(Status::invalid_argument, "order",

@@ -181,8 +181,8 @@ TEST(RandomRuns, OfExpertsOfFewColumnsPass) {
 }
 
 // A few of a thousand tokens make most of a gradient of one column, so its common factor is their rounding
-// errors. By a model of the roundings, one in eight of these runs is beyond what a thousand independent
-// tokens could be off by, which all but rules out that none of fifty is.
+// errors. By a model of the roundings, the error of one run in eight exceeds what it could be if the thousand
+// tokens were independent. So some of the fifty runs almost certainly exceed it.
 TEST(RandomRuns, OfExpertsOfOneColumnAndManyTokensPass) {
   ThreadTeam team(2);
   MoeShape shape{1000, 1000, 1, 1, 1, 0, DType::bf16};

@@ -20,7 +20,7 @@ moehill_router_desc complete(const moehill_router_desc* given) {
 
 // Throws unless the experts can be divided into these groups and the choices come from the kept ones.
 void require_groups(const moehill_router_desc& d) {
-  require_between("groups", d.groups, 1, kMostGroups, "1 is no groups");
+  require_between("groups", d.groups, 1, kMostGroups, "1 means no groups");
   require_between("kept_groups", d.kept_groups, 1, d.groups, "at most the groups");
   require_between("group_rank", d.group_rank, 1, 2, "2 ranks a group by its best two keys, 1 by its best");
   if (d.groups == 1) return;
@@ -53,7 +53,7 @@ void require_together(const moehill_router_desc& d) {
   const bool has_more = d.bias != nullptr || d.groups > 1 || d.normalized == 1 || d.factor != 1 ||
                         d.expert_scale != nullptr || d.experts_of_id != nullptr;
   refuse(d.score == MOEHILL_SCORE_SPARSEMIXER && has_more,
-         "MOEHILL_SCORE_SPARSEMIXER cannot be used with a part of another router",
+         "MOEHILL_SCORE_SPARSEMIXER cannot be used with parts of another score",
          "leave bias, groups, normalized, factor, expert_scale and table out");
   refuse(d.experts_of_id != nullptr && (d.bias != nullptr || d.groups > 1),
          "experts_of_id cannot be used with a bias or groups, since the table chooses", "leave them out");
@@ -68,9 +68,9 @@ void require_legal(const moehill_router_desc& d) {
   require_between("score", d.score, MOEHILL_SCORE_CHOSEN_SOFTMAX, MOEHILL_SCORE_SPARSEMIXER,
                   "take a moehill_score");
   require_between("normalized", d.normalized, 0, 1, "1 divides gates by their sum");
-  require_between("jitter", d.jitter, 0, 1, "give that of sparsemixer, 0.01 as Phi-3.5-MoE has it");
-  require_between("least_sum", d.least_sum, 1e-30, 1, "give what the sum is at least");
-  require_between("factor", d.factor, 1e-6, 1e6, "give what all gates are multiplied by");
+  require_between("jitter", d.jitter, 0, 1, "give the jitter of sparsemixer, in Phi-3.5-MoE 0.01");
+  require_between("least_sum", d.least_sum, 1e-30, 1, "give the least sum to divide by");
+  require_between("factor", d.factor, 1e-6, 1e6, "give the factor of all gates");
   require_between("num_ids", static_cast<double>(d.num_ids), 0, 1 << 24, "give the rows of experts_of_id");
   require_groups(d);
   require_together(d);

@@ -39,9 +39,9 @@ class RunRouter {
   // Reads the logits of `routed` again, after they were replaced.
   void read_logits();
   const float* logits() const { return step_ ? step_->logits() : routed_.all_logits(); }
-  // The routing of the last step, or the one from before the clock.
+  // Returns the routing that the last step made, or the one made before the clock.
   const Routing& routing() const { return step_ ? step_->routing() : *routed_.routing; }
-  // The gradient [T, L], as if there were memory for all tokens; null if nobody wants it.
+  // Returns the gradient [T, L], as if there were memory for all tokens; null if nobody wants it.
   float* dlogits() const;
 
  private:

@@ -32,7 +32,7 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
     // The id -1 is a choice that no expert gets; its gate value does not matter.
     if (id < kNoExpert || id >= shape.num_logits())
       throw invalid("expert_ids", fmt::format("{} for token {}", id, i / shape.topk),
-                    fmt::format("0 to {}, or -1 for nobody", shape.num_logits() - 1), "check the router");
+                    fmt::format("0 to {}, or -1 for no expert", shape.num_logits() - 1), "check the router");
     if (id != kNoExpert && !std::isfinite(own.gates[i]))
       throw invalid("gates", fmt::format("{} for token {}", unsigned_nan(own.gates[i]), i / shape.topk),
                     "finite numbers", "check the router");
