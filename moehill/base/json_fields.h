@@ -76,7 +76,7 @@ inline std::string json_line(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-// Returns JSON as the text of a file, a level a blank deep, so that people can read it. Bytes are replaced as
+// Returns JSON as the text of a file for people, indented by one blank for each level. Bytes are replaced as
 // in json_line().
 inline std::string indented_json(const Json& json) {
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -35,7 +35,7 @@ TEST(Uniform, NeverReachesItsEnds) {
   EXPECT_LT(static_cast<float>(uniform_from_bits(0xffffffff)), 1.0f);
 }
 
-// n values have a mean within 5 standard errors; the seed is fixed, so this either holds or not.
+// n values have a mean within 5 standard errors; the seed is fixed, so the test always gives the same result.
 TEST(Uniform, HasTheMomentsOfAUniform) {
   constexpr int kN = 100000;
   double sum = 0, sum_squares = 0;

@@ -34,13 +34,13 @@ std::string shell_word(const std::string& text);
 // line may end. The first line begins in column `first`; the other lines begin with `indent` blanks.
 std::string wrapped(const std::string& text, size_t indent, size_t first = 0);
 
-// "2 devices x 1 thread".
+// Returns text such as "2 devices x 1 thread".
 std::string layout_words(int64_t devices, int64_t threads);
 
 // Gives a SIMD target of Highway the name that people know: "AVX-512" for "AVX3".
 std::string instruction_words(const std::string& target);
 
-// "1.50 GiB".
+// Returns text such as "1.50 GiB".
 std::string gib(double bytes);
 
 }  // namespace moehill

@@ -175,7 +175,7 @@ std::string painted(const std::string& text) {
 }
 
 void show(const std::string& text, std::FILE* stream) {
-  // Names and words in the text may come from files; the only commands for the terminal are its colours.
+  // Text from files may hold commands for the terminal. They are replaced before the colours are added.
   const std::string calm = printable(text, '?', "\n");
   const auto write = [&] {
     std::fputs((takes_colours(fileno(stream)) ? painted(calm) : calm).c_str(), stream);
