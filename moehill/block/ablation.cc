@@ -36,7 +36,7 @@ bool stands_alone(Stage stage) { return stage != Stage::plan && !groups().front(
   if (word == name_of(Stage::plan))
     remedy = "all other stages walk the plan's rows; --stage-timing says what it takes";
   else if (value_named<Stage>(word))
-    remedy = "leave out exchange, which is these together";
+    remedy = "take exchange, which stands for these stages together";
   throw input_error("--ablate", quoted(word), ablation_words() + ", joined by commas", remedy);
 }
 

@@ -106,7 +106,8 @@ struct BlockOptions {
           self.capacity.pool);
     visit(laboratory("capacity_sources", "drop: shares of the tokens, each with rows of its own", 1, 1024),
           self.capacity.sources);
-    visit(laboratory("capacity_spares", "drop: how many of a token's next choices overflow may go to", 0, 64),
+    visit(laboratory("capacity_spares", "drop: number of a token's next choices that may take its overflow",
+                     0, 64),
           self.capacity.spares);
     visit(Field{"router_grad", "backward goes on from the gate values to the logits"}, self.router_grad);
     std::string loss = to_string(self.balance_loss);

@@ -49,7 +49,7 @@ void refuse_useless_wire(const RunConfig& config) {
   refuse(config.ranks_per_node == 0 || config.ranks_per_node >= config.num_devices, " on one node",
          "several nodes, between which rows go", "add --nodes, or leave it out");
   refuse(config.wire == Wire::bf16 && config.shape.dtype == DType::bf16, " with --dtype bf16",
-         "fp8+scales, since rows are bf16 as they are", "choose it, or leave it out");
+         "fp8+scales, since rows are bf16 already", "choose it, or leave it out");
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ constexpr auto words(Switch) { return std::array{"off", "on"}; }
 inline constexpr const char* kWireHelp =
     "ep: form of rows of x and dy between nodes; fp8+scales: e4m3, a scale for each 128 columns";
 
-// A member's comment begins with the paths for which the member is.
+// A member's comment begins with the paths that use the member.
 struct RunConfig {
   MoeShape shape{};
   BlockOptions block{};

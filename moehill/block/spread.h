@@ -65,12 +65,12 @@ constexpr auto words(SharedPlacement) { return std::array{"sliced", "replicated"
 
 // The options that only some paths of expert parallelism have, by their names in records.
 inline constexpr std::array kPathOptions = {"waves", "ring_split", "shared_placement"};
-// True for the path itself, too.
+// Returns true for these options and for ep_path itself.
 constexpr bool goes_with_path(std::string_view option) {
   return option == "ep_path" ||
          std::find(kPathOptions.begin(), kPathOptions.end(), option) != kPathOptions.end();
 }
-// The options that only expert parallelism has. Points of the other modes compute the same whatever they say.
+// Returns true for an option that only expert parallelism has. It changes nothing in points of other modes.
 constexpr bool is_ep_option(std::string_view option) {
   return goes_with_path(option) || option == "wire" || option == "placement";
 }
