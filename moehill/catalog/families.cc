@@ -186,7 +186,7 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
       {"scoring_func", "moe_router_activation_func", "router_score_function", "score_function"});
   router.score = score.empty() ? family.score : score_named(keys, score, family.score);
   if (!family.known && score.empty())
-    block.assumed.push_back("no key says how the router scores: a softmax over all experts");
+    block.assumed.push_back("no key says how the router scores: a softmax over all experts is taken");
   // The method says whether a bias takes part in the choice; other methods than these three are refused.
   const std::string method = keys.text_or("topk_method", "");
   if (!method.empty() && method != "noaux_tc" && method != "group_limited_greedy" && method != "greedy")
@@ -199,7 +199,7 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
   router.normalized = has_scores && keys.flag_or(normalizes.empty() ? "norm_topk_prob" : normalizes,
                                                  family.known ? family.normalized : true);
   if (!family.known && normalizes.empty())
-    block.assumed.push_back("no key says whether gate values are normalised: they are");
+    block.assumed.push_back("no key says whether gate values are normalised: they are taken to be");
   router.least_sum = router.normalized ? family.least_sum : RouterRule{}.least_sum;
   const std::string factor =
       keys.first_of({"routed_scaling_factor", "moe_router_scaling_factor", "router_scaling_factor"});
@@ -245,7 +245,8 @@ Activation read_activation(const ConfigKeys& keys, const Family& family, ModelBl
   if (!a.gated && a.function != F::relu2) leave_out(block, key, name, "experts without a second up matrix");
   const bool clamps = a.function == F::silu || a.function == F::swiglu_oai;
   a.limit = keys.number_or("swiglu_limit", 0, 0, 1e9);
-  if (a.limit > 0 && !clamps) leave_out(block, "swiglu_limit", fmt::format("{}", a.limit), "it with " + name);
+  if (a.limit > 0 && !clamps)
+    leave_out(block, "swiglu_limit", fmt::format("{}", a.limit), "a limit with " + name);
   if (a.function == F::swiglu_oai) a.alpha = keys.number_or("swiglu_alpha", kOpenAiAlpha, 1e-3, 1e3);
   if (a.function != F::situ) return a;
   const auto number = [&](const char* of) {
@@ -275,7 +276,7 @@ void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& 
     if (!is_built) leave_out(block, key, value, what);
   };
   built(form.latent > 0 || !keys.flag_or("latent_moe_use_norm", false), "latent_moe_use_norm", "true",
-        "a norm of the experts' sum where they are of the model's width");
+        "a norm of the sum of experts that have the model's width");
   built(!form.biases || block.shape.shared_dim == 0, keys.has("mlp_bias") ? "mlp_bias" : "model_type",
         block.model_type, "biases of a shared expert");
   built(family.shared != SharedWidth::beside, "enable_moe_block", "true",

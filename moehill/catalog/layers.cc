@@ -111,7 +111,7 @@ std::vector<bool> layers_with_experts(const ConfigKeys& keys) {
   const std::string first =
       keys.first_of({"first_k_dense_replace", "num_dense_layers", "moe_layer_num_skipped"});
   const int64_t dense_first = first.empty() ? 0 : keys.integer(first, 0, num);
-  // -1: the last layer of the model.
+  // -1 means the last layer of the model.
   const int64_t last = keys.integer_or("moe_layer_end_index", -1, -1, kMostLayers);
   keep_range(with, std::max(dense_first, keys.integer_or("moe_layer_start_index", 0, 0, num)),
              last < 0 ? num : last + 1);

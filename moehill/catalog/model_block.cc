@@ -92,7 +92,7 @@ void read_shape(const ConfigKeys& keys, const Family& family, ModelBlock& block)
   shape.topk = static_cast<int>(keys.integer_at(choices, layer, 1, std::min<int64_t>(1024, among)));
   const std::string width = family.width_key(keys);
   if (!family.known && width == "intermediate_size")
-    block.assumed.push_back("no key is of the experts' width alone: it is intermediate_size");
+    block.assumed.push_back("no key gives the experts' width alone: intermediate_size is taken");
   shape.mlp_dim = keys.integer_at(width, layer, 1, kMostDimension);
   shape.shared_dim = family.shared_width(keys, layer, shape.mlp_dim);
 }

@@ -1,4 +1,5 @@
-// Makes the record of `moehill models`: a model's block, its size, and which parts of the model are left out.
+// This header makes the record of `moehill models`: a model's block, its size, and which parts of the model
+// are left out.
 #pragma once
 
 #include <string>

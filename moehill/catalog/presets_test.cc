@@ -131,8 +131,8 @@ TEST(Presets, AreTheModels) {
   EXPECT_EQ(preset_names(), names);
 }
 
-// A gated block has 6 H (k M + S) FLOPs for a token; other forms differ. The numbers of weights are from the
-// issue's table of 2026.
+// A gated block has 6 H (k M + S) FLOPs for a token; other forms differ. The numbers of weights follow from
+// the models' shapes.
 TEST(Presets, HaveTheWorkAndTheWeightsOfTheirForm) {
   const auto block = [](const std::string& name) { return load_preset(name).block; };
   EXPECT_EQ(flops_per_token(block("qwen3-30b-a3b")), 6.0 * 2048 * 8 * 768 + 2.0 * 2048 * 128);
