@@ -39,7 +39,7 @@ void declare_block(OptionSet& set, BenchOptions& o) {
 void declare_measurement(OptionSet& set, BenchOptions& o) {
   set.fields(&o, {"stage_timing"});
   set.custom("--ablate", "STAGE,..", "nothing",
-             "steps without a stage in the same rounds, and what that saves: " + ablation_words(),
+             "also time steps without a stage, and say what that saves: " + ablation_words(),
              [&o](const std::string& text) {
                o.ablations = parse_ablations(text);
                o.stage_timing = true;  // the table shows its times beside the savings
@@ -53,7 +53,7 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
                o.check_seed = static_cast<uint32_t>(parse_integer("--check-seed", text, 0, 4294967295));
              });
   set.input("--checked", &o.checked, "FILE",
-            "records of earlier runs: results with the bits of a checked one there are not checked again");
+            "records of earlier runs; results that equal a checked one there are not checked again");
   set.output("--json", &o.json, "FILE",
              "one record per line; - is standard output, the table then goes to standard error");
   for (const auto& [name, file, form] :
@@ -102,11 +102,11 @@ constexpr const char* kAxes[] = {"tokens",
                                  "ring-split",
                                  "waves",
                                  "blocks"};
-// The name of `-L` for single points in place of a product.
+// `-L point` gives single points instead of all combinations.
 constexpr const char* kSinglePoint = "point";
 
-// Refuses what is no regular expression, and long ones: std::regex makes one call inside another for each
-// character, so a long expression overflows the stack.
+// Refuses a text that is no regular expression, and a long one: std::regex makes one call inside another for
+// each character, so a long expression overflows the stack.
 void require_expression(const std::string& text) {
   constexpr size_t kMost = 1000;
   try {
@@ -185,9 +185,9 @@ std::string point_text(const OptionSet::Pairs& options) {
   return text;
 }
 
-// Returns the end of the refusal of one combination of -L where another one is taken: how to give the refused
-// option to those points alone that take it. Returns "" if the refusal does not begin with an option that was
-// given for all points (`rest`) and may be a point's own.
+// Returns a further remedy for the case that one combination of -L is refused and another one is accepted: to
+// give the refused option only to points that accept it. Returns "" unless the refusal begins with an option
+// that was given for all points (`rest`) and that a single point may have.
 std::string single_points_remedy(const std::vector<std::string>& rest, const std::string& refusal,
                                  OptionSet::Pairs taken, const OptionSet::Pairs& refused) {
   constexpr size_t kMostBytes = 200;
@@ -207,7 +207,7 @@ std::string single_points_remedy(const std::vector<std::string>& rest, const std
   return "";
 }
 
-// Returns the options of each combination: of the arguments without -L, with one step of each axis added.
+// Returns the options of each combination: the arguments without -L, and one step of each axis.
 std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, const OptionSet::Pairs& lists) {
   std::vector<std::string> rest;
   for (size_t i = 0; i < args.size(); ++i) {
@@ -219,7 +219,8 @@ std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, cons
   constexpr size_t kMostCombinations = 1024;
   std::vector<OptionSet::Pairs> combinations = {{}};
   for (const std::vector<OptionSet::Pairs>& steps : axes_of(lists)) {
-    // Both are asked before they are multiplied: thousands of values are short on a command line.
+    // The size is checked before the product is made: a short command line can ask for millions of
+    // combinations.
     if (combinations.size() * steps.size() > kMostCombinations)
       throw input_error("--parameter-list",
                         fmt::format("{} combinations", combinations.size() * steps.size()),
@@ -307,7 +308,7 @@ void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* dist
 void declare_router(OptionSet& set, BenchOptions& o) {
   set.custom("--router", "SCORE[,WORD..][,in-step[,product]]", to_string(o.shape.router),
              "how choices and gate values come from the logits, docs/metrics.md; in-step: in each step; "
-             "product: the logits too, x W_g",
+             "product: with logits x W_g",
              [&o](const std::string& text) {
                // `in-step` and `product` are words of the same option, although they say when the rule is
                // applied and not what it is. They are taken out here; the rest is the rule.
@@ -352,7 +353,7 @@ void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s) {
 }
 
 void declare_timeout(OptionSet& set, double* timeout_s) {
-  set.custom("--timeout", "1..86400", "600, later by the first step, 30 at least",
+  set.custom("--timeout", "1..86400", "600, then by the first step's time, 30 at least",
              "mpirun, srun: seconds that a process may wait for another one before the job ends",
              [timeout_s](const std::string& text) { *timeout_s = take_timeout(text); });
 }
@@ -403,7 +404,7 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
 void declare_blocks_options(OptionSet& set, BenchOptions& o) {
   set.custom("--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
              "block sizes of gmm, some or all: bt rows, bf expert width, bd1 depth of up, bd2 columns of "
-             "down; with c: of a kernel call",
+             "down; ending in c: for one kernel call",
              [&o](const std::string& text) {
                o.block.blocks = parse_blocks(text);
                o.blocks_given = true;

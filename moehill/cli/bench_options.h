@@ -1,6 +1,6 @@
-// The options of `moehill bench`, each declared once. Other commands (tune, profile, predict, balance)
-// declare parts of the same options by the functions below, so that an option has one name and one meaning
-// everywhere.
+// This header declares the options of `moehill bench`, each once. Other commands (tune, profile, predict,
+// balance) declare parts of the same options by the functions below, so that an option has one name and one
+// meaning everywhere.
 //
 //     const std::optional<BenchOptions> options = parse_bench_options({"--tokens", "256", "--topk", "2"});
 //     if (!options) return kExitDone;   // --help was printed
@@ -44,8 +44,8 @@ void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s);
 // option is parsed.
 void declare_timeout(OptionSet& set, double* timeout_s);
 
-// Returns the names and values of the options of one point, which an experiment file names so: "topk=2
-// shared_fused". The value of a flag is "true" or "false", and "true" if it has none.
+// Reads the options of one point from a text such as "topk=2 shared_fused", in which names are spelled as in
+// an experiment file. Returns names and values. A flag without a value is "true".
 OptionSet::Pairs options_of_point(const std::string& text);
 // Returns the option as an argument: "--topk=2". A flag stands alone; one that is false is left out ("").
 std::string argument_of(const std::string& name, const std::string& value);

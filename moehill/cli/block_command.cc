@@ -48,7 +48,7 @@ void write_traces(const BenchOptions& options, const CommandResult& command) {
     const std::string file = options.trace_dir + "/" + result.point.folder + ".json";
     write_text_file(file, chrome_trace(make_timeline(result, command.clock_uncertainty)));
     const TimelineCost cost = timeline_cost(result);
-    show(fmt::format("timeline {}: {} events a step and device, {:.1f} us, {:.2g} % of it\n", file,
+    show(fmt::format("timeline {}: {} events a step and device, {:.1f} us, {:.2g} % of the step\n", file,
                      cost.num_events, 1e6 * cost.seconds, 100 * cost.seconds / median_of(result.samples)),
          table_stream(options.json));
   }

@@ -1,5 +1,6 @@
-// The steps that `bench`, `profile` and `tune` share: adopt the layout of the job, take over tuned blocks,
-// run the points, write the results. Every process of a job calls each function that takes a Job.
+// This header has the steps that `bench`, `profile` and `tune` share: adopt the layout of the job, take over
+// tuned blocks, run the points, write the results. Every process of a job calls each function that takes a
+// Job.
 //
 //     Environment environment = adopt_environment(options, job);
 //     std::vector<Point> points = expand_points(options, environment.topology.num_cores);

@@ -49,15 +49,15 @@ OptionSet climb_option_set(ClimbCommand& o) {
       "Searches for the fastest configuration of a problem: impl, backend, path, devices x threads, blocks "
       "and more. Configurations (arms) race in rounds, in which one process takes a step of each in turn. "
       "Options of bench that you give are kept. A run takes 5 steps of each arm at least, and 0.02 s of "
-      "steps; --iters and --min-time change that. What may still gain more than --worth after the last axis "
-      "is raced once more, as long as the budget lasts. FILE is an experiment file, whose [fixed] options "
-      "are taken. An axis of it that climb does not search needs an option with one value. A climb that is "
-      "started again continues.",
+      "steps; --iters and --min-time change that. At the end, arms that may still gain more than --worth "
+      "race once more, as long as the budget lasts. FILE is an experiment file, whose [fixed] options are "
+      "taken. For an axis of FILE that climb does not search, give the option with one value. A climb that "
+      "is started again continues.",
       {"moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m",
        "moehill climb --tokens 256 --hidden 512 --mlp-dim 256 --experts 8 --topk 2 --dry-run",
        "moehill climb --preset olmoe-1b-7b --tokens 512 --bench-pass forward --memory 4G --db climb.sqlite"});
   set.text("--budget", &o.budget, "TIME", "90s, 10m, 2h: time from the start to the end of the climb");
-  set.text("--worth", &o.worth, "PERCENT", "gain in speed below which nothing is looked for");
+  set.text("--worth", &o.worth, "PERCENT", "smallest gain in speed that is worth a search");
   set.size("--memory", &o.memory, 0, int64_t{1} << 50,
            "most memory that a run may take; 0: all that is available");
   set.output("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");

@@ -1,4 +1,5 @@
-// Helpers for the tests of commands. They split a line into words, and run the program in a temporary folder.
+// This header is for tests of commands. Its functions split a line into words, and run the program in a
+// temporary folder.
 //
 //     class SweepTest : public CommandFixture {
 //      protected:

@@ -198,7 +198,7 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
   } catch (const Interrupted& error) {
     return fail(kExitSignal + error.signal, error.what(), job);
   } catch (const nlohmann::json::exception& error) {
-    // Readers check what they use. If one has missed something, the file is still what is wrong.
+    // Readers check what they use. If a check is missing, the file is still at fault.
     return fail(
         kExitBadInput,
         input_error("a file or database that the command reads", moehill::quoted(words_of(error), 120),

@@ -1,5 +1,6 @@
-// The subcommands. Each takes the arguments that follow its name and returns the exit status of the process.
-// A subcommand prints its own output. Its errors are exceptions, of which run_command_line() makes a line.
+// These functions are the subcommands. Each takes the arguments that follow its name and returns the exit
+// status of the process. A subcommand prints its own output. Its errors are exceptions, of which
+// run_command_line() makes a line.
 //
 //     bench_command({"--tokens", "256", "--topk", "2"}, Job());   // as `moehill bench --tokens 256 --topk 2`
 #pragma once
@@ -11,7 +12,7 @@
 
 namespace moehill {
 
-// Exit statuses, on which scripts rely.
+// These are the exit statuses, on which scripts rely.
 inline constexpr int kExitDone = 0;
 inline constexpr int kExitBadInput = 2;
 inline constexpr int kExitCheckFailed = 3;

@@ -283,8 +283,8 @@ int compare_command(const std::vector<std::string>& args) {
   const Matching matching = match_results(a, b);
   // A comparison with no pair at all is a mistake in the names, not a result.
   if (matching.pairs.empty() && matching.missing.empty()) {
-    throw input_error("compare", "no result of the one that fits one of the other",
-                      "points whose options agree but for those that tell the two sets apart",
+    throw input_error("compare", "no result of A that matches one of B",
+                      "points whose options agree, except those that tell the two sets apart",
                       "name single points as DATABASE:EXPERIMENT/POINT");
   }
   if (!o->baseline.empty()) refuse_other_machines(matching);

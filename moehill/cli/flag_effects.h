@@ -1,5 +1,5 @@
-// Flags without effect. A combination in which an option changes nothing is refused: the user who gave the
-// option expects it to do something, and a number measured without it would mislead.
+// This header refuses options that change nothing in their combination. The user who gave the option expects
+// it to do something, and a number measured without it would mislead.
 //
 //     refuse_flags_without_effect(options, [&](const std::string& name) { return set.given(name); });
 //     // InputError "--wire needs --parallel-mode ep or both; add --parallel-mode ep or leave it out"

@@ -78,7 +78,7 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
   const int done = signal == 0 ? kExitDone : kExitSignal + signal;
   const int status = num_failed(result) == 0 ? done : kExitCheckFailed;
   if (!prints) return status;
-  // Processes of a job do not know each other's time.
+  // In a job OtherWork would count the other processes as other work.
   show(interrupted_line(signal, num_done, num_all, "sizes") + mesh_closing(result) +
            (job.session() == nullptr ? others.line() : ""),
        out);

@@ -1,4 +1,4 @@
-// The options of `moehill mesh`, each declared once.
+// This header declares the options of `moehill mesh`, each once.
 //
 //     parse_mesh_options({"-b", "64K", "-e", "16M"})->max_bytes;   // 16777216
 #pragma once

@@ -203,7 +203,7 @@ std::string OptionSet::take_value(const Entry& entry, const std::vector<std::str
                       fmt::format("write {} alone, or leave it out", entry.name));
   }
   if (joined && !joined->empty()) return *joined;
-  if (joined) refuse_no_value(entry);  // what follows `--tokens=` is none
+  if (joined) refuse_no_value(entry);  // `--tokens=` has an empty value
   return value_after(entry, args, position);
 }
 
@@ -234,7 +234,7 @@ std::string OptionSet::help(bool all) const {
   std::vector<Entry> entries = {{"--help",
                                  "",
                                  "",
-                                 "print this help; --help-all: every option, and forms in full",
+                                 "print this help; --help-all: every option, and its values in full",
                                  nullptr,
                                  nullptr,
                                  "-h",
@@ -260,7 +260,7 @@ std::string OptionSet::help(bool all) const {
 bool OptionSet::parse(const std::vector<std::string>& args) {
   if (asks_for_help(args)) {
     const bool all = std::find(args.begin(), args.end(), "--help-all") != args.end();
-    // A default may be the path in a variable of the environment.
+    // A default may come from the environment, so it may hold commands for the terminal.
     std::fputs(printable(help(all), '?', "\n").c_str(), stdout);
     return false;
   }

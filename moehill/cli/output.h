@@ -41,8 +41,8 @@ void warn_if_busy(int num_threads);
 // Returns what to call after each of `total` things: it shows how many are done, and tells once how long all
 // of them will take.
 std::function<void()> counted_progress(int64_t total, const std::string& what);
-// CountedShapes counts the shapes that a --validate runs, and shows how many are done. A signal says at once
-// that it ends them after the shape that runs.
+// CountedShapes counts the shapes that a --validate runs, and shows how many are done. When a signal comes,
+// it says at once that the shapes end after the running one.
 class CountedShapes {
  public:
   explicit CountedShapes(int64_t total);
@@ -59,11 +59,12 @@ class CountedShapes {
   std::function<void()> show_done_;
 };
 
-// OtherWork watches from its construction on what other work takes of the machine. It knows a single process.
+// OtherWork watches from its construction on what other work takes of the machine. It is for one process: it
+// would count other processes of a job as other work.
 class OtherWork {
  public:
   OtherWork();
-  // Returns a line on it, or nothing if other work disturbed nothing.
+  // Returns a line about that work, or nothing if it disturbed nothing.
   std::string line() const;
 
  private:

@@ -137,7 +137,7 @@ TEST(Points, NodesAreAsManyAsWereAskedForOrRefused) {
   }
 }
 
-// Two points that are the same, and two traces whose paths are the same with the letters of a folder.
+// The first two traces have paths that a folder's name would spell alike, and the last two points are equal.
 TEST(Points, NoTwoPointsHaveOneFolder) {
   const TemporaryFolder folder;
   std::vector<std::string> arguments = {"--tokens=1", "--experts=4", "--topk=1"};

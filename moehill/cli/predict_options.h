@@ -1,5 +1,6 @@
-// The options of `moehill predict`, `roofline`, `balance` and `advise`: a shape, its spread and a machine.
-// They describe a point that is not run, so the hardware comes from a file or from this machine's probe.
+// This header declares options of `moehill predict`, `roofline`, `balance` and `advise`: a shape, its spread
+// and a machine. They describe a point that is not run, so the hardware comes from a file or from this
+// machine's probe.
 //
 //     PredictOptions options;
 //     OptionSet set("moehill demo", "Predicts.", {"moehill demo --tokens 2048"});
@@ -32,10 +33,11 @@ void declare_point(OptionSet& set, PredictOptions& options);
 void declare_hardware(OptionSet& set, std::string* hardware);
 void declare_nodes(OptionSet& set, int64_t* nodes);
 
-// Throws InputError for what would have no effect: distributions behind the first, and a probe's file beside
+// Throws InputError for what would have no effect: distributions after the first, and a probe's file beside
 // other hardware. resolve_point() calls it.
 void refuse_unused(const OptionSet& set, const PredictOptions& options);
-// Throws InputError for --seed beside a trace: without operands, the seed would only draw a routing.
+// Throws InputError for --seed beside a trace: here the seed only draws a routing, which the trace has
+// already.
 void refuse_seed_of_trace(const OptionSet& set, const DistributionOptions& distribution);
 
 // Applies the preset, and the mode `ep` if --ep-path was given without a mode. Throws InputError for several

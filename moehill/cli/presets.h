@@ -1,4 +1,4 @@
-// --preset and --config: the block of a known model, or the block that a config.json describes, as options.
+// This header declares --preset and --config, which take the block of a known model or of a config.json.
 //
 //     declare_preset(set, &preset);
 //     if (!set.parse(args)) return kExitDone;

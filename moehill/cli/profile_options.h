@@ -1,4 +1,4 @@
-// The options of `moehill profile`, and the points that they ask for.
+// This header declares the options of `moehill profile`, and makes the points that they ask for.
 //
 //     const auto options = parse_profile_options({"--topk-list", "1,2", "--staged-dp"});
 //     expand_profile_points(*options, num_cores).size();   // 6: three paths for each top-k

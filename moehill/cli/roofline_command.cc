@@ -56,7 +56,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
   set.input("--record", &o.record, "FILE",
             "records of moehill bench --json, best with --stage-timing; - is standard input");
   set.number("--time-s", &o.time_s, 0, 1e6, "measured seconds of the step; 0: not known");
-  set.number("--comm-s", &o.comm_s, 0, 1e6, "of these, in communication; 0: not known");
+  set.number("--comm-s", &o.comm_s, 0, 1e6, "measured seconds of communication in the step; 0: not known");
   set.output("--json", &o.point.json, "FILE",
              "one line a step; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
@@ -200,8 +200,8 @@ void use_measured(const RecordedStep& step, double all_units, Hardware& h) {
     h.f32_instruction = h.bf16_instruction = step.instruction;
   }
   if (step.read_bytes_per_s > 0) {
-    // All units read at once, so this is the rate of one of them too. The hardware's own, of a unit that
-    // reads alone, may be less than a faster machine measured.
+    // All units read at once, and one unit is taken to read its share. The hardware's own rate of a unit that
+    // reads alone may be lower, if this machine is faster.
     h.node_memory_bytes_per_s = step.read_bytes_per_s;
     h.memory_bytes_per_s = step.read_bytes_per_s * step.nodes / all_units;
   }

@@ -1,4 +1,4 @@
-// The options of `moehill simulate`, each declared once; SimulateOptions is in
+// This header declares the options of `moehill simulate`, each once; SimulateOptions is in
 // moehill/predict/simulate_options.h.
 //
 //     const auto options = parse_simulate_options({"--devices", "64", "--topk", "8"});

@@ -94,8 +94,8 @@ process = "round"
   for (const auto& [round, ids] : processes) EXPECT_EQ(ids.size(), 1u) << "round " << round;
 }
 
-// The rebuilt program has the same name of its build, as after an edit without a new configuration: only its
-// content is another one.
+// The rebuilt program has the same build name, as after an edit without a new configuration. Only its content
+// differs.
 TEST_F(SweepCommand, ARebuiltProgramMeasuresAnewAndSaysSo) {
   write("r.toml", R"(title = "one point"
 [fixed]

@@ -1,5 +1,5 @@
-// SweepHost for this program: a sweep learns from it the names of options, resolves a point, predicts its
-// time and names the build. The room experiments knows no commands; it calls these functions.
+// This header makes the SweepHost of this program. From it a sweep learns the names of options, the resolved
+// options of a point, its predicted time, and the build. The room experiments itself knows no commands.
 //
 //     const SweepHost host = make_sweep_host(environment, RunPredictor(probed_hardware(environment), speed));
 //     const SweepPlan plan = make_plan(read_experiment("ep_vs_none.toml", sweep_option_names), host, sizing);

@@ -1,4 +1,4 @@
-// The options of `moehill tune`. Those of the problem are options of bench, of which `tune` takes only some.
+// This header declares the options of `moehill tune`. For the problem it takes some of the options of bench.
 //
 //     const auto options = parse_tune_options({"--tokens", "256", "--candidates", "bt=64;bf=1024"});
 //     options->candidates.size();   // 3, with the default
