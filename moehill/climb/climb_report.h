@@ -1,5 +1,5 @@
-// The report of a climb for a terminal: what would be tried, and what came of it. The logbook shows the same
-// moves as experiments.
+// This header makes the report of a climb for a terminal: what would be tried, and what came of it. The
+// logbook shows the same moves as experiments.
 //
 //     fmt::print("{}", climb_text(climber.run(store, show), options));
 #pragma once

@@ -35,8 +35,7 @@ class ClimbReport : public testing::Test {
   ClimbOutcome outcome_;
 };
 
-// In the two rounds of the arm "behind" both were fast; in the confirming rounds "ahead" gains less than
-// that.
+// The arm "behind" ran in two rounds, in which it gained more than "ahead" gains in the confirming rounds.
 TEST_F(ClimbReport, NamesTheFastestOfTheOthersAndNoneThatIsBehindAnother) {
   const RoundSeconds later = {1.0, std::nullopt, 0.70};
   outcome_.moves.push_back(

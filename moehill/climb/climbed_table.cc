@@ -83,7 +83,7 @@ ClimbedPlace climbed_place(const Environment& environment) {
 
 std::string why_not_to_keep(const ClimbOutcome& outcome, const ClimbOptions& options) {
   if (options.memory_bytes)
-    return "what takes more than --memory may be faster; climb without it, and bench takes the winner";
+    return "a configuration over --memory may be faster; climb without it, and bench takes the winner";
   if (std::none_of(outcome.moves.begin(), outcome.moves.end(), is_decided))
     return "no move was decided; give more --budget, or fewer options";
   return "";

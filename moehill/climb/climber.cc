@@ -337,8 +337,8 @@ std::vector<MoveArm> Climber::arms_with_more_steps(const ClimbMove& move) const 
   return arms;
 }
 
-// Runs a move and takes over its result; `others` are the axes that wait for the time that a further race
-// leaves. Returns whether the climb goes on.
+// Runs a move and takes over its result. `others` is the number of axes that still need time. Returns whether
+// the climb goes on.
 bool Climber::take_move(ClimbMove move, size_t others) {
   // The last comparison has a process for each run. Its arms have been checked by then, and only with a limit
   // of memory every run checks.

@@ -37,7 +37,7 @@ struct ClimbOptions {
   std::function<double()> clock = seconds;  // measures the budget
   double begin_s = seconds();               // when the budget began
   double least_run_s = 10;                  // a run may take so long, whatever is left of the budget
-  int most_moves = kMostMoves;              // that many at most
+  int most_moves = kMostMoves;              // the climb ends after so many
 };
 
 // A configuration is left out if the model expects it to take this many times as long as the best one on its
@@ -48,7 +48,7 @@ inline constexpr double kMostReserved = 0.15;  // of the budget, for the last co
 // ClimbMove is one axis, tried from one configuration.
 struct ClimbMove {
   ClimbAxis axis = ClimbAxis::spread;
-  int earlier = 0;         // races along this axis just before, which left these arms open
+  int earlier = 0;         // number of races along this axis just before, which left these arms open
   std::string experiment;  // its name in the database
   std::vector<MoveArm> arms;
   std::vector<std::string> left_out;  // arms that did not run, and why
@@ -142,8 +142,8 @@ class Climber {
   std::string id_;
   ClimbBudget budget_;
   ClimbOutcome outcome_;
-  size_t adopted_at_ = 0;                 // moves that were made when the last one adopted something
-  std::map<ClimbAxis, size_t> tried_at_;  // the same count when an axis was tried last
+  size_t adopted_at_ = 0;                 // number of moves when something was last adopted
+  std::map<ClimbAxis, size_t> tried_at_;  // adopted_at_ when each axis was last tried
   std::function<void(const std::string&, bool)> show_;
 };
 

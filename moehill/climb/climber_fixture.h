@@ -101,8 +101,8 @@ awk -v ms=$ms -v n=$n -v rss=$rss -v tf=$tflops 'BEGIN { t = ms / 1000 * (1 + 0.
               {"blocks", "bt=8"}, {"remat_mode", "none"},    {"routing_pack_strategy", "counting_sort"}};
     return o;
   }
-  // A second passes with each run, most of it between the runs (two where the machine is busy, and the run is
-  // repeated), and three are predicted, but 3000 for one impl.
+  // A run takes one second, or two if the machine is busy and the run is repeated. Three seconds are
+  // predicted of a run, and 3000 with one impl.
   void let_runs_take_a_second(ClimbOptions& o) {
     const auto resolve = host_.resolve;
     host_.resolve = [resolve](SweptCommand command, bool launched,

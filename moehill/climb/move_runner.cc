@@ -265,7 +265,7 @@ class MoveRunner {
       have_shared = begun.num_sharing > 1;
       const double lasted_s =
           begun.at ? (budget_.clock() - *begun.at) / static_cast<double>(begun.num_sharing) : 0;
-      // A run without a result says nothing of others.
+      // A run without a result does not tell how long others take.
       if (runs.has_result) took.push_back({begun.arm, std::max(runs.seconds, lasted_s)});
     }
     learn(took, have_shared);

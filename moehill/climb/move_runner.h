@@ -33,9 +33,9 @@ struct MoveArm {
   ResolvedPoint resolved;  // the same with every default
 };
 
-// RunCost tells what processes take, from the model's predictions of their runs. A process takes a start,
-// which runs that share it have only once, and its predictions times a factor. Both are fitted to the
-// processes so far by least squares, and neither is below 0.
+// RunCost tells what processes take, from the model's predictions of their runs. A process takes the time of
+// its start, however many runs share it, and the predicted time of its runs times a factor. Start and factor
+// are fitted to the processes so far by least squares, and neither is below 0.
 class RunCost {
  public:
   bool is_known() const { return predicted_ > 0; }
@@ -59,9 +59,9 @@ struct ClimbBudget {
   double stored_s = 0, own_s = 0;   // of the runs of earlier starts, and of this start
   double least_run_s = 10;          // a run may take so long, whatever is left
   double begin_s = 0;               // when this start began
-  std::function<double()> clock{};  // by which it began
+  std::function<double()> clock{};  // the clock of begin_s
   RunCost cost{};                   // of the processes so far
-  bool has_shared = false;          // several runs shared one of them
+  bool has_shared = false;          // some process so far had several runs
 
   double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
   double left_s() const { return limit_s - reserve_s - spent_s(); }

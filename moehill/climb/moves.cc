@@ -22,9 +22,9 @@ namespace {
 constexpr const char* kMoved[] = {
     "parallel_mode", "ep_path",    "devices", "threads_per_device", "impl",
     "blocks",        "remat_mode", "backend", "shared_fused",       "routing_pack_strategy"};
-// Options that a climb does not move, but that decide how what it moves can run.
+// A climb does not move these options, but they limit which moves can run.
 constexpr const char* kLimits[] = {"none_threads", "nodes", "placement"};
-// Options that say where a problem comes from and how often it is measured. They do not define it.
+// These options say where a problem comes from and how often it is measured. They do not define it.
 constexpr const char* kNoProblem[] = {"preset",    "mesh", "iters", "warmup",       "min_time",
                                       "ci_target", "seed", "check", "stage_timing", "placement"};
 

@@ -37,8 +37,8 @@ Residual residual_of(const std::vector<const std::vector<double>*>& arms) {
   return {std::sqrt(squares / degrees), degrees};
 }
 
-// Returns after which rounds the screening looks at its arms: after each one at first, and later after half
-// as many again. Few looks cost little of the probability that they share.
+// Returns after which rounds the screening looks at its arms: after each one at first, and later each time
+// that half as many again have run. All looks share one probability of a wrong drop, so there are few.
 std::vector<int64_t> screening_looks(const RaceRules& rules) {
   std::vector<int64_t> looks;
   for (int64_t n = rules.least_screening; n <= rules.most_screening;
