@@ -19,7 +19,7 @@ namespace {
 // Inputs smaller than this stay in a core's own cache between two stages, so they are never made cold.
 constexpr int64_t kColdFrom = 256 << 10;
 
-// BufferBytes is the need of the rank that needs most.
+// BufferBytes is the memory of the rank that needs most.
 struct BufferBytes {
   size_t input = 0, output = 0;
 };
@@ -117,7 +117,7 @@ class Device {
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
 
-  // Makes elements that the next call leaves out NaN, where they were those of the call before it.
+  // Fills the output with NaN. Otherwise an element that the next call leaves out would keep its old value.
   void poison_output(const CollectiveCase& problem) {
     poison(output_.get(), options_.dtype, problem.output_elements(), group_.team());
   }
@@ -132,8 +132,8 @@ class Device {
   }
 
   // Times our collective and the MPI library's in turn, so that a drift of the machine hits both. Returns the
-  // wrong elements on this device of that one of our calls that left the most. The output of the checked call
-  // is still there: a call that leaves other bits is counted, which takes longer than to hash it.
+  // number of wrong elements of our worst call on this device. The output of the checked call is there at
+  // first, and is hashed. Later outputs are counted only if their hash differs, since counting takes longer.
   int64_t time(const CollectiveCase& problem, Group* library, CollectiveResult& result) {
     const uint64_t checked = options_.check ? output_hash(problem) : 0;
     int64_t wrong = 0;
@@ -167,7 +167,7 @@ class Device {
     const double start = seconds();
     problem.call(group, input_.get(), output_.get());
     const double elapsed = seconds() - start;
-    group_.barrier();  // what follows is no work beside the call of a slower device
+    group_.barrier();  // so that what follows does not slow the call of another device
     return elapsed;
   }
 

@@ -50,8 +50,8 @@ struct MeshResult {
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
 // Device 0 calls `measured` after each line, with the copy bandwidth as far as it is known then.
 using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;
-// Every device calls `stop` after each line. All of them end behind a line for which one has returned true.
-// Either all processes give such a function, or none does.
+// Every device calls `stop` after each line. If one returns true after a line, all devices end there. Either
+// all processes give such a function, or none does.
 using StopMeasuring = std::function<bool()>;
 MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {},
                         const LineMeasured& measured = {}, const StopMeasuring& stop = {});
@@ -61,7 +61,7 @@ double cost_of(const CollectiveResult& line);
 double cost_of(const MeshOptions& options);
 
 // Returns true if the MPI library's own collective can take this size. It has no sums of bf16, and it counts
-// in int. The same on all devices.
+// in int. All devices get the same answer.
 bool library_has(Collective collective, DType dtype, int64_t n, int num_devices);
 
 // Predicts what measure_mesh() on `num_devices` devices allocates on a node that has `node_devices` of them.
