@@ -31,7 +31,7 @@ struct ChildResult {
   int status = 0;                       // exit status, or 128 + signal
   double seconds = 0, cpu_seconds = 0;  // of the child and of processes that it waited for
   std::string output;                   // standard output; if flooded, its first `most_output` bytes
-  std::string error_tail;               // the last 4 KB of standard error; if flooded, that first
+  std::string error_tail;  // the last 4 KB of standard error; if flooded, it begins with a line that says so
 };
 
 // StopSignals turns SIGINT, SIGTERM and SIGHUP into a file that becomes readable, for as long as the object

@@ -18,7 +18,7 @@ struct ResolvedPoint {
   StoredJson options;  // every option with its value, as in a record's config
   int64_t tokens = 0;
   int64_t devices = 1;                   // processes for a launcher
-  std::optional<double> seconds, bytes;  // predicted, of one run and of its memory
+  std::optional<double> seconds, bytes;  // predicted: time and memory of one run
   // Predicted seconds of a run whose results an earlier run checked (bench --checked). Empty: as `seconds`.
   std::optional<double> repeat_seconds;
   // Seconds of one step of a point that runs alone: as the model predicts them from the probe, and at the

@@ -58,7 +58,8 @@ std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file) {
   for (const AxisGroup& group : file.groups) {
     product *= group.values.size();
     if (product > kMostPoints) {
-      throw input_error(file.path, "more points than that", fmt::format("at most {} points", kMostPoints),
+      throw input_error(file.path, fmt::format("more than {} points", kMostPoints),
+                        fmt::format("at most {} points", kMostPoints),
                         "split the question over several files");
     }
   }

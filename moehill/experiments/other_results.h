@@ -1,6 +1,6 @@
 // Other results are those that a database has of the same question by another build of the program, or by
-// another machine. They belong to other points, so none of them counts here. A sweep that seems to begin
-// anew says why.
+// another machine. They belong to other points, so none of them counts here. A sweep that seems to begin anew
+// says why with this note.
 //
 //     tell(other_results_note(store, {*store.find_experiment("ep_vs_none")}, host));
 #pragma once
