@@ -30,7 +30,7 @@ struct SizeLimit {
 // 8 panels: for a few columns, packing the rows of a unit does not pay.
 constexpr SizeLimit kLimits[] = {
     {"bt", &BlockSizes::bt, 1, 4096, 1, "rows of a unit"},
-    {"bf", &BlockSizes::bf, 64, 65536, 32, "two columns each, 8 panels at least"},
+    {"bf", &BlockSizes::bf, 64, 65536, 32, "2 bf columns are 8 panels of 16 or more"},
     {"bd1", &BlockSizes::bd1, 32, 65536, 32, "whole tile calls"},
     {"bd2", &BlockSizes::bd2, 128, 65536, 16, "whole panels of 16 columns, 8 at least"},
     {"btc", &BlockSizes::btc, 1, 4096, 1, "rows of a unit"},

@@ -180,7 +180,7 @@ TEST_P(GroupedGemmTest, WeightGradOfEveryGroup) {
   }
 }
 
-// Whoever keeps packed weights from one product to the next finds NaN there.
+// A product that kept packed weights of the product before would find NaN there.
 TEST_P(GroupedGemmTest, ProductsMakeTheirWorkSpaceAnew) {
   const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 3), dc = random_matrix(rows(), p_.n, p_.dtype, 4);
   WeightStack dw(gemm_->layout(), w_.view().num_groups, p_.k, p_.n, p_.dtype);
@@ -482,7 +482,7 @@ TEST(AmxKernels, AGradientMayBeginAnywhere) {
 }
 
 // The dot instruction takes denormal operands and sums for zero. Sums close to the smallest normal number
-// still keep the check's threshold, since each row is wrong by little of its norm.
+// still pass the check, since each row's error is small beside its norm.
 TEST(DotKernels, FlushedDenormalsStayBelowTheThreshold) {
   constexpr int64_t kRows = 20, kDepth = 400, kColumns = 48;
   constexpr double kThreshold = 1e-2;

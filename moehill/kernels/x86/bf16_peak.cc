@@ -7,7 +7,7 @@
 namespace moehill {
 namespace {
 
-// Measures the peaks of the bf16 instructions of x86. The loops depend on nothing in memory.
+// This file has the loops for the bf16 instructions of x86. They use registers only.
 constexpr int kChains = 12;      // enough chains to hide the latency of two units
 constexpr short kHalf = 0x3f00;  // 0.5 as bf16
 
