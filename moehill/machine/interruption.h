@@ -15,8 +15,8 @@ namespace moehill {
 // its loop and keep its results. A second signal ends the process. At most one object may live at a time.
 class Interruption {
  public:
-  // The signal writes `at_once` with its name on standard error, before anything has ended: what ends, and
-  // when. The text has to outlive the object; nullptr: nothing is written.
+  // When a signal comes, its name and `at_once` are written on standard error at once. The text should say
+  // what will end, and when. It has to outlive the object; nullptr: nothing is written.
   explicit Interruption(const char* at_once = nullptr);
   ~Interruption();
   Interruption(const Interruption&) = delete;
