@@ -1,5 +1,6 @@
-// Chooses the tokens for --tokens auto: as many as let the whole command end in two minutes, judged by the
-// measured peak. The estimate is rough and serves only this choice; predictions are in the room predict.
+// This header chooses the tokens for --tokens auto: as many as let the whole command end in two minutes,
+// judged by the measured peak. The estimate is rough and serves only this choice; predictions are in the room
+// predict.
 //
 //     options.shape.tokens = choose_tokens(points_of, num_rounds, {flops, bytes_per_s}, usable_bytes);
 #pragma once

@@ -1,5 +1,5 @@
-// The fewest bytes that expert parallelism or data parallelism has to move. The bytes that a path moves are
-// compared with them; Traffic (mesh/group.h) counts those.
+// This header computes the fewest bytes that expert or data parallelism has to move. They stand beside the
+// bytes that a path really moves, which Traffic (mesh/group.h) counts.
 //
 //     const int64_t least = comm_lower_bound_bytes(tensors, placed, Pass::forward, num_devices);
 //     const double share = static_cast<double>(sent_bytes) / static_cast<double>(least);   // 1 is perfect

@@ -20,9 +20,9 @@ double cpu_clock_lag() {
 }
 
 // No right step is refused. A thread uses at most one CPU, whether it computes, spins or waits, with SMT or a
-// quota too. Only the time before the step that the system had not yet added is on top of that, and that is
-// at most the lag of each thread. Threads that the system or MPI adds for a moment are within the margin of
-// 10 %. Other processes do not count here. The median leaves out single steps that something else disturbed.
+// quota too. The system may add CPU time of before the step only during it. That is at most the lag for each
+// thread. Threads that the system or MPI adds for a moment are within the margin of 10 %. Other processes do
+// not count here. The median leaves out single steps that something else disturbed.
 double too_many_cpus(const std::vector<CpuSample>& samples, int64_t num_threads, double lag) {
   constexpr double kMostOfThreads = 1.1, kLeastWall = 1e-9;
   if (samples.empty()) return 0;

@@ -1,4 +1,5 @@
-// Makes the records of what was measured. A record (record/record.h) is all that later commands see of a run.
+// This header makes the records of what was measured. A record (record/record.h) is all that later commands
+// see of a run.
 //
 //     for (const Record& record : make_records(options, command)) file << record_line(record);
 #pragma once

@@ -1,5 +1,6 @@
-// Measures a whole command: its yardsticks, its points, the yardsticks again, and what other work the machine
-// had meanwhile. measure/points.h makes the points, and measure/measurement.h times the steps of the points.
+// This header measures a whole command: its yardsticks, its points, the yardsticks again, and what other work
+// the machine had meanwhile. measure/points.h makes the points, and measure/measurement.h times the steps of
+// the points.
 //
 //     Yardstick yardstick(cpus, job);
 //     const CommandResult command = measure(options, points, job, yardstick, watcher);

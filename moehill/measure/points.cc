@@ -287,13 +287,12 @@ void refuse_capacity(const RunConfig& config, const DistributionOptions& distrib
   const int most_spares = std::min(shape.experts, kMostChoices) - shape.topk;
   if (capacity.spares > most_spares)
     refuse("--capacity-spares", capacity.spares,
-           fmt::format("0 to {}, the experts that a token does not choose, with these {} at most",
-                       most_spares, kMostChoices));
+           fmt::format("0 to {}: choices and spares are different experts, {} at most", most_spares,
+                       kMostChoices));
   if (distribution.kind == Distribution::trace || is_ragged(distribution) ||
       !(shape.router == RouterRule{}) || config.block.route_in_step || config.block.router_grad)
     refuse("--capacity-spares", capacity.spares,
-           "0 with a trace, which has no next choices, with W4, with a router by --router or --preset, and "
-           "with --router-grad");
+           "0 with --distribution trace or W4, with --router or --preset, and with --router-grad");
 }
 
 // Places the experts as --placement says: by a file, or for the load of the point's own routing.

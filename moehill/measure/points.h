@@ -27,15 +27,15 @@ struct Point {
 
 // Layout: P devices of N threads for ep, one device of `none_threads` for none. If neither P nor N is given,
 // there is one thread on each core and a device for each thread. If one of them is given, the other fills the
-// cores. none takes the same P * N threads, but at most one for each core.
+// cores. `none` takes the same P * N threads, but at most one for each core.
 struct Layout {
   int num_devices = 1, threads_per_device = 1, none_threads = 1;
 };
 Layout resolve_layout(const BenchOptions& options, int num_cores);
 
-// Sets the mesh, devices and threads (0: not given) to what fits the job: one device in each process of a
-// launcher, with as many threads as all of them have cores for; or the threads of this process. Throws
-// InputError if what was given contradicts that.
+// Sets the mesh, devices and threads (0: not given) to what fits the job. Under a launcher each process has
+// one device, with as many threads as every process has cores for. Otherwise devices are threads of this
+// process. Throws InputError if what was given contradicts that.
 void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device);
 
 // Returns the seconds of --timeout, and sets them as the limit of waits for other processes. Throws

@@ -28,7 +28,7 @@ struct RecordedStep {
   double peak_flops = 0, read_bytes_per_s = 0;
   std::string instruction;  // of the peak; empty: not named
   std::vector<StageMeasurement> stages;
-  int nodes = 1;  // that its processes were on
+  int nodes = 1;  // number of nodes of its processes
 };
 
 // Returns the steps of a file of records; "-" is standard input. Lines of other commands are skipped. A step

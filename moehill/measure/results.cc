@@ -17,7 +17,7 @@ double median_seconds(const PointResult& result) { return median_of(result.sampl
 
 double total(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
-// Rows that were dropped, belong to nobody or go to zero experts are not computed, so their FLOPs do not
+// Assignments that were dropped, have no expert or go to zero experts are not computed, so their FLOPs do not
 // count.
 double model_flops_of(const PointResult& result) {
   const RunConfig& config = result.point.config;

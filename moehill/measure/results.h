@@ -55,9 +55,9 @@ struct PointResult {
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   int64_t capacity_rows = 0, num_dropped = 0, num_spilled = 0, num_unassigned = 0;
   int64_t num_zero = 0;  // choices of zero experts
-  // Each is a maximum over devices by the mean over devices: of the rows that a device receives, and of the
-  // assignments that it computes; the last is the rows of the largest receive buffer by the mean of the rows
-  // received. 0 with one device.
+  // The first two are the maximum over devices divided by the mean: of rows received, and of assignments
+  // computed. The last is the rows of the largest receive buffer divided by the mean of rows received. 0 with
+  // one device.
   double recv_factor = 0, assign_factor = 0, recv_buffer_factor = 0;
   std::vector<std::pair<std::string, double>> losses;  // of a balance loss, as in loss_values()
   double executed_flops = 0;
@@ -110,7 +110,7 @@ struct CommandResult {
   double started_s = 0;     // Unix time when measuring began
   Environment environment;
   std::string stop_reason;
-  int interrupted_by = 0;    // by this signal; 0: it was not
+  int interrupted_by = 0;    // the signal that interrupted it; 0: none
   int64_t num_repeated = 0;  // rounds that were repeated because a process was held up
   std::string cache_state;   // the state in which every step begins, in words
   // Tells in words which other work disturbed the points while they were timed; empty: none.
@@ -130,7 +130,7 @@ void take_overlaps(CommandResult& command);
 
 // These are the figures of a timed point (docs/metrics.md): FLOP/s by the model's FLOPs without dropped
 // assignments; FLOP/s by what was executed; tokens/s; the share of dropped assignments; tokens/s times the
-// share that was not dropped. Assignments of nobody could not be dropped, so they do not count.
+// share that was not dropped. Assignments without an expert cannot be dropped, so they do not count.
 double model_flops_per_s(const PointResult& result);
 double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
@@ -138,13 +138,13 @@ double drop_fraction(const PointResult& result);
 double drop_adjusted_tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
-// Returns why no machine with these peaks can have such samples; empty if one can. Judged is the second
-// smallest sample, or the median if there are fewer than five. It is impossible if its FLOP/s exceed
+// Returns why no machine with these peaks can have such samples; empty if one can. It judges the second
+// smallest sample, or the median if there are fewer than five. That one is impossible if its FLOP/s exceed
 // kMostOfPeak times the peak of its type's own instruction. It is also impossible if its operands (less
 // `cache_bytes`, which the caches may hold) were read faster than kMostOfRead times the fastest pass of the
 // read bandwidth. The second margin is wider because the bandwidth of a shared machine changes from moment to
-// moment. So is a step that executes fewer FLOPs than the model has, or moves fewer bytes than any path can.
-// Only the first process knows all of a result, so only it may ask.
+// moment. A step is impossible, too, if it executes fewer FLOPs than the model has, or moves fewer bytes than
+// any path can. Only the first process knows all of a result, so only it may ask.
 inline constexpr double kMostOfPeak = 1.05, kMostOfRead = 1.25;
 std::string impossible_figure(const PointResult& result, double cache_bytes);
 

@@ -1,4 +1,4 @@
-// A command with made-up results, for the tests of code that works on results.
+// This header makes a command with made-up results, for tests of code that works on results.
 //
 //     const CommandResult command = made_up_command();   // none at 0.1 s, compact_psum at 0.2 s
 #pragma once

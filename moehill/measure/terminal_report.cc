@@ -182,7 +182,8 @@ std::string balance_line(const PointResult& point) {
       point.point.label, to_string(distribution), point.load.min, point.load.max, point.expert_max_over_mean,
       point.device_max_over_mean);
   if (point.num_zero > 0) text += fmt::format("; {} choices of zero experts", point.num_zero);
-  if (point.num_unassigned > 0) text += fmt::format("; {} assignments of nobody", point.num_unassigned);
+  if (point.num_unassigned > 0)
+    text += fmt::format("; {} assignments without an expert", point.num_unassigned);
   return text + "\n";
 }
 

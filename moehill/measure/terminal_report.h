@@ -1,6 +1,6 @@
-// The report of `moehill bench` and `profile` on the terminal: the answer in one sentence, the table of
-// points, how sure it is, and what to do next. It shows stages only if they were asked for.
-// It is text for people; programs read the records (measure/make_record.h).
+// This header makes the report of `moehill bench` and `profile` on the terminal: the answer in one sentence,
+// the table of points, how sure it is, and what to do next. It shows stages only if they were asked for. It
+// is text for people; programs read the records (measure/make_record.h).
 //
 //   show(answer_line(result, seed) + result_table(result, seed) + verdict_lines(result, seed) +
 //        next_line(result, seed));
