@@ -81,10 +81,11 @@ class Session {
   // message is its uncertainty.
   virtual std::vector<ClockReading> read_clocks() = 0;
 
-  // A barrier in which ranks sleep. They leave it up to some naps apart; a nap lasts at most `longest_nap`.
+  // This is a barrier in which ranks sleep. They leave it up to some naps apart; a nap lasts at most
+  // `longest_nap`.
   virtual void wait_quietly(Naps::Duration longest_nap = Naps::kLongest) = 0;
-  // A barrier that spins, for ranks that must begin at the same moment. Call wait_quietly() first, so that no
-  // rank spins for long.
+  // This is a barrier that spins, for ranks that must begin at the same moment. Call wait_quietly() first, so
+  // that no rank spins for long.
   virtual void start_together() = 0;
 
   // Ends the whole job within seconds, and prints `message`, the rank and its host on standard error. Not

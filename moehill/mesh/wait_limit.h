@@ -24,7 +24,7 @@ class WaitedTooLong : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The limit in seconds; 0: wait for ever.
+// These set and return the limit in seconds; 0: wait for ever.
 void set_wait_limit(double limit_s);
 double wait_limit();
 

@@ -1,6 +1,6 @@
 // This header has the shared memory of a node. SharedWindow is memory to which each process of the node
 // contributes a part, and which all of them reach. ExchangeWindows has the exchange memory of one rank and of
-// its peers on the node, and finds out where in it an address lies. It copies no rows (mpi_group_rows.cc).
+// its peers on the node, and finds out where in it an address lies. It copies no rows; mpi_group.cc does.
 //
 //   ExchangeWindows windows(node);
 //   const std::shared_ptr<void> memory = windows.make(bytes);   // collective over the node

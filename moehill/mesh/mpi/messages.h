@@ -184,7 +184,7 @@ class TripMessages {
     size_t bytes;
   };
   Place place(const void* rows, size_t row_bytes, std::span<const int64_t> cuts, int rank, int part) const;
-  // Return part `part` of the rows in the form in which they travel.
+  // These return part `part` of the rows in the form in which they travel.
   Place received(int rank, int part) const;
   Place sent(int rank, int part) const;
   void post(int send);
