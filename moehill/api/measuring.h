@@ -111,8 +111,8 @@ class Run {
   // it equals routing().
   virtual const Routing& placed_routing() const = 0;
 
-  // A hash of all bits of one result on one device of this process after a step. Own parts and copies count,
-  // and so do the choices, gate values and logits that a router in the step made.
+  // ResultHash is a hash of all bits of one result on one device of this process after a step. Own parts and
+  // copies count, and so do the choices, gate values and logits that a router in the step made.
   struct ResultHash {
     std::string tensor;  // "dw2 of device 1"
     uint64_t hash;
