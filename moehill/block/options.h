@@ -80,7 +80,7 @@ struct BlockOptions {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"shared_fused", "one product with S1|S3 instead of two"}, self.shared_fused);
-    visit(Field{"bench_pass", "what a step is"}, self.pass);
+    visit(Field{"bench_pass", "the passes of a step"}, self.pass);
     visit(Field{"backend", "gmm: grouped GEMM of moehill; ragged_dot: a CBLAS call a group"}, self.backend);
     visit(Field{"impl", "how the block is computed; both, all: a point for each"}, self.impl);
     visit(Field{"routing_pack_strategy", "how the assignments are put in the order of the experts"},
