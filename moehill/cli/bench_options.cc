@@ -386,8 +386,8 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
       "--ring-split", &o.split_rows,
       "ring_ag_rs: multiply a device's own rows while others travel; auto: if there are several nodes");
   set.custom("--waves", "1..1024|auto", "auto",
-             "ep by fused: waves of each device's experts, whose rows travel as messages while products run; "
-             "auto: between nodes by the bytes, and in one process rows are read in place",
+             "fused: number of waves of a device's experts; rows of one wave travel while another computes; "
+             "auto: by the bytes between nodes; in one process rows are read in place",
              [&o](const std::string& text) {
                o.waves = text == "auto" ? 0 : parse_integer("--waves", text, 1, 1024);
              });

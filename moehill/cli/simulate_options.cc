@@ -31,7 +31,7 @@ OptionSet simulate_option_set(SimulateOptions& o) {
               "tokens of a step that each device brings");
   set.fields(&o.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
   declare_expert_form(set, &o.shape.form);
-  set.choice("--bench-pass", &o.pass, "what a step is");
+  set.choice("--bench-pass", &o.pass, "the passes of a step");
   set.custom("--distribution", kDistributionForms, "random",
              "one distribution of the router's logits, or a trace to replay; docs/metrics.md",
              [&o](const std::string& text) {
