@@ -4,8 +4,8 @@
 // sweep. climb/race.h decides which arms run.
 //
 // The unit of a race is the round, with or without shared processes. The arms of a process share its
-// operands, its warm threads and the memory that other arms have freed, so they differ less by chance; what
-// the process as a whole adds to or takes from an arm is in the spread over rounds.
+// operands, its warm threads and the memory that other arms have freed, so they differ less by chance. If a
+// process favours one of its arms, that shows in the spread over rounds.
 //
 // A move that is run again takes over the stored rounds in which every arm that it wants has run. The other
 // ones stay as they are, and its own rounds come after them. So a stored round has the runs of one start
