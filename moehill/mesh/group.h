@@ -49,9 +49,9 @@ struct Traffic {
   Traffic since(const Traffic& before) const;
 };
 
-// Reach says how the rows of the farthest peer come: from its memory at the same addresses as here
-// (addresses), from shared memory of the node at other addresses (node), or by messages, which travel while
-// the team works on something else (messages).
+// Reach says how the rows of the farthest peer come. addresses: from its memory, at the same addresses as
+// here. node: from shared memory of the node, at other addresses. messages: as messages, which travel while
+// the team works on something else.
 enum class Reach { addresses, node, messages };
 
 // FarRows give rows another form on their way to ranks of other nodes. Row i of `sent` then travels instead

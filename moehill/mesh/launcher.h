@@ -24,10 +24,11 @@ enum class Launcher {
 // EnvironmentReader reads a variable of the environment; tests pass their own.
 using EnvironmentReader = std::function<const char*(const char* name)>;
 
-// Returns the launcher of this process. The variables are OMPI_COMM_WORLD_SIZE (mpirun of Open MPI),
-// PMIX_RANK (mpirun, srun --mpi=pmix), SLURM_STEP_ID with SLURM_PROCID and SLURM_NTASKS > 1 (srun; sbatch and
-// salloc themselves have steps with one task), and PMI_RANK with PMI_SIZE > 1 (Hydra, the launcher of MPICH
-// and Intel MPI; only Hydra sets MPI_LOCALNRANKS, also inside a job of Slurm).
+// Returns the launcher of this process, by these variables:
+//   - OMPI_COMM_WORLD_SIZE: mpirun of Open MPI.
+//   - PMIX_RANK: mpirun, srun --mpi=pmix.
+//   - SLURM_STEP_ID with SLURM_PROCID and SLURM_NTASKS > 1: srun. Steps of sbatch and salloc have one task.
+//   - PMI_RANK with PMI_SIZE > 1: Hydra. Only Hydra sets MPI_LOCALNRANKS, also inside a job of Slurm.
 Launcher launched_by(const EnvironmentReader& variable);
 Launcher launched_by();
 

@@ -28,8 +28,9 @@ struct AgreementStep {
 };
 
 // Returns the steps of one node. Nodes with numbers past the largest power of two let an earlier node speak
-// for them. In each step a node of the others exchanges its digest with the node whose number differs in one
-// binary digit, a different digit in each step, so that a digest covers twice as many nodes after each step.
+// for them. Each other node has a partner in each step: the node whose number differs in one binary digit, a
+// different digit each time. Partners exchange digests, so a digest covers twice as many nodes after each
+// step.
 std::vector<AgreementStep> agreement_steps(int num_nodes, int node);
 
 // CarriedCount is a number that one rank has for another, as it travels between nodes. In step i it moves on
