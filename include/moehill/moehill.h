@@ -368,11 +368,11 @@ typedef enum moehill_score {
  *           experts, only the kept_groups best groups take part. With a table: the experts of the token's id.
  *   gate    factor * scale * s; with `normalized` it is divided by max(sum of the chosen s, least_sum)
  *
- * SPARSEMIXER differs. Its gate j is the softmax, at choice j, over the experts that were not chosen before j
- * and are near the best of them: (m - z) / max(|z|, m) <= 2 jitter, where z is the expert's logit and m is
- * the largest logit among the experts not chosen before j. Phi-3.5-MoE does this in inference; in training it
- * draws choices at random, which this router does not. The gradient holds fixed which experts are near the
- * best.
+ * SPARSEMIXER differs. Its gate j is the softmax, at choice j, over some of the experts that were not chosen
+ * before j: those near the best. Let z be an expert's logit, and m the largest logit of the experts not
+ * chosen before j. The expert is near if (m - z) / max(|z|, m) <= 2 jitter. Phi-3.5-MoE does this in
+ * inference; in training it draws choices at random, which this router does not. The gradient holds fixed
+ * which experts are near.
  *
  * The router computes in f32, each token by itself, so results do not depend on threads or processes.
  * Gradients go through the chosen scores only: a bias, groups and a table have none. A router does not
