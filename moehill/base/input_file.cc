@@ -18,8 +18,7 @@ namespace {
   throw input_error(file.what, quoted(file.path, 200) + " (" + reason + ")", file.allowed, file.remedy);
 }
 
-// Returns true for a file of the kernel. The system calls such files regular, but a read may wait or go on
-// for ever.
+// Returns true for a file of the kernel. It calls itself regular, but a read may wait or go on for ever.
 bool is_of_kernel(const std::string& path) {
   struct statfs system {};
   return statfs(path.c_str(), &system) == 0 &&
