@@ -49,9 +49,8 @@ OptionSet simulate_option_set(SimulateOptions& o) {
              "also simulate 1, 2, 4, ... devices; weak: equal tokens a device, strong: equal tokens in all");
   set.integer("--exact-devices", &o.exact_devices, 2, kMostSimulatedDevices,
               "with more devices, groups of devices exchange messages as one");
-  set.integer(
-      "--grouping", &o.grouping, 0, kMostSimulatedDevices,
-      "devices of a group (whole nodes), whose messages are one; 1: no groups, 0: by --exact-devices");
+  set.integer("--grouping", &o.grouping, 0, kMostSimulatedDevices,
+              "devices of a group (whole nodes), which sends as one; 1: no groups, 0: by --exact-devices");
   set.choice("--collective-form", &o.form, "by which steps the collectives of a stage are sent");
   set.integer("--seed", &o.seed, 0, 4294967295, "seed of the routing");
   set.integer(
