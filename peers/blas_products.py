@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Dense f32 products by OpenBLAS or BLIS: y = x W, dx = dy W^T, dW = x^T dy.
+"""A worker of ./compare: dense f32 products by OpenBLAS or BLIS, y = x W, dx = dy W^T and dW = x^T dy.
 
-A worker of ./compare. WHAT is forward, input_grad or weight_grad.
+WHAT is forward, input_grad or weight_grad.
 """
 import argparse
 import ctypes
@@ -18,7 +18,7 @@ ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
 
 
 def describe(library, name):
-    """(version, kernels)"""
+    """Returns (version, kernels)."""
     if name == "openblas":
         library.openblas_get_config.restype = library.openblas_get_corename.restype = ctypes.c_char_p
         return library.openblas_get_config().decode(), library.openblas_get_corename().decode()
@@ -53,7 +53,7 @@ def main():
                             ctypes.c_float(0), pc, c.shape[1])
 
     def check(what):
-        """Every so many rows, eight or nine in all, against float64."""
+        """Compares eight or nine rows, evenly spread, with the product in float64."""
         step(what)
         a, form_a, b, form_b, c = products[what]
         some = slice(0, None, -(-len(c) // 8))

@@ -69,7 +69,8 @@ class Side {
     block_.store_expert_gradients(0, d_.experts,
                                   {.gate_up = d_gate_up_.data(), .down = d_down_.data(), .dtype = d_.dtype});
   }
-  // Returns the sum over all tensors of (number of element i as an unsigned integer + 1) (2 i + 1).
+  // Returns a hash of the bits: h = 31 h + sum_i (n_i + 1) (2 i + 1) for one tensor after the other, where
+  // n_i are the bits of its element i as an unsigned integer.
   uint64_t hash() {
     training();
     const size_t size = d_.dtype == DType::f32 ? 4 : 2;

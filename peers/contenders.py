@@ -1,4 +1,4 @@
-"""The programs that take part in ./compare, behind one interface:
+"""This module puts the programs that take part in ./compare behind one interface:
 
     check(case)     {tensor: deviation} of one run, before anything is timed
     measure(case)   {name of a sample's case: (seconds, FLOPs)} of one round
@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 def cold_bytes():
-    """What must be read until nothing older is in the L2 and L3: about what moehill reads before a step."""
+    """Returns the bytes to read until the L2 and L3 hold nothing older: about what moehill reads before a step."""
     total = 0
     for level in (2, 3):
         path = Path(f"/sys/devices/system/cpu/cpu0/cache/index{level}/size")
@@ -39,12 +39,13 @@ def cold_bytes():
 
 
 def environment(threads, **more):
-    """Of a worker. Memory that PyTorch frees stays with the process and lies in huge pages: page faults would cost it more."""
+    """Returns the environment of a worker. Memory that PyTorch frees stays with the process, in huge pages, since page faults would
+    slow PyTorch down."""
     values = dict(os.environ, OMP_NUM_THREADS=str(threads), BLIS_NUM_THREADS=str(threads), COLD_BYTES=str(cold_bytes()),
                   GLIBC_TUNABLES="glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:"
                                  "glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456")
     values["LD_LIBRARY_PATH"] = OPENBLAS + ":" + values.get("LD_LIBRARY_PATH", "")
-    values.pop("OPENBLAS_CORETYPE", None)  # its own choice of kernels; every result is checked
+    values.pop("OPENBLAS_CORETYPE", None)  # OpenBLAS chooses its kernels itself; every result is checked
     return dict(values, **more)
 
 
@@ -87,7 +88,7 @@ class Worker:
 
 
 class Moehill:
-    """Ours. Every round is a process of its own."""
+    """The contender moehill. Every round is a process of its own."""
     name = "moehill"
 
     def __init__(self, binary, threads, operands_root):
@@ -118,11 +119,11 @@ class Moehill:
         return record
 
     def folders(self, case):
-        """(weights, case): the operands that the peers read, with the results of a step that moehill has checked."""
+        """Returns the folders (weights, case): the operands that peers read, and the results of a step that moehill has checked."""
         return operands.prepare(self.root, case, lambda folder: self.bench(case, "--iters", 1, "--dump", folder))
 
     def check(self, case):
-        """Its errors by its own check, which a failure would end; once for a build."""
+        """Returns moehill's errors by its own check. It runs once for each build, and raises Failed if the check fails."""
         if case.kind == "gemm":
             return {}  # the tests and `moehill check` check the kernels
         file = self.folders(case)[1] / f"checked-{case.bench_pass}-{self.build}.json"
@@ -189,7 +190,7 @@ class Torch(StepPeer):
         self.name = "PyTorch " + ".".join(self.version.split(".")[:2])
 
     def describe(self, dtype):
-        """(version, the kernel that multiplies) by what oneDNN says of a product, else PyTorch's BLAS."""
+        """Returns (version, the kernel that multiplies), by what oneDNN says of a product, or else by PyTorch's BLAS."""
         command = [*self.python, str(PEERS / "torch_moe.py"), "--describe", dtype]
         try:
             done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -246,7 +247,7 @@ class Ggml(StepPeer):
 
 
 class ProductPeer:
-    """A library's products in three directions, a worker for each problem."""
+    """A library that multiplies in three directions, with a worker for each problem."""
 
     def __init__(self, name, command, threads):
         self.name, self.command, self.threads = name, command, threads

@@ -1,4 +1,4 @@
-"""Operands that all contenders share: moehill dumps a checked step, and this module keeps what the peers need of it.
+"""This module keeps the operands that all contenders share: the part of a checked step's dump that the peers need.
 
     ROOT/<hidden>-<mlp>-<experts>-<shared>/<dtype>/weights/               w1 w2 w3 s1 s2 s3
     ROOT/<hidden>-<mlp>-<experts>-<shared>/<dtype>/<tokens>-top<k>/       x topk_idx topk_weights, and the results to compare with:
@@ -20,7 +20,7 @@ GRADIENTS = ("dw1", "dw2", "dw3")
 
 
 def read_header(file):
-    """(shape, bytes of a value) of a C-order .npy file, which is then at its first value."""
+    """Returns (shape, bytes of a value) of a C-order .npy file, and leaves the file at its first value."""
     if file.read(6) != b"\x93NUMPY":
         raise ValueError(f"{file.name} is no .npy file")
     file.read(2)
@@ -29,14 +29,14 @@ def read_header(file):
 
 
 def write_header(file, shape):
-    """Of a version 1.0 file of float32."""
+    """Writes the header of a version 1.0 file of float32."""
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
     header += " " * (-(len(header) + 11) % 64) + "\n"
     file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
 
 
 def keep_first(path, indices):
-    """Leaves of a float32 file these entries of its first dimension."""
+    """Removes from a float32 file all but these entries of its first dimension."""
     kept = path.with_suffix(".kept")
     with open(path, "rb") as source, open(kept, "wb") as target:
         shape, size = read_header(source)
@@ -52,7 +52,7 @@ def keep_first(path, indices):
 
 
 def busiest(path, count):
-    """The experts with the most rows in a file of int32."""
+    """Returns the experts with the most rows in a file of int32."""
     with open(path, "rb") as file:
         read_header(file)
         chosen = array.array("i", file.read())
@@ -60,7 +60,7 @@ def busiest(path, count):
 
 
 def prepare(root, case, dump):
-    """The folders (weights, case), made by dump(folder) if they are not there yet."""
+    """Returns the folders (weights, case). If they are not there yet, dump(folder) makes their files."""
     base = Path(root).resolve() / "-".join(map(str, case.shape)) / case.dtype
     weights, kept = base / "weights", base / f"{case.tokens}-top{case.topk}"
     if weights.exists() and kept.exists():

@@ -1,4 +1,4 @@
-"""What ./compare computes from its samples: whose turn it is, medians, intervals, ratios, the table.
+"""This module computes what ./compare shows of its samples: whose turn it is, medians, intervals, ratios, the table.
 
 A sample is one contender's time of one case in one round:
     {"run", "round", "case", "contender", "seconds", "flops", ...}
@@ -13,13 +13,13 @@ COVERAGE = 0.95
 
 
 def turn(names, round_number):
-    """The contenders in the order of this round: each is first in its turn, so that none always follows the same one."""
+    """Returns the contenders in the order of this round. Each round begins with the next contender."""
     first = round_number % len(names)
     return names[first:] + names[:first]
 
 
 def interval(values):
-    """(low, high, coverage) of the median by order statistics, at least 95 % where there are six values; None below three."""
+    """Returns (low, high, coverage) of the median by order statistics, at least 95 % from six values on; None below three."""
     ordered = sorted(values)
     n = len(ordered)
     if n < 3:
@@ -33,7 +33,7 @@ def interval(values):
 
 
 def by_round(samples):
-    """(run, round) -> seconds. A round measured twice is an error: its two samples would be paired at random."""
+    """Returns {(run, round): seconds}. A round measured twice is an error: its two samples would be paired at random."""
     seconds = {}
     for sample in samples:
         key = sample["run"], sample["round"]
@@ -44,13 +44,13 @@ def by_round(samples):
 
 
 def ratios(theirs, ours):
-    """Their time over ours in each round that both have."""
+    """Returns the peer's time over moehill's, for each round that both have."""
     theirs, ours = by_round(theirs), by_round(ours)
     return [theirs[key] / ours[key] for key in theirs if key in ours]
 
 
 def faster(ratio_samples, peer):
-    """Who is faster, where the interval of the ratio leaves no doubt."""
+    """Returns who is faster, if the interval of the ratio leaves no doubt."""
     range_ = interval(ratio_samples)
     if range_ is None:
         return "cannot tell"
@@ -59,7 +59,7 @@ def faster(ratio_samples, peer):
 
 
 def spread(values, digits):
-    """Median [low, high], the interval only where there is one."""
+    """Returns "median [low, high]", or only the median if there is no interval."""
     text = f"{statistics.median(values):.{digits}f}"
     range_ = interval(values)
     return text if range_ is None else f"{text} [{range_[0]:.{digits}f}, {range_[1]:.{digits}f}]"
@@ -75,12 +75,12 @@ def milliseconds(samples):
 
 
 def rate(samples):
-    """GF/s by the FLOPs that both have to do."""
+    """Returns GF/s by the FLOPs of the case, which are the same for all contenders."""
     return f"{statistics.median(sample['flops'] / sample['seconds'] / 1e9 for sample in samples):.1f}"
 
 
 def deviation(contenders):
-    """The largest deviation of a peer in any run, whose and of what."""
+    """Returns the largest deviation of any peer, with the peer and the tensor."""
     found = [(value, peer, name) for peer, taken in contenders.items() if peer != OURS for sample in taken
              for name, value in sample["deviation"].items()]
     if not found:
@@ -90,7 +90,8 @@ def deviation(contenders):
 
 
 def fastest(ratios_of):
-    """Peers that are faster, else moehill, with those that it cannot be told from; rounds too few for an interval tell nothing."""
+    """Returns the peers that are faster than moehill. If none is, returns moehill and the peers that are as fast; "cannot tell" if
+    there are too few rounds for an interval."""
     verdicts = {peer: faster(values, peer) for peer, values in ratios_of.items()}
     winners = [peer for peer, verdict in verdicts.items() if verdict == peer]
     if winners:
@@ -101,7 +102,7 @@ def fastest(ratios_of):
 
 
 def group(samples):
-    """case -> contender -> samples, both in order of appearance."""
+    """Returns {case: {contender: samples}}, both in order of appearance."""
     cases = {}
     for sample in samples:
         cases.setdefault(sample["case"], {}).setdefault(sample["contender"], []).append(sample)
@@ -109,7 +110,7 @@ def group(samples):
 
 
 def line(case, contenders, peers):
-    """A case: our time, each peer's with its ratio to ours, who is fastest, the largest deviation of a peer."""
+    """Returns the cells of a case: moehill's time, each peer's with its ratio, who is fastest, the largest deviation of a peer."""
     ours = contenders[OURS]
     pairs = {peer: ratios(contenders[peer], ours) for peer in peers if peer in contenders}
     pairs = {peer: values for peer, values in pairs.items() if values}
@@ -119,7 +120,7 @@ def line(case, contenders, peers):
 
 
 def table(samples):
-    """Markdown, a table for each kind and type, a line for each case. A ratio is the peer's time over moehill's."""
+    """Returns Markdown: a table for each kind and type, a line for each case. A ratio is the peer's time over moehill's."""
     kinds = {}
     for case, contenders in group(samples).items():
         if OURS in contenders:
@@ -135,7 +136,7 @@ def table(samples):
 
 
 def about(samples):
-    """CPU, threads, measured peaks, and each contender with its version and instructions, once each."""
+    """Returns CPU, threads, measured peaks, and each contender with its version and instructions, each in one line."""
     lines, peaks = {}, {}
     for sample in samples:
         lines.setdefault(f"CPU: {sample['cpu']}; {sample['threads']} threads", None)
@@ -149,7 +150,7 @@ def about(samples):
 
 
 def read(path):
-    """The samples of a file of JSON lines. ValueError says which line is none."""
+    """Returns the samples of a file of JSON lines; raises ValueError for a line that is no sample."""
     samples = []
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):

@@ -2,7 +2,8 @@
 """One MoE block in PyTorch, as its users write it: a loop over the experts, autograd, a shared expert.
 
 A worker of ./compare: operands and the results to compare with are those that moehill dumped. WHAT is PASS:FOLDER.
-With --module moehill.torch stands in the loop's place. With --describe it makes one product and ends; ONEDNN_VERBOSE=1 then shows which kernels PyTorch takes.
+With --module, moehill.torch stands in the loop's place. With --describe the worker makes one product and ends; ONEDNN_VERBOSE=1 then
+shows which kernels PyTorch takes.
 """
 import argparse
 import ctypes
@@ -20,7 +21,7 @@ DTYPES = {"bf16": torch.bfloat16, "f32": torch.float32}
 
 
 def blas_core():
-    """The kernels that OpenBLAS chose for this CPU, where it is there."""
+    """Returns the kernels that OpenBLAS chose for this CPU, if OpenBLAS is there."""
     try:
         core = ctypes.CDLL("libopenblas.so.0").openblas_get_corename
     except (OSError, AttributeError):
@@ -34,7 +35,7 @@ def load(folder, name):
 
 
 def parameter(matrix, dtype):
-    """As nn.Linear keeps it: [out, in]."""
+    """Returns the matrix as nn.Linear keeps it: [out, in]."""
     return torch.nn.Parameter(torch.from_numpy(matrix).to(dtype).T.contiguous())
 
 
@@ -143,7 +144,7 @@ class ModuleBlock(Block):
 
 
 class Views:
-    """(W1, W3, W2) of an expert as Block has them, of which only the gradients are read."""
+    """(W1, W3, W2) of an expert, as Block has them. Only their gradients are read."""
 
     def __init__(self, gate_up, down, expert=None):
         self.gate_up, self.down, self.expert = gate_up, down, expert

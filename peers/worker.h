@@ -1,4 +1,5 @@
-// The worker's side of ./compare for C++ libraries: the same protocol, errors and cold caches as worker.py.
+// This header is the worker's side of ./compare for C++ libraries, with the protocol, errors and cold caches
+// of worker.py.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-"""The worker's side of ./compare, for workers in Python. A worker first says what it is, in a line of JSON. Then it
+"""This module is the worker's side of ./compare, for workers in Python. A worker first says what it is, in a line of JSON. Then it
 answers each line on standard input with a line of JSON:
 
     check WHAT     runs WHAT once; {"deviation": {tensor: largest relative error}}
@@ -13,7 +13,7 @@ import numpy
 
 
 def row_error(result, reference):
-    """The largest over the rows of |row - reference| / max(|reference|, its median over the rows)."""
+    """Returns the largest over the rows of |row - reference| / max(|reference|, its median over the rows)."""
     reference = numpy.asarray(reference, dtype=numpy.float64).reshape(-1, reference.shape[-1])
     difference = numpy.linalg.norm(numpy.asarray(result, dtype=numpy.float64).reshape(reference.shape) - reference, axis=1)
     norm = numpy.linalg.norm(reference, axis=1)
@@ -32,7 +32,7 @@ class ColdCaches:
 
 
 def serve(check, step, **about):
-    """check(what) -> deviations; step(what) runs it."""
+    """Answers requests until the input ends. check(what) returns deviations, and step(what) runs a step."""
     def answer(**values):
         print(json.dumps(values), flush=True)
 

@@ -1,5 +1,6 @@
-// Flights: which products a device computes while rows travel between nodes, and how long the device waits
-// for the rest. The order of a step's parts decides this. model/predict.h adds up the times.
+// This header says which products a device computes while rows travel between nodes ("in flight"), and how
+// long it waits after these products. The order of a step's parts decides this. model/predict.h adds up the
+// times.
 //
 //   for (const Meanwhile& part : work_meanwhile(problem, Stage::dispatch)) covered += seconds_of(part.stage);
 #pragma once
@@ -25,8 +26,8 @@ bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool 
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage);
 
 // WavePass is the products of one pass of `fused` in waves of experts, which run while rows and sums travel.
-// The first product is `up` in forward and `down_grad` in backward. The first product of own rows may run
-// ahead while a wave has not landed.
+// The first product is `up` in forward and `down_grad` in backward. The first product of own rows may begin
+// before a wave has landed.
 struct WavePass {
   double before = 0;                       // before it waits for any wave
   double first_own = 0, first_rest = 0;    // of the own tokens' rows, and of the others

@@ -52,9 +52,9 @@ struct ClusterTopology {
   TopologyKind kind = TopologyKind::node;
   int devices_per_node = 1;
   int max_devices = 0;  // 0: no limit
-  // The sizes of the kind, counted in nodes. torus: extents. fat-tree: nodes under a leaf switch, then
-  // uplinks of a leaf. dragonfly: groups, routers of a group, nodes of a router. node: empty. Other kinds may
-  // leave them out, and then the number of nodes determines them.
+  // The sizes of the network, counted in nodes, by kind. torus: extents. fat-tree: nodes under a leaf switch,
+  // then uplinks of a leaf. dragonfly: groups, routers of a group, nodes of a router. node: empty. Other
+  // kinds may leave them out, and then the number of nodes determines them.
   std::vector<int> dims;
   std::vector<LinkLevel> levels;
 
@@ -120,7 +120,8 @@ struct Hardware {
   bool is_chip() const { return unit == HardwareUnit::chip; }
 };
 
-// Throws InputError if the hardware has fewer devices. `as_nodes`: they were asked for by --nodes.
+// Throws InputError if the hardware has fewer devices. `as_nodes`: the message speaks of --nodes, by which
+// the devices were asked for.
 void require_devices(const Hardware& hardware, int num_devices, bool as_nodes = false);
 
 // Reads a hardware file. Throws InputError with file, line and key for anything missing, unknown or out of

@@ -22,7 +22,7 @@ struct PlanCounts {
   bool pads = false;          // every expert computes exactly C rows
   Capacity capacity{};
   std::vector<int64_t> kept;        // [E] kept assignments of each expert
-  std::vector<int64_t> local_kept;  // [P, E] the same, of tokens of each device
+  std::vector<int64_t> local_kept;  // [P, E] kept assignments of each device's tokens
   // [P, P] rows that device `from` sends to device `to`: its tokens that have a kept expert there, each
   // counted once.
   std::vector<int64_t> pairs;

@@ -18,9 +18,9 @@ struct StageBound {
   std::string stage;
   double flops = 0, memory_bytes = 0, link_bytes = 0;
   double compute_s = 0, memory_s = 0, link_s = 0;  // at the peaks of the hardware
-  double imbalance_s = 0;  // the part of bound_s that the slowest device has more than the mean
-  double overhead_s = 0;   // starting and joining threads
-  double measured_s = 0;   // 0: not known
+  double imbalance_s = 0;                          // bound_s minus the mean bound of all devices
+  double overhead_s = 0;                           // starting and joining threads
+  double measured_s = 0;                           // 0: not known
   Bound bound = Bound::compute;
 
   // Returns FLOPs per byte of memory; 0 if there are no bytes.
@@ -38,8 +38,8 @@ struct StageMeasurement {
 // Roofline holds the bounds of all stages and of the step.
 struct Roofline {
   std::vector<StageBound> stages;
-  // The step on the device whose stages' bounds add up to the most. A stage's work may hide its rows in
-  // flight completely. No prediction is below this bound.
+  // The step on the device whose stages' bounds add up to the most. The bound lets a stage's work hide its
+  // rows in flight completely, so no prediction is below it.
   StageBound total;
   double sent_bytes = 0;       // of the device that sends most
   double network_bytes = 0;    // of the device that sends most to other nodes

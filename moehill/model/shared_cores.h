@@ -1,6 +1,6 @@
-// Devices that share the cores of one machine: the machine as each of them sees it. The model and the
-// simulator take a unit for each device, so without this a machine of two cores would be as fast as four for
-// four devices.
+// This header describes the machine that each of several devices sees if they share its cores. The model and
+// the simulator take a unit for each device, so without this they would give four devices four cores, even on
+// a machine of two.
 //
 //   predict(problem, counts, with_shared_cores(hardware, 4, 1), 1);   // four devices on two cores
 #pragma once

@@ -135,10 +135,10 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
   const F function = 1 + 16 * static_cast<F>(0x1p-48) / store;
   const Activation& activation = mode.activation;
   const F in = rows.in[at], x_sum = sum * in * in * rows.x_norm[at];
-  // dy is rounded too. Its errors meet all rows of W2 alike, hence 4 instead of 1.
+  // dy is rounded too. One error of dy enters the products with all rows of W2, so it counts 4 instead of 1.
   const F dy_sum = kBackward ? (sum + 4 / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
-  // The terms of dh may agree in sign, since dy = y contains a part along each row of W2. Such a sum is
-  // rounded at its own size with each term.
+  // The terms of dh may agree in sign, since dy = y contains a part along each row of W2. Then all partial
+  // sums may be as large as dh, and each term adds a rounding of that size.
   const F dh_own = kBackward ? F{1} + sum * static_cast<F>(rows.dy.cols) : F{0};
   const bool gated = activation.gated, jumps = has_jumps(activation);
   const F rounding = std::sqrt(store);

@@ -25,7 +25,7 @@ void transpose(const Dense<F>& a, Dense<F>& out) {
   }
 }
 
-// sum += part, element by element.
+// Adds `part` to `sum`, element by element.
 template <typename F, typename Sum>
 void accumulate(const Dense<F>& part, Dense<Sum>& sum, int64_t first_row = 0) {
   Sum* to = sum.row(first_row);

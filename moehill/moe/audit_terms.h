@@ -17,13 +17,13 @@
 //   terms.compare({token, deviation, variance, 0}, groups);        // the token's row against its reference
 //
 // A token's row counts as at most 8 numbers here, random sums of its blocks of columns. The limit of a is 14
-// roots of its variance, which takes these numbers as independent. They are not where a few elements of h
-// make the whole row: then the rounding errors of h are the same in all 8. Variances have u^2 for a value
-// that is stored in bf16, with u = 2^-9; the mean square of its error is 0.72 u^2. The variance of h is at
-// most about 5/9 of a row's (for the square of a ReLU). So the variance of a is at most 8 * 0.72 * 5/9 + 0.72
-// * 4/9 = 3.5 times its estimate, and 14 roots are 7.4 true ones. Rounding errors are sub-Gaussian, so a
-// right group fails with a probability of at most 2 exp(-7.4^2 / 2) = 3e-12, and one of a hundred groups
-// below 1e-9.
+// square roots of its variance, which takes these numbers as independent. They are not independent if a few
+// elements of h make the whole row: then the rounding errors of h are the same in all 8. Variances have u^2
+// for a value that is stored in bf16, with u = 2^-9; the mean square of its error is 0.72 u^2. The variance
+// of h is at most about 5/9 of a row's (for the square of a ReLU). So the variance of a is at most 8 * 0.72 *
+// 5/9 + 0.72 * 4/9 = 3.5 times its estimate, and 14 roots are 7.4 true ones. Rounding errors are
+// sub-Gaussian, so a group of right terms fails with a probability of at most 2 exp(-7.4^2 / 2) = 3e-12, and
+// one of a hundred groups below 1e-9.
 #pragma once
 
 #include <cstdint>

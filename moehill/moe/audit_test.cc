@@ -327,7 +327,8 @@ TEST_P(AuditTest, OneTokenLostByAWeightGradientIsSeen) {
   });
 }
 
-// The error is small in each block of columns, and is in only one block of 32.
+// The factor is off in one column, so the error is small beside the rest of that column's block, and no other
+// block has one.
 TEST_P(AuditTest, OneColumnScaledInAllRowsIsSeen) {
   const float factor = 1 + 5 * static_cast<float>(unit());
   const auto scale = [&](const LogicalWeights& w, int64_t group, int64_t column) {

@@ -1,5 +1,6 @@
-// Rows that arrive in waves give the bits of rows that are there from the start. A made-up transfer brings
-// each row with the first wave that needs it, keeps what leaves, and lets any waves be late.
+// Tests that rows which arrive in waves give the same results, bit for bit, as rows that are there from the
+// start. A made-up transfer brings each row with the first wave that needs it, keeps what leaves, and lets
+// any waves be late.
 #include "moehill/moe/block.h"
 
 #include <gtest/gtest.h>

@@ -21,7 +21,8 @@ constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 enum class CheckStatus { off, passed, failed, mistrusted };
 constexpr auto words(CheckStatus) { return std::array{"off", "passed", "failed", "mistrusted"}; }
 
-// Returns a larger number for a status that proves less; "off" accuses nobody.
+// Returns 2 for failed, 1 for mistrusted and 0 for the others, so that the worst of several checks has the
+// largest number.
 inline int badness(CheckStatus status) {
   return status == CheckStatus::failed ? 2 : status == CheckStatus::mistrusted ? 1 : 0;
 }

@@ -54,8 +54,8 @@ struct CheckShare {
   CheckPeers* peers = nullptr;  // null: this process has everything
   std::shared_ptr<CheckRows> rows = nullptr;     // null: all rows of x and y are here
   std::shared_ptr<const void> memory = nullptr;  // owns the memory that was made for the check
-  // Says which operand in this process's memory is not what it was filled with, or "". A number chooses what
-  // is compared. null: the check takes the operands as they are.
+  // Says which operand in this process's memory is not what it was filled with, or "". `draw`, a random
+  // number, chooses what is compared. null: the check takes the operands as they are.
   std::function<std::string(uint32_t draw, ThreadTeam& team)> operands_fault = nullptr;
 
   static CheckShare whole(const BlockTensors& tensors);

@@ -10,7 +10,7 @@
 namespace moehill {
 
 // One function uses a Scratch twice: first without memory, to measure, then with a buffer of that size. The
-// matrices are views, valid as long as the Scratch lives. It does not clear them.
+// matrices are views, valid as long as the Scratch lives. Scratch does not clear them.
 //
 //   Scratch measure;
 //   lay_out(measure);                          // calls matrix(..) for each part

@@ -63,13 +63,14 @@ class TensorNumbers {
   struct TermErrors {
     double spread, whole;
   };
-  // Judges the common factor of a group of terms, by which they are missing in their sums.
+  // Judges whether the sums contain a group of terms just once: then the common factor is 0, and it is -1 if
+  // they are missing.
   void judge_terms(const Deviations& group, int64_t num_independent, const TermErrors& errors,
                    const std::string& name) {
     const double limit =
         std::max(group.common_factor_limit(num_independent, errors.whole), 2 * kMaxBounds * errors.spread);
     if (std::abs(group.common_factor()) <= limit || !audit_.failure.empty()) return;
-    audit_.failure = fmt::format("{} of {}: these terms are in it 1 {:+.2g} times, {:.2g} allowed",
+    audit_.failure = fmt::format("{} of {}: the factor of these terms is off by {:+.2g}, {:.2g} allowed",
                                  audit_.tensor, name, group.common_factor(), limit);
   }
   // Sets how rows are named: each expert, or the shared one, has `rows` rows; 0 (the default) means that each

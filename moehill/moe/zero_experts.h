@@ -1,5 +1,5 @@
-// ZeroExperts computes the choices of "zero experts", which are no experts (LongCat): such a choice adds the
-// token itself, times its gate value, on the device that has the token. It has no row in a plan and no
+// ZeroExperts computes the choices of "zero experts" (LongCat). A zero expert has no weights: its choice adds
+// the token itself, times its gate value, on the device that has the token. It has no row in a plan and no
 // product, and it sends nothing. For a token x whose choices of this kind have the gate values p with the sum
 // g:
 //

@@ -17,7 +17,7 @@ namespace moehill {
 
 // HierarchicalRoute consists of two routes, one after the other:
 //
-//   across   a token goes once to every node that holds a kept expert of its own, its own node included.
+//   across   a token goes once to every node that holds one of its kept experts, its own node included.
 //            There it lands at one rank, which its device's number determines (Nodes::landing_rank)
 //   inside   from there it goes once to every rank of the node that holds one of its experts
 //

@@ -1,7 +1,8 @@
-// Other operands are for a step in which everything that is kept from earlier steps is wrong: results, packed
-// weights, or scales of rows. They take the place of the first operands in memory and have the same
-// magnitude. Their values follow from the first ones exactly, so that every bit can be restored. Tokens are
-// multiplied by a power of two, and about half of the numbers of each weight matrix get the other sign.
+// Other operands are a run's second set of operands. A step on them shows whether it uses anything that
+// earlier steps left: results, packed weights, or scales of rows. They take the place of the first operands
+// in memory and have the same magnitude. Their values follow from the first ones exactly, so that every bit
+// can be restored. Tokens are multiplied by a power of two, and about half of the numbers of each weight
+// matrix get the other sign.
 //
 //   flip_signs(team, w1, {0, num_experts});                 // other weights
 //   flip_signs(team, w1, {0, num_experts});                 // the first ones again
@@ -17,11 +18,12 @@
 
 namespace moehill {
 
-inline constexpr float kOtherTokens = -0.5f;  // times x
-// Times W_g. The other logits are then the negative ones, to the bit.
+inline constexpr float kOtherTokens = -0.5f;  // x is multiplied by this
+// W_g is multiplied by this. Then the other logits are the negatives of the first ones, to the bit.
 inline constexpr float kOtherRouterWeights = 2.0f;
 
-// `factor` is a power of two or its negative, and no number is so small or so large that it would be rounded.
+// Multiplies m by `factor`, a power of two or its negative. No number of m may be so small or so large that
+// the product would be rounded.
 inline void scale_exactly(ThreadTeam& team, const MatView& m, float factor) {
   team.parallel_for(m.rows, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {

@@ -101,7 +101,7 @@ class ParallelPath {
     sent_bytes_ = part.sent_bytes_;
     counted_bytes_ = group.traffic().sent_bytes;
   }
-  // Overridden by a path that has an inner path.
+  // A path that has an inner path overrides this.
   virtual void begin_step_of_part(Group&) {}
   // Derives the state of a step from the inputs. It is called after construction and in bind().
   virtual void take_tokens() = 0;

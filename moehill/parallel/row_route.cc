@@ -83,7 +83,8 @@ void OwnAssignments::drop_by_counts(Group& group) {
     if (expert(i) != kNoExpert) ++count(i);
   }
   group.all_gather(count_.data(), offsets_, sizeof(int32_t), counts_.data());
-  // Afterwards count_ runs on from the assignments of the devices before this one.
+  // From here on count_ has the assignments that come before the current one, those of earlier devices
+  // included.
   std::fill(count_.begin(), count_.end(), 0);
   for (int r = 0; r < group.rank(); ++r) {
     for (size_t p = 0; p < count_.size(); ++p)

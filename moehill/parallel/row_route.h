@@ -59,8 +59,8 @@ class OwnAssignments {
   int32_t nobody_;
   int64_t capacity_rows_ = 0;
   std::vector<char> kept_;  // empty: all are kept
-  // count_ [pools] has the counts of the own tokens, which then run on; counts_ [P, pools] has the counts of
-  // all devices.
+  // counts_ [P, pools] has the number of assignments of each device. count_ [pools] first has those of this
+  // device; drop() then sets it to the sum over the devices before this one, and counts on.
   std::vector<int32_t> count_, counts_;
   std::vector<int64_t> offsets_;  // [P + 1] of what each device sends
   std::optional<CapacityLimiter> limiter_;

@@ -95,12 +95,12 @@ std::string use_text(const AdviceLine& line, const Hardware& h) {
 std::string sentence(const Advice& advice, const Hardware& h, const std::string& error) {
   const AdviceLine *best = advice.best(), *base = advice.baseline();
   if (best == nullptr && base == nullptr)
-    return "Neither: by no spread does the block fit the memory of these nodes; take more of them.";
+    return "Neither: the block does not fit into the memory of these nodes; take more of them.";
   if (best == nullptr) {
     const bool has_ep = std::any_of(advice.lines.begin(), advice.lines.end(),
                                     [](const AdviceLine& line) { return is_ep(line.spread); });
     return fmt::format("No: {}; {} fits, with {} a rank.",
-                       has_ep ? "expert parallelism fits by no path here"
+                       has_ep ? "expert parallelism does not fit into the memory on any path"
                               : "expert parallelism needs two devices and two experts at least",
                        use_text(*base, h), gib(base->rank_bytes));
   }
@@ -109,7 +109,7 @@ std::string sentence(const Advice& advice, const Hardware& h, const std::string&
                                        binding.what, 100 * binding.share, gib(best->rank_bytes), error);
   if (base == nullptr)
     return fmt::format(
-        "Yes: there is no other way, since all experts fit the memory of no process; EP by {} is expected to "
+        "Yes: there is no other way, since no process has memory for all experts; EP by {} is expected to "
         "give {:.0f} tokens/s. {}",
         use_text(*best, h), best->tokens_per_s, rest);
   const double gain = best->tokens_per_s / base->tokens_per_s;
@@ -154,7 +154,7 @@ std::string bench_line(const AdviceLine& line, const AdviceQuestion& q, const Ha
   const std::string launcher =
       is_job ? fmt::format("mpirun -n {} --map-by ppr:{}:node ", line.devices, h.topology.devices_per_node)
              : "";
-  // bench lets `none` take the cores of all devices, and a hot device is one of these.
+  // In bench, `none` takes the cores of all --devices, and a hot device is one of --devices.
   const bool is_none = line.spread == Spread::none;
   const int devices = is_none ? h.topology.devices_per_node : line.devices,
             units = is_none ? h.units_per_device : line.units;
@@ -207,7 +207,7 @@ std::string verification(const Advice& advice, const AdviceQuestion& q, const Ha
   const std::string note =
       q.distribution.kind == Distribution::hot_device && of_less
           ? fmt::format(
-                "  a hot device is one of {} above, and here one of its command's: other experts are hot\n",
+                "  the table has one hot device of {}, a command one of its own: other experts are hot\n",
                 total)
           : "";
   if (h.is_chip())

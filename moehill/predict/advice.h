@@ -1,7 +1,8 @@
 // Advice tells whether expert parallelism pays off on a number of nodes of some hardware, by which path and
-// over how many devices. It comes from the model, and stands beside the baselines that can exist. A process
-// has the memory of one node, so `none` never spans nodes; with `dp` every device holds all experts.
-// Nothing is measured. The text ends with the commands that would verify the advice.
+// over how many devices. It comes from the model, which compares it with the baselines without expert
+// parallelism: `none` on one node, since a process has the memory of one node only, and `dp`, in which every
+// device holds all experts. Nothing is measured. The text ends with the commands that would verify the
+// advice.
 //
 //     const Advice advice = advise({.shape = shape, .nodes = 4}, load_hardware("epyc-cluster"));
 //     if (const AdviceLine* best = advice.best()) fmt::print("{:.0f} tokens/s\n", best->tokens_per_s);
@@ -25,7 +26,7 @@ struct AdviceQuestion {
   Wire wire = Wire::native;  // of rows between nodes
   uint32_t seed = 0;
   std::string shape_options;  // the shape as options of other commands
-  std::string hardware;       // as --hardware names it; empty: by its name
+  std::string hardware;       // the value of --hardware; empty: the hardware's own name
   std::string probe;          // the file of --probe; empty: the default one
 };
 
@@ -45,9 +46,9 @@ struct AdviceLine {
 
 // Advice is all ways, best first.
 struct Advice {
-  std::vector<AdviceLine> lines;       // what fits first, and of these the fastest
+  std::vector<AdviceLine> lines;       // those that fit come first, the fastest before the others
   const AdviceLine* best() const;      // of expert parallelism; null: nothing fits
-  const AdviceLine* baseline() const;  // the fastest without it; null: the weights fit nowhere
+  const AdviceLine* baseline() const;  // the fastest of none and dp; null: the weights fit nowhere
 };
 
 // Throws InputError if the hardware has fewer than question.nodes nodes.

@@ -1,5 +1,5 @@
-// Shows what the model expects of a shape with each spread: the answer, a table, a table of stages, and
-// records. predict_run() makes the expectations; this file only shows them.
+// This header shows what the model expects of a shape with each spread: the answer, a table, a table of
+// stages, and records. predict_run() makes the expectations.
 //
 //     fmt::print("{}", spread_table(expected, hardware));
 #pragma once

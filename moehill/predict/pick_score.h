@@ -38,7 +38,7 @@ std::vector<ScoredRun> read_scores(const std::string& file);
 
 // Score sums up the runs.
 struct Score {
-  int num_runs = 0;                        // of which the whole step was predicted
+  int num_runs = 0;                        // runs whose whole step was predicted
   double median_error = 0, p90_error = 0;  // of |predicted / measured - 1|
   int num_taken = 0;                       // of these runs, those whose path auto took
   // Problems among these for which one build measured every candidate, in these runs or earlier.

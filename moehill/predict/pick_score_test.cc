@@ -166,7 +166,7 @@ TEST(PickScore, ProblemsDifferInWhatDecidesTheTime) {
   EXPECT_EQ(problems.size(), std::size(changes));
 }
 
-// Another point of the command may ask for it, or may not.
+// A point's ring split does not depend on what the other points of its command ask for.
 TEST(PickScore, APointOfSeveralHasItsOwnRingSplit) {
   const std::string split = problem_with([](BenchOptions& o, RunConfig&) { o.split_rows = Switch::on; });
   const std::string whole = problem_with([](BenchOptions&, RunConfig&) {});
@@ -193,7 +193,7 @@ TEST(PickScore, PathsOfAProblemAreTheSameProblem) {
   EXPECT_EQ(problems.size(), 1u) << fmt::format("{}", fmt::join(problems, "\n"));
 }
 
-// A problem did not have all its parts in the lines of score-1.
+// Lines of schema score-1 lack parts of their problem.
 TEST(PickScore, OldLinesArePassedOver) {
   const TemporaryFolder folder;
   const std::string file = folder.file("old_score.jsonl");

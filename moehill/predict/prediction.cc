@@ -91,8 +91,8 @@ std::string incomparable(const RunConfig& config) {
              : why;
 }
 
-// Devices that the model takes for several nodes would send over the network, and those of a fuller node
-// would share it.
+// The model fills each node with as many devices as the probe's nodes have. If the run's nodes have another
+// number, it would take devices of one node for devices of several, or the reverse.
 std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, int num_nodes) {
   if (config.num_devices == 1 || !hardware.topology.has_network()) return "";
   const int known = hardware.topology.devices_per_node;

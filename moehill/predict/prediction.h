@@ -33,8 +33,8 @@ std::string unpredictable(const RunConfig& config);
 // Says why the time of this run cannot be held against the model's; empty if it can. A prediction of a step
 // with the router in it leaves the router out.
 std::string incomparable(const RunConfig& config);
-// Says why the probe's nodes are not those of a run on `num_nodes` nodes, by the devices of a node; empty if
-// they are.
+// Says that the probe knows another number of devices a node than a run on `num_nodes` nodes has; empty if
+// the numbers fit.
 std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, int num_nodes);
 // Predicts a step. Devices with more threads than their machine has cores share the cores
 // (model/shared_cores.h).

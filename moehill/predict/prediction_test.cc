@@ -253,7 +253,7 @@ TEST(PredictPoints, NothingIsPredictedOnIrregularNodes) {
       << predicted.text;
 }
 
-// A wire has another default path than none, and each is said.
+// A point with a wire has another default path than one without, and both are named.
 TEST(PredictPoints, WithoutAChoiceEachDefaultPathIsNamed) {
   const Probe probe = small_probe();
   const FoundProbe found(probe, file_of("probe_of_one_node"));

@@ -3,7 +3,7 @@
 // absolute figures depend on a machine that nobody can measure here.
 //
 //     const PublishedOrder order = published_order(rows, hardware, Defects::modelled);
-//     order.share_right();   // 0.93: so many pairs are in the published order
+//     order.share_right();   // 0.93: the share of the pairs that are in the published order
 #pragma once
 
 #include <string>

@@ -48,9 +48,9 @@ struct ReplayTable {
   int64_t node_limit = 0;   // a token's experts are in at most so many nodes; 0: any number
   double weight_bytes = 0;  // of an element of the weights; 0: reading them is not counted
   double start_us = 0;      // spent once by everything that is timed
-  // A rank stages at this rate, including rows for its own node; 0: no limit.
+  // A rank copies rows for sending (stages them) at this rate, also rows for its own node; 0: no limit.
   double rank_gb_per_s = 0;
-  double products_scale = 1;    // of the hardware's fractions of the peak; not in the file
+  double products_scale = 1;    // multiplies the hardware's fractions of the peak; not in the file
   std::vector<ReplayRow> rows;  // with the table's tokens, experts and part if they give none
 };
 

@@ -35,7 +35,7 @@ std::string saturation_text(const SimulatedStep& step) {
   if (!is_ep(step.path) || step.num_devices <= step.experts) return "";
   return fmt::format(
       "saturated: {} of the {} devices have no expert, there are {}; the fullest device has {:.1f} times the "
-      "mean of all, and more devices take no rows off it\n",
+      "mean of all, and more devices do not take rows from it\n",
       step.num_devices - step.experts, step.num_devices, step.experts, step.device_max_over_mean);
 }
 

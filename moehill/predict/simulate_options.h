@@ -51,7 +51,8 @@ struct SimulateOptions {
     if (shape.form.latent == 0) all.insert(all.end(), {Spread::compact_psum, Spread::dp});
     return all;
   }
-  // Returns the largest step, on nodes of so many devices, as a run that may be refused.
+  // Returns the configuration of the largest step, with this many devices a node, for functions that refuse
+  // runs.
   RunConfig largest(int devices_per_node) const {
     return {.shape = shape,
             .spread = path,

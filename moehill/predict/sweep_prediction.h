@@ -27,8 +27,8 @@ class RunPredictor {
       : probed_(std::move(probed)), speed_(speed) {}
 
   // RunSeconds are from the start of `moehill bench` to its end: the steps, and before them the making of
-  // random operands of this size and the check. `repeat` is of a run whose results have the bits of earlier
-  // ones that were checked (bench --checked).
+  // random operands of this size and the check. `repeat` is for a run whose results equal, bit for bit,
+  // earlier results that were checked (bench --checked).
   struct RunSeconds {
     double first = 0, repeat = 0;
   };

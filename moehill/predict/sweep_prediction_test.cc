@@ -67,7 +67,7 @@ TEST(RunPredictor, TakesTheBestPathWhereNoneIsGiven) {
   EXPECT_LT(predictor.run_seconds({}, {any}).first, predictor.run_seconds({}, {masked}).first);
 }
 
-// Threads of one process read rows in place, so a bound with rows that are copied would be none.
+// Threads of one process read rows in place, so a step can take less than a bound that copies rows.
 TEST(RunPredictor, TheBoundOfThreadsIsThatOfRowsReadInPlace) {
   RunPredictor predictor({load_hardware("epyc-2-core"), ""}, kSpeed);
   BenchOptions threads, processes;

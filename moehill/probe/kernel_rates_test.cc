@@ -10,7 +10,7 @@
 namespace moehill {
 namespace {
 
-// Rates of one thread and of two, or of two SIMD targets, are of unlike things.
+// Rates of one thread and of two, or of two SIMD targets, must not be compared, so records name both.
 TEST(KernelRecords, SayOnWhatTheRatesWereMeasured) {
   KernelOptions options;
   options.iters = 7;

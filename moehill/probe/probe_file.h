@@ -26,8 +26,8 @@ std::optional<Probe> find_probe(const std::string& path = default_probe_file());
 
 // Says why the probe no longer describes what this program would run on; empty if it still does.
 std::string stale_reason(const Probe& probe, const Environment& environment);
-// True if CPU, cores and, as far as it is known, the SIMD target are those of the probe. Without these a
-// prediction would be one of another machine.
+// True if CPU, cores and, as far as it is known, the SIMD target are those of the probe. Otherwise a
+// prediction would be for another machine.
 bool is_of_machine(const Probe& probe, const Environment& environment);
 
 }  // namespace moehill

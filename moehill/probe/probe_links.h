@@ -1,6 +1,6 @@
-// Links as the probe measures them: collectives among devices of one thread each, in this process and, under
-// a launcher, among the processes of the job. The result is curves and levels of a Hardware; predictions use
-// them.
+// This header measures the links of a machine: collectives among devices of one thread each, in this process
+// and, under a launcher, among the processes of the job. The result is curves and levels of a Hardware;
+// predictions use them.
 //
 //     measure_thread_links(topology, 1 << 20, watch, hardware);
 //     use_thread_links(topology.num_cores, hardware);           // hardware.topology

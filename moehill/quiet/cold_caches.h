@@ -1,8 +1,7 @@
-// Cold caches: the classes of this file empty the caches before the next measurement, as the other layers of
-// a model do between two steps of a block. Without this, a small block that is measured again and again is
-// faster than it is anywhere else.
-// The caches are emptied before every timed step. For blocks much larger than the caches it makes no
-// difference.
+// The classes of this file empty the caches before a measurement, as the other layers of a model do between
+// two steps of a block. Without this, a small block that is measured again and again is faster than it is
+// anywhere else. The caches are emptied before every timed step. For blocks much larger than the caches it
+// makes no difference.
 //
 //     ColdCores empty_caches(detect_topology());
 //     empty_caches();   // reads three times the L2 and L3 on all cores, then the step may be timed

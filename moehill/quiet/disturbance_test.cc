@@ -31,9 +31,9 @@ TEST(Disturbance, AWaitForTheQuotaIsOne) {
   const MachineTimes before{10, 0, 100, 2, {7, 3}};
   EXPECT_EQ(disturbance_between(before, {12, 0, 101, 2, {7, 3}}, 2.0, 1), "");
   EXPECT_EQ(disturbance_between(before, {12, 0, 101, 2, {8, 3.25}}, 2.0, -1),
-            "the CPU quota stopped it 1 time, 0.25 s over its CPUs");
+            "the CPU quota stopped it 1 time, 0.25 s summed over CPUs");
   EXPECT_EQ(disturbance_between(before, {12, 0.5, 101, 2, {9, 3.5}}, 2.0, 1),
-            "0.50 CPUs were stolen, the CPU quota stopped it 2 times, 0.50 s over its CPUs (load average "
+            "0.50 CPUs were stolen, the CPU quota stopped it 2 times, 0.50 s summed over CPUs (load average "
             "before 1.0)");
 }
 

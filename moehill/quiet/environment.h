@@ -1,7 +1,7 @@
 // Environment describes the machine and the build with which a record was made. Some of its fields decide
-// whether earlier findings still hold: the CPU model, the kernel and kernels_id for tuned block sizes; these
-// and the number of cores for climbed options; the CPU model, the number of cores, the kernel and the build
-// for a probe.
+// whether earlier findings still hold. Tuned block sizes hold for one CPU model, kernel and kernels_id.
+// Climbed options also need the same number of cores. A probe holds for one CPU model, number of cores,
+// kernel and build.
 //
 //     Environment environment = detect_environment();
 //     environment.kernel;   // "AVX512_BF16"

@@ -48,8 +48,8 @@ struct RecordedLayout {
   int devices = 1, threads_per_device = 1, cores = 1;
   MeshKind mesh = MeshKind::automatic;
   int nodes = 1;
-  // The node of each process of the job, if the nodes do not have equally many neighbouring processes on all
-  // but the last. Otherwise empty and left out.
+  // The node of each process of the job, if the nodes are irregular (mesh/nodes.h). Otherwise empty and left
+  // out.
   std::vector<int> node_of;
   // Both are [device][thread], read back from the system; none if the threads are not pinned.
   std::optional<std::vector<std::vector<int>>> cpus, numa;
@@ -511,7 +511,7 @@ struct Record {
   std::optional<RecordedPrediction> prediction;
   RecordedSchedule schedule;
   Words repro;                                   // a command line that measures this point again
-  std::optional<RecordedComparison> comparison;  // of an ep with its none
+  std::optional<RecordedComparison> comparison;  // of an ep point with its none point
   std::vector<RecordedComparison> comparisons;   // of `profile`: fused_ep with the other paths
 
   template <typename Self, typename Visit>
@@ -572,8 +572,8 @@ inline std::optional<CheckStatus> check_status_of(const Json& record) {
   return part_of<std::optional<CheckStatus>>(part_of<Json>(record, "check"), "status");
 }
 
-// Returns true if a check passed the results of this record, and if the record has the hashes by which a run
-// can find that it left the same bits.
+// Returns true if a check passed the results of this record, and if the record has the hashes by which a
+// later run can see that its results have the same bits.
 inline bool has_checked_bits(const Json& record) {
   const auto hashes = part_of<RecordedHashes>(record, "hash");
   return !is_ablated(record) && check_status_of(record) == CheckStatus::passed && !hashes.operands.empty() &&

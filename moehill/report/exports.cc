@@ -25,7 +25,7 @@ void put_interval(const std::optional<Interval>& interval, std::string* ends, st
   *coverage = number(interval->coverage);
 }
 
-// True for a cell that a spreadsheet would calculate. A number that is less than zero is none.
+// True for a cell that a spreadsheet would compute as a formula. A negative number is no formula.
 bool is_formula(std::string_view cell) {
   if (cell.empty() || std::string_view("=@+-").find(cell[0]) == std::string_view::npos) return false;
   const char* const end = cell.data() + cell.size();

@@ -38,7 +38,8 @@ std::string export_google_benchmark(const std::vector<ExperimentView>& views);
 // named the expectation only after the first result.
 std::string export_junit(Store& store, const std::vector<ExperimentView>& views);
 
-// Returns text as a cell of a CSV file (RFC 4180), without what a terminal obeys or a spreadsheet calculates.
+// Returns text as a cell of a CSV file (RFC 4180). Control characters become blanks, so that no terminal
+// obeys them, and a formula gets a quote in front, so that no spreadsheet computes it.
 std::string csv_cell(std::string text);
 
 // The hyperfine_*() functions write the records of one command as hyperfine exports its results: in seconds

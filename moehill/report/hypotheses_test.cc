@@ -14,7 +14,7 @@ constexpr const char* kEpFaster = "ratio(parallel_mode = ep, parallel_mode = non
 struct Case {
   std::vector<std::string> expect;
   Planted planted;
-  double floor = 0;  // of before the results
+  double floor = 0;  // measured before the results
 };
 
 Hypothesis hypothesis_of(const Case& planted) {

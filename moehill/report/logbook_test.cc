@@ -153,7 +153,8 @@ TEST_F(Logbook, AFloorOfOneProcessIsOnlyForPointsOfOneProcess) {
   EXPECT_FALSE(floor_of({together}, env, 0, false));
 }
 
-// A sweep whose process of all points fails in some round measures the points of the next ones apart.
+// If the process that measures all points of a round fails, the sweep measures the points of later rounds in
+// processes of their own.
 TEST_F(Logbook, AFloorOfOneProcessIsForRoundsThatAllHadOne) {
   const int64_t all = replayed_experiment().rounds;
   for (const int64_t rounds : {all, all - 1}) {

@@ -89,8 +89,8 @@ constexpr std::string_view kTarget = "kernel";
 // new name each time.
 constexpr const char* kMachine[] = {"cpu", "cores"};
 
-// Adds the environment of a record to that of a result. What a record does not say is not known, and is like
-// anything.
+// Adds the environment of a record to that of a result. A value that a record does not give is not known, and
+// agrees with any other value.
 void add_environment(ComparedResult& result, const StoredJson& record) {
   for (const char* name : kEnvironment) {
     const StoredJson value = at_or_null(record, std::string("/env/") + name);
@@ -313,7 +313,7 @@ bool fits(const ComparedResult& a, const ComparedResult& b, const std::vector<st
 }
 
 // Returns for each result of `a` its partner in `b`: the first free one that fits. Partners of equal work are
-// found first, for all results, so that no result takes the partner whose work is another one's.
+// found first, for all results, so that no result takes the partner that does the work of another result.
 std::vector<std::optional<size_t>> partners_in(const ResultSet& b, const ResultSet& a,
                                                const std::vector<std::string>& differing) {
   std::vector<std::optional<size_t>> partners(a.results.size());

@@ -82,8 +82,9 @@ struct MatchedPair {
   std::vector<std::string> unlike = {};
   std::string repro = {};  // the command that measures b again; "": its record names none
 
-  // True if the runs are of more than one machine, that is of another CPU or number of cores. Pairs
-  // that were measured in turn were so on one machine, although another one may have measured other rounds.
+  // True if the runs of the two sides have more than one CPU model or number of cores. It is false for a pair
+  // that was measured in turn: each of its rounds ran on one machine, even if different machines ran
+  // different rounds.
   bool of_several_machines() const;
 };
 // MissingFigure is a pair in which the first set has no figure, or a record of the second set has none.

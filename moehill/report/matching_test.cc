@@ -51,7 +51,7 @@ class MatchingTest : public ::testing::Test {
   }
 };
 
-// A database may hold any JSON, so that the path of a record has no options beside which it could stand.
+// A database may hold any JSON. Here the config of a record is no object, so its path cannot be added to it.
 TEST_F(MatchingTest, ARecordOfADatabaseMayHaveAnotherFormOfConfig) {
   const std::string path = folder_.file("a.sqlite");
   {

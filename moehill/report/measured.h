@@ -47,7 +47,7 @@ inline constexpr const char* kSubjectHashes[] = {"plan", "weights_hash"};
 std::vector<StoredJson> differences_of(const std::vector<StoredJson>& subjects);
 // Returns "parallel_mode=ep devices=2".
 std::string difference_words(const StoredJson& difference);
-// Puts behind labels that are equal the words in which their subjects differ.
+// Appends to equal labels the words in which their subjects differ.
 std::vector<std::string> told_apart(std::vector<std::string> labels, const std::vector<StoredJson>& subjects);
 
 // Measures each path and subject, in the order in which records first have it. Records of steps that left

@@ -62,8 +62,8 @@ struct Planted {
   double ep = 1.3, noise = 0.001;  // time of ep over that of none; how far rounds differ
   bool last_fails = true;
   int64_t rounds = 0;        // rounds that are measured; 0: all
-  std::string ep_host = "";  // if there is one: that of ep's records, and "one" is that of the others
-  // One process measured all points in each of the first rounds, as many as this; 0: no record names one.
+  std::string ep_host = "";  // host of ep's records; the others then have the host "one"; empty: none has one
+  // In this many of the first rounds, one process measured all points; 0: no record names its process.
   int64_t rounds_together = 0;
 };
 

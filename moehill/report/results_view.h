@@ -52,8 +52,9 @@ struct ExperimentView {
   std::string change(const ResultRow& row) const;
 };
 
-// Returns the row of a point and path with which a row is compared. Of several it is the one that the options
-// in which they differ allow, and with which it has the most rounds in common. None if no row has a figure.
+// Returns the row of `point` and `path` with which `row` is compared. Rows whose options contradict the
+// variant of `row` are no candidates. Of the others it is the one with the most rounds in common. None if no
+// candidate has a figure.
 std::optional<size_t> partner_of(const ExperimentView& view, const ResultRow& row, size_t point,
                                  ProfilePath path);
 

@@ -6,7 +6,7 @@
 // number of tokens of a window; choices without an expert do not count. Choices have no gradient.
 //   balance   E / (k T) sum_e n_e m_e, where m_e is the mean of s_e: the auxiliary loss of GShard and Switch.
 //             It is 1 for equal loads or equal scores. Its window is all tokens of the step.
-//   sequence  the same with each sequence as a window, averaged over the sequences: DeepSeek's.
+//   sequence  like `balance`, but each sequence is a window, and the mean is over the sequences: DeepSeek's.
 //   z         mean of (ln sum_e exp z_e)^2: ST-MoE's.
 //
 // The gradient of a token depends only on its own logits and on n. The counts n are integers, so their sum is

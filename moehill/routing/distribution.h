@@ -25,8 +25,8 @@ std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_exp
 //
 // - random: N.
 // - runs: stretches of tokens that prefer one expert by +6; the other logits are run_noise_scale N. The
-// expert of a run is drawn from the experts with the fewest tokens so far. It is not the expert of the last
-// run, unless that is the only candidate.
+//   expert of a run is drawn from the experts with the fewest tokens so far. It is not the expert of the last
+//   run, unless that is the only candidate.
 // - zipf: -s ln(rank + 1) - ln(-ln U). So the first choice is the expert of that rank with a probability
 //   proportional to (rank + 1)^-s, and the k choices are draws without replacement (the Gumbel trick).
 //   dirichlet and drift have log_popularity() in place of -s ln(rank + 1).

@@ -150,7 +150,6 @@ TEST(PlanBuilder, PlansAreReused) {
   }
 }
 
-// Gate values that are NaN must not send the sort out of its array.
 TEST(PlanBuilder, AssignmentsOfNobodyHaveNoRow) {
   Routing routing = hand_routing();
   routing.expert[3] = routing.expert[4] = routing.expert[5] = kNoExpert;
@@ -183,6 +182,7 @@ TEST(PlanBuilder, FewerTokensGiveThePlanOfABuilderOfTheirOwn) {
   }
 }
 
+// Gate values that are NaN must not send the sort out of its array.
 TEST(PlanBuilder, ScoreSortStandsNaN) {
   Routing routing = random_routing(300, 3, 2, 0, 5);
   for (size_t a = 0; a < routing.weight.size(); a += 3) routing.weight[a] = std::nanf("");

@@ -70,7 +70,7 @@ TEST(RouteTokens, IsTheStreamsForAnyRule) {
     const RouterRule rule = parse_router_rule(c.rule);
     const int num = num_logits(rule, c.experts);
     Router router = make_router(rule, 2500, c.experts, c.topk, 6);
-    for (const float stretch : {1.0f, 20.0f}) {  // biases of which the largest decide alone
+    for (const float stretch : {1.0f, 20.0f}) {  // at 20, the largest biases decide alone
       for (float& bias : router.bias) bias *= stretch;
       const RouteRequest request{{}, router, 2500, num, c.topk, 0, 6};
       const Routing whole = route_stream(request).routing;

@@ -13,9 +13,9 @@ namespace moehill {
 
 inline constexpr int kMostGroups = 256, kMostChoices = 1024;
 
-// The score of a logit z. `chosen_softmax` is the softmax over only the experts that a token has chosen, so
-// other experts have no score. sqrt_softplus is sqrt(ln(1 + e^z)). `sparsemixer` (Phi-3.5-MoE) has no score
-// for each expert, but one for each choice, see RouterRule.
+// RouterScore is the function that makes a score of a logit z. `chosen_softmax` is the softmax over only the
+// experts that a token has chosen, so other experts have no score. sqrt_softplus is sqrt(ln(1 + e^z)).
+// `sparsemixer` (Phi-3.5-MoE) has no score for each expert, but one for each choice, see RouterRule.
 enum class RouterScore { chosen_softmax, softmax, sigmoid, sqrt_softplus, sparsemixer };
 constexpr auto words(RouterScore) {
   return std::array{"chosen-softmax", "softmax", "sigmoid", "sqrt-softplus", "sparsemixer"};

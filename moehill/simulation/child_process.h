@@ -1,5 +1,5 @@
-// Runs a function in a process of its own, whose memory and global state end with it. It is for libraries
-// that can be started only once in a process, such as SimGrid.
+// run_in_child() runs a function in a process of its own, whose memory and global state end with it. It is
+// for libraries that can be started only once in a process, such as SimGrid.
 //
 //     const std::vector<uint8_t> bytes = run_in_child([&] { return serialize(simulate()); });
 #pragma once

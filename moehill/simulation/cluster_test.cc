@@ -69,7 +69,7 @@ TEST(Cluster, AFatTreeGrowsByLeaves) {
             (std::vector<int>{2, 63, 5}));
 }
 
-// A torus that is given has the extents of the whole machine, and none of a host.
+// The file describes a host of four chips, and the number of chips that a pod has.
 TEST(Cluster, APodHasItsHosts) {
   const Hardware pod = load_hardware("tpu-v5p");
   EXPECT_TRUE(has_room(pod, 8960));

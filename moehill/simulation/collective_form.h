@@ -38,8 +38,8 @@ class CollectiveSteps {
   // Returns how many messages a pair exchanges in such a step, one after the other.
   int messages_of_pair() const { return form_ == CollectiveForm::ring ? num_devices_ - 1 : 1; }
 
-  // The steps of an all_to_all. With a ring it is direct, where devices already send to the next ones in
-  // turn.
+  // The pair steps make an all_to_all. A ring takes the direct form, in which each device already sends to
+  // the devices after it in turn.
   int num_pair_steps() const;
   ByteMatrix pair_step(const ByteMatrix& pairs, int step) const;
 

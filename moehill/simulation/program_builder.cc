@@ -25,7 +25,7 @@ bool is_dispatch(Stage stage) { return stage == Stage::dispatch || stage == Stag
 // needed.
 struct StageMessages {
   std::optional<ByteMatrix> pairs{};
-  // [P] are the slices of collectives that are not direct; empty if there are none.
+  // These [P] are the slices of collectives that are not direct; empty if there are none.
   std::vector<int64_t> summed{}, gathered{};
 };
 

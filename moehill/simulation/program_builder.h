@@ -1,7 +1,6 @@
-// Makes the simulator's program for a problem and its routing: the work of every device, and the messages
-// between devices, as the model counts them.
-// It adds no physics of its own. The seconds of work come from the model's rates (model/predict.h), and the
-// bytes from its link work (model/link_work.h).
+// build_program() makes the simulator's program for a problem and its routing: the work of every device, and
+// the messages between devices, as the model counts them. It adds no physics of its own. The seconds of work
+// come from the model's rates (model/predict.h), and the bytes from its link work (model/link_work.h).
 //
 //     const StepProgram program = build_program(problem, plan_counts(config, routing), hardware);
 //     const Simulation simulation = simulate(make_cluster(hardware, num_devices, dtype), program);

@@ -181,7 +181,7 @@ bool Statement::step() {
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) database_.fail(code, "stepping");
-  // Reset at the end, so that the statement can be bound and run again.
+  // The statement is reset, so that it can be bound and run again.
   sqlite3_reset(statement_.get());
   began_.reset();
   return false;

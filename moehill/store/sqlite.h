@@ -31,7 +31,7 @@ class StoreBusy : public StoreError {
   using StoreError::StoreError;
 };
 
-// The remedy where a database holds what no sweep writes.
+// Errors about content that no sweep writes end with this remedy.
 inline constexpr const char* kDamagedRemedy = "take the copy of a backup, or name another file";
 
 // Access says how a database is opened. A database that is in_memory has no file and is gone with its

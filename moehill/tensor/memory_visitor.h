@@ -1,6 +1,6 @@
 // Through a MemoryVisitor an object shows all memory that it owns, piece by piece, to code that fills the
-// memory with NaNs ("poisons" it) or hashes it. The harness and tests find by it memory that a step reads
-// without having written it.
+// memory with NaNs ("poisons" it) or hashes it. In this way the harness and tests find memory that a step
+// reads without having written it.
 //
 //   visit_matrix(y, [&](void* data, size_t bytes) { std::memset(data, 0xff, bytes); });
 #pragma once

@@ -110,8 +110,7 @@ TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_c
         fmt::format("{:.0f} s and more for this problem", std::ceil(smallest * step_seconds)),
         "give it more time, or choose fewer --tokens");
   }
-  // Half of the budget is for the first phase, a quarter for the second, a quarter for the last. The second
-  // phase is planned for half of the sets; if more are left, tuning takes longer than the budget.
+  // Half of the budget is for the first phase, a quarter for the second, a quarter for the last.
   TunerBudget budget;
   budget.first = kFirstRounds;
   budget.num_candidates = std::clamp<size_t>(

@@ -15,8 +15,9 @@
 
 namespace moehill {
 
-// Fate tells what became of a set. `standard` is the default. `not_confirmed` was the best until new rounds.
-// `no_time` is one of the slowest that were not dropped, for which the budget had no more rounds.
+// Fate tells what became of a set. `standard` is the default. `not_confirmed` was the best set, but new
+// rounds did not confirm it. `no_time` is one of the slowest that were not dropped, for which the budget had
+// no more rounds.
 enum class Fate { not_fastest, standard, dropped, no_time, check_failed, not_confirmed, confirmed };
 constexpr auto words(Fate) {
   return std::array{"not the fastest", "default",
@@ -57,7 +58,7 @@ using MeasureBlocks =
 // warm-up.
 inline constexpr int64_t kUntimedTrials = 4;
 
-// TunerBudget is the number of rounds in each phase that a budget of steps allows, of so many sets.
+// TunerBudget is what a budget of seconds allows: the rounds of each phase, and the number of sets.
 struct TunerBudget {
   int64_t first = 3, second = 3, last = 5;
   size_t num_candidates = 2;

@@ -1,5 +1,5 @@
-// Compares simulated steps with measured ones: random shapes that are run here, or records of runs elsewhere.
-// validate/validation.h compares the model's own predictions.
+// This header compares simulated steps with measured ones: random shapes that are run here, or records of
+// runs elsewhere. validate/validation.h compares the model's own predictions.
 //
 //     const auto runs = simulate_shapes(/*num_shapes=*/20, /*corpus=*/0, simulated_hardware("probe"));
 //     fmt::print("{}", simulated_runs_report(runs, hardware));

@@ -13,7 +13,7 @@ const Lie node_sum_misses_rank("node_sum_misses_rank",
 const Lie node_left_out("node_left_out", "one node's sum for a token is not added");
 const Lie landed_rows_exchanged("landed_rows_exchanged", "two tokens get each other's rows inside of a node");
 
-// The last of [tokens, devices] rows that is one is nobody's.
+// Sets the last row number of rows [tokens, devices] to -1, which stands for no row.
 void lose_last(const int32_t* rows, int64_t n) {
   while (n > 0 && rows[n - 1] < 0) --n;
   if (n > 0) const_cast<int32_t*>(rows)[n - 1] = -1;

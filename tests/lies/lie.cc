@@ -43,7 +43,7 @@ struct Choice {
     require_known();
   }
 
-  // Nobody is told that a lie passed which nobody told.
+  // Ends the program if there is no such lie: a misspelt name must not look like a lie that passed.
   void require_known() const {
     if (lie.empty()) return;
     for (const Lie* known : all_lies()) {

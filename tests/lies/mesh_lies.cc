@@ -24,7 +24,7 @@ constexpr size_t kMetadataBytes = 32;  // elements up to this are choices and co
 
 bool moves_rows(const CopyJob& job) { return job.sources.size() > 1 && job.element_bytes > kMetadataBytes; }
 
-// Uses another array in place of the last device's.
+// A job that sums another array in place of the last device's.
 class OtherInput {
  public:
   OtherInput(const SumJob& job, const void* other)
@@ -39,7 +39,7 @@ class OtherInput {
   SumJob job_;
 };
 
-// [input_begin + n] of 0 or, as memory that nothing was written to yet, of some other number.
+// Returns an input [input_begin + n] of `value`: of 0, or of a number that unwritten memory may hold.
 std::vector<char> constant_input(const SumJob& job, float value) {
   std::vector<char> bytes(static_cast<size_t>(job.input_begin + job.n) * dtype_bytes(job.input_dtype));
   for (int64_t i = 0; i < job.input_begin + job.n; ++i) {

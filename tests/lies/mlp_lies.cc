@@ -106,7 +106,7 @@ class ShortGroups {
   std::vector<int64_t> begin_, end_;
 };
 
-// Returns memory for a gradient that nobody reads.
+// Memory for a gradient that nobody reads.
 class Nowhere {
  public:
   explicit Nowhere(const WeightView& like)

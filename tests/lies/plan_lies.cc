@@ -55,7 +55,7 @@ int64_t last_with_rows(const RoutingPlan& plan, int64_t token) {
   return token;
 }
 
-// Returns the first row whose token differs from its neighbour's.
+// Gives two neighbouring rows of different tokens the same token.
 void double_row(RoutingPlan& plan) {
   for (size_t r = 1; r < static_cast<size_t>(plan.num_rows()); ++r) {
     int32_t &first = plan.row_token[r - 1], &second = plan.row_token[r];
@@ -75,7 +75,7 @@ void take_neighbours(RoutingPlan& plan) {
   }
 }
 
-// Returns two rows of the first group that has two. Their inputs stay and their outputs are exchanged.
+// Exchanges the outputs of two rows of the first group that has two. Their inputs stay.
 void exchange_rows(RoutingPlan& plan) {
   for (int g = 0; g < plan.num_groups(); ++g) {
     const int64_t begin = plan.group_offset[static_cast<size_t>(g)];

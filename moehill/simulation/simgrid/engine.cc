@@ -225,8 +225,9 @@ Simulation from_json(const Json& json) {
   return s;
 }
 
-// CM02 shares links max-min fair, weighted by 1 / latency. The two other settings turn off what it adds: a
-// window that bounds a flow by its latency, and traffic of acknowledgements.
+// CM02, a network model of SimGrid, shares links max-min fair, weighted by 1 / latency. The two other
+// settings turn off what it adds: a window that bounds a flow by its latency, and traffic of
+// acknowledgements.
 void start_engine() {
   static char name[] = "moehill", quiet[] = "--log=root.thres:critical";
   static char* argv[] = {name, quiet, nullptr};
