@@ -156,7 +156,7 @@ int sweep_command(const std::vector<std::string>& args) {
   warn_if_busy(environment.topology.num_cores);
   tell(other_results_note(store, experiments_named(store, plan.experiment.name), host));
   tell(estimate_words(plan.predicted_seconds(),
-                      fmt::format("{} points x {} rounds", plan.points.size(), plan.experiment.rounds)));
+                      points_and_rounds(plan.points.size(), plan.experiment.rounds)));
   DriverOptions driver;
   driver.show = show_run;
   driver.retry_failed = options->retry_failed;

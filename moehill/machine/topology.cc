@@ -14,6 +14,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 #include "moehill/machine/cgroups.h"
@@ -98,7 +99,8 @@ std::string model_name(hwloc_topology_t topology) {
   for (const hwloc_obj_type_t type : {HWLOC_OBJ_PACKAGE, HWLOC_OBJ_MACHINE}) {
     const hwloc_obj_t object = hwloc_get_obj_by_type(topology, type, 0);
     const char* name = object == nullptr ? nullptr : hwloc_obj_get_info_by_name(object, "CPUModel");
-    if (name != nullptr) return name;
+    // Some virtual machines pad the name with blanks.
+    if (name != nullptr) return {name, std::string_view(name).find_last_not_of(' ') + 1};
   }
   return "unknown";
 }

@@ -39,6 +39,7 @@ TEST(Topology, OneAllowedCpuForEachCore) {
 TEST(Topology, CachesGrowWithTheirLevel) {
   const Topology topology = detect_topology();
   EXPECT_FALSE(topology.cpu_model.empty());
+  EXPECT_FALSE(topology.cpu_model.ends_with(' ')) << topology.cpu_model;
   EXPECT_GE(topology.num_numa_nodes, 1);
   if (topology.l1d_bytes == 0 || topology.l2_bytes == 0)
     GTEST_SKIP() << "this machine does not show its caches";

@@ -450,8 +450,8 @@ void Measurement::time(CommandResult* command) {
   hooks.agreed = [&](int i, double elapsed) { return agree(*timed[i], elapsed); };
   hooks.after_sample = [&](int i) { after_sample(*timed[i]); };
   const int64_t rounds = options_.schedule.iters;
-  Pace pace(static_cast<double>(options_.schedule.warmup + rounds),
-            fmt::format("{} points x {} rounds", timed.size(), rounds), watcher_.tell);
+  Pace pace(static_cast<double>(options_.schedule.warmup + rounds), points_and_rounds(timed.size(), rounds),
+            watcher_.tell);
   hooks.after_round = [&](int64_t round) {
     yardstick_.measure_peaks();
     pace.done(1);

@@ -395,8 +395,7 @@ std::string stage_table(const CommandResult& result) {
   return "\nStages, in ms and % of the step nearest to the median, on its slowest device\n" +
          format_table(header, rows) + notes +
          (waits.empty() ? ""
-                        : format_table({"point", "device", "waits in", "for", "which is in", "ms"}, waits)) +
-         "\n";
+                        : format_table({"point", "device", "waits in", "for", "which is in", "ms"}, waits));
 }
 
 std::string verdict_lines(const CommandResult& result, uint32_t seed) {

@@ -15,6 +15,11 @@ std::string about(double seconds) {
 
 }  // namespace
 
+std::string points_and_rounds(size_t points, int64_t rounds) {
+  return fmt::format("{} point{} x {} round{}", points, points == 1 ? "" : "s", rounds,
+                     rounds == 1 ? "" : "s");
+}
+
 std::string estimate_words(double seconds, const std::string& what) {
   return seconds < kWorthTelling_s ? "" : fmt::format("about {}: {}", about(seconds), what);
 }

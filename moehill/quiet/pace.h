@@ -6,6 +6,8 @@
 //     // prints once: "about 40 s: 12 points x 5 rounds"
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -22,6 +24,9 @@ struct Watcher {
 
 // Work that takes less than this is not announced.
 inline constexpr double kWorthTelling_s = 10;
+
+// Returns "12 points x 5 rounds".
+std::string points_and_rounds(size_t points, int64_t rounds);
 
 // Returns "about 40 s: 12 points x 5 rounds", or nothing if the work is soon over.
 std::string estimate_words(double seconds, const std::string& what);

@@ -40,6 +40,11 @@ TEST(Pace, OnePartIsNoEstimateWhenItIsOver) {
   pace.done(1);
 }
 
+TEST(Pace, OnePointAndOneRoundAreSingular) {
+  EXPECT_EQ(points_and_rounds(12, 5), "12 points x 5 rounds");
+  EXPECT_EQ(points_and_rounds(1, 1), "1 point x 1 round");
+}
+
 TEST(Pace, EstimatesHaveTheDigitsTheyAreWorth) {
   EXPECT_EQ(estimate_words(9.9, "x"), "");
   EXPECT_EQ(estimate_words(41.7, "12 points x 5 rounds"), "about 42 s: 12 points x 5 rounds");
