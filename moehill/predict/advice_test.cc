@@ -47,7 +47,6 @@ TEST(Advice, ALayoutHasAllDevices) {
       << "they share the cores of one node";
 }
 
-// Three nodes of eight: six or three devices would lie on two nodes, but the model takes them for one.
 TEST(Advice, MoreChoicesThanAnIntegerCountsAreRefused) {
   AdviceQuestion q = question(2);
   q.shape.topk = q.shape.experts;
@@ -55,6 +54,7 @@ TEST(Advice, MoreChoicesThanAnIntegerCountsAreRefused) {
   EXPECT_THROW(advise(q, load_hardware("epyc-cluster")), InputError);
 }
 
+// Three nodes of eight: six or three devices would lie on two nodes, but the model takes them for one.
 TEST(Advice, NoGroupStraddlesNodes) {
   int in_a_node = 0, over_all = 0;
   for (const AdviceLine& line : advise(question(3), load_hardware("epyc-cluster")).lines) {
