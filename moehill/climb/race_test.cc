@@ -176,8 +176,8 @@ TEST(Race, AnArmThatIsSlowerIsNeverAdoptedWithinTheLevel) {
   EXPECT_LE(wrong, 4);
 }
 
-// The second arm is the incumbent once more (A/A). Beside arms that are slower it is the only one that noise
-// can put ahead. Beside a faster arm it must not be taken for that one.
+// The second arm is the incumbent once more (A/A). Beside slower arms it is the one that noise puts ahead
+// most often. Beside a faster arm it must not be taken for that one.
 TEST(Race, ACopyOfTheIncumbentAmongTheCandidatesIsSeldomAdopted) {
   for (const Noise& noise : kMachines) {
     Track track(noise, 9);
