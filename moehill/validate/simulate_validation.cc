@@ -55,7 +55,7 @@ using DeviceLayout = std::pair<int, int>;
 std::string layout_of(const RunConfig& config, const Hardware& hardware) {
   if (nodes_of(hardware, config.num_devices) > 1)
     return layout_text(hardware, config.num_devices, config.threads_per_device);
-  return "1 node x " + layout_words(config.num_devices, config.threads_per_device);
+  return fmt::format("1 node x {}", layout_words(config.num_devices, config.threads_per_device));
 }
 
 std::string label_of(const DeviceLayout& layout, const Hardware& hardware) {

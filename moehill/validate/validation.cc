@@ -26,7 +26,7 @@ constexpr double kPatience_s = 1;  // for a shape, waiting for cores that other 
 
 // Returns "1 node x 2 devices x 1 thread": the shapes run in one process.
 std::string layout_here(const RunConfig& config) {
-  return "1 node x " + layout_words(config.num_devices, config.threads_per_device);
+  return fmt::format("1 node x {}", layout_words(config.num_devices, config.threads_per_device));
 }
 
 std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
