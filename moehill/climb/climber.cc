@@ -394,14 +394,14 @@ bool Climber::take_move(ClimbMove move, size_t others) {
 bool Climber::go(std::vector<ClimbAxis> axes, const std::function<void(ClimbMove&)>& narrow) {
   while (!axes.empty()) {
     // Moves are planned anew each time, since the model's order depends on the current configuration.
-    const std::vector<ClimbMove> planned = ordered(axes);
+    std::vector<ClimbMove> planned = ordered(axes);
+    for (ClimbMove& each : planned) narrow(each);
     ClimbMove move = planned.front();
     const auto next = std::find_if(planned.begin() + 1, planned.end(),
                                    [](const ClimbMove& later) { return later.arms.size() >= 2; });
     if (next != planned.end()) move.next = name_of(next->axis);
     const ClimbAxis axis = move.axis;
     axes.erase(std::find(axes.begin(), axes.end(), axis));
-    narrow(move);
     if (move.arms.size() >= 2) {
       if (std::ssize(outcome_.moves) >= options_.most_moves) {
         if (outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::moves;
