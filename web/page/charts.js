@@ -1,5 +1,7 @@
 // Charts of the report, as Vega-Lite specifications made from the rows (rows.js). all_charts(rows) returns
 // those that have data; a chart without data is left out. Drawing is in draw.js.
+//
+//   all_charts(rows).map((chart) => chart.title);   // ['Ratios to the baseline', 'GF/s by top-k', ...]
 const timed = (rows) => rows.filter((row) => known(row.gflops));
 const quantitative = (field, title, more = {}) => ({field, type: 'quantitative', title, ...more});
 const nominal = (field, title, more = {}) => ({field, type: 'nominal', title, ...more});
