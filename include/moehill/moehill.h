@@ -163,7 +163,7 @@ typedef enum moehill_path {
   MOEHILL_PATH_DENSE_MASKED = 3,
   MOEHILL_PATH_RING_AG_RS = 4,  /* all-gather of the tokens' rows, reduce-scatter of the sums */
   MOEHILL_PATH_RAGGED_A2A = 5,  /* rows go to the devices of their experts, by all-to-all */
-  MOEHILL_PATH_FUSED = 6,       /* RAGGED_A2A that overlaps with the products; copies no row in a process */
+  MOEHILL_PATH_FUSED = 6,       /* RAGGED_A2A that overlaps with the products; no copies within a process */
   MOEHILL_PATH_HIERARCHICAL = 7 /* a row goes once to each node that has one of its experts */
 } moehill_path;
 

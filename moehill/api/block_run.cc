@@ -571,7 +571,7 @@ class BlockRun final : public Run {
     if (makes_plan) path.make_plan(group, listener);
     // A muted group exchanges nothing, so the rows that the step before received stay where they are.
     std::optional<MuteGroup> mute;
-    if (left_out.has(Stage::dispatch)) mute.emplace(group);
+    if (left_out.has(Stage::dispatch) && group.size() > 1) mute.emplace(group);
     Group& rows = mute ? *mute : group;
     path.forward(rows, listener);
     if (config().block.pass == Pass::forward_backward) {

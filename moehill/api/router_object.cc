@@ -53,7 +53,7 @@ void require_together(const moehill_router_desc& d) {
   const bool has_more = d.bias != nullptr || d.groups > 1 || d.normalized == 1 || d.factor != 1 ||
                         d.expert_scale != nullptr || d.experts_of_id != nullptr;
   refuse(d.score == MOEHILL_SCORE_SPARSEMIXER && has_more,
-         "MOEHILL_SCORE_SPARSEMIXER cannot be used with parts of another score",
+         "MOEHILL_SCORE_SPARSEMIXER cannot be used with parts of other routers",
          "leave bias, groups, normalized, factor, expert_scale and table out");
   refuse(d.experts_of_id != nullptr && (d.bias != nullptr || d.groups > 1),
          "experts_of_id cannot be used with a bias or groups, since the table chooses", "leave them out");

@@ -91,8 +91,8 @@ Ratio compare_speed(const Series& a, const Series& b, uint32_t seed) {
     common_a.push_back(a.costs[i]);
     common_b.push_back(b.costs[j]);
   }
-  // Only hosts could be compared: their difference would count as one of the two things, also in
-  // compare_processes().
+  // If all common rounds ran on two hosts, the difference of the hosts would count as a difference of the two
+  // things. In compare_processes() it would count as well.
   if (common_a.empty() && left_out) return {1, 0, {}, true};
   // Without a common round nothing was interleaved: a drift of the machine may lie between the two series.
   if (common_a.empty()) return compare_processes(as_processes(a), as_processes(b));

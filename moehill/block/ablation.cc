@@ -19,6 +19,9 @@ struct Group {
 const std::vector<Group>& groups() {
   static const std::vector<Group> all = {
       {"exchange", {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad}},
+      {"rows",
+       {Stage::dispatch, Stage::pack, Stage::combine, Stage::reduce, Stage::dispatch_grad, Stage::pack_grad,
+        Stage::combine_grad, Stage::reduce_grad}},
       {"experts",
        {Stage::up, Stage::act, Stage::down, Stage::recompute, Stage::down_grad, Stage::act_grad,
         Stage::w2_grad, Stage::up_grad, Stage::w13_grad}},

@@ -16,6 +16,7 @@ struct RunConfig;
 
 // Ablation has the stages of one word, which are left out together:
 //   exchange     rows, sums and gradients are packed and added but not sent
+//   rows         the exchange, and packing and adding rows: the step only computes
 //   experts      all products and activations of the routed experts
 //   weight_grad  the products that give the gradients of the routed experts' weights
 //   a stage      that stage and its gradient: `shared` leaves out shared and shared_grad; `shared_grad` only

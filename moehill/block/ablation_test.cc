@@ -16,6 +16,9 @@ TEST(Ablation, AWordTakesItsGradientAlong) {
   EXPECT_EQ(parse_ablation("weight_grad").stages, (StageSet{Stage::w2_grad, Stage::w13_grad}));
   EXPECT_EQ(parse_ablation("exchange").stages.names(),
             (std::vector<std::string>{"dispatch", "reduce", "dispatch_grad", "reduce_grad"}));
+  EXPECT_EQ(parse_ablation("rows").stages.names(),
+            (std::vector<std::string>{"dispatch", "pack", "combine", "reduce", "dispatch_grad", "pack_grad",
+                                      "combine_grad", "reduce_grad"}));
   EXPECT_TRUE(parse_ablation("").empty());
 }
 

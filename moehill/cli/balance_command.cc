@@ -17,6 +17,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/predict/advice.h"
 #include "moehill/routing/balance_loss.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/placement.h"
@@ -291,6 +292,7 @@ std::string lines_of(const BalanceOptions& o, const RunConfig& config, const Har
                        {"router", router_text(config.shape.router, tried)},
                        {"bench_pass", name_of(config.block.pass)},
                        {"spread", name_of(config.spread)},
+                       {"nodes", nodes_of(hardware, config.num_devices)},
                        {"devices", config.num_devices},
                        {"units_per_device", config.threads_per_device},
                        {"distribution", to_string(tried)},
@@ -343,8 +345,8 @@ int balance_command(const std::vector<std::string>& args) {
   const std::string error = error_of_model(o.point);  // throws for a damaged file, before anything is shown
   std::FILE* table = table_stream(file);
   show(placement_answer(outcomes) + (chosen.note.empty() ? "" : fmt::format("{}\n", chosen.note)), table);
-  show(fmt::format("{} by {} on {} devices of {}; predicted{}\n{}", to_string(config.shape),
-                   name_of(config.spread), config.num_devices, hardware.name,
+  show(fmt::format("{} by {} on {}, {}; predicted{}\n{}", to_string(config.shape), name_of(config.spread),
+                   hardware.name, layout_text(hardware, config.num_devices, config.threads_per_device),
                    o.fit ? ", on other routing than it was made for"
                          : ", on the routing it was made for: the most to expect",
                    outcome_table(outcomes)) +

@@ -51,6 +51,9 @@ TEST_F(BalanceOutcomes, TheAnswerComesFirst) {
       read("out").rfind(gains ? "greedy is predicted to be the fastest: " : "No placement is predicted", 0),
       0u)
       << read("out");
+  EXPECT_NE(read("out").find(" on epyc-cluster, 1 node x 4 devices x 16 cores; predicted"), std::string::npos)
+      << read("out");
+  EXPECT_EQ(all.at("contiguous")["nodes"], 1);
 }
 
 TEST_F(BalanceOutcomes, ItEndsWithHowSureItIsAndWhatComesNext) {

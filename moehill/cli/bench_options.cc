@@ -308,7 +308,7 @@ void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* dist
 void declare_router(OptionSet& set, BenchOptions& o) {
   set.custom("--router", "SCORE[,WORD..][,in-step[,product]]", to_string(o.shape.router),
              "how choices and gate values come from the logits, docs/metrics.md; in-step: in each step; "
-             "product: with logits x W_g",
+             "product: the logits too, as x W_g",
              [&o](const std::string& text) {
                // `in-step` and `product` are words of the same option, although they say when the rule is
                // applied and not what it is. They are taken out here; the rest is the rule.

@@ -110,8 +110,7 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
   const auto names_builds = [](const std::string& arg) { return arg.rfind("--builds", 0) == 0; };
   // With --builds, options that compare does not know are arguments for bench; they are taken out before
   // parsing.
-  if (std::any_of(args.begin(), args.end(), names_builds))
-    o.bench_arguments = take_others(args, {"--builds", "--rounds", "--tolerance", "--json", "--junit"});
+  if (std::any_of(args.begin(), args.end(), names_builds)) o.bench_arguments = take_others(args, set.names());
   size_t first = 0;
   while (first < args.size() && first < 2 && args[first].rfind('-', 0) != 0)
     o.sources.push_back(args[first++]);

@@ -121,6 +121,11 @@ TEST_F(CompareCommand, TwoBuildsRunInTurnAndASlowerOneIsStatusFour) {
                                 "--builds ./faster --dump d", "--builds ./faster --json faster",
                                 "--builds ./faster --baseline a.jsonl", "a.jsonl b.jsonl --not-interleaved"})
     EXPECT_EQ(run(arguments), 2) << arguments << "\n" << read("err");
+  for (const char* own : {"--not-interleaved", "--noise-floor", "--db a.sqlite"}) {
+    EXPECT_EQ(run(std::string("--builds ./faster ") + own), 2) << own;
+    EXPECT_NE(read("err").find("cannot be used with --"), std::string::npos)
+        << "it is not taken for an option of bench: " << read("err");
+  }
   // Later runs would get the option a second time.
   for (const char* mode : {"--builds ./faster --checked r.jsonl", "--noise-floor --point checked=r.jsonl"}) {
     EXPECT_EQ(run(mode), 2) << mode;

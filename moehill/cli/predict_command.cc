@@ -164,8 +164,10 @@ std::string published_text(const PredictOptions& o) {
   if (rows.empty())
     throw input_error("--published", "no reference/tpu_v5p_logbook.csv in the folder of the build",
                       "a whole checkout", "build from one");
-  return published_report(published_order(rows, hardware, Defects::modelled),
-                          published_order(rows, hardware, Defects::left_out), hardware);
+  // Both orders take about a minute.
+  const std::function<void()> done = counted_progress(2 * std::ssize(rows), "rows");
+  const PublishedOrder order = published_order(rows, hardware, Defects::modelled, done);
+  return published_report(order, published_order(rows, hardware, Defects::left_out, done), hardware);
 }
 
 // Runs shapes here and compares them with predictions. Returns the exit status.

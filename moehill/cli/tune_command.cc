@@ -150,7 +150,8 @@ class ProblemTuner {
     bench.schedule.iters = rounds;
     bench.check = CheckMode::sample;
     const CommandResult command = run_points(bench, points_of(base, sets), environment_, {}, yardstick_);
-    if (command.interrupted_by != 0) throw Interrupted(command.interrupted_by, "no blocks are kept");
+    if (command.interrupted_by != 0)
+      throw Interrupted(command.interrupted_by, "no blocks are kept for this problem");
     say(bench, {}, check_lines(command));
     std::vector<std::vector<double>> samples;
     for (const PointResult& point : command.points) samples.push_back(point.samples);

@@ -46,8 +46,8 @@ ClimbedEntry climbed_entry(const ClimbOutcome& outcome, const ClimbOptions& opti
 // Returns an empty table if there is no such file. Throws InputError for a file that is no table.
 ClimbedTable read_climbed(const std::string& path);
 // Puts an entry into the table. An entry that is there stays if it is for the same place and its climb had
-// more budget or a smaller `worth`. Returns why it stays, or an empty text if it was replaced. Throws
-// std::runtime_error if the file cannot be written.
+// more budget or a smaller `worth`. Returns why it stays, or an empty text if the new entry is in the table.
+// Throws std::runtime_error if the file cannot be written.
 std::string keep_climbed(const std::string& path, const std::string& key, const ClimbedEntry& entry);
 
 // Returns the entry of a problem. Throws InputError if there is none that holds for this CPU, its cores, the

@@ -80,6 +80,13 @@ std::string hypothesis_of(const ClimbMove& move, double worth) {
                      before, percent(*move.predicted_gain));
 }
 
+// Returns what follows a move, as it is known before the move: the move may change the model's order.
+std::string next_action_of(const ClimbMove& move) {
+  if (move.next.empty())
+    return "what may still gain enough, from the faster of these; then the winner beside what was asked for";
+  return fmt::format("the axis {}, from the faster of these", move.next);
+}
+
 // Returns what in the last comparison speaks against keeping the winner; empty: nothing.
 std::string why_not_kept(const MoveRequest& request, const MoveResult& result,
                          const std::optional<Ratio>& total) {
@@ -307,7 +314,7 @@ MoveRequest Climber::request_of(const ClimbMove& move) const {
   request.title = fmt::format("Climb, move {}: {}", outcome_.moves.size() + 1, name_of(move.axis));
   request.hypothesis = hypothesis_of(move, options_.worth);
   request.expect = thresholds_of(move, options_.worth);
-  request.next_action = "the next axis in the order of what the model expects, from the faster of these";
+  request.next_action = next_action_of(move);
   request.command = options_.command;
   request.arms = move.earlier > 0 ? arms_with_more_steps(move) : move.arms;
   request.rules.worth = options_.worth;
@@ -387,7 +394,11 @@ bool Climber::take_move(ClimbMove move, size_t others) {
 bool Climber::go(std::vector<ClimbAxis> axes, const std::function<void(ClimbMove&)>& narrow) {
   while (!axes.empty()) {
     // Moves are planned anew each time, since the model's order depends on the current configuration.
-    ClimbMove move = ordered(axes).front();
+    const std::vector<ClimbMove> planned = ordered(axes);
+    ClimbMove move = planned.front();
+    const auto next = std::find_if(planned.begin() + 1, planned.end(),
+                                   [](const ClimbMove& later) { return later.arms.size() >= 2; });
+    if (next != planned.end()) move.next = name_of(next->axis);
     const ClimbAxis axis = move.axis;
     axes.erase(std::find(axes.begin(), axes.end(), axis));
     narrow(move);

@@ -54,6 +54,7 @@ struct ClimbMove {
   std::vector<std::string> left_out;  // arms that did not run, and why
   // The predicted gain of the best arm, in speed; empty: the model does not tell the arms apart.
   std::optional<double> predicted_gain;
+  std::string next;  // the axis that follows by the model's order; empty: none is left
   MoveResult result{Race(1, {}), {}};
   double gain = 1;  // in speed, of what was adopted; otherwise 1
 };

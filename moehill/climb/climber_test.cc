@@ -27,6 +27,12 @@ TEST_F(ClimberTest, FindsTheFastestThatKeepsToTheLimits) {
   ASSERT_TRUE(outcome.total && outcome.total->interval);
   EXPECT_NEAR(outcome.total->ratio, 1 / 0.7, 0.03);
   EXPECT_EQ(outcome.moves[0].axis, ClimbAxis::spread) << "what the model expects to gain comes first";
+  ASSERT_GE(outcome.moves.size(), 2u);
+  EXPECT_EQ(outcome.moves[1].axis, ClimbAxis::impl);
+  EXPECT_EQ(Store::open_existing(place_.file("climb.sqlite"))
+                .find_experiment(outcome.moves[0].experiment)
+                ->next_action,
+            "the axis impl, from the faster of these");
   const std::string text = climb_text(outcome, options());
   for (const char* part : {"out: ep ragged_a2a", "over the limit", "out: remat_mode=combine", "status 3",
                            "dp", "the model expects", "moehill bench --tokens 64"})

@@ -176,6 +176,21 @@ TEST(Race, AnArmThatIsSlowerIsNeverAdoptedWithinTheLevel) {
   EXPECT_LE(wrong, 4);
 }
 
+// The second arm is the incumbent once more (A/A). Beside slower arms it is the one that noise puts ahead
+// most often. Beside a faster arm it must not be taken for that one.
+TEST(Race, ACopyOfTheIncumbentAmongTheCandidatesIsSeldomAdopted) {
+  for (const Noise& noise : kMachines) {
+    Track track(noise, 9);
+    int beside_slower = 0, beside_faster = 0;
+    for (int i = 0; i < 400; ++i) {
+      beside_slower += track.run({1, 1, 0.97, 0.9, 0.7}, {.alpha = 0.05}).winner() == 1 ? 1 : 0;
+      beside_faster += track.run({1, 1, 1.15, 0.9, 0.7}, {.alpha = 0.05}).winner() == 1 ? 1 : 0;
+    }
+    EXPECT_LE(beside_slower, 20) << noise.each << " " << noise.disturbed;
+    EXPECT_LE(beside_faster, 20) << noise.each << " " << noise.disturbed;
+  }
+}
+
 TEST(Race, FarBehindTakesFewRounds) {
   const Race race = Track(kMachines[0], 4).run({1, 1.1, 0.5, 0.7}, {});
   EXPECT_EQ(race.winner(), 1u);

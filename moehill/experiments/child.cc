@@ -64,8 +64,9 @@ struct Pipe {
 };
 
 // Returns the signals that ask to stop. SIGHUP says that the terminal or the connection is gone. Signals that
-// are ignored are left out, such as SIGHUP under nohup and SIGINT in a shell's background job. Linux keeps a
-// blocked signal even if it is ignored, so it would make the file readable.
+// are ignored are left out, such as SIGHUP under nohup and SIGINT in a shell's background job. The returned
+// signals get blocked, and Linux keeps a blocked signal even if it is ignored. So an ignored signal among
+// them would make the file readable.
 sigset_t stop_signals() {
   sigset_t set;
   sigemptyset(&set);

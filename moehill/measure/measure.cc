@@ -101,7 +101,8 @@ class OtherWork {
 CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
                       Yardstick& yardstick, const Watcher& watcher) {
   CommandResult command;
-  const std::string busy = job.is_root() ? busy_words(machine_load(), own_work(points, job)) : "";
+  MachineLoad load = machine_load();
+  const MachineTimes before = machine_times();
   command.time_utc = utc_now();
   command.process_id = random_id();
   command.started_s = unix_seconds();
@@ -116,8 +117,9 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
     Measurement measurement(options, points, job, yardstick, job.is_root() ? watcher : Watcher{});
     measurement.prepare();
     // The watcher is told of a busy machine only now. If preparing had failed, its error would be the only
-    // line.
-    watcher.tell(busy);
+    // line. The yardsticks and the checks have worked on all cores, so stolen CPUs are known.
+    load.stolen = stolen_cpus(before, machine_times());
+    if (job.is_root()) watcher.tell(busy_words(load, own_work(points, job)));
     limit_waits(options, job, measurement.longest_step());
     OtherWork others(job);
     measurement.time(&command);

@@ -187,7 +187,7 @@ GemmCurve read_curve(Section section) {
   curve.rows = section.numbers("rows", kRows);
   if (curve.rows.empty() ||
       std::adjacent_find(curve.rows.begin(), curve.rows.end(), std::greater_equal<>()) != curve.rows.end())
-    section.refuse("rows", "numbers that do not rise", "rising numbers above 0");
+    section.refuse("rows", "no rising numbers", "rising numbers above 0");
   for (int d = 0; d < kNumGemmDirections; ++d) {
     const std::string key = name_of(static_cast<GemmDirection>(d));
     curve.fraction[d] = section.numbers(key, kFraction);
@@ -212,7 +212,7 @@ CollectiveCurve read_collective(Section section) {
                         section.numbers("seconds", kSeconds), read_dtype(section, "f32")};
   const bool rising =
       std::adjacent_find(curve.bytes.begin(), curve.bytes.end(), std::greater_equal<>()) == curve.bytes.end();
-  if (curve.bytes.empty() || !rising) section.refuse("bytes", "numbers that do not rise", "rising numbers");
+  if (curve.bytes.empty() || !rising) section.refuse("bytes", "no rising numbers", "rising numbers");
   if (curve.seconds.size() != curve.bytes.size())
     section.refuse("seconds", fmt::format("{} of them", curve.seconds.size()), "one time for each of bytes");
   for (size_t i = 0; i < curve.bytes.size(); ++i) {

@@ -1,8 +1,7 @@
 // Advice tells whether expert parallelism pays off on a number of nodes of some hardware, by which path and
-// over how many devices. It comes from the model, which compares it with the baselines without expert
-// parallelism: `none` on one node, since a process has the memory of one node only, and `dp`, in which every
-// device holds all experts. Nothing is measured. The text ends with the commands that would verify the
-// advice.
+// over how many devices. By the model it compares expert parallelism with two baselines: `none` on each node,
+// since a process has the memory of one node only, and `dp`, in which every device holds all experts. Nothing
+// is measured. The text ends with the commands that would verify the advice.
 //
 //     const Advice advice = advise({.shape = shape, .nodes = 4}, load_hardware("epyc-cluster"));
 //     if (const AdviceLine* best = advice.best()) fmt::print("{:.0f} tokens/s\n", best->tokens_per_s);

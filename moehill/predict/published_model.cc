@@ -219,28 +219,36 @@ void compare_pairs(PublishedOrder* order) {
   }
 }
 
+// Adds a row with its prediction, unless it has no rate. Rows with equal tokens, experts and top-k share a
+// routing.
+void add_row(const PublishedRow& row, const Hardware& hardware, Defects defects,
+             std::map<ShapeKey, Routing>& routings, PublishedOrder& order) {
+  if (row.parallel_mode.find('/') != std::string::npos) return;  // a ratio of two rows
+  const PublishedStep step(row, hardware, defects);
+  PublishedExpectation expectation{row, step.flops(), published_rate(row, step.flops()), {}, 0, 0};
+  if (expectation.published_tflops <= 0) return;
+  const ShapeKey key{row.tokens, size_of(row, "experts"), size_of(row, "topk")};
+  auto found = routings.find(key);
+  if (found == routings.end()) {
+    MoeShape shape;
+    shape.tokens = row.tokens;
+    shape.experts = static_cast<int>(std::get<1>(key));
+    shape.topk = static_cast<int>(std::get<2>(key));
+    found = routings.emplace(key, routing_of(shape, {}, 0)).first;
+  }
+  expectation.seconds = step.seconds(found->second);
+  order.rows.push_back(expectation);
+}
+
 }  // namespace
 
 PublishedOrder published_order(const std::vector<PublishedRow>& rows, const Hardware& hardware,
-                               Defects defects) {
+                               Defects defects, const std::function<void()>& done) {
   PublishedOrder order;
   std::map<ShapeKey, Routing> routings;
   for (const PublishedRow& row : rows) {
-    if (row.parallel_mode.find('/') != std::string::npos) continue;  // a ratio of two rows
-    const PublishedStep step(row, hardware, defects);
-    PublishedExpectation expectation{row, step.flops(), published_rate(row, step.flops()), {}, 0, 0};
-    if (expectation.published_tflops <= 0) continue;
-    const ShapeKey key{row.tokens, size_of(row, "experts"), size_of(row, "topk")};
-    auto found = routings.find(key);
-    if (found == routings.end()) {
-      MoeShape shape;
-      shape.tokens = row.tokens;
-      shape.experts = static_cast<int>(std::get<1>(key));
-      shape.topk = static_cast<int>(std::get<2>(key));
-      found = routings.emplace(key, routing_of(shape, {}, 0)).first;
-    }
-    expectation.seconds = step.seconds(found->second);
-    order.rows.push_back(expectation);
+    add_row(row, hardware, defects, routings, order);
+    if (done) done();
   }
   compare_pairs(&order);
   return order;

@@ -6,6 +6,7 @@
 //     order.share_right();   // 0.93: the share of the pairs that are in the published order
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -43,9 +44,9 @@ struct PublishedOrder {
 };
 
 // Leaves out rows without a rate (ratios, and what was not completed). Without the defects, every row has its
-// operands resident, no copies, no padding, and all chips of the host.
+// operands resident, no copies, no padding, and all chips of the host. Calls `done` after each of `rows`.
 PublishedOrder published_order(const std::vector<PublishedRow>& rows, const Hardware& hardware,
-                               Defects defects);
+                               Defects defects, const std::function<void()>& done = {});
 
 // Returns the shares of pairs in the right order, and the rows with the most wrong pairs together with what
 // the model says of them.

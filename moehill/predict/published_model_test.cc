@@ -59,7 +59,11 @@ TEST(PublishedOrder, LeavesOutWhatHasNoRate) {
   rows[1].tflops.reset();
   EXPECT_TRUE(published_order(rows, load_hardware("tpu-v5p"), Defects::modelled).rows.empty());
   rows[1].extra["time_s"] = "0.5";
-  EXPECT_EQ(published_order(rows, load_hardware("tpu-v5p"), Defects::modelled).rows.size(), 1u);
+  int num_done = 0;
+  EXPECT_EQ(
+      published_order(rows, load_hardware("tpu-v5p"), Defects::modelled, [&] { ++num_done; }).rows.size(),
+      1u);
+  EXPECT_EQ(num_done, 2) << "a row that is left out is done, too";
 }
 
 }  // namespace

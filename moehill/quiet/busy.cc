@@ -1,9 +1,13 @@
 #include "moehill/quiet/busy.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <fstream>
 #include <sstream>
+#include <vector>
+
+#include "moehill/quiet/disturbance.h"
 
 namespace moehill {
 
@@ -25,20 +29,22 @@ MachineLoad machine_load() {
   return parse_machine_load(text.str());
 }
 
-// There are two signs of other work: more threads were runnable than the cores can run, or another program
-// runs at this moment.
+// There are three signs of other work: more threads were runnable than the cores can run, another program
+// runs at this moment, or other virtual machines took CPUs.
 std::string busy_words(const MachineLoad& load, const OwnWork& own) {
   constexpr double kNotIdle = 0.7;
   const bool overloaded = load.average > own.num_cores + 1.0;
   const bool shared = load.average > kNotIdle && load.running > own.num_running;
-  std::string text;
+  std::vector<std::string> parts;
   if (overloaded || shared)
-    text = fmt::format("the machine is busy: load {:.1f} on {} cores; figures are of a shared machine",
-                       load.average, own.num_cores);
+    parts.push_back(
+        fmt::format("the machine is busy: load {:.1f} on {} cores; figures are of a shared machine",
+                    load.average, own.num_cores));
+  if (load.stolen > kOtherShare)
+    parts.push_back(fmt::format("other virtual machines take {:.2f} CPUs", load.stolen));
   if (own.num_threads > own.num_cores)
-    text += fmt::format("{}{} threads on {} cores: they take turns", text.empty() ? "" : "; ",
-                        own.num_threads, own.num_cores);
-  return text;
+    parts.push_back(fmt::format("{} threads on {} cores: they take turns", own.num_threads, own.num_cores));
+  return fmt::format("{}", fmt::join(parts, "; "));
 }
 
 }  // namespace moehill

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "moehill/quiet/disturbance.h"
+
 namespace moehill {
 namespace {
 
@@ -13,6 +15,19 @@ TEST(Busy, WarnsOfOthersAndOfTooManyThreads) {
             "the machine is busy: load 1.0 on 2 cores; figures are of a shared machine");
   EXPECT_EQ(busy_words(parse_machine_load("0.10 0.10 0.10 1/250 12345\n"), {4, 2, 1}),
             "4 threads on 2 cores: they take turns");
+}
+
+TEST(Busy, NamesStolenCpusBesideTheRest) {
+  MachineLoad load = parse_machine_load("0.10 0.10 0.10 1/250 12345\n");
+  load.stolen = kOtherShare / 2;
+  EXPECT_EQ(busy_words(load, {2, 2, 1}), "");
+  load.stolen = 0.4;
+  EXPECT_EQ(busy_words(load, {2, 2, 1}), "other virtual machines take 0.40 CPUs");
+  load.average = 6.1;
+  EXPECT_EQ(
+      busy_words(load, {4, 2, 1}),
+      "the machine is busy: load 6.1 on 2 cores; figures are of a shared machine; other virtual machines "
+      "take 0.40 CPUs; 4 threads on 2 cores: they take turns");
 }
 
 // A run that ended a moment ago is still in the average, but disturbs nobody.

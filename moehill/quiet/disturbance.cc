@@ -51,7 +51,7 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
   const double elapsed = after.clock - before.clock;
   if (elapsed <= 0) return "";
   const double other = (after.busy - before.busy - own_cpu_seconds) / elapsed;
-  const double stolen = (after.stolen - before.stolen) / elapsed;
+  const double stolen = stolen_cpus(before, after);
   std::string text;
   if (other > kOtherShare) text = fmt::format("other work took {:.2f} CPUs", other);
   if (stolen > kStolenShare)
@@ -63,6 +63,11 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
                         after.throttled.seconds - before.throttled.seconds);
   if (!text.empty() && load >= 0) text += fmt::format(" (load average before {:.1f})", load);
   return text;
+}
+
+double stolen_cpus(const MachineTimes& before, const MachineTimes& after) {
+  const double elapsed = after.clock - before.clock;
+  return elapsed > 0 ? (after.stolen - before.stolen) / elapsed : 0;
 }
 
 double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds) {

@@ -28,6 +28,9 @@ MachineTimes machine_times();
 // Returns the seconds of CPU between two readings that this process did not use: other processes used them,
 // or other virtual machines stole them.
 double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds);
+// Returns the CPUs that other virtual machines took between two readings, on average; 0 if no time has
+// passed.
+double stolen_cpus(const MachineTimes& before, const MachineTimes& after);
 // Reads a text in the form of /proc/stat. The fields `clock` and `throttled` stay 0.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 

@@ -41,6 +41,8 @@ TEST(Disturbance, OthersHaveWhatIsNotOursAndWhatIsStolen) {
   EXPECT_DOUBLE_EQ(others_seconds({10, 1, 100, 2}, {13, 1, 102, 2}, 2.5), 0.5);
   EXPECT_DOUBLE_EQ(others_seconds({10, 1, 100, 2}, {12, 1.25, 102, 2}, 2), 0.25);
   EXPECT_DOUBLE_EQ(others_seconds({10, 1, 100, 2}, {12, 1, 102, 2}, 2), 0);
+  EXPECT_DOUBLE_EQ(stolen_cpus({10, 1, 100, 2}, {12, 1.25, 102, 2}), 0.125);
+  EXPECT_DOUBLE_EQ(stolen_cpus({10, 1, 100, 2}, {10, 1, 100, 2}), 0) << "no time has passed";
 }
 
 TEST(Disturbance, HalfOfThePeakIsALostCore) {

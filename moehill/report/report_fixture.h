@@ -62,7 +62,7 @@ struct Planted {
   double ep = 1.3, noise = 0.001;  // time of ep over that of none; how far rounds differ
   bool last_fails = true;
   int64_t rounds = 0;        // rounds that are measured; 0: all
-  std::string ep_host = "";  // host of ep's records; the others then have the host "one"; empty: none has one
+  std::string ep_host = "";  // of ep's records; the others then have the host "one"; empty: no record has one
   // In this many of the first rounds, one process measured all points; 0: no record names its process.
   int64_t rounds_together = 0;
 };

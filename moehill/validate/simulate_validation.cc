@@ -15,6 +15,7 @@
 #include "moehill/measure/recorded_step.h"
 #include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/predict/advice.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/simulation/engine.h"
 #include "moehill/simulation/program_builder.h"
@@ -48,6 +49,14 @@ double simulated_seconds(const RunConfig& config, const Routing& routing, const 
 // DeviceLayout is the devices of a run and the threads of each. Runs of unlike layouts share cores in unlike
 // ways.
 using DeviceLayout = std::pair<int, int>;
+
+// Returns "1 node x 2 devices x 1 thread". The devices of this machine may share its cores, so on one node
+// the layout counts threads.
+std::string layout_of(const RunConfig& config, const Hardware& hardware) {
+  if (nodes_of(hardware, config.num_devices) > 1)
+    return layout_text(hardware, config.num_devices, config.threads_per_device);
+  return "1 node x " + layout_words(config.num_devices, config.threads_per_device);
+}
 
 std::string label_of(const DeviceLayout& layout, const Hardware& hardware) {
   const auto& [devices, threads] = layout;
@@ -131,8 +140,7 @@ std::string simulated_runs_report(const std::vector<SimulatedRun>& runs, const H
     if (is_simulated) by_layout[{run.config.num_devices, run.config.threads_per_device}].push_back(run);
     if (!is_simulated && left_out.find(run.left_out) == std::string::npos)
       left_out += fmt::format("not simulated: {}\n", run.left_out);
-    rows.push_back({to_string(run.config.shape), name_of(run.config.spread),
-                    layout_words(run.config.num_devices, run.config.threads_per_device),
+    rows.push_back({to_string(run.config.shape), name_of(run.config.spread), layout_of(run.config, hardware),
                     is_simulated ? fmt::format("{:.2f}", 1e3 * run.simulated_s) : "-",
                     fmt::format("{:.2f}", 1e3 * run.measured_s),
                     is_simulated ? fmt::format("{:+.1f}", 100 * run.error()) : "-"});

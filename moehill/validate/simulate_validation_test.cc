@@ -25,6 +25,17 @@ TEST(SimulatedRuns, TheReportGivesErrorsByDevices) {
       << text;
 }
 
+TEST(SimulatedRuns, TheReportSaysOnHowManyNodes) {
+  RunConfig config{
+      .shape = {64, 64, 64, 4, 2, 0, DType::bf16}, .spread = Spread::compact_psum, .num_devices = 4};
+  EXPECT_NE(simulated_runs_report({{config, 1.1, 1.0}}, two_cores()).find("1 node x 4 devices x 1 thread"),
+            std::string::npos);
+  config.num_devices = 16;
+  EXPECT_NE(simulated_runs_report({{config, 1.1, 1.0}}, load_hardware("epyc-cluster"))
+                .find("2 nodes x 8 devices x 1 core"),
+            std::string::npos);
+}
+
 // Four devices of two threads on two cores are as unlike four of one as those are unlike two.
 TEST(SimulatedRuns, UnlikeLayoutsHaveErrorsOfTheirOwn) {
   RunConfig one{

@@ -24,6 +24,11 @@ constexpr uint32_t kCorpusSeed = 20260209;  // draws the shapes of every corpus
 constexpr size_t kRounds = 31;
 constexpr double kPatience_s = 1;  // for a shape, waiting for cores that other work takes
 
+// Returns "1 node x 2 devices x 1 thread": the shapes run in one process.
+std::string layout_here(const RunConfig& config) {
+  return "1 node x " + layout_words(config.num_devices, config.threads_per_device);
+}
+
 std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
   std::vector<RunConfig> configs;
   RunConfig config{.shape = shape};
@@ -173,8 +178,7 @@ std::string validation_report(const std::vector<ValidatedShape>& shapes) {
   std::vector<std::vector<std::string>> rows;
   for (const ValidatedShape& shape : shapes) {
     for (const ValidatedSpread& spread : shape.spreads) {
-      rows.push_back({to_string(shape.shape), name_of(spread.config.spread),
-                      layout_words(spread.config.num_devices, spread.config.threads_per_device),
+      rows.push_back({to_string(shape.shape), name_of(spread.config.spread), layout_here(spread.config),
                       fmt::format("{:.2f}", 1e3 * spread.predicted_s),
                       fmt::format("{:.2f}", 1e3 * spread.measured_s),
                       fmt::format("{:+.1f}", 100 * spread.error())});
@@ -209,6 +213,7 @@ std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32
                            {"corpus", corpus},
                            {"shape", to_string(shape.shape)},
                            {"spread", name_of(spread.config.spread)},
+                           {"nodes", 1},
                            {"devices", spread.config.num_devices},
                            {"units_per_device", spread.config.threads_per_device},
                            {"time_s", spread.predicted_s},

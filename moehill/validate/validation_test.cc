@@ -46,7 +46,7 @@ TEST(Validation, TheReportSaysOnWhichDevices) {
   config.threads_per_device = 3;
   const std::vector<ValidatedShape> shapes = {{{}, {{config, 1.1, 1.0}}}};
   const std::string report = validation_report(shapes);
-  EXPECT_NE(report.find("dp  2 devices x 3 threads  "), std::string::npos) << report;
+  EXPECT_NE(report.find("dp  1 node x 2 devices x 3 threads  "), std::string::npos) << report;
   EXPECT_NE(report.find("in 100 % of 1 shape; "), std::string::npos) << report;
 }
 
