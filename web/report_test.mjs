@@ -1,12 +1,13 @@
 // Tests the report in a browser: no error, no request to the network, charts are there, hostile text stays
 // text; in light and dark mode and on a phone. Pages are compared by structure: what stands where, in which number and
 // order, and that nothing is cut off. Further pages are made of the same data: with no experiment, with one, with
-// 26, with a thousand points, and with one interval far wider than the others.
+// 26, with a thousand points, and with one interval far wider than the others. Each is looked at in all views. The
+// colours of verdicts and of series are measured as colour-blind eyes see them.
 //   node report_test.mjs PAGE MODULES [FOLDER for screenshots]     exit status 77 if no browser can start
 import {createRequire} from 'node:module';
 import {existsSync, readFileSync, writeFileSync} from 'node:fs';
 import {resolve} from 'node:path';
-import {pathToFileURL} from 'node:url';
+import {fileURLToPath, pathToFileURL} from 'node:url';
 import assert from 'node:assert';
 
 const [page_file, modules, screenshots] = process.argv.slice(2);
@@ -16,6 +17,39 @@ const views = [
   {name: 'dark', colorScheme: 'dark', viewport: {width: 1280, height: 900}},
   {name: 'phone', colorScheme: 'light', viewport: {width: 390, height: 844}},
 ];
+
+// What eyes that lack one kind of cone see of linear RGB (Machado, Oliveira and Fernandes, 2009), and what others see.
+const eyes = {
+  protan: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+  deutan: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+  tritan: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+  all: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+};
+
+// Returns a colour in CIE Lab, in which equal distances look about equally different.
+function lab(hex, eye) {
+  const rgb = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255).map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+  const [r, g, b] = eye.map((row) => Math.min(1, Math.max(0, row.reduce((sum, factor, i) => sum + factor * rgb[i], 0))));
+  const [x, y, z] = [(0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505, 0.2126 * r + 0.7152 * g + 0.0722 * b, (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089]
+    .map((t) => (t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116));
+  return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
+}
+
+// Colours that are 15 apart are told apart easily; the just noticeable difference is about 2.
+function check_colours() {
+  const source = (name) => readFileSync(fileURLToPath(new URL('page/' + name, import.meta.url)), 'utf8');
+  const palettes = [...source('draw.js').matchAll(/\[('#[0-9a-f]{6}'(, )?)+\]/g)].map((found) => found[0].match(/#[0-9a-f]{6}/g));
+  const verdicts = [...source('page.css').matchAll(/--(?:faster|slower|doubt|soft): (#[0-9a-f]{6})/g)].map((found) => found[1]);
+  assert.deepEqual([palettes.map((palette) => palette.length), verdicts.length], [[8, 8], 8], 'colours of both grounds are not where they were');
+  for (const colours of [...palettes, verdicts.slice(0, 4), verdicts.slice(4)]) {
+    for (const [name, eye] of Object.entries(eyes)) {
+      colours.forEach((a, i) => colours.slice(0, i).forEach((b) => {
+        const apart = Math.hypot(...lab(a, eye).map((value, k) => value - lab(b, eye)[k]));
+        assert(apart >= 15, `${a} and ${b} are ${apart.toFixed(1)} apart for ${name} eyes`);
+      }));
+    }
+  }
+}
 
 async function start_browser() {
   const executable = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
@@ -105,6 +139,10 @@ async function structure(page) {
 async function check_first_screen(page, view) {
   const bottom = await page.locator('.effects').evaluate((list) => list.getBoundingClientRect().bottom);
   assert(bottom <= view.viewport.height, `the effects end at ${bottom}`);
+  if (view.viewport.width > 760) {
+    const verdict = await page.locator('#answers td .tag').first().evaluate((tag) => tag.getBoundingClientRect().bottom);
+    assert(verdict <= view.viewport.height, `the first question with its verdict ends at ${verdict}`);
+  }
   const words = await page.locator('#answers').textContent();
   assert(/Disturbed by other work: \d+ of \d+ \(\d+\s%\)/.test(words), 'no share of disturbed runs');
   assert(words.includes('1 of 3 points failed'), 'a failed point is not marked');
@@ -136,6 +174,8 @@ const sizes = {
     Object.assign(points[1].results[0].ratio, {lo: 0.01, hi: 100, verdict: 'inconclusive'});
     Object.assign(points[2].results[0].ratio, {verdict: 'within noise'});
     points[3].state = 'pending';
+    const curve = data.experiments.find((experiment) => experiment.name === 'width').points[1].results[0];
+    curve.tflops_hi = 100 * curve.tflops;
   },
 };
 const size_checks = {
@@ -159,10 +199,17 @@ const size_checks = {
     const shape_of = async (verdict) => page.locator(`#chart-0 path[aria-label*="verdict: ${verdict}"]`).first().getAttribute('d');
     assert.notEqual(await shape_of('inconclusive'), await shape_of('within noise'));
     assert((await page.locator('#answers').textContent()).includes('unfinished: 1 of 4 points left'), 'unfinished is not marked');
+    const curve = page.locator('figure', {hasText: 'GF/s by width of an expert'}).first();
+    assert((await curve.locator('figcaption').textContent()).includes('An arrow marks'), 'a cut interval of a curve has no mark');
+    const heights = await curve.locator('.chart svg').evaluate((svg) => [...svg.querySelectorAll('.mark-symbol.role-mark path')]
+      .map((path) => (path.getBoundingClientRect().y - svg.getBoundingClientRect().y) / svg.getBoundingClientRect().height).sort((a, b) => a - b));
+    assert.equal(heights.length, 5, 'four points and an arrow');
+    assert(heights[1] < 0.5, 'one interval flattens the others of a curve');
   },
 };
 
 const url = pathToFileURL(resolve(page_file)).href;
+check_colours();
 const browser = await start_browser();
 const seen = [];
 for (const view of views) {
@@ -180,12 +227,19 @@ for (const view of views) {
 assert.deepEqual(seen[0].parts, ['Answers', 'Charts', 'Experiments']);
 const seen_marks = seen[0].marks;
 for (const name of Object.keys(sizes)) {
-  const view = {...views[name === 'many' ? 2 : 0], url: changed_page(name, sizes[name])};
-  const {page, complaints} = await open(browser, view);
-  if (screenshots) await page.screenshot({path: `${screenshots}/${name}.png`, fullPage: true});
-  assert.deepEqual(complaints, [], name);
-  await size_checks[name](await structure(page), page);
-  await check_width(page);
+  const address = changed_page(name, sizes[name]);
+  let first = null;
+  for (const view of views) {
+    const {page, complaints} = await open(browser, {...view, url: address});
+    if (screenshots) await page.screenshot({path: `${screenshots}/${name}-${view.name}.png`, fullPage: true});
+    assert.deepEqual(complaints, [], `${name}, ${view.name}`);
+    const found = await structure(page);
+    first ??= found;
+    assert.deepEqual(found, first, `${name}: ${view.name} shows something else than ${views[0].name}`);
+    if (view === views[0]) await size_checks[name](found, page);
+    await check_width(page);
+    await page.context().close();
+  }
 }
 await browser.close();
 console.log('the report shows in ' + views.map((view) => view.name).join(', ') + ', and with ' + Object.keys(sizes).join(', '));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "moehill/api/sized_struct.h"
+#include "moehill/base/error.h"
 #include "moehill/base/hash.h"
 #include "moehill/tensor/weight_stack.h"
 
@@ -39,26 +40,25 @@ void require_form(const moehill_block_desc& d) {
 // Refuses members that the activation, or the rest of the block, has no use for. A value that is ignored
 // would be a mistake of the caller.
 void require_together(const moehill_block_desc& d) {
-  const auto refuse = [](bool broken, const char* what, const char* got, const char* allowed,
-                         const char* remedy) {
-    if (broken) throw invalid(what, got, allowed, remedy);
+  const auto refuse = [](bool broken, const char* sentence, const char* remedy) {
+    if (broken) throw usage_error(sentence, remedy);
   };
   const bool silu = d.activation == MOEHILL_SILU, oai = d.activation == MOEHILL_SWIGLU_OAI,
              relu2 = d.activation == MOEHILL_RELU2, situ = d.activation == MOEHILL_SITU;
-  refuse(d.limit != 0 && !silu && !oai, "limit", "a value",
-         "0 except with MOEHILL_SILU and MOEHILL_SWIGLU_OAI", "leave it out");
-  refuse(d.alpha != 0 && !oai, "alpha", "a value", "0 except with MOEHILL_SWIGLU_OAI", "leave it out");
-  refuse(d.beta != 0 && !situ, "beta", "a value", "0 except with MOEHILL_SITU", "leave it out");
-  refuse(d.linear_beta != 0 && !situ, "linear_beta", "a value", "0 except with MOEHILL_SITU", "leave it out");
-  refuse(d.gated == 0 && !relu2, "gated", "0", "1 except with MOEHILL_RELU2", "take MOEHILL_RELU2, or 1");
-  refuse(d.shared_gate == 1 && d.shared_dim == 0, "shared_gate", "1 without a shared expert",
-         "a shared_dim above 0 with it", "leave it out, or give a shared_dim");
-  refuse(d.latent_norm != 0 && d.latent_dim == 0, "latent_norm", "a value without a latent_dim", "both",
-         "give a latent_dim");
-  refuse(d.latent_dim > 0 && d.zero_experts > 0, "latent_dim", "one with zero_experts", "one of the two",
-         "leave one out");
-  refuse(d.input_weighted == 1 && d.biases == 1, "input_weighted", "1 with biases",
-         "one of the two: a bias is no part of the product that is scaled", "leave one out");
+  refuse(d.limit != 0 && !silu && !oai, "limit needs MOEHILL_SILU or MOEHILL_SWIGLU_OAI", "leave it out");
+  refuse(d.alpha != 0 && !oai, "alpha needs MOEHILL_SWIGLU_OAI", "leave it out");
+  refuse(d.beta != 0 && !situ, "beta needs MOEHILL_SITU", "leave it out");
+  refuse(d.linear_beta != 0 && !situ, "linear_beta needs MOEHILL_SITU", "leave it out");
+  refuse(d.gated == 0 && !relu2, "gated = 0 needs MOEHILL_RELU2", "take that activation, or gated = 1");
+  refuse(d.shared_gate == 1 && d.shared_dim == 0, "shared_gate needs a shared expert",
+         "give a shared_dim above 0, or leave shared_gate out");
+  refuse(d.latent_norm != 0 && d.latent_dim == 0, "latent_norm needs a latent_dim above 0",
+         "give one, or leave latent_norm out");
+  refuse(d.latent_dim > 0 && d.zero_experts > 0, "latent_dim cannot be used with zero_experts",
+         "leave one of the two out");
+  refuse(d.input_weighted == 1 && d.biases == 1,
+         "input_weighted cannot be used with biases: a bias is no part of the product that is scaled",
+         "leave one of the two out");
 }
 
 // Checks each member by itself, then those that exclude each other.

@@ -72,17 +72,20 @@ TEST(Misuse, FormsThatContradictThemselves) {
   expect("activation", [](BlockDesc& d) { d.activation = static_cast<Activation>(5); });
   expect("limit: got -1", [](BlockDesc& d) { d.limit = -1; });
   expect("limit: got nan", [](BlockDesc& d) { d.limit = NAN; });
-  expect("limit", [](BlockDesc& d) { d.activation = Activation::relu2, d.limit = 1; });
-  expect("alpha", [](BlockDesc& d) { d.alpha = 1.7; });
-  expect("beta", [](BlockDesc& d) { d.activation = Activation::gelu_tanh, d.beta = 4; });
-  expect("linear_beta", [](BlockDesc& d) { d.activation = Activation::swiglu_oai, d.linear_beta = 4; });
+  expect("limit needs MOEHILL_SILU or", [](BlockDesc& d) { d.activation = Activation::relu2, d.limit = 1; });
+  expect("alpha needs MOEHILL_SWIGLU_OAI;", [](BlockDesc& d) { d.alpha = 1.7; });
+  expect("beta needs MOEHILL_SITU;", [](BlockDesc& d) { d.activation = Activation::gelu_tanh, d.beta = 4; });
+  expect("linear_beta needs MOEHILL_SITU;",
+         [](BlockDesc& d) { d.activation = Activation::swiglu_oai, d.linear_beta = 4; });
   expect("zero_experts: got -1", [](BlockDesc& d) { d.zero_experts = -1; });
-  expect("gated: got 0", [](BlockDesc& d) { d.gated = false; });
-  expect("shared_gate", [](BlockDesc& d) { d.shared_gate = true, d.shared_dim = 0; });
-  expect("input_weighted", [](BlockDesc& d) { d.input_weighted = d.biases = true; });
+  expect("gated = 0 needs MOEHILL_RELU2;", [](BlockDesc& d) { d.gated = false; });
+  expect("shared_gate needs a shared expert;", [](BlockDesc& d) { d.shared_gate = true, d.shared_dim = 0; });
+  expect("input_weighted cannot be used with biases",
+         [](BlockDesc& d) { d.input_weighted = d.biases = true; });
   expect("latent_dim: got -1", [](BlockDesc& d) { d.latent_dim = -1; });
-  expect("latent_dim", [](BlockDesc& d) { d.latent_dim = 4, d.zero_experts = 1; });
-  expect("latent_norm", [](BlockDesc& d) { d.latent_norm = 1e-5; });
+  expect("latent_dim cannot be used with zero_experts;",
+         [](BlockDesc& d) { d.latent_dim = 4, d.zero_experts = 1; });
+  expect("latent_norm needs a latent_dim", [](BlockDesc& d) { d.latent_norm = 1e-5; });
   for (const Path path : {Path::data_parallel, Path::compact_psum, Path::dense_masked})
     expect(
         "allowed: MOEHILL_PATH_RING_AG_RS, MOEHILL_PATH_RAGGED_A2A, MOEHILL_PATH_FUSED, "

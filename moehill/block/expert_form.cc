@@ -46,20 +46,20 @@ const WordList<ActivationFunction, ExpertForm>& words_of_a_form() {
   return words;
 }
 
-// Throws InputError for a constant that the activation does not use.
+// Throws InputError for a word that the activation does not use.
 void refuse_contradictions(const Activation& a) {
-  const std::string name = name_of(a.function);
-  const auto refuse = [&](bool broken, const std::string& word, const std::string& allowed) {
-    if (broken) throw input_error(kOption, name + " with " + word, allowed, "leave " + word + " out");
+  const auto refuse = [&](bool broken, const std::string& word, const std::string& needed) {
+    if (!broken) return;
+    throw usage_error(fmt::format("{}: {} needs {}, and not {}", kOption, word, needed, name_of(a.function)),
+                      fmt::format("leave {} out", word));
   };
   const bool oai = a.function == ActivationFunction::swiglu_oai,
              situ = a.function == ActivationFunction::situ;
-  refuse(a.limit != 0 && !oai && a.function != ActivationFunction::silu, "limit",
-         "silu or swiglu-oai with it");
-  refuse(a.alpha != 0 && !oai, "alpha", "swiglu-oai with it");
-  refuse(a.beta != 0 && !situ, "beta", "situ with it");
-  refuse(a.linear_beta != 0 && !situ, "linear-beta", "situ with it");
-  refuse(!a.gated && a.function != ActivationFunction::relu2, "ungated", "relu2 with it");
+  refuse(a.limit != 0 && !oai && a.function != ActivationFunction::silu, "limit", "silu or swiglu-oai");
+  refuse(a.alpha != 0 && !oai, "alpha", "swiglu-oai");
+  refuse(a.beta != 0 && !situ, "beta", "situ");
+  refuse(a.linear_beta != 0 && !situ, "linear-beta", "situ");
+  refuse(!a.gated && a.function != ActivationFunction::relu2, "ungated", "relu2");
 }
 
 }  // namespace

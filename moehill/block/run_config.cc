@@ -34,7 +34,8 @@ void refuse_with_latent(const RunConfig& config) {
   refuse(config.block.prequeue, "--queue-mode", "prequeue", "full, since rows are made in the step");
   if (config.block.part != StepPart::whole)
     throw usage_error("--overlap cannot be used with --expert-form latent", "leave one of the two out");
-  refuse(config.shape.router.zero_experts > 0, "--router", "zero", "routers without zero experts");
+  if (config.shape.router.zero_experts > 0)
+    throw usage_error("--router zero cannot be used with --expert-form latent", "leave one of the two out");
 }
 
 // Refuses a wire form if no row would ever travel in it.

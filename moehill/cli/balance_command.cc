@@ -269,6 +269,15 @@ std::string outcome_table(const std::vector<Outcome>& outcomes) {
                       rows);
 }
 
+// Returns what the prediction rests on, and how the placement is measured.
+std::string closing_lines(const BalanceOptions& o, const std::string& error) {
+  const std::string next =
+      o.save_placement.empty()
+          ? "--save-placement FILE keeps the fastest, and moehill bench --placement FILE measures it"
+          : fmt::format("moehill bench --placement {} measures it", shell_word(o.save_placement));
+  return fmt::format("\nHow sure this is:\n{}\nNext: {}.\n", error, next);
+}
+
 std::string lines_of(const BalanceOptions& o, const RunConfig& config, const Hardware& hardware,
                      const std::vector<Outcome>& outcomes) {
   std::string lines;
@@ -333,13 +342,15 @@ int balance_command(const std::vector<std::string>& args) {
         try_out(unmoved, unmoved.placement, config, biased_routing(o, config, fit_options), hardware));
     all.push_back(unmoved);
   }
+  const std::string error = error_of_model(o.point);  // throws for a damaged file, before anything is shown
   std::FILE* table = table_stream(file);
   show(placement_answer(outcomes) + (chosen.note.empty() ? "" : fmt::format("{}\n", chosen.note)), table);
   show(fmt::format("{} by {} on {}, {}; predicted{}\n{}", to_string(config.shape), name_of(config.spread),
                    hardware.name, layout_text(hardware, config.num_devices, config.threads_per_device),
                    o.fit ? ", on other routing than it was made for"
                          : ", on the routing it was made for: the most to expect",
-                   outcome_table(outcomes)),
+                   outcome_table(outcomes)) +
+           closing_lines(o, error),
        table);
   write_json_lines(file, lines_of(o, config, hardware, outcomes));
   if (o.save_placement.empty()) return kExitDone;

@@ -56,6 +56,18 @@ TEST_F(BalanceOutcomes, TheAnswerComesFirst) {
   EXPECT_EQ(all.at("contiguous")["nodes"], 1);
 }
 
+TEST_F(BalanceOutcomes, ItEndsWithHowSureItIsAndWhatComesNext) {
+  outcomes("--distribution zipf:1.2");
+  EXPECT_NE(read("out").find("\nHow sure this is:\nHow far the model is off on this hardware is not known"),
+            std::string::npos)
+      << read("out");
+  EXPECT_NE(read("out").find("\nNext: --save-placement FILE keeps the fastest, "), std::string::npos)
+      << read("out");
+  outcomes("--distribution zipf:1.2 --save-placement best.json");
+  EXPECT_NE(read("out").find("\nNext: moehill bench --placement best.json measures it.\n"), std::string::npos)
+      << read("out");
+}
+
 // The seed draws the routing that is tried and the one that placements are made for; a trace needs none.
 TEST_F(BalanceOutcomes, TheSeedIsRecordedAndRefusedIfNothingIsDrawn) {
   EXPECT_EQ(outcomes("--seed 5").at("contiguous")["seed"], 5);

@@ -218,11 +218,7 @@ int predict_command(const std::vector<std::string>& args) {
   text += fmt::format("{}, {}, {} on {}\n{}{}", to_string(shape), name_of(options.bench.block.pass),
                       to_string(options.bench.distributions.front()), hardware.name,
                       peak_line(hardware, shape.dtype), spread_table(expected, hardware));
-  if (!options.compare_paths) {
-    for (const ExpectedSpread& e : expected)
-      text +=
-          fmt::format("\n{} (the slowest device)\n{}", name_of(e.config.spread), stage_table(e.prediction));
-  }
+  if (!options.compare_paths) text += stage_table(expected);
   text +=
       fmt::format("\nHow sure this is:\n{}\n{}", error_of_model(options),
                   options.compare_paths ? "" : "Next: --compare-paths ranks all ways to spread the block.\n");

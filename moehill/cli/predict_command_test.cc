@@ -56,6 +56,25 @@ TEST_F(PredictCommand, BeginsWithTheAnswerAndEndsWithHowSureItIs) {
   EXPECT_NE(read("out").find(" is the fastest, "), std::string::npos) << read("out");
 }
 
+// Stages of two modes are compared side by side, and not from one table to the next.
+TEST_F(PredictCommand, TheStagesOfSeveralModesAreOneTable) {
+  const std::string point =
+      "--hardware epyc-cluster --devices 8 --tokens 64 --hidden 64 --mlp-dim 32 --experts 16 --topk 2 "
+      "--shared-expert-dim 0 --ep-path fused ";
+  ASSERT_EQ(run(point + "--parallel-mode both"), 0) << read("err");
+  const std::string out = read("out");
+  const size_t begin = out.find("\nstage ");
+  ASSERT_NE(begin, std::string::npos) << out;
+  const std::string head = out.substr(begin + 1, out.find('\n', begin + 1) - begin - 1);
+  EXPECT_NE(head.find(" none "), std::string::npos) << out;
+  EXPECT_TRUE(head.ends_with(" fused")) << out;
+  EXPECT_EQ(out.find("\nstage ", begin + 1), std::string::npos) << "there are two tables: " << out;
+  for (const char* line : {"\nnone: bound by ", "\nfused: bound by "})
+    EXPECT_NE(out.find(line), std::string::npos) << out;
+  ASSERT_EQ(run(point + "--parallel-mode ep"), 0) << read("err");
+  EXPECT_NE(read("out").find(" products "), std::string::npos) << "one mode has the parts of each stage";
+}
+
 // One table over tokens and top-k does not say in each cell which devices it is for.
 TEST_F(PredictCommand, TheCrossoverSaysOnWhichDevices) {
   const std::string point = "--crossover --hidden 64 --mlp-dim 32 --experts 16 --shared-expert-dim 0 ";

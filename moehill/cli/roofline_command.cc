@@ -180,6 +180,17 @@ std::string bound_sentence(const Roofline& r) {
   return text + ".\n";
 }
 
+// Returns what the bounds rest on, and what says more.
+std::string closing_lines(bool of_records, const Hardware& h) {
+  return of_records
+             ? "How sure this is:\nPeak and bandwidth are those that each record measured beside its step, "
+               "where it has them. The links are those of " +
+                   h.name + ".\nNext: moehill climb looks for a faster configuration.\n"
+             : "How sure this is:\nNothing ran: the bounds are of the figures of " + h.name +
+                   ".\nNext: moehill bench --stage-timing --json FILE, then moehill roofline --record FILE "
+                   "says how near each stage comes.\n";
+}
+
 Json to_json(const StageBound& b) {
   return {{"stage", b.stage},
           {"flops", b.flops},
@@ -257,7 +268,7 @@ int roofline_command(const std::vector<std::string>& args) {
                         {"total", to_json(r.total)},
                         {"sent_bytes", r.sent_bytes}});
   }
-  show(text, table_stream(json));
+  show(text + closing_lines(!options.record.empty(), chosen.hardware), table_stream(json));
   write_json_lines(json, lines);
   return kExitDone;
 }

@@ -65,6 +65,11 @@ TEST_F(RooflineCommand, TheRoutingAndThePassAreNamed) {
   const nlohmann::json record = nlohmann::json::parse(read("x.jsonl"));
   EXPECT_EQ(record["distribution"], "hot-experts:2,0.5");
   EXPECT_EQ(record["seed"], 3);
+  EXPECT_NE(
+      read("out").find("\nHow sure this is:\nNothing ran: the bounds are of the figures of epyc-cluster."),
+      std::string::npos)
+      << read("out");
+  EXPECT_NE(read("out").find("\nNext: moehill bench --stage-timing"), std::string::npos) << read("out");
 }
 
 TEST_F(RooflineCommand, BetweenNodesTheNetworkIsNamed) {

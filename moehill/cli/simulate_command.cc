@@ -164,9 +164,9 @@ int simulate_command(const std::vector<std::string>& args) {
   const std::vector<SimulatedStep>& steps = all.steps;
   const std::string simulator = simulator_text(steps, seconds() - begin);
   write_and_show({[&] { write_records(*options, steps); }}, [&] {
-    show(fmt::format("{}{}{}{}", simulation_answer(steps, options->scaling),
+    show(fmt::format("{}{}{}{}{}", simulation_answer(steps, options->scaling),
                      interrupted_line(all.signal, steps.size(), all.asked, "steps"),
-                     report_of(*options, steps, hardware), simulator),
+                     report_of(*options, steps, hardware), simulator, simulation_closing(*options, hardware)),
          table);
   });
   return all.signal == 0 ? kExitDone : kExitSignal + all.signal;

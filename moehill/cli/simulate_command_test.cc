@@ -139,6 +139,10 @@ TEST_F(SimulatedStepTest, RecordAndTablesAgree) {
             std::string::npos);
   EXPECT_NE(simulation_answer({step, step}, Scaling::weak).find("1.00 times the tokens/s of 4 devices"),
             std::string::npos);
+  EXPECT_EQ(simulation_closing(o, hardware).rfind("\nHow sure this is:\nNothing ran: ", 0), 0u);
+  EXPECT_NE(simulation_closing(o, hardware).find("\nNext: --compare-paths"), std::string::npos);
+  o.compare_paths = true;
+  EXPECT_NE(simulation_closing(o, hardware).find("\nNext: --scaling weak"), std::string::npos);
 }
 
 TEST_F(SimulatedStepTest, TablesAndRecordsSayNodesDevicesAndUnits) {

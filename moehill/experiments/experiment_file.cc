@@ -87,8 +87,10 @@ class Reader {
     file_.process = *known;
     if (file_.process == RunProcess::point) return;
     const auto refuse = [&](const std::string& what) {
-      toml_.refuse(measure.get("process")->source(), "process = \"round\" with " + what,
-                   "command bench, no launcher, and interleave = true", "leave one of the two out");
+      throw error_at(toml_.place(measure.get("process")->source()),
+                     usage_error(fmt::format("process = \"round\" cannot be used with {}", what),
+                                 "leave one of the two out")
+                         .what());
     };
     if (file_.command != SweptCommand::bench) refuse("command profile");
     if (!file_.launcher.empty()) refuse("a launcher");

@@ -103,7 +103,8 @@ TEST(ExperimentFile, SaysWhereAndWhatWasMeant) {
   expect_error("title = 't'\n[measure]\nrouds = 2", "x/q.toml:3:1", "did you mean rounds?");
   expect_error("title = 't'\n[measure]\nrounds = 0", "x/q.toml:3:10", "from 1");
   expect_error("title = 't'\n[measure]\nprocess = 'rank'", "x/q.toml:3:11", "point, round");
-  expect_error("title = 't'\ncommand = 'profile'\n[measure]\nprocess = 'round'", "x/q.toml:4:11", "profile");
+  expect_error("title = 't'\ncommand = 'profile'\n[measure]\nprocess = 'round'", "x/q.toml:4:11",
+               "round\" cannot be used with command profile; leave one of the two out");
   expect_error("title = 't'\nlauncher = 'mpirun'\n[measure]\nprocess = 'round'", "x/q.toml:4:11", "launcher");
   expect_error("title = 't'\n[measure]\ninterleave = false\nprocess = 'round'", "x/q.toml:4:11",
                "interleave");

@@ -132,6 +132,12 @@ StoredJson common_options(const std::vector<StoredJson>& options) {
   return common;
 }
 
+// Returns the error for what the process of a round cannot do.
+InputError refused_with_round(const std::string& place, const std::string& what, const std::string& remedy) {
+  const std::string sentence = "process = \"round\" cannot be used with " + what;
+  return error_at(place, usage_error(sentence, remedy).what());
+}
+
 // Refuses values that -L point would cut at their blanks.
 void refuse_blanks(const ExperimentFile& file, const std::vector<StoredJson>& options) {
   const StoredJson common = common_options(options);
@@ -139,8 +145,8 @@ void refuse_blanks(const ExperimentFile& file, const std::vector<StoredJson>& op
     for (const auto& [name, value] : own.items()) {
       if (common.contains(name) || option_text(name, value).find_first_of(" \t\n\v\f\r") == std::string::npos)
         continue;
-      throw input_error(file.place_of(name), fmt::format("{} with blanks, in process = \"round\"", name),
-                        "values without blanks", "leave process out");
+      throw refused_with_round(file.place_of(name), fmt::format("blanks in values of {}", name),
+                               "leave process out");
     }
   }
 }
@@ -160,16 +166,16 @@ void share_process(const ExperimentFile& file, const SweepHost& host, const std:
                    SweepPlan& plan) {
   if (file.process != RunProcess::round || points.size() == 1) return;
   if (points[0].options.contains("ablate"))
-    throw input_error(file.place_of("ablate"), "ablate, in process = \"round\"", "one result a point",
-                      "leave one of the two out");
+    throw refused_with_round(file.place_of("ablate"), "ablate, which has several results a point",
+                             "leave one of the two out");
   std::vector<StoredJson> options;
   for (const MatrixPoint& point : points) options.push_back(point.options);
   refuse_blanks(file, options);
   const SharedCommand command = shared_command(options);
   const ResolvedPoint all = resolve_round(file, host, command.of_all());
   if (all.options.value("points", StoredJson::array()).size() != points.size())
-    throw input_error(file.path, "a point of several results, in process = \"round\"", "one result a point",
-                      "name one impl, parallel_mode and topk, or leave process out");
+    throw refused_with_round(file.path, "points of several results",
+                             "name one impl, parallel_mode and topk, or leave process out");
   if (all.bytes.value_or(0) <= host.usable_bytes) {
     plan.shared = command;
     return;

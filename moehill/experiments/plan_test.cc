@@ -161,7 +161,9 @@ TEST(SweepPlan, PointsWithAblationsShareNoProcess) {
     make_plan(file(toml + "'round'"), sharing_host(16), {});
     FAIL();
   } catch (const InputError& error) {
-    EXPECT_EQ(std::string(error.what()).rfind("q.toml:3:1: got ablate", 0), 0u) << error.what();
+    EXPECT_EQ(
+        std::string(error.what()).rfind("q.toml:3:1: process = \"round\" cannot be used with ablate", 0), 0u)
+        << error.what();
   }
 }
 

@@ -291,8 +291,10 @@ void refuse_capacity(const RunConfig& config, const DistributionOptions& distrib
                        kMostChoices));
   if (distribution.kind == Distribution::trace || is_ragged(distribution) ||
       !(shape.router == RouterRule{}) || config.block.route_in_step || config.block.router_grad)
-    refuse("--capacity-spares", capacity.spares,
-           "0 with --distribution trace or W4, with --router or --preset, and with --router-grad");
+    throw usage_error(
+        "--capacity-spares cannot be used with --distribution trace or W4, with --router or --preset, or "
+        "with --router-grad",
+        "leave it out");
 }
 
 // Places the experts as --placement says: by a file, or for the load of the point's own routing.

@@ -25,6 +25,7 @@ namespace moehill {
 // theirs.
 using MeshRun = std::function<void(const std::function<void(Group&)>&)>;
 
+// MeshMaker makes the mesh of one instance of the suite; `name` is its name in the tests.
 struct MeshMaker {
   std::string name;  // letters, digits and _
   std::function<MeshRun()> make;

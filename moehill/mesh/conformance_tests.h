@@ -1,4 +1,7 @@
-// This file has the tests of the conformance suite. Only conformance.h includes it.
+// This file has the tests of the conformance suite, and no checks: those are in conformance_checks.h. Only
+// conformance.h includes it.
+//
+//   TEST_P(MeshConformance, AllReduce) { run_([](Group& group) { check_all_reduce(group, ...); }); }
 #pragma once
 
 #include "moehill/base/rng.h"
@@ -6,6 +9,7 @@
 
 namespace moehill {
 
+// MeshConformance runs a program on all devices of the mesh of its instance.
 class MeshConformance : public testing::TestWithParam<MeshMaker> {
  protected:
   MeshRun run_ = GetParam().make();

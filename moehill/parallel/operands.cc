@@ -225,12 +225,12 @@ void fill_router(const WeightKey& key, const WeightView& router, WeightOrigin or
     return fill_normal(team, origin.seed, Stream::kRouterWeights, deviation(key.hidden), w, 0);
   const auto values = origin.layer->router();
   if (!values) {
-    throw input_error("--router", "product, and --weights without a router's weights", "a model with them",
+    throw usage_error("--router product needs the router's weights, which --weights does not have",
                       "leave product out: logits then come from --distribution");
   }
   if (origin.layer->router_has_bias()) {
-    throw input_error("--router", "product, and --weights whose router adds a bias to its logits",
-                      "routers of x W_g alone", "leave product out: logits then come from --distribution");
+    throw usage_error("--router product cannot be used with --weights whose router adds a bias to its logits",
+                      "leave product out: logits then come from --distribution");
   }
   for (int64_t l = 0; l < key.router_logits; ++l) {
     for (int64_t h = 0; h < key.hidden; ++h)

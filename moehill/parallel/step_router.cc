@@ -20,8 +20,9 @@ void refuse_route_in_step(const RunConfig& config) {
     throw usage_error("--router product needs in-step", "add in-step");
   if (!block.route_in_step) return;
   if (block.router_product && config.shape.router.expert_scale) {
-    throw input_error("--router", "product with expert-scale, whose router has a norm before its product",
-                      "routers of x W_g", "leave product out");
+    throw usage_error(
+        "--router product cannot be used with expert-scale, whose router has a norm before its product",
+        "leave one of the two out");
   }
   if (block.router_product && block.capacity.spares > 0) {
     throw usage_error("--capacity-spares cannot be used with --router product, which has no next choices",

@@ -14,6 +14,42 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Returns a table with a line for each stage of one spread: what its time consists of, and its work.
+std::string parts_of_stages(const Prediction& p) {
+  std::vector<std::vector<std::string>> rows;
+  const auto ms = [](double s) { return fmt::format("{:.3f}", 1e3 * s); };
+  for (const StagePrediction& s : p.stages) {
+    rows.push_back({name_of(s.stage), ms(s.seconds()), fmt::format("{:.1f}", 100 * s.seconds() / p.time_s),
+                    ms(s.gemm_s), ms(s.rows_s), ms(s.link_s), ms(s.wait_s),
+                    fmt::format("{:.3f}", s.flops / 1e9), fmt::format("{:.2f}", s.memory_bytes / 1e6),
+                    fmt::format("{:.2f}", s.link_bytes / 1e6)});
+  }
+  return format_table(
+      {"stage", "ms", "%", "products", "rows", "links", "wait", "GFLOP", "memory MB", "link MB"}, rows);
+}
+
+// Returns milliseconds and share of a stage, "12.300 (40.1 %)"; "-" if the step does not have the stage.
+std::string stage_cell(const Prediction& p, Stage stage) {
+  const auto found = std::find_if(p.stages.begin(), p.stages.end(),
+                                  [&](const StagePrediction& s) { return s.stage == stage; });
+  if (found == p.stages.end()) return "-";
+  return fmt::format("{:.3f} ({:.1f} %)", 1e3 * found->seconds(), 100 * found->seconds() / p.time_s);
+}
+
+// Returns one table of the stages of all spreads, with a column for each.
+std::string stages_side_by_side(const std::vector<ExpectedSpread>& expected) {
+  std::vector<std::string> header = {"stage"};
+  for (const ExpectedSpread& e : expected) header.push_back(name_of(e.config.spread));
+  std::vector<std::vector<std::string>> rows;
+  for (const Stage stage : all_values<Stage>()) {
+    std::vector<std::string> row = {name_of(stage)};
+    for (const ExpectedSpread& e : expected) row.push_back(stage_cell(e.prediction, stage));
+    if (std::any_of(row.begin() + 1, row.end(), [](const std::string& cell) { return cell != "-"; }))
+      rows.push_back(row);
+  }
+  return format_table(header, rows);
+}
+
 }  // namespace
 
 std::string expectation_answer(std::vector<ExpectedSpread> expected) {
@@ -62,19 +98,12 @@ nlohmann::ordered_json expectation_json(const ExpectedSpread& e, const Hardware&
           {"stages", stages}};
 }
 
-std::string stage_table(const Prediction& p) {
-  std::vector<std::vector<std::string>> rows;
-  const auto ms = [](double s) { return fmt::format("{:.3f}", 1e3 * s); };
-  for (const StagePrediction& s : p.stages) {
-    rows.push_back({name_of(s.stage), ms(s.seconds()), fmt::format("{:.1f}", 100 * s.seconds() / p.time_s),
-                    ms(s.gemm_s), ms(s.rows_s), ms(s.link_s), ms(s.wait_s),
-                    fmt::format("{:.3f}", s.flops / 1e9), fmt::format("{:.2f}", s.memory_bytes / 1e6),
-                    fmt::format("{:.2f}", s.link_bytes / 1e6)});
-  }
-  return format_table(
-             {"stage", "ms", "%", "products", "rows", "links", "wait", "GFLOP", "memory MB", "link MB"},
-             rows) +
-         binding_text(level_seconds(p)) + "\n";
+std::string stage_table(const std::vector<ExpectedSpread>& expected) {
+  std::string text = "\nStages in ms, on the slowest device\n";
+  text += expected.size() == 1 ? parts_of_stages(expected[0].prediction) : stages_side_by_side(expected);
+  for (const ExpectedSpread& e : expected)
+    text += fmt::format("{}: {}\n", name_of(e.config.spread), binding_text(level_seconds(e.prediction)));
+  return text;
 }
 
 std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hardware& hardware) {

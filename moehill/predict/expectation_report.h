@@ -25,7 +25,9 @@ std::string expectation_answer(std::vector<ExpectedSpread> expected);
 // Returns the record of an expectation; `seed` is that of the routing.
 nlohmann::ordered_json expectation_json(const ExpectedSpread& expectation, const Hardware& hardware,
                                         const DistributionOptions& distribution, uint32_t seed);
-std::string stage_table(const Prediction& prediction);
+// Returns the stages of the slowest device. One spread has a line for each stage, with its parts; several
+// spreads share one table, with a column for each.
+std::string stage_table(const std::vector<ExpectedSpread>& expected);
 // Returns a line for each spread. It compares all lines with the first one.
 std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hardware& hardware);
 

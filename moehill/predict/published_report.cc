@@ -53,13 +53,14 @@ std::string misfits(const PublishedOrder& order) {
                    [](const auto& a, const auto& b) { return a.second->num_wrong > b.second->num_wrong; });
   std::vector<std::vector<std::string>> cells;
   for (const auto& [count, e] : rows) {
-    cells.push_back({label_of(e->row), std::to_string(count), fmt::format("{:.1f}", e->published_tflops),
-                     fmt::format("{:.1f}", e->predicted_tflops()),
+    cells.push_back({label_of(e->row), std::to_string(count),
+                     fmt::format("{:.0f}", 1e3 * e->published_tflops),
+                     fmt::format("{:.0f}", 1e3 * e->predicted_tflops()),
                      fmt::format("{} of {}", e->num_wrong, e->num_pairs), reason_of(*e)});
   }
   if (cells.empty()) return "every row fits: at most 10 % of its pairs are wrong\n";
   return "\nrows that do not fit: more than 10 % of their pairs are wrong\n" +
-         format_table({"row", "like it", "published TF/s", "predicted", "wrong pairs", "the model is"},
+         format_table({"row", "like it", "published GF/s", "predicted", "wrong pairs", "the model is"},
                       cells);
 }
 

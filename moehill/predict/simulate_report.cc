@@ -278,6 +278,15 @@ std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s
       all_s, gib(static_cast<double>(bytes)), all_s - plan_s - simulate_s, plan_s, simulate_s);
 }
 
+std::string simulation_closing(const SimulateOptions& o, const Hardware& hardware) {
+  const char* next = o.compare_paths ? "--scaling weak shows how the throughput grows with the devices"
+                                     : "--compare-paths ranks all paths";
+  return fmt::format(
+      "\nHow sure this is:\nNothing ran: times are of the curves and links of {}. moehill simulate --record "
+      "FILE, with steps that ran there, says how far simulated times are off.\nNext: {}.\n",
+      hardware.name, next);
+}
+
 Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int seq) {
   const CriticalSeconds critical = critical_seconds(step);
   // Where a record of bench has the same figure, this record uses the same name.

@@ -25,6 +25,9 @@ std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scali
 // Says how much time and memory the simulator took. `all_s` are the seconds of everything, with the routing.
 std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s);
 
+// Says what the times rest on, and what to do next.
+std::string simulation_closing(const SimulateOptions& options, const Hardware& hardware);
+
 nlohmann::ordered_json simulation_record(const SimulateOptions& options, const SimulatedStep& step, int seq);
 
 // CriticalSeconds are the seconds of the critical path in work and in messages. If a stage has both, the time

@@ -63,21 +63,23 @@ const WordList<RouterScore, RouterRule>& words_of_a_rule() {
 
 void refuse_contradictions(const RouterRule& rule) {
   const bool of_chosen = rule.score == RouterScore::chosen_softmax;
-  const auto refuse = [](bool broken, const std::string& got, const std::string& remedy) {
-    if (broken)
-      throw input_error(kOption, got, "words that go together, for example sigmoid,bias,normalized", remedy);
+  const auto refuse = [](bool broken, const std::string& sentence, const std::string& remedy) {
+    if (broken) throw usage_error(fmt::format("{}: {}", kOption, sentence), remedy);
   };
-  refuse(of_chosen && rule.bias, "chosen-softmax with bias: there are no scores to add it to",
+  refuse(of_chosen && rule.bias, "bias cannot be used with chosen-softmax, which has no scores to add it to",
          "use softmax,bias");
-  refuse(of_chosen && rule.groups > 1, "chosen-softmax with groups: there are no scores to rank them by",
+  refuse(of_chosen && rule.groups > 1,
+         "groups cannot be used with chosen-softmax, which has no scores to rank them by",
          "use softmax with groups");
-  refuse(of_chosen && rule.normalized, "chosen-softmax with normalized: it always is", "leave it out");
+  refuse(of_chosen && rule.normalized,
+         "normalized has no effect with chosen-softmax, whose gate values add up to 1 already",
+         "leave it out");
   // sparsemixer is a rule by itself: apart from its jitter everything must have the default value.
   RouterRule alone{.score = rule.score, .jitter = rule.jitter};
   refuse(rule.score == RouterScore::sparsemixer && !(rule == alone),
-         "sparsemixer with words of other routers, which it has no place for", "leave all but jitter out");
+         "sparsemixer cannot be used with words of other routers", "leave all but jitter out");
   refuse(rule.hash_ids > 0 && (rule.bias || rule.groups > 1),
-         "hash with bias or groups, which choose nothing beside a table", "leave them out");
+         "hash cannot be used with bias or groups, since the table chooses", "leave them out");
 }
 
 }  // namespace

@@ -63,10 +63,10 @@ TEST(RouterRule, RefusesWhatMakesNoSense) {
   }
   expect_refused("sigmoid,bias,bias", "bias is given twice");
   expect_refused("softmax,groups:4/2,groups-max:4/2", "groups is given twice");
-  expect_refused("chosen-softmax,bias", "no scores");
-  expect_refused("chosen-softmax,groups:2/1", "no scores");
-  expect_refused("chosen-softmax,normalized", "always is");
-  expect_refused("softmax,hash:9,bias", "hash with bias");
+  expect_refused("chosen-softmax,bias", "--router: bias cannot be used with chosen-softmax");
+  expect_refused("chosen-softmax,groups:2/1", "groups cannot be used with chosen-softmax");
+  expect_refused("chosen-softmax,normalized", "normalized has no effect with chosen-softmax");
+  expect_refused("softmax,hash:9,bias", "hash cannot be used with bias or groups");
 }
 
 TEST(RouterRule, RefusesExpertsItCannotChooseFrom) {

@@ -20,6 +20,7 @@
 
 namespace moehill::testing_models {
 
+// TensorBytes is a tensor as a .safetensors file has it.
 struct TensorBytes {
   std::string dtype;
   std::vector<int64_t> shape;
@@ -107,6 +108,7 @@ inline double value_of_bf16(int code) {
   return code & 32768 ? -value : value;
 }
 
+// Encoder draws a matrix in an encoding, and says which values its codes stand for.
 class Encoder {
  public:
   explicit Encoder(uint32_t seed) : random_(seed) {}
@@ -215,6 +217,7 @@ enum class Family {
   kimi_mxfp4,   // weight_packed in U8 with weight_scale
 };
 
+// ModelShape is the sizes of a model; shared_dim 0 means no shared expert.
 struct ModelShape {
   int64_t hidden = 64, mlp_dim = 32;
   int experts = 3;
@@ -231,6 +234,7 @@ struct Model {
   std::map<std::string, std::vector<double>> vectors;
 };
 
+// ModelWriter makes the tensors of one family under its names, and the values beside them.
 class ModelWriter {
  public:
   ModelWriter(Family family, const ModelShape& shape, Encoding encoding, uint32_t seed)

@@ -1,5 +1,7 @@
 // Charts of the report, as Vega-Lite specifications made from the rows (rows.js). all_charts(rows) returns
 // those that have data; a chart without data is left out. Drawing is in draw.js.
+//
+//   all_charts(rows).map((chart) => chart.title);   // ['Ratios to the baseline', 'GF/s by top-k', ...]
 const timed = (rows) => rows.filter((row) => known(row.gflops));
 const quantitative = (field, title, more = {}) => ({field, type: 'quantitative', title, ...more});
 const nominal = (field, title, more = {}) => ({field, type: 'nominal', title, ...more});
@@ -107,19 +109,34 @@ function curve_charts(rows, axis, field, title, axis_title, value_title) {
     curve_chart(values.filter((value) => value.name === name), field, title + ', ' + name, axis_title, value_title));
 }
 
+// Returns the largest GF/s that a chart shows. An interval far wider than the others does not stretch the axis: it ends
+// at the largest point and the ends of the intervals up to three times as wide as the median one.
+function curve_top(values) {
+  const largest = Math.max(...values.map((value) => value.value));
+  const bounded = values.filter((value) => known(value.lo) && known(value.hi)), width = (value) => value.hi - value.lo;
+  const widths = bounded.map(width).sort((a, b) => a - b);
+  const room = Math.max(widths.length ? 3 * widths[Math.floor(widths.length / 2)] : 0, 0.05 * largest);
+  return 1.03 * Math.max(largest, ...bounded.filter((value) => width(value) <= room).map((value) => value.hi));
+}
+
 function curve_chart(all, field, title, axis_title, value_title) {
   const names = [...new Set(all.map((value) => value.series))], drawn_names = names.slice(0, most_series);
   // Series are shifted against each other, or their intervals would hide one another.
   const ticks = [...new Set(all.map((value) => value.x))], step = 0.012 * (Math.max(...ticks) - Math.min(...ticks));
-  const values = all.filter((value) => drawn_names.includes(value.series))
-    .map((value) => ({...value, at: value.x + step * (drawn_names.indexOf(value.series) - (drawn_names.length - 1) / 2)}));
+  const drawn_values = all.filter((value) => drawn_names.includes(value.series)), bounded = field === 'gflops';
+  const top = bounded ? curve_top(drawn_values) : Infinity;
+  const values = drawn_values.map((value) => ({...value, to: known(value.hi) ? Math.min(value.hi, top) : null,
+    at: value.x + step * (drawn_names.indexOf(value.series) - (drawn_names.length - 1) / 2)}));
+  const cut = values.filter((value) => known(value.hi) && value.hi > top);
   const x = quantitative('at', axis_title, {scale: {zero: false, nice: false, padding: 12}, axis: {values: ticks, format: 'd', labelOverlap: true}});
   const tooltip = [{field: 'series'}, {field: 'x', title: axis_title}, {field: 'value', title: value_title, format: '.4~g'}];
   const {color, shape} = told_apart(values, 'series', {...below, columns: 1});
-  const y = quantitative('value', value_title, {scale: {zero: true}, axis: {format: field === 'gflops' ? ',.4~r' : '~s'}});
+  const y = quantitative('value', value_title, {scale: cut.length ? {domain: [0, top], nice: false} : {zero: true}, axis: {format: bounded ? ',.4~r' : '~s'}});
   const layer = [{mark: {type: 'line', strokeWidth: 1.5}, encoding: {x, y, color}}, {mark: {type: 'point', filled: true, size: 55, opacity: 1}, encoding: {x, y, color, shape, tooltip}}];
-  if (field === 'gflops') layer.unshift({mark: {type: 'rule', strokeWidth: 2, opacity: 0.6}, encoding: {x, color, y: {field: 'lo', type: 'quantitative'}, y2: {field: 'hi'}}});
-  return {title, caption: 'Medians over rounds' + (field === 'gflops' ? interval_words(values) : '') + '.' + (names.length > 1 ? ' Series stand side by side.' : '') +
+  if (bounded) layer.unshift({mark: {type: 'rule', strokeWidth: 2, opacity: 0.6}, encoding: {x, color, y: {field: 'lo', type: 'quantitative'}, y2: {field: 'to'}}});
+  if (cut.length) layer.push({data: {values: cut}, mark: {type: 'point', shape: 'triangle-up', filled: false, size: 60, strokeWidth: 2, opacity: 1, color: '@ink'}, encoding: {x, y: {...y, field: 'to'}}});
+  return {title, caption: 'Medians over rounds' + (bounded ? interval_words(values) : '') + '.' + (names.length > 1 ? ' Series stand side by side.' : '') +
+    (cut.length ? ' An arrow marks an interval that goes on beyond the chart.' : '') +
     (names.length > most_series ? ` The first ${most_series} of ${names.length} series.` : ''), values, spec: {height: 280, layer}};
 }
 

@@ -29,10 +29,10 @@ function theme() {
     axis: {labelColor: soft, titleColor: soft, gridColor: grid, domainColor: line, tickColor: line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 'normal', titlePadding: 8, labelPadding: 5},
     axisY: {domain: false, ticks: false}, axisX: {grid: false},
     legend: {labelColor: ink, titleColor: soft, labelFontSize: 12, symbolSize: 80, rowPadding: 3, columnPadding: 16, padding: 4},
-    // The colours of Okabe and Ito, made lighter or darker for the ground: they differ for colour-blind eyes too.
+    // Colours that differ for colour-blind eyes too, with one palette for each ground; report_test.mjs measures that.
     range: {symbol: ['circle', 'square', 'triangle-up', 'diamond', 'cross', 'triangle-down', 'triangle-right', 'triangle-left'], category: matchMedia('(prefers-color-scheme: dark)').matches
-      ? ['#6ea8fe', '#ffa04d', '#3fcfa0', '#f19ccf', '#e6dc6a', '#a3abb5', '#9fd4ff', '#ff7b54']
-      : ['#0072b2', '#c75000', '#00886a', '#b5508b', '#8a7400', '#5f6771', '#4aa3dc', '#7a2d00']},
+      ? ['#2d70f5', '#f2ac5f', '#48b881', '#e7bcd3', '#f3f7d9', '#747474', '#a8bbf7', '#e14200']
+      : ['#0758bd', '#732f00', '#06883f', '#c27c9d', '#a19a00', '#474f57', '#479be7', '#3e1805']},
     rule: {color: soft}, line: {strokeWidth: 2},
   };
 }
