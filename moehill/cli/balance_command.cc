@@ -270,7 +270,7 @@ std::string outcome_table(const std::vector<Outcome>& outcomes) {
 }
 
 // Returns what the prediction rests on, and how the placement is measured.
-std::string closing_lines(const BalanceOptions& o, const std::string& error) {
+std::string balance_closing(const BalanceOptions& o, const std::string& error) {
   const std::string next =
       o.save_placement.empty()
           ? "--save-placement FILE keeps the fastest, and moehill bench --placement FILE measures it"
@@ -350,7 +350,7 @@ int balance_command(const std::vector<std::string>& args) {
                    o.fit ? ", on other routing than it was made for"
                          : ", on the routing it was made for: the most to expect",
                    outcome_table(outcomes)) +
-           closing_lines(o, error),
+           balance_closing(o, error),
        table);
   write_json_lines(file, lines_of(o, config, hardware, outcomes));
   if (o.save_placement.empty()) return kExitDone;

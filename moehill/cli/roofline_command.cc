@@ -181,14 +181,16 @@ std::string bound_sentence(const Roofline& r) {
 }
 
 // Returns what the bounds rest on, and what says more.
-std::string closing_lines(bool of_records, const Hardware& h) {
-  return of_records
-             ? "How sure this is:\nPeak and bandwidth are those that each record measured beside its step, "
-               "where it has them. The links are those of " +
-                   h.name + ".\nNext: moehill climb looks for a faster configuration.\n"
-             : "How sure this is:\nNothing ran: the bounds are of the figures of " + h.name +
-                   ".\nNext: moehill bench --stage-timing --json FILE, then moehill roofline --record FILE "
-                   "says how near each stage comes.\n";
+std::string roofline_closing(bool of_records, const Hardware& h) {
+  if (of_records)
+    return fmt::format(
+        "How sure this is:\nPeak and bandwidth are those that each record measured beside its step, where it "
+        "has them. The links are those of {}.\nNext: moehill climb looks for a faster configuration.\n",
+        h.name);
+  return fmt::format(
+      "How sure this is:\nNothing ran: the bounds are of the figures of {}.\nNext: moehill bench "
+      "--stage-timing --json FILE, then moehill roofline --record FILE says how near each stage comes.\n",
+      h.name);
 }
 
 Json to_json(const StageBound& b) {
@@ -268,7 +270,7 @@ int roofline_command(const std::vector<std::string>& args) {
                         {"total", to_json(r.total)},
                         {"sent_bytes", r.sent_bytes}});
   }
-  show(text + closing_lines(!options.record.empty(), chosen.hardware), table_stream(json));
+  show(text + roofline_closing(!options.record.empty(), chosen.hardware), table_stream(json));
   write_json_lines(json, lines);
   return kExitDone;
 }

@@ -134,7 +134,7 @@ StoredJson common_options(const std::vector<StoredJson>& options) {
 
 // Returns the error for what the process of a round cannot do.
 InputError refused_with_round(const std::string& place, const std::string& what, const std::string& remedy) {
-  const std::string sentence = "process = \"round\" cannot be used with " + what;
+  const std::string sentence = fmt::format("process = \"round\" cannot be used with {}", what);
   return error_at(place, usage_error(sentence, remedy).what());
 }
 
