@@ -136,8 +136,10 @@ void require_writable(const CompareOptions& o) {
 void write_files(const CompareOptions& o, const Matching& matching, double tolerance) {
   std::string lines;
   for (const MatchedPair& pair : matching.pairs) lines += json_text(pair_json(pair)) + "\n";
-  write_json_lines(o.json, lines);
-  if (!o.junit.empty()) write_text_file(o.junit, matching_junit(matching, tolerance));
+  const auto write_junit = [&] {
+    if (!o.junit.empty()) write_text_file(o.junit, matching_junit(matching, tolerance));
+  };
+  write_and_show({[&] { write_json_lines(o.json, lines); }, write_junit}, [] {});
 }
 
 // Says or refuses what cannot be judged. A gate must not pass because it could not tell. So with a gate this
