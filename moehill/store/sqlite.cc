@@ -35,6 +35,17 @@ std::string uri_of(const std::string& path) {
   return uri;
 }
 
+// Throws InputError if a pipe, a device or a folder has the name of a file that SQLite opens beside the
+// database. To open a pipe would wait for its writer.
+void refuse_others_beside(const std::string& path) {
+  for (const char* ending : {"-journal", "-wal", "-shm"}) {
+    const std::string name = path + ending;
+    if (is_there(name) && !is_plain_file(name))
+      throw input_error("--db", quoted(name, 200) + " (no regular file)",
+                        "files of SQLite beside the database", "move it away, or name another database");
+  }
+}
+
 }  // namespace
 
 void Database::Close::operator()(sqlite3* connection) const { sqlite3_close(connection); }
@@ -52,8 +63,9 @@ Database::Database(const std::string& path, Access access) : path_(path) {
   sqlite3* connection = connection_.get();
   sqlite3_extended_result_codes(connection, 1);
   sqlite3_busy_timeout(connection, kBusyMilliseconds);
-  // The file may come from anybody. Its schema may call functions, since our own checks call json_type(). But
-  // only functions of SQLite itself exist, and none of them reads files or loads code.
+  // The file may come from anybody. Its schema has to be a trusted one all the same: otherwise SQLite 3.40
+  // takes json_type(), which our own checks call, for unsafe, and refuses our tables. But only functions of
+  // SQLite itself exist, and none of them reads files or loads code.
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(connection, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);  // our own tables have none
   sqlite3_limit(connection, SQLITE_LIMIT_LENGTH, kMostValueBytes);
@@ -94,6 +106,7 @@ void Database::open_file(Access access) {
       !only_reads || (::access(path_.c_str(), W_OK) == 0 && ::access(folder.c_str(), W_OK) == 0);
   const auto log_bytes = std::filesystem::file_size(path_ + "-wal", ignored);
   const bool has_log = !ignored && log_bytes > 0;
+  refuse_others_beside(path_);
   int code = SQLITE_CANTOPEN;
   if (is_file)
     code = connect(whole.string(), (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |

@@ -3,6 +3,7 @@
 #include "moehill/store/store.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -184,6 +185,18 @@ TEST(Store, RefusesJsonThatIsNone) {
 TEST(Store, WhatIsNoFileIsNoDatabase) {
   for (const std::string path : {":memory:", "", "/dev/full", "/dev"})
     EXPECT_THROW(Store::open_or_create(path), InputError) << path;
+}
+
+// To open a pipe waits for its writer.
+TEST(Store, APipeBesideADatabaseIsRefusedAtOnce) {
+  for (const char* ending : {"-journal", "-wal", "-shm"}) {
+    const TemporaryFolder folder;
+    const std::string path = folder.file("a.sqlite");
+    { Store::open_or_create(path); }
+    ASSERT_EQ(mkfifo((path + ending).c_str(), 0600), 0);
+    EXPECT_THROW(Store::open_existing(path), InputError) << ending;
+    EXPECT_THROW(Store::open_or_create(path), InputError) << ending;
+  }
 }
 
 TEST(Store, ReadingLeavesNoFileBehindAndNeedsNoFolderThatCanBeWritten) {
