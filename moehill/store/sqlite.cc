@@ -24,10 +24,11 @@ constexpr int kMostValueBytes = 256 << 20;
 // microsecond.
 constexpr int kStepsBetweenLooks = 1 << 16;
 
-// Returns "file:" and the path as a URI, with everything except letters, digits and "/._-" written as %XX.
-std::string uri_of(const std::string& path) {
+// Returns "file:" and the path from the root as a URI, with everything except letters, digits and "/._-"
+// written as %XX.
+std::string uri_of(const std::filesystem::path& path) {
   std::string uri = "file:";
-  for (const char c : std::filesystem::absolute(path).string()) {
+  for (const char c : path.string()) {
     const bool is_plain =
         std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("/._-", c) != nullptr;
     uri += is_plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
@@ -47,6 +48,13 @@ void refuse_others_beside(const std::string& path) {
 }
 
 }  // namespace
+
+std::filesystem::path behind_links(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error),
+                              file = std::filesystem::weakly_canonical(whole, error);
+  return error ? whole : file;
+}
 
 void Database::Close::operator()(sqlite3* connection) const { sqlite3_close(connection); }
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
@@ -99,20 +107,20 @@ void Database::open_file(Access access) {
   const bool is_file = !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
                        (!std::filesystem::exists(path_, ignored) || is_plain_file(path_));
   // A path from the root is never one of SQLite's other names, such as file:x?mode=memory.
-  const std::filesystem::path whole = std::filesystem::absolute(path_, ignored);
-  const std::string folder = whole.parent_path().string();
+  const std::filesystem::path file = behind_links(path_);
+  const std::string folder = file.parent_path().string();
   const bool only_reads = access == Access::read_only;
   const bool can_write =
       !only_reads || (::access(path_.c_str(), W_OK) == 0 && ::access(folder.c_str(), W_OK) == 0);
-  const auto log_bytes = std::filesystem::file_size(path_ + "-wal", ignored);
+  refuse_others_beside(file.string());
+  const auto log_bytes = std::filesystem::file_size(file.string() + "-wal", ignored);
   const bool has_log = !ignored && log_bytes > 0;
-  refuse_others_beside(path_);
   int code = SQLITE_CANTOPEN;
   if (is_file)
-    code = connect(whole.string(), (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
-                                       (only_reads ? 0 : SQLITE_OPEN_CREATE));
+    code = connect(file.string(), (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+                                      (only_reads ? 0 : SQLITE_OPEN_CREATE));
   if (code == SQLITE_OK && only_reads && !has_log && !(can_write && answers()))
-    code = connect(uri_of(path_) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+    code = connect(uri_of(file) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
   if (code != SQLITE_OK) {
     throw input_error(
         "--db", quoted(path_, 200) + " (" + sqlite3_errstr(code) + ")",
