@@ -280,6 +280,7 @@ int compare_command(const std::vector<std::string>& args) {
   if (!o) return kExitDone;
   if (o->noise_floor) return store_noise_floor(*o);
   if (!o->builds.empty()) return compare_two_builds(*o);
+  require_writable(*o);
   const double tolerance = o->tolerance.empty() ? 0 : parse_percent("--tolerance", o->tolerance, 0, 99);
   const ResultSet a = read_results(o->sources[0]), b = read_results(o->sources[1]);
   const Matching matching = match_results(a, b);
@@ -295,7 +296,6 @@ int compare_command(const std::vector<std::string>& args) {
   if (!o->baseline.empty()) lost = regressions(matching, tolerance);
   if (o->json != "-") show(notes_of(a) + notes_of(b) + matching_table(matching));
   refuse_undecided(*o, matching, lost);
-  require_writable(*o);
   write_files(*o, matching, tolerance);
   for (const std::string& line : lost) tell(fmt::format("regression: {}", line));
   return lost.empty() ? kExitDone : kExitRegression;
