@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <fstream>
 
 #include "moehill/base/error.h"
@@ -211,6 +214,32 @@ TEST(Store, ReadingLeavesNoFileBehindAndNeedsNoFolderThatCanBeWritten) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
   Store reader = Store::open_existing(path);
   EXPECT_THROW(reader.add_note({}), std::exception);
+}
+
+// The tests may run as root, whom no folder refuses, so a child becomes somebody else.
+TEST(Store, AFolderThatCannotBeWrittenCanBeRead) {
+  namespace fs = std::filesystem;
+  constexpr uid_t kNobody = 65534;
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  { Store::open_or_create(path); }
+  fs::permissions(path, fs::perms{0444});
+  fs::permissions(folder.path(), fs::perms{0555});
+  const pid_t reader = fork();
+  if (reader == 0) {
+    int status = 1;
+    try {
+      if (geteuid() != 0 || setuid(kNobody) == 0)
+        status = Store::open_existing(path).experiments().empty() ? 0 : 2;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+    }
+    _exit(status);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(reader, &status, 0), reader);
+  EXPECT_EQ(status, 0);
+  fs::permissions(folder.path(), fs::perms{0755});
 }
 
 TEST(Store, AFileHasItsWholeName) {
