@@ -44,8 +44,8 @@ constexpr Limits kBytes{1, 1e15}, kSeconds{1e-9, 1e5};  // of a collective
 constexpr double kMostCount = 1 << 20;
 constexpr int kMostDevicesOfNode = 1 << 12;
 constexpr int kMostNodes = 1 << 16;  // product of dims; a simulation makes them all, in seconds
-// Of a list. A prediction goes through all curves for each product, and a measured curve has some dozens of
-// points.
+// A list has at most this many entries. A prediction goes through all curves for each product, and a measured
+// curve has some dozens of points.
 constexpr size_t kMostEntries = 4096;
 
 std::string to_string(const Limits& limits) {
