@@ -192,7 +192,8 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
   } catch (const std::filesystem::filesystem_error& error) {
     if (error.code() != std::errc::filename_too_long)
       return fail(kExitRunFailed,
-                  fmt::format("{}: {}", quoted(error.path1().string(), 200), error.code().message()), job);
+                  fmt::format("{}: {}", moehill::quoted(error.path1().string(), 200), error.code().message()),
+                  job);
     return fail(kExitBadInput,
                 input_error("a path", quoted(error.path1().string()), "names that the system takes",
                             "choose a shorter one")

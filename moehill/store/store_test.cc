@@ -220,6 +220,7 @@ TEST(Store, ReadingLeavesNoFileBehindAndNeedsNoFolderThatCanBeWritten) {
 TEST(Store, AFolderThatCannotBeWrittenCanBeRead) {
   namespace fs = std::filesystem;
   constexpr uid_t kNobody = 65534;
+  constexpr int kCannotEnter = 77;
   const TemporaryFolder folder;
   const std::string path = folder.file("a.sqlite");
   { Store::open_or_create(path); }
@@ -230,7 +231,9 @@ TEST(Store, AFolderThatCannotBeWrittenCanBeRead) {
     int status = 1;
     try {
       if (geteuid() != 0 || setuid(kNobody) == 0)
-        status = Store::open_existing(path).experiments().empty() ? 0 : 2;
+        status = access(path.c_str(), R_OK) != 0                    ? kCannotEnter
+                 : Store::open_existing(path).experiments().empty() ? 0
+                                                                    : 2;
     } catch (const std::exception& error) {
       std::fprintf(stderr, "%s\n", error.what());
     }
@@ -238,8 +241,10 @@ TEST(Store, AFolderThatCannotBeWrittenCanBeRead) {
   }
   int status = -1;
   EXPECT_EQ(waitpid(reader, &status, 0), reader);
-  EXPECT_EQ(status, 0);
   fs::permissions(folder.path(), fs::perms{0755});
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kCannotEnter)
+    GTEST_SKIP() << "nobody else can enter the folder of temporary files";
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Store, AFileHasItsWholeName) {
