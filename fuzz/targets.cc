@@ -22,6 +22,7 @@
 #include "moehill/cli/sweep_host.h"
 #include "moehill/climb/climbed_table.h"
 #include "moehill/experiments/experiment_file.h"
+#include "moehill/kernels/rows.h"
 #include "moehill/measure/recorded_step.h"
 #include "moehill/model/hardware.h"
 #include "moehill/predict/pick_score.h"
@@ -168,6 +169,39 @@ class Bytes {
   size_t at_ = 0;
 };
 
+// Sends the rows of x there and back by the kernels of the block, and compares the sums of each token with a
+// plain loop over its kept assignments. The expert of group g multiplies rows by 1 + g. All sums are exact.
+void require_rows_there_and_back(const Routing& routing, const RoutingPlan& made, ThreadTeam& team) {
+  constexpr int64_t kColumns = 5;  // some vectors and a rest
+  if (routing.num_tokens == 0) return;
+  const auto matrix = [](std::vector<float>& values) {
+    const int64_t rows = std::ssize(values) / kColumns;
+    return MatView{values.data(), DType::f32, rows, kColumns, kColumns};
+  };
+  std::vector<float> x(static_cast<size_t>(routing.num_tokens * kColumns)), y(x.size()), expected(x.size());
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+  std::vector<float> packed(static_cast<size_t>(made.num_rows() * kColumns));
+  gather_rows(team, {matrix(x), made.row_token.data()}, matrix(packed));
+  for (int g = 0; g < made.num_groups(); ++g) {
+    const auto group = static_cast<size_t>(g);
+    for (int64_t i = made.group_offset[group] * kColumns; i < made.group_offset[group + 1] * kColumns; ++i)
+      packed[static_cast<size_t>(i)] *= static_cast<float>(1 + g);
+  }
+  combine_rows(team,
+               {.rows = matrix(packed),
+                .row_of = made.assignment_row.data(),
+                .weight = routing.weight.data(),
+                .topk = routing.topk},
+               matrix(y));
+  for (size_t a = 0; a < routing.expert.size(); ++a) {
+    if (made.assignment_row[a] < 0) continue;
+    const auto factor = static_cast<float>(1 + routing.expert[a] - made.expert_begin);
+    const size_t first = a / static_cast<size_t>(routing.topk) * kColumns;
+    for (size_t i = first; i < first + kColumns; ++i) expected[i] += routing.weight[a] * factor * x[i];
+  }
+  require(y == expected, "other sums come back from the kernels");
+}
+
 // Plans a routing, sends rows there and back, and compares the result with plain loops that make no plan.
 void plan(const std::string& bytes) {
   Bytes in(bytes);
@@ -246,6 +280,7 @@ void plan(const std::string& bytes) {
     require((made.assignment_row[static_cast<size_t>(a)] >= 0) == is_kept,
             "a row of an assignment that has none");
   }
+  require_rows_there_and_back(routing, made, team);
 }
 
 using Target = void (*)(const std::string&);

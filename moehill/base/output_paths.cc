@@ -30,6 +30,21 @@ bool is_circle(const std::filesystem::path& place) {
   return std::filesystem::is_symlink(place, ignored);
 }
 
+// Only a few options take "-" for standard output. With the others it would become a file of that name.
+void refuse_standard_output(const std::string& option, const std::string& path, const std::string& allowed) {
+  if (path == "-")
+    throw input_error(option, "'-', which means standard output elsewhere", allowed,
+                      "name a file or folder; ./- is one");
+}
+
+// The name that try_new_file() tries is short, so the length of the own name is checked apart.
+void refuse_long_name(const std::string& option, const std::string& path, const std::filesystem::path& place,
+                      const std::string& allowed) {
+  constexpr size_t kMostName = 255;
+  if (place.filename().string().size() > kMostName)
+    refuse(option, path, std::strerror(ENAMETOOLONG), allowed);
+}
+
 // Makes a file in `folder` and removes it again. Returns 0 on success, otherwise an errno.
 int try_new_file(const std::filesystem::path& folder) {
   const std::string path = (folder / fmt::format(".moehill-probe-{}", getpid())).string();
@@ -94,6 +109,7 @@ void make_folder(const std::string& path) {
 void require_writable_file(const std::string& option, const std::string& path) {
   namespace fs = std::filesystem;
   const std::string allowed = "a file that can be written";
+  refuse_standard_output(option, path, allowed);
   const fs::path place = place_of(path);
   std::error_code ignored;
   if (is_circle(place)) refuse(option, path, std::strerror(ELOOP), allowed);
@@ -102,25 +118,26 @@ void require_writable_file(const std::string& option, const std::string& path) {
     if (!fs::is_regular_file(path, ignored)) refuse(option, path, "no regular file", allowed);
     if (access(place.c_str(), W_OK) != 0) refuse(option, path, std::strerror(errno), allowed);
   }
-  // A new file in the folder shows whether NewFile will be able to write there. The length of the name is
-  // checked apart, because the probe has a short name.
+  // A new file in the folder shows whether NewFile will be able to write there.
   const int error = try_new_file(place.parent_path());
   if (error != 0) refuse(option, path, std::strerror(error), allowed);
-  constexpr size_t kMostName = 255;
-  if (place.filename().string().size() > kMostName)
-    refuse(option, path, std::strerror(ENAMETOOLONG), allowed);
+  refuse_long_name(option, path, place, allowed);
 }
 
 void require_writable_folder(const std::string& option, const std::string& path) {
   const std::string allowed = "a folder that can be written, or a new one in such a folder";
+  refuse_standard_output(option, path, allowed);
   namespace fs = std::filesystem;
   std::error_code ignored;
-  if (fs::exists(path, ignored) && !fs::is_directory(path, ignored))
-    refuse(option, path, "not a folder", allowed);
-  const fs::path absolute = fs::absolute(path).lexically_normal();
+  // No folder can be made in the place of a link that leads nowhere.
+  const bool is_taken = fs::exists(path, ignored) || fs::is_symlink(path, ignored);
+  const bool is_folder = fs::is_directory(path, ignored);
+  if (is_taken && !is_folder) refuse(option, path, "not a folder", allowed);
+  const fs::path absolute = fs::absolute(path, ignored).lexically_normal();
   const fs::path trimmed = absolute.has_filename() ? absolute : absolute.parent_path();
-  const int error = try_new_file(fs::is_directory(path, ignored) ? trimmed : trimmed.parent_path());
+  const int error = try_new_file(is_folder ? trimmed : trimmed.parent_path());
   if (error != 0) refuse(option, path, std::strerror(error), allowed);
+  refuse_long_name(option, path, trimmed, allowed);
 }
 
 NewFile::NewFile(const std::string& path) : path_(place_of(path).string()) {

@@ -67,9 +67,32 @@ TEST(OutputPaths, RefusalsNameOptionAndReason) {
   EXPECT_NE(message(require_writable_file, (folder / "new").string() + "/").find("a folder"),
             std::string::npos);
   EXPECT_NE(message(require_writable_folder, "/nowhere/x/y").find("No such file"), std::string::npos);
+  for (const auto require : {require_writable_file, require_writable_folder})
+    EXPECT_NE(message(require, (folder / std::string(256, 'n')).string()).find("File name too long"),
+              std::string::npos);
   EXPECT_NE(message(require_writable_folder, (folder / "file").string()).find("not a folder"),
             std::string::npos);
   EXPECT_EQ(message(require_writable_file, "/nowhere/x").rfind("--out: got '/nowhere/x'", 0), 0u);
+}
+
+TEST(OutputPaths, ADashIsNoFileOfThatName) {
+  for (const auto require : {require_writable_file, require_writable_folder}) {
+    try {
+      require("--export-csv", "-");
+      ADD_FAILURE() << "accepted";
+    } catch (const InputError& error) {
+      EXPECT_EQ(std::string(error.what()).rfind("--export-csv: got '-', which means standard output", 0), 0u)
+          << error.what();
+    }
+  }
+}
+
+TEST(OutputPaths, AFolderIsNotMadeInThePlaceOfALinkThatLeadsNowhere) {
+  const fs::path folder = fresh_folder();
+  fs::create_symlink("nowhere", folder / "link");
+  EXPECT_THROW(require_writable_folder("--dump", (folder / "link").string()), InputError);
+  fs::create_directory(folder / "nowhere");
+  require_writable_folder("--dump", (folder / "link").string());
 }
 
 TEST(OutputPaths, NothingElseMayNameAnOutput) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <set>
+#include <type_traits>
 #include <vector>
 
 #include "moehill/base/error.h"
@@ -12,6 +13,9 @@ namespace moehill {
 namespace {
 
 constexpr int kMaxJsonDepth = 32;
+// An ordered object of the library compares each new name with all that it has. This many comparisons take
+// less than a second. One object may then have 14,000 names, and many objects may have thousands each.
+constexpr size_t kMostComparisons = 100'000'000;
 
 // The JSON library calls this callback while it parses, before it builds any value. It refuses deep nesting
 // and repeated names. It counts open objects and arrays itself, because the depth that the library passes
@@ -37,6 +41,10 @@ class Guard {
                       fmt::format("at most {} levels", kMaxJsonDepth), source_.remedy);
   }
   void take_name(const std::string& name) {
+    if constexpr (std::is_same_v<Json, nlohmann::ordered_json>) comparisons_ += names_.back().size();
+    if (comparisons_ > kMostComparisons)
+      throw input_error(source_.what, fmt::format("an object of {} names", names_.back().size()),
+                        "some thousands of names in an object", source_.remedy);
     if (names_.back().insert(name).second) return;
     throw input_error(source_.what, quoted(name) + " twice in one object", "each name once", source_.remedy);
   }
@@ -44,6 +52,7 @@ class Guard {
   const JsonSource& source_;
   // One set for each open object or array; the set of an array stays empty.
   std::vector<std::set<std::string>> names_;
+  size_t comparisons_ = 0;  // that the library makes of names
 };
 
 }  // namespace
@@ -56,8 +65,14 @@ std::string words_of(const nlohmann::json::exception& error) {
 
 template <typename Json>
 Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form) {
-  // This looks first for two faults that the library does not report as such: a text that is no object, and a
-  // NUL, at which the library would stop as if the text ended there.
+  // This looks first for three faults that the library does not report as such: a mark that some editors
+  // write in front and nobody sees, a text that is no object, and a NUL, at which the library would stop as
+  // if the text ended there.
+  for (const char* mark : {"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"}) {
+    if (text.starts_with(mark))
+      throw input_error(source.what, "a byte order mark in front", "JSON in UTF-8 without such a mark",
+                        source.remedy);
+  }
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (form == JsonForm::object && (first == std::string_view::npos || text[first] != '{')) {
     const std::string got =

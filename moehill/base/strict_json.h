@@ -23,8 +23,8 @@ enum class JsonForm { object, any };
 // Parses `text`, which must be one object, or any value if the form allows it. Objects and arrays may be
 // nested at most 32 deep, no name may occur twice in one object, the text must be UTF-8, and only blanks may
 // stand before or after the value. The JSON library would silently take the last of two equal names and stop
-// at a NUL. It also copies and prints by recursion, so that deep nesting would overflow the stack. Throws
-// InputError.
+// at a NUL. It also copies and prints by recursion, so that deep nesting would overflow the stack, and it
+// takes hours for an ordered object of a million names. Throws InputError.
 template <typename Json = nlohmann::json>  // or nlohmann::ordered_json
 Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form = JsonForm::object);
 

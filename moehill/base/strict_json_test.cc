@@ -1,5 +1,6 @@
 #include "moehill/base/strict_json.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "moehill/base/error.h"
@@ -38,6 +39,42 @@ TEST(StrictJson, RefusesWhatTheLibraryAloneTakes) {
   EXPECT_NE(json_refusal(std::string("{\"a\": 1}\0more", 13)).find("NUL"), std::string::npos);
   EXPECT_NE(json_refusal(nested(33)).find("more than 32 deep"), std::string::npos);
   EXPECT_NE(json_refusal("{\"a\":" + std::string(1 << 20, '[')).find("more than 32 deep"), std::string::npos);
+}
+
+// Returns an object of so many names.
+std::string with_names(int num) {
+  std::string text;
+  for (int i = 0; i < num; ++i) text += fmt::format("{}\"{}\": 0", i == 0 ? "{" : ", ", i);
+  return text + "}";
+}
+
+// An ordered object looks through all of its names for each new one.
+TEST(StrictJson, RefusesAnOrderedObjectThatWouldTakeHours) {
+  const JsonSource source{"file", "write it anew"};
+  EXPECT_EQ(parse_strict_json<nlohmann::ordered_json>(with_names(5000), source).size(), 5000u);
+  try {
+    parse_strict_json<nlohmann::ordered_json>(with_names(20000), source);
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find(" names, allowed: some thousands"), std::string::npos)
+        << error.what();
+  }
+  // The names of a model's tensors, which are not kept in order, may be more.
+  EXPECT_EQ(parse(with_names(20000)).size(), 20000u);
+}
+
+TEST(StrictJson, NamesTheMarkThatNobodySees) {
+  for (const std::string text : {"\xef\xbb\xbf{}", "\xff\xfe{", "\xfe\xff{"}) {
+    for (const JsonForm form : {JsonForm::object, JsonForm::any}) {
+      try {
+        parse_strict_json(text, {"file", "write it anew"}, form);
+        ADD_FAILURE() << text;
+      } catch (const InputError& error) {
+        EXPECT_EQ(std::string(error.what()).rfind("file: got a byte order mark in front, allowed: ", 0), 0u)
+            << error.what();
+      }
+    }
+  }
 }
 
 TEST(StrictJson, SaysWhatIsWrongInOneLine) {

@@ -1,6 +1,8 @@
 #include "moehill/base/strict_toml.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "moehill/base/error.h"
 
@@ -35,10 +37,10 @@ size_t skip_text(std::string_view text, size_t begin) {
 }  // namespace
 
 // Counts brackets and dots without parsing. Everything inside strings and comments is skipped, since brackets
-// mean nothing there.
+// mean nothing there. A dotted key a.b.c nests tables too, and what it holds lies in all of them.
 void refuse_deep_toml(std::string_view text, const std::string& source) {
-  int open = 0;  // brackets and braces
-  int dots = 0;  // dots in the current key or value; a dotted key a.b.c nests tables too
+  std::vector<int> dots = {0};  // of the key and value that is read now, outside and in each open bracket
+  int depth = 0;                // all these dots, and the open brackets
   for (size_t i = 0; i < text.size();) {
     const size_t end = skip_text(text, i);
     if (end > i) {
@@ -46,10 +48,19 @@ void refuse_deep_toml(std::string_view text, const std::string& source) {
       continue;
     }
     const char c = text[i++];
-    if (c == '[' || c == '{') ++open;
-    if (c == ']' || c == '}') open = std::max(open - 1, 0);
-    dots = c == '.' ? dots + 1 : std::string_view("[]{},=\n").find(c) == std::string_view::npos ? dots : 0;
-    if (open <= kMaxTomlDepth && dots <= kMaxTomlDepth) continue;
+    if (c == '[' || c == '{') {
+      dots.push_back(0);
+      ++depth;
+    } else if (c == '.') {
+      ++dots.back();
+      ++depth;
+    } else if ((c == ']' || c == '}') && dots.size() > 1) {
+      depth -= dots.back() + 1;
+      dots.pop_back();
+    } else if (c == ',' || c == '\n') {
+      depth -= std::exchange(dots.back(), 0);
+    }
+    if (depth <= kMaxTomlDepth) continue;
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i), '\n');
     throw input_error(
         fmt::format("{}:{}", source, line), fmt::format("values nested more than {} deep", kMaxTomlDepth),

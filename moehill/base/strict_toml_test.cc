@@ -19,7 +19,8 @@ TEST(StrictToml, RefusesWhatIsNestedDeep) {
                                   repeat("\"a\".", 65) + "b = 1", "\n\na = '''\n'''\nb = " + repeat("[", 65),
                                   "a = [\"\"\"x\"\"\"\", {" + repeat("a.", 65) + "a = 1}, \"y\"]",
                                   "a = ['''x'''', {" + repeat("a.", 65) + "a = 1}, 'y']",
-                                  "a = ['''x''''', {" + repeat("a.", 65) + "a = 1}, 'y']"})
+                                  "a = ['''x''''', {" + repeat("a.", 65) + "a = 1}, 'y']",
+                                  "a = " + repeat("{a.b.c = ", 22), "a = [1.5, " + repeat("[{a.b = ", 22)})
     EXPECT_THROW(refuse_deep_toml(text, "x.toml"), InputError) << text.substr(0, 40);
   try {
     refuse_deep_toml("a = '''\n\n'''\nb = " + repeat("[", 65), "x.toml");
@@ -37,6 +38,8 @@ TEST(StrictToml, TakesEverythingElse) {
         "a = \"\"\"" + repeat("[\n", 100) + "\"\"\"", "a = ['''x'''', '" + repeat("[", 100) + "']",
         "a = ['''x''''', '" + repeat("[", 100) + "']", "# " + repeat("[", 100) + "\na = 1",
         "a = [" + repeat("1.5, ", 100) + "2.5]", repeat("[a.b]\nc.d = 1.5\n", 100),
+        "a = " + repeat("{a.b.c = ", 21), "a = [" + repeat("{a.b.c = 1.5}, ", 100) + "]",
+        repeat("a.b = [\n{ c.d = 1.5 },\n]\n", 100), repeat("]", 100) + repeat("[", 64),
         std::string("a = \"not ended"), std::string("a = '''not ended")})
     EXPECT_NO_THROW(refuse_deep_toml(text, "x.toml")) << text.substr(0, 40);
 }

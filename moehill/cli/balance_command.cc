@@ -352,12 +352,16 @@ int balance_command(const std::vector<std::string>& args) {
                    outcome_table(outcomes)) +
            balance_closing(o, error),
        table);
-  write_json_lines(file, lines_of(o, config, hardware, outcomes));
-  if (o.save_placement.empty()) return kExitDone;
-  const auto best = std::min_element(outcomes.begin(), outcomes.end(),
-                                     [](const Outcome& a, const Outcome& b) { return a.step_s < b.step_s; });
-  write_placement(o.save_placement, all[static_cast<size_t>(best - outcomes.begin())].placement);
-  show(fmt::format("{} is in {}\n", best->name, o.save_placement), table);
+  const auto save_best = [&] {
+    if (o.save_placement.empty()) return;
+    const auto best =
+        std::min_element(outcomes.begin(), outcomes.end(),
+                         [](const Outcome& a, const Outcome& b) { return a.step_s < b.step_s; });
+    write_placement(o.save_placement, all[static_cast<size_t>(best - outcomes.begin())].placement);
+    show(fmt::format("{} is in {}\n", best->name, o.save_placement), table);
+  };
+  write_and_show({[&] { write_json_lines(file, lines_of(o, config, hardware, outcomes)); }, save_best},
+                 [] {});
   return kExitDone;
 }
 

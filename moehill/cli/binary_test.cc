@@ -1,6 +1,10 @@
 // Tests of the program itself: exit statuses, one-line errors, no output file after bad input, and the
 // command lines of the reference logbook.
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -144,6 +148,26 @@ TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
     }
     EXPECT_EQ(records(contents(json)).size(), 1u) << redirection;
   }
+}
+
+// `head` goes after its lines; the program goes on, and writes its files.
+TEST(Binary, AReaderThatHasGoneTakesNoFiles) {
+  constexpr int kGone = 9;  // a number of one digit, which every shell takes
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  ASSERT_EQ(dup2(ends[1], kGone), kGone);
+  close(ends[0]);
+  close(ends[1]);
+  const std::string json = (fresh_folder() / "x.jsonl").string();
+  for (const std::string& arguments :
+       {std::string("--help"), kTiny + std::string("--iters 1 --json -"),
+        "kernels --rows 3 --groups 2 --hidden 32 --mlp-dim 24 --threads 1 --iters 1 --json " + json}) {
+    const Outcome outcome = run(arguments, "", fmt::format(">&{}", kGone));
+    EXPECT_EQ(outcome.status, 128 + SIGPIPE) << arguments;
+    EXPECT_EQ(outcome.err.find("cannot write"), std::string::npos) << outcome.err;
+  }
+  EXPECT_EQ(records(contents(json)).size(), 3u);
+  close(kGone);
 }
 
 // Without a refusal, each of several processes would run the whole command alone.

@@ -107,6 +107,8 @@ std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
   o.climb.command = command_of(args);
   if (!args.empty() && args[0].rfind('-', 0) != 0) {
     o.file = args[0];
+    if (o.file.empty())
+      throw input_error("climb", "an empty name", "an experiment file", "name one, or leave it out");
     args.erase(args.begin());
   }
   // Options that are not the search's own belong to bench and define the problem.

@@ -69,6 +69,7 @@ TEST_F(ClimbCommand, RefusesWhatItCannotClimbAndLeavesNothing) {
     EXPECT_EQ(run(more + std::string(more[0] == 'm' ? "" : " " + shape_)), 2) << more;
     EXPECT_FALSE(std::filesystem::exists(folder_ + "/moehill.sqlite")) << more;
   }
+  EXPECT_EQ(run("'' " + shape_), 2);
 }
 
 TEST_F(ClimbCommand, ARefusalNamesTheOptionAsItIsWritten) {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -189,7 +190,10 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
   } catch (const InputError& error) {
     return fail(kExitBadInput, error.what(), job);
   } catch (const std::filesystem::filesystem_error& error) {
-    if (error.code() != std::errc::filename_too_long) return fail(kExitRunFailed, error.what(), job);
+    if (error.code() != std::errc::filename_too_long)
+      return fail(kExitRunFailed,
+                  fmt::format("{}: {}", moehill::quoted(error.path1().string(), 200), error.code().message()),
+                  job);
     return fail(kExitBadInput,
                 input_error("a path", quoted(error.path1().string()), "names that the system takes",
                             "choose a shorter one")
@@ -221,18 +225,31 @@ void occupy_closed_streams() {
   }
 }
 
+// Returns true if standard output is a pipe whose reader has gone, as `head` does after its lines.
+bool reader_has_gone() {
+  pollfd output = {STDOUT_FILENO, 0, 0};
+  return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
+}
+
 // Returns the status after the output was flushed, since a full disk is only noticed then. A status that is
-// an error already stays.
+// an error already stays. A reader that has gone knows it, so nothing is said; the status is the one that
+// shells give to a program that SIGPIPE ended.
 int status_after_output(int status) {
   const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
-  if (written || status != kExitDone) return status;
-  print_error("cannot write to standard output: the disk is full or the stream closed; send it elsewhere");
-  return kExitRunFailed;
+  if (written) return status;
+  const bool has_gone = reader_has_gone();
+  if (!has_gone)
+    print_error("cannot write to standard output: the disk is full or the stream closed; send it elsewhere");
+  if (status != kExitDone) return status;
+  return has_gone ? kExitSignal + SIGPIPE : kExitRunFailed;
 }
 
 int run_as_process(const std::vector<std::string>& args) {
   occupy_closed_streams();
-  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow then fails the write and does not end the process
+  // A file that may not grow, and a pipe whose reader has gone, then fail the write and do not end the
+  // process, which may have other files to write.
+  signal(SIGXFSZ, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
   std::unique_ptr<Session> session;
   try {
     const char* simd = std::getenv("MOEHILL_SIMD");  // a target by name, for tests and comparisons

@@ -135,8 +135,10 @@ void require_writable(const CompareOptions& o) {
 void write_files(const CompareOptions& o, const Matching& matching, double tolerance) {
   std::string lines;
   for (const MatchedPair& pair : matching.pairs) lines += json_text(pair_json(pair)) + "\n";
-  write_json_lines(o.json, lines);
-  if (!o.junit.empty()) write_text_file(o.junit, matching_junit(matching, tolerance));
+  const auto write_junit = [&] {
+    if (!o.junit.empty()) write_text_file(o.junit, matching_junit(matching, tolerance));
+  };
+  write_and_show({[&] { write_json_lines(o.json, lines); }, write_junit}, [] {});
 }
 
 // Says or refuses what cannot be judged. A gate must not pass because it could not tell. So with a gate this
@@ -277,6 +279,7 @@ int compare_command(const std::vector<std::string>& args) {
   if (!o) return kExitDone;
   if (o->noise_floor) return store_noise_floor(*o);
   if (!o->builds.empty()) return compare_two_builds(*o);
+  require_writable(*o);
   const double tolerance = o->tolerance.empty() ? 0 : parse_percent("--tolerance", o->tolerance, 0, 99);
   const ResultSet a = read_results(o->sources[0]), b = read_results(o->sources[1]);
   const Matching matching = match_results(a, b);
@@ -292,7 +295,6 @@ int compare_command(const std::vector<std::string>& args) {
   if (!o->baseline.empty()) lost = regressions(matching, tolerance);
   if (o->json != "-") show(notes_of(a) + notes_of(b) + matching_table(matching));
   refuse_undecided(*o, matching, lost);
-  require_writable(*o);
   write_files(*o, matching, tolerance);
   for (const std::string& line : lost) tell(fmt::format("regression: {}", line));
   return lost.empty() ? kExitDone : kExitRegression;

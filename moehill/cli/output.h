@@ -23,7 +23,8 @@ inline std::FILE* table_stream(const std::string& json) { return json == "-" ? s
 
 // Throws InputError if the file cannot be written. Does nothing for "" and "-".
 void require_writable_json(const std::string& json);
-// Writes lines of JSON; does nothing for "". Throws std::runtime_error if they cannot be written.
+// Writes lines of JSON; does nothing for "". Throws std::runtime_error if a file cannot be written. If
+// standard output cannot, run_command_line() says so at the end.
 void write_json_lines(const std::string& json, const std::string& lines);
 
 // Runs each of `writes`, then `show`, and at last throws what the first failure of a write threw. So a disk

@@ -109,14 +109,22 @@ void probe(const ProbeOptions& options, const JobLinks& links, const Environment
                           [&](const Probe& so_far) { tables.print_new(so_far); });
     show_progress("");
     if (!options.keep_disturbed) refuse_disturbed(probe);
-    write_probe(probe, options.file);
   }
-  show(probe_summary(probe));
-  const std::string stale = stale_reason(probe, environment);
-  if (!stale.empty()) show(fmt::format("stale: {}; measure again by moehill probe\n", stale));
-  show(fmt::format("{} {}\n", options.show ? "read from" : "kept in", options.file));
-  if (!options.as_hardware.empty())
-    write_text_file(options.as_hardware, hardware_text(probe, options.as_hardware));
+  std::string place = options.show ? fmt::format("read from {}\n", options.file) : "";
+  const auto keep = [&] {
+    if (options.show) return;
+    write_probe(probe, options.file);
+    place = fmt::format("kept in {}\n", options.file);
+  };
+  const auto keep_hardware = [&] {
+    if (!options.as_hardware.empty())
+      write_text_file(options.as_hardware, hardware_text(probe, options.as_hardware));
+  };
+  write_and_show({keep, keep_hardware}, [&] {
+    const std::string stale = stale_reason(probe, environment);
+    show(probe_summary(probe) +
+         (stale.empty() ? "" : fmt::format("stale: {}; measure again by moehill probe\n", stale)) + place);
+  });
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "moehill/bench/comparison.h"
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
+#include "moehill/cli/output.h"
 #include "moehill/cli/tune_options.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/machine/interruption.h"
@@ -130,10 +131,9 @@ class ProblemTuner {
       say(options_.bench, {}, table);
       return false;
     }
-    const std::string key = keep(base, result);
-    say(options_.bench, {},
-        outcome_line(result) + table +
-            fmt::format("kept in {}; bench takes it for this problem: {}\n", path(), key));
+    std::string kept;
+    write_and_show({[&] { kept = keep(base, result); }},
+                   [&] { say(options_.bench, {}, outcome_line(result) + table + kept); });
     return true;
   }
 
@@ -158,6 +158,7 @@ class ProblemTuner {
     return samples;
   }
 
+  // Keeps the winner in the table. Returns the line that says so.
   std::string keep(const Point& base, const TunerResult& result) {
     const Routing routing = routing_of(base.config.shape, base.distribution, options_.bench.seed,
                                        base.config.block.capacity.spares);
@@ -165,7 +166,7 @@ class ProblemTuner {
     keep_tuned(path(), key,
                {result.candidates[result.winner].blocks, result.gain, environment_.topology.cpu_model,
                 environment_.kernels_id, utc_now(), environment_.kernel});
-    return key;
+    return fmt::format("kept in {}; bench takes it for this problem: {}\n", path(), key);
   }
 
   const TuneOptions& options_;

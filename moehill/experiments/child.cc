@@ -91,6 +91,7 @@ sigset_t stop_signals() {
     return set;
   }();
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  signal(SIGPIPE, SIG_DFL);  // which this program ignores, while a launcher may rely on its usual action
   const bool redirected = dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(error, 2) >= 0;
   if (redirected) execvp(arguments[0], arguments);
   const char message[] = "cannot start the program\n";

@@ -51,6 +51,14 @@ TEST(Child, MoreOutputThanItMayHaveIsAFailureThatKeepsTheBeginning) {
   EXPECT_EQ(run_child({"sh", "-c", "head -c 1000 /dev/zero"}, 60, -1, 1000).end, ChildEnd::exited);
 }
 
+TEST(Child, ItsPipesHaveTheirUsualAction) {
+  const auto before = std::signal(SIGPIPE, SIG_IGN);
+  const ChildResult result = shell("kill -PIPE $$; echo alive");
+  std::signal(SIGPIPE, before);
+  EXPECT_EQ(result.status, 128 + SIGPIPE);
+  EXPECT_EQ(result.output, "");
+}
+
 TEST(Child, SaysWhichSignalEndedIt) {
   const ChildResult result = shell("kill -SEGV $$");
   EXPECT_EQ(result.end, ChildEnd::signalled);

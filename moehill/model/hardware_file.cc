@@ -44,6 +44,9 @@ constexpr Limits kBytes{1, 1e15}, kSeconds{1e-9, 1e5};  // of a collective
 constexpr double kMostCount = 1 << 20;
 constexpr int kMostDevicesOfNode = 1 << 12;
 constexpr int kMostNodes = 1 << 16;  // product of dims; a simulation makes them all, in seconds
+// A list has at most this many entries. A prediction goes through all curves for each product, and a measured
+// curve has some dozens of points.
+constexpr size_t kMostEntries = 4096;
 
 std::string to_string(const Limits& limits) {
   return fmt::format("{}a number from {:g} to {:g}", limits.or_zero ? "0 or " : "", limits.lowest,
@@ -96,6 +99,7 @@ class Section {
     if (!has(key)) return sections;
     const toml::array* array = table_[key].as_array();
     if (array == nullptr) refuse(key, "something else", "a list of tables");
+    refuse_long(key, *array);
     for (const toml::node& node : *array) {
       if (!node.is_table()) refuse(key, "something else", "a list of tables");
       sections.emplace_back(*node.as_table(), file_, path_ + key + ".");
@@ -139,7 +143,13 @@ class Section {
     if (!has(key)) return;
     const toml::array* array = table_[key].as_array();
     if (array == nullptr) refuse(key, "something else", "a list of numbers");
+    refuse_long(key, *array);
     for (const toml::node& node : *array) take(node);
+  }
+
+  void refuse_long(const std::string& key, const toml::array& array) const {
+    if (array.size() > kMostEntries)
+      refuse(key, fmt::format("{} entries", array.size()), fmt::format("at most {}", kMostEntries));
   }
 
   // Returns a number within the limits; NaN and infinity are refused.

@@ -129,6 +129,17 @@ TEST(Hardware, MistakesNameFileLineAndKey) {
   }
 }
 
+// A simulation asks for a product's time again and again, and goes through all curves each time.
+TEST(Hardware, ListsHaveAnEnd) {
+  std::string numbers, tables;
+  for (int i = 0; i < 4097; ++i) numbers += fmt::format("{}{}", i == 0 ? "" : ", ", i + 1);
+  for (int i = 0; i < 4096; ++i) tables += "[[gemm]]\n";
+  const std::string curve = error_of(with(kSmall, "[1, 10]", "[" + numbers + "]"));
+  EXPECT_NE(curve.find("gemm.rows = 4097 entries, allowed: at most 4096"), std::string::npos) << curve;
+  const std::string curves = error_of(kSmall + tables);
+  EXPECT_NE(curves.find("gemm = 4097 entries, allowed: at most 4096"), std::string::npos) << curves;
+}
+
 // Sizes that the kind does not have would be dropped without a word.
 TEST(Hardware, DimsAreTheSizesOfTheirKind) {
   const std::string network = "}, {name = \"net\", latency_s = 1e-6, bytes_per_s = 1e9}]";

@@ -108,11 +108,11 @@ std::string maker_of(const ScoredRun& run) {
 // Returns the runs by their makers, in the order in which makers first appear.
 std::vector<std::pair<std::string, std::vector<ScoredRun>>> by_maker(const std::vector<ScoredRun>& runs) {
   std::vector<std::pair<std::string, std::vector<ScoredRun>>> makers;
+  std::map<std::string, size_t> places;  // in `makers`; a search through them would take hours for many
   for (const ScoredRun& run : runs) {
-    const std::string maker = maker_of(run);
-    auto own = std::find_if(makers.begin(), makers.end(), [&](const auto& m) { return m.first == maker; });
-    if (own == makers.end()) own = makers.insert(own, {maker, {}});
-    own->second.push_back(run);
+    const auto [place, is_new] = places.emplace(maker_of(run), makers.size());
+    if (is_new) makers.push_back({place->first, {}});
+    makers[place->second].second.push_back(run);
   }
   return makers;
 }

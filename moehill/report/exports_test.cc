@@ -250,6 +250,14 @@ TEST(Published, MatchesBySizesModeAndChoices) {
     EXPECT_EQ(tflops(config, "19:40 Block-tuning probe", "staged_dp"), 130.640);
   }
   EXPECT_THROW(parse_published("a,b\n", "x"), InputError);
+  for (const std::string figure : {"", "nan", "inf", "-1", "0", "1e999", "x"}) {
+    const std::string head =
+        "section,parallel_mode,hidden,mlp_dim,experts,topk,shared,tokens,pass,extra,tflops,tokens_per_s\n";
+    const std::string row = "s,ep,8,8,4,2,0,16,forward,," + figure + "," + figure + "\n";
+    const std::vector<PublishedRow> parsed = parse_published(head + row, "x");
+    ASSERT_EQ(parsed.size(), 1u);
+    EXPECT_FALSE(parsed[0].tflops || parsed[0].tokens_per_s) << figure;
+  }
   EXPECT_THROW(read_published("/nowhere.csv"), InputError);
 }
 

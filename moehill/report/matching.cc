@@ -136,6 +136,10 @@ std::string environment_text(const ResultSet& set, const std::string& name) {
   return values.empty() ? "none" : fmt::format("{}", fmt::join(values, " and "));
 }
 
+// Each record is compared with all processes before, so that many more would take hours. A sweep has as many
+// rounds at most.
+constexpr size_t kMostProcesses = 10000;
+
 // Adds what `record` says to the process that measured it.
 void add_process(ComparedResult& result, const std::string& id, int64_t round, const StoredJson& record) {
   const std::vector<double> costs = costs_of(record);
@@ -149,6 +153,9 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
   const auto same = [&](const ComparedProcess& process) { return process.id == id; };
   auto process = std::find_if(result.processes.begin(), result.processes.end(), same);
   if (process == result.processes.end()) {
+    if (result.processes.size() == kMostProcesses)
+      throw input_error("compare", fmt::format("more than {} processes of one result", kMostProcesses),
+                        fmt::format("at most {}", kMostProcesses), "take the records of fewer runs");
     const auto measured_by = part_of<std::optional<RecordedProcess>>(record, "process");
     result.processes.push_back({id,
                                 measured_by ? Figure(measured_by->started_s) : Figure(),

@@ -113,6 +113,22 @@ TEST_F(MatchingTest, ResultsThatWouldTakeHoursAreRefused) {
   EXPECT_THROW(num_results(2049), InputError);
 }
 
+TEST_F(MatchingTest, MoreProcessesThanASweepHasRoundsAreRefused) {
+  const auto num_processes = [&](int num_records) {
+    const std::string path = folder_.file("many.jsonl");
+    std::ofstream file(path);
+    for (int i = 0; i < num_records; ++i)
+      file << fmt::format(R"({{"config": {{}}, "tflops": 1.0, "check": {{"status": "passed"}}, )"
+                          R"("time_s": {{"median": 1.0, "samples": [1.0]}}, "process": {{"id": "{}"}}}})"
+                          "\n",
+                          i);
+    file.close();
+    return read_results(path).results.at(0).processes.size();
+  };
+  EXPECT_EQ(num_processes(10000), 10000u);
+  EXPECT_THROW(num_processes(10001), InputError);
+}
+
 // This holds for any number of samples and any distance between them.
 TEST_F(MatchingTest, FewerThanFiveProcessesASideCannotBeTold) {
   const Matching matching = match(write_runs("a", 1.0, 1.0, "gmm", 5), write_runs("b", 10.0, 10.0, "gmm", 4));

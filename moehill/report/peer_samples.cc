@@ -19,6 +19,8 @@ namespace moehill {
 namespace {
 
 constexpr const char* kSchema = "moehill/peers/1";
+// Nobody sees more points in one picture, and to sort in many more would take hours.
+constexpr size_t kMostPoints = 10000;
 
 // Place is where a case stands: its panel and its x. Cases are `step/bf16/forward/512/top8` and
 // `gemm/bf16/34/forward`.
@@ -123,6 +125,9 @@ PeerPanels peer_panels(const std::string& path) {
     if (rates.find(key) == rates.end()) order.push_back(key);
     rates[key].push_back(sample.gflops);
   }
+  if (order.size() > kMostPoints)
+    throw input_error("plot", fmt::format("{} cases of programs in {}", order.size(), path),
+                      fmt::format("at most {}", kMostPoints), "split the file");
   PeerPanels made;
   const bool are_steps = !samples.empty() && place_of(samples[0].case_name)->is_step;
   made.x_title = are_steps ? "top-k" : "rows of a group";

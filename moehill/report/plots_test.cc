@@ -278,6 +278,9 @@ TEST(Plots, SamplesOfPeersShowTheirShareOfThePeakOfTheSameCase) {
         peer_line("step/bf16/forward/512/topx", "moehill", 1, 1), peer_line(two, "moehill", -1, 1),
         ours + "{}\n", ours + "nonsense\n"})
     EXPECT_THROW(plot(bad), InputError) << bad;
+  std::string many;
+  for (int i = 1; i <= 10001; ++i) many += peer_line(fmt::format("gemm/bf16/{}/forward", i), "moehill", 1, 1);
+  EXPECT_THROW(plot(many), InputError);
 }
 
 TEST(Plots, WhatIsNoRegularFileIsRefusedAtOnce) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <sstream>
 
 #include "moehill/base/error.h"
@@ -31,6 +32,12 @@ std::optional<T> number(const std::string& text) {
   return value;
 }
 
+// Returns the figure of a cell; nothing for a cell without one, and for one of which no ratio can be made.
+std::optional<double> figure_in(const std::string& text) {
+  const std::optional<double> value = number<double>(text);
+  return value && std::isfinite(*value) && *value > 0 ? value : std::nullopt;
+}
+
 // Reads "bt=128" and the like out of words such as "default bt=128 bf=1024 (implied)".
 void add_pairs(const std::vector<std::string>& words, std::map<std::string, std::string>& pairs) {
   for (const std::string& word : words) {
@@ -57,8 +64,8 @@ PublishedRow parse_row(const std::vector<std::string>& cells) {
     const size_t equal = part.find('=');
     if (equal != std::string::npos) row.extra[part.substr(0, equal)] = part.substr(equal + 1);
   }
-  row.tflops = number<double>(cells[10]);
-  row.tokens_per_s = number<double>(cells[11]);
+  row.tflops = figure_in(cells[10]);
+  row.tokens_per_s = figure_in(cells[11]);
   return row;
 }
 

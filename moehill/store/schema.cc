@@ -159,7 +159,7 @@ constexpr int64_t kNetworkFileSystems[] = {0x6969,     0x517B,     0xFF534D42, 0
 
 // Returns true if the file is on a network file system, where a write-ahead log does not work.
 bool on_network(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
+  const std::filesystem::path folder = behind_links(path).parent_path();
   struct statfs system {};
   // If the system does not say, the safe answer is "on a network".
   if (statfs(folder.c_str(), &system) != 0) return true;

@@ -24,10 +24,11 @@ constexpr int kMostValueBytes = 256 << 20;
 // microsecond.
 constexpr int kStepsBetweenLooks = 1 << 16;
 
-// Returns "file:" and the path as a URI, with everything except letters, digits and "/._-" written as %XX.
-std::string uri_of(const std::string& path) {
+// Returns "file:" and the path from the root as a URI, with everything except letters, digits and "/._-"
+// written as %XX.
+std::string uri_of(const std::filesystem::path& path) {
   std::string uri = "file:";
-  for (const char c : std::filesystem::absolute(path).string()) {
+  for (const char c : path.string()) {
     const bool is_plain =
         std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("/._-", c) != nullptr;
     uri += is_plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
@@ -35,7 +36,25 @@ std::string uri_of(const std::string& path) {
   return uri;
 }
 
+// Throws InputError if a pipe, a device or a folder has the name of a file that SQLite opens beside the
+// database. To open a pipe would wait for its writer.
+void refuse_others_beside(const std::string& path) {
+  for (const char* ending : {"-journal", "-wal", "-shm"}) {
+    const std::string name = path + ending;
+    if (is_there(name) && !is_plain_file(name))
+      throw input_error("--db", quoted(name, 200) + " (no regular file)",
+                        "files of SQLite beside the database", "move it away, or name another database");
+  }
+}
+
 }  // namespace
+
+std::filesystem::path behind_links(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error),
+                              file = std::filesystem::weakly_canonical(whole, error);
+  return error ? whole : file;
+}
 
 void Database::Close::operator()(sqlite3* connection) const { sqlite3_close(connection); }
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
@@ -52,8 +71,9 @@ Database::Database(const std::string& path, Access access) : path_(path) {
   sqlite3* connection = connection_.get();
   sqlite3_extended_result_codes(connection, 1);
   sqlite3_busy_timeout(connection, kBusyMilliseconds);
-  // The file may come from anybody. Its schema may call functions, since our own checks call json_type(). But
-  // only functions of SQLite itself exist, and none of them reads files or loads code.
+  // The file may come from anybody. Its schema has to be a trusted one all the same: otherwise SQLite 3.40
+  // takes json_type(), which our own checks call, for unsafe, and refuses our tables. But only functions of
+  // SQLite itself exist, and none of them reads files or loads code.
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(connection, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);  // our own tables have none
   sqlite3_limit(connection, SQLITE_LIMIT_LENGTH, kMostValueBytes);
@@ -87,19 +107,20 @@ void Database::open_file(Access access) {
   const bool is_file = !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
                        (!std::filesystem::exists(path_, ignored) || is_plain_file(path_));
   // A path from the root is never one of SQLite's other names, such as file:x?mode=memory.
-  const std::filesystem::path whole = std::filesystem::absolute(path_, ignored);
-  const std::string folder = whole.parent_path().string();
+  const std::filesystem::path file = behind_links(path_);
+  const std::string folder = file.parent_path().string();
   const bool only_reads = access == Access::read_only;
   const bool can_write =
       !only_reads || (::access(path_.c_str(), W_OK) == 0 && ::access(folder.c_str(), W_OK) == 0);
-  const auto log_bytes = std::filesystem::file_size(path_ + "-wal", ignored);
+  refuse_others_beside(file.string());
+  const auto log_bytes = std::filesystem::file_size(file.string() + "-wal", ignored);
   const bool has_log = !ignored && log_bytes > 0;
   int code = SQLITE_CANTOPEN;
   if (is_file)
-    code = connect(whole.string(), (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
-                                       (only_reads ? 0 : SQLITE_OPEN_CREATE));
+    code = connect(file.string(), (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+                                      (only_reads ? 0 : SQLITE_OPEN_CREATE));
   if (code == SQLITE_OK && only_reads && !has_log && !(can_write && answers()))
-    code = connect(uri_of(path_) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+    code = connect(uri_of(file) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
   if (code != SQLITE_OK) {
     throw input_error(
         "--db", quoted(path_, 200) + " (" + sqlite3_errstr(code) + ")",

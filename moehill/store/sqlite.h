@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -37,6 +38,10 @@ inline constexpr const char* kDamagedRemedy = "take the copy of a backup, or nam
 // Access says how a database is opened. A database that is in_memory has no file and is gone with its
 // connection.
 enum class Access { read_only, read_write, in_memory };
+
+// Returns the path from the root of the file to which `path` leads. SQLite's own files lie beside that file,
+// and not beside a link to it.
+std::filesystem::path behind_links(const std::string& path);
 
 // Database is one connection.
 class Database {

@@ -3,7 +3,11 @@
 #include "moehill/store/store.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <fstream>
 
 #include "moehill/base/error.h"
@@ -186,6 +190,22 @@ TEST(Store, WhatIsNoFileIsNoDatabase) {
     EXPECT_THROW(Store::open_or_create(path), InputError) << path;
 }
 
+// To open a pipe waits for its writer.
+TEST(Store, APipeBesideADatabaseIsRefusedAtOnce) {
+  for (const char* ending : {"-journal", "-wal", "-shm"}) {
+    const TemporaryFolder folder;
+    const std::string path = folder.file("a.sqlite");
+    { Store::open_or_create(path); }
+    ASSERT_EQ(mkfifo((path + ending).c_str(), 0600), 0);
+    // SQLite's files lie beside the database itself, and not beside a link to it.
+    std::filesystem::create_symlink("a.sqlite", folder.file("link.sqlite"));
+    for (const std::string& name : {path, folder.file("link.sqlite")}) {
+      EXPECT_THROW(Store::open_existing(name), InputError) << name << ending;
+      EXPECT_THROW(Store::open_or_create(name), InputError) << name << ending;
+    }
+  }
+}
+
 TEST(Store, ReadingLeavesNoFileBehindAndNeedsNoFolderThatCanBeWritten) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a%20b?.sqlite");
@@ -194,6 +214,37 @@ TEST(Store, ReadingLeavesNoFileBehindAndNeedsNoFolderThatCanBeWritten) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
   Store reader = Store::open_existing(path);
   EXPECT_THROW(reader.add_note({}), std::exception);
+}
+
+// The tests may run as root, whom no folder refuses, so a child becomes somebody else.
+TEST(Store, AFolderThatCannotBeWrittenCanBeRead) {
+  namespace fs = std::filesystem;
+  constexpr uid_t kNobody = 65534;
+  constexpr int kCannotEnter = 77;
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  { Store::open_or_create(path); }
+  fs::permissions(path, fs::perms{0444});
+  fs::permissions(folder.path(), fs::perms{0555});
+  const pid_t reader = fork();
+  if (reader == 0) {
+    int status = 1;
+    try {
+      if (geteuid() != 0 || setuid(kNobody) == 0)
+        status = access(path.c_str(), R_OK) != 0                    ? kCannotEnter
+                 : Store::open_existing(path).experiments().empty() ? 0
+                                                                    : 2;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+    }
+    _exit(status);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(reader, &status, 0), reader);
+  fs::permissions(folder.path(), fs::perms{0755});
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kCannotEnter)
+    GTEST_SKIP() << "nobody else can enter the folder of temporary files";
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Store, AFileHasItsWholeName) {
