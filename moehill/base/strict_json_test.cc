@@ -63,6 +63,13 @@ TEST(StrictJson, RefusesAnOrderedObjectThatWouldTakeHours) {
   EXPECT_EQ(parse(with_names(20000)).size(), 20000u);
 }
 
+// A checkpoint's header has an object for each tensor, and a big model has many.
+TEST(StrictJson, TakesVeryManyObjects) {
+  std::string text = "{\"a\": [{}";
+  for (int i = 1; i < 200000; ++i) text += ", {}";
+  EXPECT_EQ(parse(text + "]}")["a"].size(), 200000u);
+}
+
 TEST(StrictJson, NamesTheMarkThatNobodySees) {
   for (const std::string text : {"\xef\xbb\xbf{}", "\xff\xfe{", "\xfe\xff{"}) {
     for (const JsonForm form : {JsonForm::object, JsonForm::any}) {
