@@ -150,24 +150,36 @@ TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
   }
 }
 
-// `head` goes after its lines; the program goes on, and writes its files.
-TEST(Binary, AReaderThatHasGoneTakesNoFiles) {
+// Returns what sends standard output to a pipe whose reader has gone, as `head` does after its lines.
+std::string to_a_reader_that_has_gone() {
   constexpr int kGone = 9;  // a number of one digit, which every shell takes
   int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  ASSERT_EQ(dup2(ends[1], kGone), kGone);
+  EXPECT_EQ(pipe(ends), 0);
+  EXPECT_EQ(dup2(ends[1], kGone), kGone);
   close(ends[0]);
   close(ends[1]);
-  const std::string json = (fresh_folder() / "x.jsonl").string();
+  return fmt::format(">&{}", kGone);
+}
+
+TEST(Binary, AReaderThatHasGoneTakesNoFiles) {
+  const std::string gone = to_a_reader_that_has_gone(), json = (fresh_folder() / "x.jsonl").string();
   for (const std::string& arguments :
-       {std::string("--help"), kTiny + std::string("--iters 1 --json -"),
+       {std::string("--help"), std::string(kTiny) + "--iters 1 --json -",
         "kernels --rows 3 --groups 2 --hidden 32 --mlp-dim 24 --threads 1 --iters 1 --json " + json}) {
-    const Outcome outcome = run(arguments, "", fmt::format(">&{}", kGone));
+    const Outcome outcome = run(arguments, "", gone);
     EXPECT_EQ(outcome.status, 128 + SIGPIPE) << arguments;
     EXPECT_EQ(outcome.err.find("cannot write"), std::string::npos) << outcome.err;
   }
   EXPECT_EQ(records(contents(json)).size(), 3u);
-  close(kGone);
+}
+
+// Both tables would take far longer than a minute.
+TEST(Binary, AReaderThatHasGoneEndsATableThatNobodySees) {
+  const std::string gone = to_a_reader_that_has_gone();
+  for (const char* arguments :
+       {"kernels --rows 256,1024 --groups 8 --hidden 1024 --mlp-dim 1024 --threads 1 --iters 1000",
+        "mesh -b 64M -e 64M -n 100000 --devices 2 --threads-per-device 1"})
+    EXPECT_EQ(run(arguments, "timeout 60", gone).status, 128 + SIGPIPE) << arguments;
 }
 
 // Without a refusal, each of several processes would run the whole command alone.

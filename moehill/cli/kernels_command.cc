@@ -66,6 +66,7 @@ int kernels_command(const std::vector<std::string>& args) {
   std::vector<KernelResult> results;
   const StreamedTable table = kernel_table(options);
   std::FILE* const out = table_stream(options.json);
+  end_with_reader(options.json);
   show(table.header(), out);
   // A signal ends the command after the last size that is finished.
   const Interruption interruption;

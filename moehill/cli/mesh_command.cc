@@ -58,6 +58,8 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
   std::FILE* const out = table_stream(options.json);
   if (prints) {
     warn_if_busy(layout.threads_per_device * static_cast<int>(mesh.local_devices().size()));
+    // In a job the other processes go on until all end together.
+    if (job.session() == nullptr) end_with_reader(options.json);
     show(fmt::format("{}{}", mesh_header(options, layout.num_devices, layout.threads_per_device),
                      table.header()),
          out);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
 #include <exception>
 #include <memory>
 
@@ -22,6 +23,10 @@ void write_json_lines(const std::string& json, const std::string& lines) {
   if (json.empty()) return;
   if (json != "-") return write_text_file(json, lines);
   std::fputs(calm_json(lines).c_str(), stdout);
+}
+
+void end_with_reader(const std::string& json) {
+  if (json.empty()) std::signal(SIGPIPE, SIG_DFL);  // which run_command_line() ignores
 }
 
 void write_and_show(const std::vector<std::function<void()>>& writes, const std::function<void()>& show) {

@@ -27,6 +27,11 @@ void require_writable_json(const std::string& json);
 // standard output cannot, run_command_line() says so at the end.
 void write_json_lines(const std::string& json, const std::string& lines);
 
+// Lets a reader of standard output that goes, as `head` does, end the process, unless records go to a file or
+// to standard output. It is for commands that print a table row by row: nobody would see the rows that they
+// measure after that.
+void end_with_reader(const std::string& json);
+
 // Runs each of `writes`, then `show`, and at last throws what the first failure of a write threw. So a disk
 // that is full takes neither the other files nor the table.
 void write_and_show(const std::vector<std::function<void()>>& writes, const std::function<void()>& show);
