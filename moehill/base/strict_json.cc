@@ -1,3 +1,5 @@
+// Implements strict_json.h in two passes: the first one refuses what must not be in the text, and the second
+// one reads it.
 #include "moehill/base/strict_json.h"
 
 #include <fmt/format.h>
