@@ -25,7 +25,7 @@ AREAS = {
               "routing/placement.cc model/plan_counts.cc", [*RUNS, tests("api_capacity_test"), tests("api_router_test"), CHECK]),
     "exchange": (0.22, "parallel/sharded_path.cc parallel/psum_path.cc parallel/row_route.cc parallel/data_parallel_path.cc parallel/latent_path.cc "
                  "mesh/group.cc mesh/threads/*.cc mesh/mpi/messages.cc mesh/mpi/mpi_group.cc mesh/mpi/exchange_windows.cc",
-                 [*RUNS, tests("api_exchange_test"), tests("api_traffic_test"), CHECK, MPI_CHECK,
+                 [*RUNS, tests("api_exchange_test"), tests("api_traffic_test"), tests("api_capacity_test"), tests("api_latent_run_test"), CHECK, MPI_CHECK,
                   ("mesh_mpi_conformance_test", "ctest --preset release -R ^mesh.mpi_conformance_[234]$")]),
     "kernels": (0.15, "kernels/gmm*.h kernels/gmm.cc kernels/rows.cc kernels/row_vectors.cc kernels/gemm_units.cc kernels/block_sizes.cc "
                 "kernels/activation-inl.h", [tests("moe_test"), CHECK]),
@@ -35,7 +35,7 @@ AREAS = {
                [tests("cli_test", "*Sweep*"), ("moehill", "ctest --preset release -R ^cli.sweep_launcher$"),
                 ("moehill", "tests/faults/run build/release/moehill --only kill_the_driver")]),
     "check": (0.16, "moe/check.cc moe/check_share.cc moe/check_selection.cc moe/row_comparison.cc moe/audit*.cc moe/router_check.cc moe/oracle.cc",
-              [CHECK, LIES]),
+              [*RUNS, tests("api_latent_run_test"), tests("api_balance_loss_run_test"), CHECK, LIES]),
 }
 ROOMS = sorted({pattern.split("/")[0] for _, patterns, _ in AREAS.values() for pattern in patterns.split()})
 SWAPS = [(" < ", " <= "), (" <= ", " < "), (" > ", " >= "), (" >= ", " > "), (" == ", " != "), (" != ", " == "), (" && ", " || "), (" || ", " && "),
@@ -44,15 +44,24 @@ SWAPS = [(" < ", " <= "), (" <= ", " < "), (" > ", " >= "), (" >= ", " > "), (" 
 NO_CODE = re.compile(r"^\s*(//|#|\*)|using |^\S|MOEHILL_|HWY_|template|constexpr bool k")
 # Statements that change a message, refuse what cannot be, or change the speed alone: what is computed stays, so no test
 # of values can see a break in one of their lines.
-NO_EFFECT = re.compile(r'"|MOEHILL_CHECK|require|check_failed|fmt::|throw|assert|printf|reserve\(|shrink_to_fit|prefetch|pause\(|yield|sleep|[Ss]pin|[Aa]head|Fetch')
+NO_EFFECT = re.compile(r'"|MOEHILL_CHECK|require|check_failed|fmt::|throw|assert|printf|reserve\(|shrink_to_fit|prefetch|pause\(|yield|sleep|[Ss]pin|[Aa]head|Fetch'
+                       r'|kFewAssignments|bool few =|\.ask\(')
+# The first line of a function that only says what to prefetch; the groups are its indentation and what follows the name.
+ONLY_SPEED = re.compile(r"( *)(?:HWY_INLINE )?(?:void|Ahead|BlockPlace) (?:prefetch\w*|\w*ahead|next_block)\((.*)")
 
 
 def breaks_of(path):
     """Yields (line number, old line, new line)."""
     lines = pathlib.Path(path).read_text().split("\n")
     has_effect = ended = True
+    skips_to = None  # the line that ends a function that changes the speed alone
     for i, line in enumerate(lines):
         code = line.split("//")[0].rstrip()
+        if skips_to is None and (function := ONLY_SPEED.fullmatch(code)) and not function[2].endswith(("}", ";")):
+            skips_to = function[1] + "}"
+        if skips_to is not None:
+            skips_to = None if code == skips_to else skips_to
+            continue
         if not code:
             continue
         has_effect = (has_effect or ended) and not NO_EFFECT.search(code)
