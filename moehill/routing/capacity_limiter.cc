@@ -117,7 +117,6 @@ void CapacityLimiter::limit(const Routing& routing, Range tokens, int64_t first_
 
 // In each pool that has more assignments than rows, lets those with the smallest gate values overflow.
 void CapacityLimiter::choose_by_gate(int64_t first, int64_t num, int64_t expert_rows) {
-  begin_[0] = 0;
   for (size_t p = 0; p < used_.size(); ++p) begin_[p + 1] = begin_[p] + used_[p];
   // Sorts the assignments by pool (a counting sort), then parts each pool at its number of rows. The counts
   // in used_ are in begin_ now, so used_ holds the next free place of each pool until it gets the counts

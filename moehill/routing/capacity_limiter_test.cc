@@ -149,6 +149,15 @@ TEST(CapacityLimiter, OneSourceOfSeveral) {
   }
 }
 
+TEST(CapacityLimiter, RefusesExpertsThatDoNotExist) {
+  for (const int32_t bad : {-2, 3}) {
+    Routing routing = crowded();  // of three experts
+    routing.expert[2] = bad;
+    CapacityLimiter limiter(drop({}), 5, 3, 1);
+    EXPECT_THROW(limiter.apply(routing, {0, 5}, 2), InputError) << bad;
+  }
+}
+
 // The drop table of marin-community's logbook marin-ep: shares of assignments that were dropped under
 // Dirichlet(9.08) with 192 experts, top 4 and 65536 tokens in each source, for several capacity factors. It
 // comes from one draw of the experts' popularities, which is not published, so the results are compared with

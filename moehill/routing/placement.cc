@@ -179,10 +179,10 @@ Routing place(const Routing& routing, const Placement& placement) {
 }
 
 std::vector<int32_t> home_places(const Placement& placement) {
-  std::vector<int32_t> home(placement.expert.size());
-  for (size_t p = 0; p < home.size(); ++p) {
-    const auto first = std::find(placement.expert.begin(), placement.expert.end(), placement.expert[p]);
-    home[p] = static_cast<int32_t>(first - placement.expert.begin());
+  std::vector<int32_t> home;
+  for (const int32_t expert : placement.expert) {
+    const auto first = std::find(placement.expert.begin(), placement.expert.end(), expert);
+    home.push_back(static_cast<int32_t>(first - placement.expert.begin()));
   }
   return home;
 }
@@ -292,7 +292,7 @@ Placement read_placement(const std::string& path) {
   constexpr size_t kMost = 1 << 20;
   Placement placement;
   for (const nlohmann::json& id : json["placement"]) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > int64_t{kMost} ||
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= int64_t{kMost} ||
         placement.expert.size() == kMost)
       throw refuse("place " + std::to_string(placement.expert.size()) + " has " + id.dump());
     placement.expert.push_back(id.get<int32_t>());

@@ -222,14 +222,43 @@ TEST(Router, AHashTableChoosesByTheTokensId) {
   }
 }
 
+// Tokens 7 to 18 are asked for; the tests below leave these numbers in all others.
+constexpr Range kAsked{7, 19};
+constexpr int32_t kLeft = -7;
+constexpr float kLeftValue = 9;
+bool is_asked(size_t token) { return token >= 7 && token < 19; }
+
 TEST(Router, RoutesTheTokensAskedForAlone) {
-  Routed r = routed_by("sigmoid,bias,normalized");
-  const Routing whole = r.routing;
-  std::fill(r.routing.expert.begin(), r.routing.expert.end(), -1);
-  ThreadTeam team(3);
-  route(r.router, r.logits.data(), {7, 19}, team, r.routing);
-  for (size_t i = 0; i < whole.expert.size(); ++i)
-    EXPECT_EQ(r.routing.expert[i], i / kTopk >= 7 && i / kTopk < 19 ? whole.expert[i] : -1);
+  for (const char* rule : {"sigmoid,bias,normalized", "sparsemixer", "softmax,bias,factor:6,zero:4"}) {
+    const Routed r = routed_by(rule);
+    const Routing whole = route_all(r.router, r.logits, kTokens, r.num(), kTopk);
+    Routing part = unrouted(r.router, kTokens, r.num(), kTopk);
+    std::fill(part.expert.begin(), part.expert.end(), kLeft);
+    std::fill(part.weight.begin(), part.weight.end(), kLeftValue);
+    std::fill(part.zero.begin(), part.zero.end(), kLeft);
+    ThreadTeam team(3);
+    route(r.router, r.logits.data(), kAsked, team, part);
+    for (size_t a = 0; a < whole.expert.size(); ++a) {
+      const bool asked = is_asked(a / kTopk);
+      EXPECT_EQ(part.expert[a], asked ? whole.expert[a] : kLeft) << rule << " " << a;
+      EXPECT_EQ(part.weight[a], asked ? whole.weight[a] : kLeftValue) << rule << " " << a;
+    }
+    for (size_t a = 0; a < whole.zero.size(); ++a)
+      EXPECT_EQ(part.zero[a], is_asked(a / kTopk) ? whole.zero[a] : kLeft) << rule << " " << a;
+  }
+}
+
+TEST(Router, WeighsTheChoicesOfItsTokensAsItRoutesThem) {
+  for (const RouterFamily& family : kRouterFamilies) {
+    const Routed r = routed_by(family.rule);
+    Routing again = r.routing;
+    again.num_tokens = 19;
+    std::fill(again.weight.begin(), again.weight.end(), kLeftValue);
+    ThreadTeam team(3);
+    weigh_choices(r.router, r.logits.data(), team, again);
+    for (size_t a = 0; a < again.weight.size(); ++a)
+      EXPECT_EQ(again.weight[a], a / kTopk < 19 ? r.routing.weight[a] : kLeftValue) << family.models << a;
+  }
 }
 
 // Zero experts have the numbers after the experts; a routing keeps them apart.
@@ -308,8 +337,20 @@ TEST(Router, RefusesATableThatChoosesOnlyInfiniteLogits) {
   std::vector<float> logits = {-infinity, 0, -infinity};
   Routing routing{1, 3, 2, {0, 2}, {0, 0}};
   ThreadTeam team(1);
-  EXPECT_THROW(route(router, logits.data(), {0, 1}, team, routing), InputError);
-  EXPECT_THROW(weigh_choices(router, logits.data(), team, routing), InputError);
+  const auto refusal = [](const auto& work) -> std::string {
+    try {
+      work();
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "nothing";
+  };
+  const std::string routed = refusal([&] {
+    route(router, logits.data(), {0, 1}, team, routing);
+  }),
+                    weighed = refusal([&] { weigh_choices(router, logits.data(), team, routing); });
+  EXPECT_NE(routed.find("for token 0, expert 0"), std::string::npos) << routed << " (the first one)";
+  EXPECT_EQ(weighed, routed);
   logits[2] = 0;
   route(router, logits.data(), {0, 1}, team, routing);
   EXPECT_EQ(routing.weight, (std::vector<float>{0, 1}));
@@ -340,6 +381,20 @@ TEST(RouteBackward, IsTheGradientOfTheGateValues) {
         }
       }
     }
+  }
+}
+
+TEST(RouteBackward, WritesTheRowsOfItsTokensAlone) {
+  const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
+  for (const RouterFamily& family : kRouterFamilies) {
+    const Routed r = routed_by(family.rule);
+    std::vector<float> whole(r.logits.size()), part(r.logits.size(), kLeftValue);
+    ThreadTeam team(3);
+    route_backward(r.router, {r.logits.data(), r.routing, dp.data(), whole.data()}, {0, kTokens}, team);
+    route_backward(r.router, {r.logits.data(), r.routing, dp.data(), part.data()}, kAsked, team);
+    const size_t num = static_cast<size_t>(r.num());
+    for (size_t i = 0; i < part.size(); ++i)
+      EXPECT_EQ(part[i], is_asked(i / num) ? whole[i] : kLeftValue) << family.models << " " << i;
   }
 }
 
