@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -223,6 +224,28 @@ TEST_F(RunTest, AStepAllocatesNothing) {
       EXPECT_EQ(num_news.load(), before) << name_of(config.spread) << " " << name_of(remat);
       EXPECT_EQ(Buffer::num_allocations(), buffers);
     }
+  }
+}
+
+class EnteredStages final : public StageListener {
+ public:
+  void enter(Stage stage) override { entered_.push_back(stage); }
+  void finish() override {}
+  int64_t times(Stage stage) const { return std::count(entered_.begin(), entered_.end(), stage); }
+
+ private:
+  std::vector<Stage> entered_;
+};
+
+// The last entry is the one that waits for the sums that come back.
+TEST_F(RunTest, SumsLeaveWaveByWave) {
+  for (const int waves : {1, 2, 3}) {
+    RunConfig config = ep({.shape = kOdd, .num_waves = waves}, 2, Spread::fused);
+    config.block.pass = Pass::forward;
+    run_ = factory_.make(config);
+    EnteredStages stages[2];
+    run_->step({&stages[0], &stages[1]});
+    for (const EnteredStages& of_device : stages) EXPECT_EQ(of_device.times(Stage::reduce), waves + 1);
   }
 }
 

@@ -291,7 +291,7 @@ void CallHeaders::check() {
 
 bool CallHeaders::agrees(int rank) const {
   const auto other =
-      std::find_if(calls_.begin() + 1, calls_.end(), [&](const Call& c) { return c.rank == rank; });
+      std::find_if(calls_.begin(), calls_.end(), [&](const Call& c) { return c.rank == rank; });
   if (other == calls_.end()) return true;
   const Call pair[] = {calls_[0], *other};
   return find_disagreement(pair, 0).empty();

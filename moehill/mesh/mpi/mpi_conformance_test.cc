@@ -225,6 +225,31 @@ TEST_F(MpiDisagreements, DifferentCollectivesOnDifferentNodes) {
   check_works_on_a_new_mesh();
 }
 
+// Messages of different calls have different tags, so no call receives the rows of another one.
+TEST_F(MpiDisagreements, RowsOfAnotherCallAreNotTaken) {
+  constexpr int64_t kRows = 3;
+  const int64_t ranks = session().size(), rank = session().rank();
+  const std::vector<float> input(static_cast<size_t>(kRows * ranks), 7);
+  std::vector<float> output(input.size(), -1);
+  std::vector<int64_t> offsets;
+  for (int64_t r = 0; r <= ranks; ++r) offsets.push_back(kRows * r);
+  {
+    const auto mesh = session().make_mesh({.ranks_per_node = 1});
+    EXPECT_THROW(mesh->run([&](Group& group) {
+      if (group.rank() == 0) return group.all_gather(input.data(), offsets, sizeof(float), output.data());
+      group.all_to_all(input.data(), offsets, output.data(), offsets, sizeof(float));
+    }),
+                 CollectiveError);
+  }
+  // Rank 0 has none of the others' rows, and the others have none of rank 0.
+  for (int64_t i = 0; i < kRows * ranks; ++i) {
+    const int64_t from = i / kRows;
+    if ((from == 0) == (rank == 0)) continue;
+    EXPECT_EQ(output[static_cast<size_t>(i)], -1) << "from rank " << from;
+  }
+  check_works_on_a_new_mesh();
+}
+
 TEST_F(MpiDisagreements, NodesOfSeveralRanks) {
   if (session().size() != 3) GTEST_SKIP() << "three ranks on two nodes";
   for (const int first_other : {1, 2}) {
@@ -304,6 +329,21 @@ TEST(MpiMesh, MessagesAreThoseOfTheFormula) {
       std::vector<int64_t> ones(offsets.size(), 1), theirs(offsets.size());
       const auto counts = [&] { group.exchange_counts(ones.data(), theirs.data()); };
       EXPECT_EQ(count_call(group, counts), sum_of(count_messages(ranks), agreement));
+      // Nodes agree once on a round trip, and not on each of its parts.
+      const std::vector<int64_t> no_cuts(static_cast<size_t>(session().size()) * 3, 0);
+      const auto trip_of_nothing = [&] {
+        group.start_round_trip({.num_parts = 2,
+                                .row_bytes = sizeof(float),
+                                .send_offsets = nothing,
+                                .receive_offsets = nothing,
+                                .sent_cuts = no_cuts,
+                                .received_cuts = no_cuts,
+                                .answer_cuts = no_cuts,
+                                .answered_cuts = no_cuts});
+        for (const int part : {0, 1}) group.await(part), group.answer(part);
+        group.finish_round_trip();
+      };
+      EXPECT_EQ(count_call(group, trip_of_nothing), agreement);
       const auto no_counts = [&] { group.exchange_counts(nothing.data(), theirs.data()); };
       EXPECT_EQ(count_call(group, no_counts), sum_of({count_messages(ranks).messages, 0}, agreement));
     });
