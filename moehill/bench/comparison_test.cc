@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+
+#include "moehill/base/rng.h"
 
 namespace moehill {
 namespace {
@@ -81,6 +84,8 @@ TEST(Comparison, VerdictsByIntervalAndFloor) {
   EXPECT_EQ(judge(ratio(0.995, 1.0, 1.005), 0.02), Verdict::within_noise);
   EXPECT_EQ(judge(ratio(1.003, 1.01, 1.018), 0.02), Verdict::within_noise);
   EXPECT_EQ(judge(ratio(1.003, 1.01, 1.2), 0.02), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(1.012, 1.015, 1.018), 0.02), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(1.012, 1.015, 1.018), std::nullopt), Verdict::faster);
   EXPECT_EQ(judge(ratio(0.95, 1.0, 1.05), 0.02), Verdict::inconclusive);
   EXPECT_EQ(judge(ratio(1.03, 1.05, 1.07), 0.02), Verdict::faster);
   EXPECT_EQ(judge(ratio(0.93, 0.95, 0.97), 0.02), Verdict::slower);
@@ -136,6 +141,25 @@ TEST(Comparison, NoiseFloorShrinksWithRoundsAndIsReproducible) {
   EXPECT_EQ(noise_floor(a.costs, b.costs, 3, 1), of_three);
   EXPECT_LT(noise_floor(a.costs, b.costs, 25, 1), of_three);
   EXPECT_GT(of_three, 0);
+}
+
+// The definition, with the draws in their order.
+TEST(Comparison, NoiseFloorIsThe95thPercentileOfDrawnMedians) {
+  std::vector<double> a, b, logs, sizes;
+  for (uint64_t i = 0; i < 20; ++i) {
+    a.push_back(1 + 0.05 * random_normal(1, Stream::kX, i));
+    b.push_back(1 + 0.05 * random_normal(2, Stream::kX, i));
+    logs.push_back(std::log(a.back() / b.back()));
+  }
+  uint64_t draw = 0;
+  for (int i = 0; i < kNumResamples; ++i) {
+    std::vector<double> drawn;
+    for (int j = 0; j < 5; ++j)
+      drawn.push_back(logs[static_cast<size_t>(20 * random_uniform(7, Stream::kBootstrap, draw++))]);
+    sizes.push_back(std::abs(median_of(drawn)));
+  }
+  std::sort(sizes.begin(), sizes.end());
+  EXPECT_DOUBLE_EQ(noise_floor(a, b, 5, 7), sizes[1900]);
 }
 
 TEST(Comparison, ChangeAsText) {
@@ -232,6 +256,14 @@ TEST(Processes, WhatIsSlowerIsFound) {
   EXPECT_GE(percent_different(spread, 5, 5, true, 1.12), 95);
   EXPECT_GE(percent_different(spread, 5, 5, false, 1.25), 95);
   EXPECT_EQ(percent_different(states, 5, 5, false, 10), 100);
+}
+
+TEST(Processes, OfOneCostHaveAnIntervalOfOneNumber) {
+  const std::vector<ProcessCost> same(5, {1.0, std::nullopt});
+  const Ratio ratio = compare_processes(same, same);
+  ASSERT_TRUE(ratio.interval);
+  EXPECT_EQ(ratio.interval->lo, 1);
+  EXPECT_EQ(ratio.interval->hi, 1);
 }
 
 TEST(Processes, FewerThanFiveSayNothing) {

@@ -28,6 +28,9 @@ MachineTimes machine_times();
 // Returns the seconds of CPU between two readings that this process did not use: other processes used them,
 // or other virtual machines stole them.
 double others_seconds(const MachineTimes& before, const MachineTimes& after, double own_seconds);
+// Returns true if others took at most kOtherShare of a CPU between two readings, besides what the system's
+// ticks leave open, and the CPU quota never stopped this process. `own_seconds` is this process's CPU time.
+bool left_alone(const MachineTimes& before, const MachineTimes& after, double own_seconds);
 // Reads a text in the form of /proc/stat. The fields `clock` and `throttled` stay 0.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 

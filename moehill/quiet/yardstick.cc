@@ -37,6 +37,22 @@ double rate_together(const std::vector<Burst>& bursts) {
   return all.amount > 0 ? all.rate() : 0;
 }
 
+std::vector<double> job_rates(const std::vector<std::vector<double>>& values,
+                              const std::vector<ClockReading>& before,
+                              const std::vector<ClockReading>& after) {
+  std::vector<double> rates;
+  for (size_t i = 0; !values.empty() && i < values.front().size(); i += 3) {
+    std::vector<Burst> bursts;
+    for (size_t rank = 0; rank < values.size(); ++rank) {
+      const double* burst = &values[rank][i];
+      bursts.push_back({burst[0], on_first_clock(burst[1], before[rank], after[rank]),
+                        on_first_clock(burst[2], before[rank], after[rank])});
+    }
+    rates.push_back(rate_together(bursts));
+  }
+  return rates;
+}
+
 Yardstick::Yardstick(std::vector<int> node_cpus, Job job) : job_(job), node_cpus_(std::move(node_cpus)) {}
 
 int Yardstick::num_sharers(PointThreads threads) const {
@@ -80,18 +96,7 @@ std::vector<double> Yardstick::rates(const std::vector<Burst>& own,
   for (const Burst& burst : own) values.insert(values.end(), {burst.amount, burst.begin, burst.end});
   job_.wait_quietly();
   const std::vector<std::vector<double>> all = job_.gather(values);
-  const std::vector<ClockReading> after = read_clocks();
-  std::vector<double> rates;
-  for (size_t i = 0; i < own.size() && !all.empty(); ++i) {
-    std::vector<Burst> bursts;
-    for (size_t rank = 0; rank < all.size(); ++rank) {
-      const double* burst = &all[rank][3 * i];
-      bursts.push_back({burst[0], on_first_clock(burst[1], before[rank], after[rank]),
-                        on_first_clock(burst[2], before[rank], after[rank])});
-    }
-    rates.push_back(rate_together(bursts));
-  }
-  return rates;
+  return job_rates(all, before, read_clocks());
 }
 
 void Yardstick::measure_peaks() {
