@@ -45,6 +45,22 @@ TEST_F(JournalTest, APointIsDoneWithAResultForEveryRound) {
   EXPECT_EQ(state(id, 1), RunState::pending);
 }
 
+TEST_F(JournalTest, ExpectationsThatStoodBeforeTheFirstResultAreKept) {
+  Journal j = journal();
+  StoredExperiment experiment = small_experiment(1, 0);
+  const auto save = [&](const std::string& expectation) {
+    experiment.expect = {expectation};
+    j.save_plan(experiment, points_);
+    return store_.experiments().at(0).sizing;
+  };
+  save("first");
+  EXPECT_FALSE(save("second").contains(kExpectBefore)) << "no result stood against it";
+  j.finish(j.claim(points_[0].id, 0, 60).claim, done_in(1));
+  EXPECT_EQ(save("third").value(kExpectBefore, StoredJson()), StoredJson::array({"second"}));
+  EXPECT_EQ(save("fourth").value(kExpectBefore, StoredJson()), StoredJson::array({"second"}));
+  EXPECT_FALSE(save("second").contains(kExpectBefore));
+}
+
 TEST_F(JournalTest, AnExperimentThatSomebodyEditedIsReadStrictly) {
   Journal j = journal();
   j.save_plan(small_experiment(1, 0), points_);
