@@ -211,6 +211,36 @@ TEST(CheckShare, FaultsOfEveryProcessAreFound) {
   }
 }
 
+// CountingPeers counts the exchanges of a single process, which gets what it sends.
+class CountingPeers final : public CheckPeers {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  std::vector<std::string> exchange(const std::vector<std::string_view>& messages) override {
+    ++num_exchanges;
+    return {messages.begin(), messages.end()};
+  }
+  int num_exchanges = 0;
+};
+
+// Sixteen million bytes are in two pieces or more, few rows in one, and no rows in none.
+TEST(CheckShare, SumsRowsInFewPieces) {
+  const auto pieces = [](int64_t rows, int64_t cols) {
+    std::vector<double> values(static_cast<size_t>(rows * cols));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
+    std::vector<double> sums = values;
+    CountingPeers peers;
+    const CheckShare share{BlockTensors{}, {{0, rows}}, {}, &peers};
+    sum_rows(share, share.tokens, {{sums.data(), cols}});
+    EXPECT_EQ(sums, values);
+    return peers.num_exchanges;
+  };
+  EXPECT_EQ(pieces(0, 3), 0);
+  EXPECT_EQ(pieces(5, 3), 1);
+  EXPECT_GE(pieces(2000000, 1), 2);
+  EXPECT_LE(pieces(2000000, 1), 4);
+}
+
 TEST(Parcel, BringsBackWhatWasPutIn) {
   int64_t number = 5;
   std::string text = "text", nothing;

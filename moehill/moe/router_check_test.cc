@@ -150,6 +150,21 @@ TEST(RouterCheck, TheWrongOfTwoEqualGroupsIsSeen) {
   EXPECT_EQ(fault_of(routed), "the router's token 0: expert 2 is chosen, of group 1 that is not kept");
 }
 
+TEST(RouterCheck, TheBetterOfTwoGroupsWithEqualBestExpertsPasses) {
+  Routed routed = route_by("sigmoid,bias,groups:2/1", {1, 4, 2});
+  const auto expect_second_group = [&] {
+    routed.route_again();
+    EXPECT_EQ(routed.routing.expert, (std::vector<int32_t>{2, 3}));
+    EXPECT_EQ(fault_of(routed), "");
+  };
+  routed.router.bias = {0, 0, 0, 0};
+  routed.logits = {2, 0, 2, 1};
+  expect_second_group();
+  routed.router.bias = {0, 0, 0, 0.1f};
+  routed.logits = {2, 1, 2, 1};
+  expect_second_group();
+}
+
 // Compares the slopes with central differences of the reference's own gate values over a router's f32 logits.
 TEST(RouterReference, HasTheSlopesOfItsGateValues) {
   for (const RouterFamily& family : kRouterFamilies) {
