@@ -3,10 +3,11 @@
 
 usage: breaks.py [SEED]
 """
+import collections
 import glob
+import hashlib
 import os
 import pathlib
-import random
 import re
 import sys
 
@@ -77,14 +78,17 @@ def breaks_of(path):
 
 
 def choose(source, area, number, seed):
-    """Draws breaks: every file about as often as its share of the area's breaks, no line twice."""
-    chance, rooms = random.Random(f"{area} {seed}"), os.path.join(source, "moehill")
-    found = [(os.path.relpath(path, rooms), *change)
-             for pattern in AREAS[area][1].split() for path in sorted(glob.glob(os.path.join(rooms, pattern)))
-             if not path.endswith("_test.cc") for change in breaks_of(path)]
-    chance.shuffle(found)
+    """Draws breaks: every file about as often as its share of the area's breaks, no line twice. Where the source changes, only
+    the breaks of the lines that change do, so that the draw of a seed stays."""
+    rooms, times, found = os.path.join(source, "moehill"), collections.Counter(), []
+    for pattern in AREAS[area][1].split():
+        for path in sorted(glob.glob(os.path.join(rooms, pattern))):
+            for line, old, new in breaks_of(path) if not path.endswith("_test.cc") else ():
+                name = f"{area} {seed} {os.path.relpath(path, rooms)} {old.strip()} {new.strip()}"
+                times[name] += 1  # a line may be in a file several times
+                found.append((hashlib.sha256(f"{name} {times[name]}".encode()).digest(), os.path.relpath(path, rooms), line, old, new))
     seen, chosen = set(), []
-    for path, line, old, new in found:
+    for _, path, line, old, new in sorted(found):
         if (path, line) not in seen:
             seen.add((path, line))
             chosen.append({"area": area, "file": path, "line": line + 1, "old": old.strip(), "new": new.strip(), "text": new})
