@@ -45,8 +45,10 @@ SWAPS = [(" < ", " <= "), (" <= ", " < "), (" > ", " >= "), (" >= ", " > "), (" 
 NO_CODE = re.compile(r"^\s*(//|#|\*)|using |^\S|MOEHILL_|HWY_|template|constexpr bool k")
 # Statements that change a message, refuse what cannot be, or change the speed alone: what is computed stays, so no test
 # of values can see a break in one of their lines.
-NO_EFFECT = re.compile(r'"|MOEHILL_CHECK|require|check_failed|fmt::|throw|assert|printf|reserve\(|shrink_to_fit|prefetch|pause\(|yield|sleep|[Ss]pin|[Aa]head|Fetch'
+NO_EFFECT = re.compile(r'"|MOEHILL_CHECK|require|refuse|check_failed|fmt::|throw|assert|printf|reserve\(|shrink_to_fit|prefetch|pause\(|yield|sleep|[Ss]pin|[Aa]head|Fetch'
                        r'|kFewAssignments|bool few =|\.ask\(')
+# Comparisons of what is never equal: the numbers of two things, and what the line has found to differ.
+NEVER_EQUAL = re.compile(r"[ :]a < b;|if \((.*) != (.*)\) return \1 < \2;")
 # The first line of a function that only says what to prefetch; the groups are its indentation and what follows the name.
 ONLY_SPEED = re.compile(r"( *)(?:HWY_INLINE )?(?:void|Ahead|BlockPlace) (?:prefetch\w*|\w*ahead|next_block)\((.*)")
 
@@ -70,6 +72,8 @@ def breaks_of(path):
         if not has_effect or NO_CODE.search(code):
             continue
         for old, new in SWAPS:
+            if old == " < " and NEVER_EQUAL.search(code):
+                continue
             if old in code and not re.search(re.escape(old) + r"(?<=\d)[\w.]", code):  # " + 1" is no part of " + 16"
                 yield i, line, line.replace(old, new, 1)
         # Leaves out a call or an assignment.

@@ -79,6 +79,8 @@ TEST(PlanCounts, OfACapacityAreThoseOfWhatItKeeps) {
     const Capacity capacity{policy, 0.5};
     const PlanCounts counts = count_plan(routing, capacity, 3),
                      limited = count_plan(apply_capacity(routing, capacity), {}, 3);
+    EXPECT_EQ(counts.capacity.policy, policy);
+    EXPECT_EQ(counts.capacity.factor, 0.5);
     EXPECT_EQ(counts.kept, limited.kept);
     EXPECT_EQ(counts.pairs, limited.pairs);
     EXPECT_LT(counts.num_kept, count_plan(routing, {}, 3).num_kept);

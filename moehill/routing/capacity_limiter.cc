@@ -33,9 +33,9 @@ void apply_to_source(const Routing& routing, const Capacity& capacity, int64_t r
   std::iota(order.begin(), order.end(), tokens.begin * routing.topk);
   std::sort(order.begin(), order.end(),
             [&](int64_t a, int64_t b) { return precedes(capacity.order, routing.weight.data(), a, b); });
-  std::vector<int64_t> left;
+  std::vector<int64_t> left(idx(capacity.num_pools(routing.num_experts)));
   for (int p = 0; p < capacity.num_pools(routing.num_experts); ++p)
-    left.push_back(pool_rows(capacity, rows, p, routing.num_experts));
+    left[idx(p)] = pool_rows(capacity, rows, p, routing.num_experts);
   const auto takes = [&](int32_t expert) { return left[idx(expert / capacity.pool)]-- > 0; };
   for (const int64_t a : order) {
     if (routing.expert[idx(a)] == kNoExpert || takes(routing.expert[idx(a)])) continue;

@@ -193,15 +193,16 @@ int num_copies(const Placement& placement) {
 }
 
 std::vector<int64_t> copies_by_device(const Placement& placement, int num_devices) {
-  std::vector<size_t> device;
-  for (int d = 0; d < num_devices; ++d)
-    device.resize(static_cast<size_t>(share(placement.num_places(), d, num_devices).end),
-                  static_cast<size_t>(d));
+  std::vector<int> device;  // of each place so far; a place's home comes before it
   std::vector<int64_t> copies(static_cast<size_t>(num_devices) * static_cast<size_t>(num_devices));
   const std::vector<int32_t> home = home_places(placement);
-  for (size_t p = 0; p < home.size(); ++p) {
-    const size_t to = device[static_cast<size_t>(home[p])];
-    if (device[p] != to) ++copies[device[p] * static_cast<size_t>(num_devices) + to];
+  for (int d = 0; d < num_devices; ++d) {
+    const Range places = share(placement.num_places(), d, num_devices);
+    for (int64_t p = places.begin; p < places.end; ++p) {
+      device.push_back(d);
+      const int to = device[idx(home[idx(p)])];
+      if (to != d) ++copies[idx(int64_t{d} * num_devices + to)];
+    }
   }
   return copies;
 }

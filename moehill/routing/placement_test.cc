@@ -62,6 +62,12 @@ TEST(Placement, CopiesGoToTheBusiest) {
   EXPECT_EQ(all.expert, (std::vector<int32_t>{0, 1, 0, 1}));
 }
 
+// By falling load: 9 | 9 ; 9, 6 | 9, full on the left ; the first 5 goes to the right. For the second one
+// only the right has room, which has this expert, so expert 1 moves there.
+TEST(Placement, ACopyThatFindsRoomOnlyBesideItsExpertTakesAnothersPlace) {
+  EXPECT_EQ(greedy_placement({10, 9, 9, 6}, 2, 1).expert, (std::vector<int32_t>{0, 3, 0, 1, 2}));
+}
+
 TEST(Placement, HierarchicalKeepsGroupsOnANode) {
   const Loads load = {9, 9, 1, 1, 8, 2, 7, 7};  // groups of two: 18, 2, 10, 14
   const Placement placement = hierarchical_placement(load, 4, 2, 4);
@@ -145,13 +151,17 @@ TEST(PlacementRule, IsRefusedForSizesThatItDoesNotFit) {
   EXPECT_THROW(make_placement(greedy, {5, 3}, 2), InputError);
   PlacementRule nodes;
   nodes.kind = PlacementRule::hierarchical;
-  nodes.nodes = 2;
-  nodes.groups = 4;
   const Loads load = {9, 9, 1, 1, 8, 2, 7, 7};
-  EXPECT_EQ(make_placement(nodes, load, 4).expert, hierarchical_placement(load, 4, 2, 4).expert);
-  EXPECT_THROW(make_placement(nodes, load, 3), InputError);
-  nodes.groups = 3;
-  EXPECT_THROW(make_placement(nodes, load, 4), InputError);
+  const auto make = [&](int num_nodes, int num_groups, int num_devices) {
+    nodes.nodes = num_nodes;
+    nodes.groups = num_groups;
+    return make_placement(nodes, load, num_devices).expert;
+  };
+  EXPECT_EQ(make(2, 4, 4), hierarchical_placement(load, 4, 2, 4).expert);
+  EXPECT_THROW(make(2, 1, 2), InputError) << "nodes that do not divide the groups";
+  EXPECT_THROW(make(2, 2, 1), InputError) << "nodes that do not divide the devices";
+  EXPECT_THROW(make(1, 3, 1), InputError) << "groups that do not divide the experts";
+  EXPECT_THROW(make(1, 1, 3), InputError) << "devices that do not divide the experts";
 }
 
 TEST(PlacementDeathTest, MoreCopiesThanDevicesCanHold) {
