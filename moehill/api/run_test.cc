@@ -14,6 +14,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
+#include "moehill/block/ablation.h"
 #include "moehill/moe/check.h"
 #include "moehill/parallel/memory_model.h"
 #include "moehill/routing/router_families.h"
@@ -236,6 +237,27 @@ class EnteredStages final : public StageListener {
  private:
   std::vector<Stage> entered_;
 };
+
+TEST_F(RunTest, AStepEntersTheStagesThatItIsSaidToHave) {
+  std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
+  for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 2, Spread::ring_ag_rs));
+  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 2, Spread::fused));
+  for (const RunConfig& config : configs) {
+    run_ = factory_.make(config);
+    std::vector<EnteredStages> devices(static_cast<size_t>(config.num_devices));
+    std::vector<StageListener*> listeners;
+    for (EnteredStages& device : devices) listeners.push_back(&device);
+    run_->step(listeners);
+    StageSet entered;
+    for (const Stage stage : all_values<Stage>()) {
+      for (const EnteredStages& device : devices) {
+        if (device.times(stage) > 0) entered.add(stage);
+      }
+    }
+    EXPECT_EQ(entered.names(), stages_of_step(config).names()) << name_of(config.spread);
+  }
+}
 
 // The last entry is the one that waits for the sums that come back.
 TEST_F(RunTest, SumsLeaveWaveByWave) {

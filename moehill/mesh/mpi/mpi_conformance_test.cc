@@ -350,6 +350,54 @@ TEST(MpiMesh, MessagesAreThoseOfTheFormula) {
   }
 }
 
+// The library moves messages only in calls of it. The team makes such calls as long as rows are in flight.
+TEST(MpiMesh, AFlightLastsFromTheStartToTheFinish) {
+  if (session().num_nodes() > 1) GTEST_SKIP() << "the expectation is for one node, divided into some";
+  for (const int ranks_per_node : {1, session().size()}) {
+    const auto mesh = session().make_mesh({.ranks_per_node = ranks_per_node});
+    mesh->run([&](Group& group) {
+      const bool flies = group.nodes().num() > 1;
+      std::vector<int64_t> one_each;
+      for (int r = 0; r <= group.size(); ++r) one_each.push_back(r);
+      const std::vector<float> in(static_cast<size_t>(group.size()));
+      std::vector<float> out(in.size());
+      const Traffic before = group.traffic();
+      const double begin = seconds();
+      group.start_all_to_all(in.data(), one_each, out.data(), one_each, sizeof(float));
+      group.team().poll();
+      group.finish();
+      const double longest = seconds() - begin;
+      const Traffic flight = group.traffic().since(before);
+      EXPECT_EQ(flight.progress_calls, flies ? 1 : 0);
+      EXPECT_EQ(flight.flight_seconds > 0, flies);
+      EXPECT_LE(flight.flight_seconds, longest);
+      group.team().poll();
+      EXPECT_EQ(group.traffic().since(before).progress_calls, flies ? 1 : 0);
+    });
+  }
+}
+
+// The windows of memory that is still used move up.
+TEST(ExchangeWindows, GiveBackMemoryThatNoRankUses) {
+  if (session().num_nodes() > 1) GTEST_SKIP() << "the ranks of one node have windows in common";
+  ExchangeWindows windows(MPI_COMM_WORLD);
+  const auto window_of = [&](const std::shared_ptr<void>& memory) {
+    return windows.locate(memory.get(), 100).window;
+  };
+  std::shared_ptr<void> first = windows.make(100);
+  const std::shared_ptr<void> second = windows.make(100);
+  EXPECT_EQ(window_of(first), 0);
+  EXPECT_EQ(window_of(second), 1);
+  if (session().rank() == 0) first.reset();
+  const std::shared_ptr<void> third = windows.make(100);
+  EXPECT_EQ(window_of(third), session().size() > 1 ? 2 : 1) << "the other ranks use the first one";
+  first.reset();
+  const std::shared_ptr<void> fourth = windows.make(100);
+  EXPECT_EQ(window_of(second), 0);
+  EXPECT_EQ(window_of(third), 1);
+  EXPECT_EQ(window_of(fourth), 2);
+}
+
 TEST(MpiMesh, MalformedOffsetsAreAnError) {
   const auto mesh = session().make_mesh({});
   const std::vector<int64_t> too_few(static_cast<size_t>(session().size()), 0);
