@@ -46,7 +46,7 @@ NO_CODE = re.compile(r"^\s*(//|#|\*)|using |^\S|MOEHILL_|HWY_|template|constexpr
 # Statements that change a message, refuse what cannot be, or change the speed alone: what is computed stays, so no test
 # of values can see a break in one of their lines.
 NO_EFFECT = re.compile(r'"|MOEHILL_CHECK|require|refuse|check_failed|fmt::|throw|assert|printf|reserve\(|shrink_to_fit|prefetch|pause\(|yield|sleep|[Ss]pin|[Aa]head|Fetch'
-                       r'|kFewAssignments|bool few =|\.ask\(|messages_->advance|int (?:arrived|done|bytes|rank) = 0;')
+                       r'|kFewAssignments|bool few =|\bask(?:_rows)?\(|auto\* next =|kStreamedEpilogues|messages_->advance|int (?:arrived|done|bytes|rank) = 0;')
 # Comparisons of what is never equal: the numbers of two things, and what the line has found to differ.
 NEVER_EQUAL = re.compile(r"[ :]a < b;|if \((.*) != (.*)\) return \1 < \2;")
 # The first line of a function that only says what to prefetch; the groups are its indentation and what follows the name.
