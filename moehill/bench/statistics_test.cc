@@ -26,6 +26,10 @@ TEST(Summary, MedianOfOddAndEven) {
 
 TEST(Summary, FewSamplesGiveTheRangeAndItsWorth) {
   const Summary summary = summarize(one_to(5));
+  EXPECT_EQ(summary.n, 5);
+  EXPECT_EQ(summary.median, 3);
+  EXPECT_EQ(summary.min, 1);
+  EXPECT_EQ(summary.max, 5);
   EXPECT_EQ(summary.interval->lo, 1);
   EXPECT_EQ(summary.interval->hi, 5);
   EXPECT_NEAR(summary.interval->coverage, 0.9375, 1e-12);

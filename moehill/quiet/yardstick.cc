@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "moehill/base/error.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/machine/topology.h"
 
@@ -51,6 +52,14 @@ std::vector<double> job_rates(const std::vector<std::vector<double>>& values,
     rates.push_back(rate_together(bursts));
   }
   return rates;
+}
+
+std::vector<double> best_of_each(const std::vector<double>& rates, int64_t n) {
+  MOEHILL_CHECK(std::ssize(rates) % n == 0, "{} rates, {} of each kind", rates.size(), n);
+  std::vector<double> best;
+  for (int64_t i = 0; i < std::ssize(rates); i += n)
+    best.push_back(*std::max_element(rates.begin() + i, rates.begin() + i + n));
+  return best;
 }
 
 Yardstick::Yardstick(std::vector<int> node_cpus, Job job) : job_(job), node_cpus_(std::move(node_cpus)) {}
@@ -109,13 +118,13 @@ void Yardstick::measure_peaks() {
         own.push_back(measure_here(threads, [&](ThreadTeam& team) { return run_burst(team, kernel); }));
     }
   }
-  const std::vector<double> all = rates(own, clocks);
+  const std::vector<double> all = best_of_each(rates(own, clocks), kBursts);
   auto at = all.begin();
   for (auto& [threads, samples] : measured_) {
     samples.flops.resize(num_kernels);
-    for (size_t k = 0; k < num_kernels && at != all.end(); ++k, at += kBursts)
-      samples.flops[k].push_back(*std::max_element(at, at + kBursts));
+    for (size_t k = 0; k < num_kernels && at != all.end(); ++k) samples.flops[k].push_back(*at++);
   }
+  MOEHILL_CHECK(at == all.end(), "{} rates of {} teams", all.size(), measured_.size());
 }
 
 // The processes of a node share its memory beyond the caches, so each process reads its part. A process that
@@ -123,8 +132,7 @@ void Yardstick::measure_peaks() {
 std::unique_ptr<ReadMemory> Yardstick::memory_for(PointThreads threads) {
   if (!takes_part(threads)) return nullptr;
   const Topology topology = detect_topology();
-  const int64_t bytes =
-      read_memory_bytes(topology.l3_bytes * std::max(1, topology.num_l3)) / num_sharers(threads);
+  const int64_t bytes = read_memory_bytes(topology.l3_bytes * topology.num_l3) / num_sharers(threads);
   return std::make_unique<ReadMemory>(team(threads), bytes / 4096 * 4096);
 }
 
@@ -141,6 +149,7 @@ void Yardstick::measure_bandwidth() {
   for (auto& [threads, samples] : measured_) {
     for (int i = 0; i < kReadPasses && at != all.end(); ++i) samples.read.push_back(*at++);
   }
+  MOEHILL_CHECK(at == all.end(), "{} rates of {} teams", all.size(), measured_.size());
 }
 
 void Yardstick::measure_tile() {

@@ -64,6 +64,9 @@ std::vector<double> job_rates(const std::vector<std::vector<double>>& values,
                               const std::vector<ClockReading>& before,
                               const std::vector<ClockReading>& after);
 
+// Returns the largest of each n neighbouring rates. The number of rates must be a multiple of n.
+std::vector<double> best_of_each(const std::vector<double>& rates, int64_t n);
+
 // Yardstick keeps a team of threads and all samples for each PointThreads that it watches.
 class Yardstick {
  public:

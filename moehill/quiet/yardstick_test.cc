@@ -29,6 +29,23 @@ TEST(JobRates, AreOfAllProcessesOnTheClockOfTheFirst) {
   EXPECT_TRUE(job_rates({}, {}, {}).empty());
 }
 
+TEST(BestOfEach, IsTheLargestOfItsNeighbours) {
+  EXPECT_EQ(best_of_each({1, 3, 5, 4}, 2), (std::vector<double>{3, 5}));
+  EXPECT_EQ(best_of_each({1, 3, 5, 4}, 1), (std::vector<double>{1, 3, 5, 4}));
+  EXPECT_TRUE(best_of_each({}, 3).empty());
+}
+
+TEST(ThreadsOfAPoint, AreThoseOfAllDevicesOfTheProcess) {
+  RunConfig config;
+  config.spread = Spread::none;
+  config.threads_per_device = 2;
+  const PointThreads of_one{2, false}, of_three{6, false};
+  EXPECT_EQ(threads_of(config, Job{}), of_one);
+  config.spread = Spread::fused;
+  config.num_devices = 3;
+  EXPECT_EQ(threads_of(config, Job{}), of_three);
+}
+
 TEST(PeaksOfAPoint, AreThoseOfItsDtype) {
   const Peaks peaks{{"fma", 1, 1}, {"dot", 2, 2}, {}};
   EXPECT_EQ(peaks.of(DType::f32).instruction, "fma");
