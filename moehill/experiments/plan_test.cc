@@ -64,6 +64,32 @@ TEST(SweepPlan, IdentityIsOptionsBuildAndMachine) {
   EXPECT_NE(make_plan(a, moved, {}).points[0].identity, plan.points[0].identity);
 }
 
+TEST(SweepPlan, TheExperimentIsThatOfItsFile) {
+  ExperimentFile f = file("[axes]\ntopk = [1, 2]");
+  f.name = "name";
+  f.title = "title";
+  f.hypothesis = "hypothesis";
+  f.next_action = "next";
+  f.reference_section = "section";
+  f.reference_defect = "defect";
+  f.rounds = 7;
+  f.retries = 3;
+  f.timeout_s = 9;
+  const StoredExperiment e = make_plan(f, host(), {}).experiment;
+  EXPECT_EQ(e.name, "name");
+  EXPECT_EQ(e.title, "title");
+  EXPECT_EQ(e.hypothesis, "hypothesis");
+  EXPECT_EQ(e.next_action, "next");
+  EXPECT_EQ(e.reference_section, "section");
+  EXPECT_EQ(e.reference_defect, "defect");
+  EXPECT_EQ(e.command, "bench");
+  EXPECT_EQ(e.launcher, "");
+  EXPECT_EQ(e.toml, f.toml);
+  EXPECT_EQ(e.rounds, 7);
+  EXPECT_EQ(e.retries, 3);
+  EXPECT_EQ(e.timeout_s, 9);
+}
+
 TEST(SweepPlan, PointsHaveWhatTheHostPredicts) {
   SweepHost large = host();
   large.resolve = [resolve = large.resolve](SweptCommand command, bool launched,

@@ -109,6 +109,19 @@ TEST_F(JournalTest, DisturbedRoundsAreRepeatedOnceAndAQuarterInAll) {
   EXPECT_EQ(store_.records(points_[0].id).size(), 2u);
 }
 
+TEST_F(JournalTest, OnlyADisturbedResultIsReplacedAndOnlyByAnUndisturbedOne) {
+  Journal j = journal();
+  j.save_plan(small_experiment(3, 0), points_);  // six runs: two repeats
+  AttemptResult disturbed = done_in(1), again = done_in(3);
+  disturbed.disturbed = again.disturbed = true;
+  for (int64_t round = 0; round < 2; ++round) j.finish(j.claim(points_[0].id, round, 60).claim, disturbed);
+  j.finish(j.claim(points_[0].id, 0, 60).claim, done_in(2));
+  j.finish(j.claim(points_[0].id, 1, 60).claim, again);
+  ASSERT_EQ(store_.records(points_[0].id).size(), 2u);
+  EXPECT_EQ(store_.records(points_[0].id)[0].json["time_s"]["median"], 2.0);
+  EXPECT_EQ(store_.records(points_[0].id)[1].json["time_s"]["median"], 1.0);
+}
+
 TEST_F(JournalTest, OneAttemptOnAMachineAtATime) {
   Journal ours = journal(), theirs = journal();
   ours.save_plan(small_experiment(1, 0), points_);
