@@ -188,6 +188,18 @@ TEST(AuditBytes, EachThreadHasTheWeightsOfAStripAndAllHaveTheSumsTogether) {
   EXPECT_GT(bytes(1) - of_a_thread, 8 * 5 * 1000 * 32);  // the sums of a token have 32 blocks or more
 }
 
+TEST(AuditBytes, AThreadHasTheRowsOfAChunkOrOfAllTokens) {
+  const auto of_a_thread = [](int64_t tokens) {
+    const MoeShape shape{tokens, 64, 32, 4, 2, 0, DType::bf16};
+    return audit_bytes(shape, Pass::forward_backward, false, {.num_processes = 1, .num_threads = 2}) -
+           audit_bytes(shape, Pass::forward_backward, false, {.num_processes = 1, .num_threads = 1});
+  };
+  EXPECT_NEAR(of_a_thread(2 * kChunkRows), of_a_thread(kChunkRows), 1);
+  EXPECT_NEAR(of_a_thread(kChunkRows) - of_a_thread(kChunkRows / 2),
+              of_a_thread(kChunkRows / 2) - of_a_thread(0), 1);
+  EXPECT_GT(of_a_thread(kChunkRows) - of_a_thread(0), 4 * 3 * 64 * kChunkRows);  // rows of x, dy and dx
+}
+
 TEST(Deviations, NothingMayDeviateWithoutVarianceAndNaNNever) {
   Deviations exact;
   exact.add(0, 0, 0, 0);
@@ -467,6 +479,67 @@ TEST_P(AuditTest, TokensWithTinyGateValuesAreJudgedLikeOthers) {
   for (int64_t c = 0; c < dx.cols; ++c) dx.set(1, c, factor * dx.at(1, c));
   for (uint32_t seed = 0; seed < kSeeds; ++seed)
     EXPECT_EQ(failure_of(tiny, team_, seed).rfind("dx token 1 ", 0), 0u) << seed;
+}
+
+// All values are those of the usual block times a power of two.
+TEST_P(AuditTest, FaultsAreSeenWhereOutputsAreSmall) {
+  MoeShape shape = wide_shape(GetParam());
+  shape.shared_dim = 0;
+  BlockFixture small(shape);
+  const LogicalWeights w2 = small.tensors().weights.w2;
+  for (int64_t e = 0; e < shape.experts; ++e) {
+    for (int64_t m = 0; m < w2.rows(); ++m) {
+      for (int64_t h = 0; h < w2.num_columns; ++h) w2.set(e, m, h, 0x1p-10f * w2.at(e, m, h));
+    }
+  }
+  small.store_oracle(team_);
+  for (uint32_t seed = 0; seed < 5; ++seed) EXPECT_EQ(failure_of(small, team_, seed), "");
+  for (float& dp : small.dp()) dp *= 1 + 2 * static_cast<float>(unit());
+  for (uint32_t seed = 0; seed < 5; ++seed) EXPECT_EQ(failure_of(small, team_, seed).rfind("dp", 0), 0u);
+}
+
+// The block in double rounds rows that passed a wire, too. The audit does not compute it in the same way.
+TEST_P(AuditTest, RowsThatPassedAWireAreThoseOfTheBlockInDouble) {
+  for (const bool input_weighted : {false, true}) {
+    for (const Wire wire : {Wire::bf16, Wire::fp8_scales}) {
+      MoeShape shape = wide_shape(GetParam());
+      shape.router.input_weighted = input_weighted;
+      BlockFixture fixture(shape);
+      std::vector<uint8_t> far;
+      for (int64_t i = 0; i < shape.assignments(); ++i) far.push_back(i % 3 != 0);
+      BlockTensors t = fixture.tensors();
+      t.wire = wire;
+      t.far = far.data();
+      const std::vector<int64_t> tokens = indices_up_to(shape.tokens);
+      const auto store = [](const Dense<double>& from, const MatView& to) {
+        for (int64_t r = 0; r < to.rows; ++r) {
+          for (int64_t c = 0; c < to.cols; ++c) to.set(r, c, static_cast<float>(from.row(r)[c]));
+        }
+      };
+      store(run_oracle_tokens(t, tokens, LossGradient(nullptr), team_).y, t.y);
+      const TokenResult right = run_oracle_tokens(t, tokens, LossGradient(t), team_);
+      store(right.dx, t.dx);
+      for (size_t i = 0; i < far.size(); ++i) fixture.dp()[i] = static_cast<float>(right.dp.values[i]);
+      const auto failure = [&](const std::string& tensor) -> std::string {
+        const AuditResult result =
+            audit_block(CheckShare::whole(t), Pass::forward_backward, {false, 3}, team_);
+        for (const TensorAudit& audit : result.tensors) {
+          if (audit.tensor == tensor) return audit.failure;
+        }
+        return "no such tensor";
+      };
+      for (const char* tensor : {"y", "dx", "dp"})
+        EXPECT_EQ(failure(tensor), "") << name_of(wire) << (input_weighted ? ", input-weighted" : "");
+      t.far = nullptr;
+      const bool changes_rows = GetParam() == DType::f32 || wire != Wire::bf16;
+      for (const char* tensor : {"y", "dx"})
+        EXPECT_EQ(!failure(tensor).empty(), changes_rows) << name_of(wire) << " " << tensor;
+      // The errors of bf16 hide those of the wire in dp, which is a sum over many columns.
+      if (GetParam() == DType::f32) {
+        EXPECT_NE(failure("dp"), "") << name_of(wire);
+      }
+    }
+  }
 }
 
 // The outputs of such an expert are not zero, but its gradients are.

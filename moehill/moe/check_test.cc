@@ -458,6 +458,22 @@ TEST(Check, TheWorstRowIsThatOfBothPartsAndSaysOfWhich) {
   EXPECT_EQ(join_parts(rest, experts).worst_number, rest.worst_number);
 }
 
+TEST(Check, TheVerdictOnBothPartsIsTheWorseOne) {
+  using S = CheckStatus;
+  const auto joined = [](S of_rest, S of_experts) {
+    CheckResult rest, experts;
+    rest.status = of_rest;
+    experts.status = of_experts;
+    return join_parts(rest, experts).status;
+  };
+  EXPECT_EQ(joined(S::passed, S::passed), S::passed);
+  EXPECT_EQ(joined(S::passed, S::mistrusted), S::mistrusted);
+  EXPECT_EQ(joined(S::mistrusted, S::passed), S::mistrusted);
+  EXPECT_EQ(joined(S::mistrusted, S::failed), S::failed);
+  EXPECT_EQ(joined(S::failed, S::mistrusted), S::failed);
+  EXPECT_EQ(joined(S::passed, S::off), S::passed) << "that proves nothing, and accuses nobody";
+}
+
 TEST(SampleCheck, SeesAGrossFault) {
   ThreadTeam team(2);
   BlockFixture fixture({300, 40, 70, 9, 3, 50, DType::bf16});
