@@ -118,6 +118,22 @@ TEST(BlockSizes, AUnitPacksEachValueOfItsRowsOnce) {
   EXPECT_EQ(counts_of_five_rows(48, 32, 256).packed_values, 5 * (48 + 32));
 }
 
+// One unit, by one thread.
+GemmCounts counts_of_160_rows(const BlockSizes& blocks) {
+  ThreadTeam team(1);
+  const WeightStack w = random_stack(96, 96, DType::f32);
+  const std::unique_ptr<GroupedGemm> gemm = make_gmm({3, 160, 96, 96 * 96, 1, blocks});
+  Matrix x(160, 96, DType::f32), y(160, 96, DType::f32);
+  fill(x, 9);
+  const std::vector<int64_t> offset = {0, 160};
+  gemm->forward(team, offset, {x}, w.view(), {y}, Product::to_width);
+  return gemm->counts();
+}
+
+TEST(BlockSizes, CallsOfHalfTheRowsReadEachBlockTwice) {
+  EXPECT_EQ(counts_of_160_rows(changed("btc", 80)).blocks, 2 * counts_of_160_rows(changed("", 0)).blocks);
+}
+
 // A unit that keeps partial sums has at most 64 panels of 16 columns; otherwise these blocks allow 128.
 TEST(BlockSizes, OnlyProductsThatAreDeeperThanABlockKeepPartialSums) {
   EXPECT_EQ(counts_of_five_rows(1024, 1040, 1024).units, 1 + 1) << "65 panels of 1024, 64 panels of 1040";

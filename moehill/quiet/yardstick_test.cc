@@ -30,8 +30,8 @@ TEST(JobRates, AreOfAllProcessesOnTheClockOfTheFirst) {
 }
 
 TEST(BestOfEach, IsTheLargestOfItsNeighbours) {
-  EXPECT_EQ(best_of_each({1, 3, 5, 4}, 2), (std::vector<double>{3, 5}));
-  EXPECT_EQ(best_of_each({1, 3, 5, 4}, 1), (std::vector<double>{1, 3, 5, 4}));
+  EXPECT_EQ(best_of_each({4, 5, 1, 3}, 2), (std::vector<double>{5, 3}));
+  EXPECT_EQ(best_of_each({4, 5, 1, 3}, 1), (std::vector<double>{4, 5, 1, 3}));
   EXPECT_TRUE(best_of_each({}, 3).empty());
 }
 
