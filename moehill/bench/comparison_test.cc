@@ -273,8 +273,8 @@ TEST(Processes, WhatIsSlowerIsFound) {
   EXPECT_EQ(percent_different(states, 5, 5, false, 10), 100);
 }
 
-// Of the 25 pairs, a's process came first in 13, so s = |26 / 25 - 1|. The variances are equal, hence 8
-// degrees of freedom.
+// The process of a came first in 13 of the 25 pairs, so s = |26 / 25 - 1|. The variances are equal, so there
+// are 8 degrees of freedom.
 TEST(Processes, TheIntervalIsThatOfWelchAndOfTheOrderInTime) {
   const double logs[] = {3, 3.01, 3.02, 3, 3.01}, of_a[] = {0, 3, 4, 7, 8}, of_b[] = {1, 2, 5, 6, 9};
   std::vector<ProcessCost> a, b;

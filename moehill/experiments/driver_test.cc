@@ -96,7 +96,7 @@ TEST_F(DriverTest, ADisturbedRunIsMadeAgainAfterAllOthers) {
   EXPECT_EQ(number_of("attempt"), 4);
   const std::string order = "SELECT p.label FROM attempt a JOIN point p ON p.id = a.point_id ORDER BY a.id ";
   for (int i = 0; i < 4; ++i)
-    EXPECT_EQ(text_of(order + "LIMIT 1 OFFSET " + std::to_string(i)), "p" + std::to_string(i % 3)) << i;
+    EXPECT_EQ(text_of(order + "LIMIT 1 OFFSET " + std::to_string(i)), fmt::format("p{}", i % 3)) << i;
 }
 
 // The time that is left is that of the runs so far, for each run that is left.

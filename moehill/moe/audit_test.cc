@@ -172,8 +172,9 @@ TEST(AuditJudge, TermsThatAreMissingAreNamedByTheirGroup) {
         }
       }
     });
-    EXPECT_EQ(refusal.substr(0, refusal.find(", ")),
-              fmt::format("y of {}: these terms are in it 1 -1 times", term_group_name(shape, missing)));
+    EXPECT_EQ(
+        refusal.substr(0, refusal.find(", ")),
+        fmt::format("y of {}: the factor of these terms is off by -1", term_group_name(shape, missing)));
   }
 }
 

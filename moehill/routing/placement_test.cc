@@ -62,8 +62,9 @@ TEST(Placement, CopiesGoToTheBusiest) {
   EXPECT_EQ(all.expert, (std::vector<int32_t>{0, 1, 0, 1}));
 }
 
-// By falling load: 9 | 9 ; 9, 6 | 9, full on the left ; the first 5 goes to the right. For the second one
-// only the right has room, which has this expert, so expert 1 moves there.
+// The loads by falling size are 9 | 9 ; 9, 6 | 9, full on the left ; the first 5 goes to the right. Only the
+// right has room for the second 5, but it has this expert already. So expert 1 moves there, and the second 5
+// takes its place.
 TEST(Placement, ACopyThatFindsRoomOnlyBesideItsExpertTakesAnothersPlace) {
   EXPECT_EQ(greedy_placement({10, 9, 9, 6}, 2, 1).expert, (std::vector<int32_t>{0, 3, 0, 1, 2}));
 }

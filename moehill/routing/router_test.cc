@@ -223,7 +223,7 @@ TEST(Router, AHashTableChoosesByTheTokensId) {
   }
 }
 
-// Of 6000 ids, about 500 have an expert as their choice j; the deviation of such a number is 21.
+// An expert is choice j of about 500 of the 6000 ids. The deviation of such a number is 21.
 TEST(Router, AHashTableHasEachExpertAboutEquallyOftenAtEachChoice) {
   const Router router = make_router(parse_router_rule("sigmoid,hash:6000"), 1, kExperts, kTopk, 3);
   for (size_t j = 0; j < kTopk; ++j) {
