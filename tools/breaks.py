@@ -3,10 +3,11 @@
 
 usage: breaks.py [SEED]
 """
+import collections
 import glob
+import hashlib
 import os
 import pathlib
-import random
 import re
 import sys
 
@@ -25,7 +26,7 @@ AREAS = {
               "routing/placement.cc model/plan_counts.cc", [*RUNS, tests("api_capacity_test"), tests("api_router_test"), CHECK]),
     "exchange": (0.22, "parallel/sharded_path.cc parallel/psum_path.cc parallel/row_route.cc parallel/data_parallel_path.cc parallel/latent_path.cc "
                  "mesh/group.cc mesh/threads/*.cc mesh/mpi/messages.cc mesh/mpi/mpi_group.cc mesh/mpi/exchange_windows.cc",
-                 [*RUNS, tests("api_exchange_test"), tests("api_traffic_test"), CHECK, MPI_CHECK,
+                 [*RUNS, tests("api_exchange_test"), tests("api_traffic_test"), tests("api_capacity_test"), tests("api_latent_run_test"), CHECK, MPI_CHECK,
                   ("mesh_mpi_conformance_test", "ctest --preset release -R ^mesh.mpi_conformance_[234]$")]),
     "kernels": (0.15, "kernels/gmm*.h kernels/gmm.cc kernels/rows.cc kernels/row_vectors.cc kernels/gemm_units.cc kernels/block_sizes.cc "
                 "kernels/activation-inl.h", [tests("moe_test"), CHECK]),
@@ -35,7 +36,7 @@ AREAS = {
                [tests("cli_test", "*Sweep*"), ("moehill", "ctest --preset release -R ^cli.sweep_launcher$"),
                 ("moehill", "tests/faults/run build/release/moehill --only kill_the_driver")]),
     "check": (0.16, "moe/check.cc moe/check_share.cc moe/check_selection.cc moe/row_comparison.cc moe/audit*.cc moe/router_check.cc moe/oracle.cc",
-              [CHECK, LIES]),
+              [*RUNS, tests("api_latent_run_test"), tests("api_balance_loss_run_test"), CHECK, LIES]),
 }
 ROOMS = sorted({pattern.split("/")[0] for _, patterns, _ in AREAS.values() for pattern in patterns.split()})
 SWAPS = [(" < ", " <= "), (" <= ", " < "), (" > ", " >= "), (" >= ", " > "), (" == ", " != "), (" != ", " == "), (" && ", " || "), (" || ", " && "),
@@ -44,15 +45,26 @@ SWAPS = [(" < ", " <= "), (" <= ", " < "), (" > ", " >= "), (" >= ", " > "), (" 
 NO_CODE = re.compile(r"^\s*(//|#|\*)|using |^\S|MOEHILL_|HWY_|template|constexpr bool k")
 # Statements that change a message, refuse what cannot be, or change the speed alone: what is computed stays, so no test
 # of values can see a break in one of their lines.
-NO_EFFECT = re.compile(r'"|MOEHILL_CHECK|require|check_failed|fmt::|throw|assert|printf|reserve\(|shrink_to_fit|prefetch|pause\(|yield|sleep|[Ss]pin|[Aa]head|Fetch')
+NO_EFFECT = re.compile(r'"|MOEHILL_CHECK|require|refuse|check_failed|fmt::|throw|assert|printf|reserve\(|shrink_to_fit|prefetch|pause\(|yield|sleep|[Ss]pin|[Aa]head|Fetch'
+                       r'|kFewAssignments|bool few =|\bask(?:_rows)?\(|auto\* next =|kStreamedEpilogues|messages_->advance|int (?:arrived|done|bytes|rank) = 0;')
+# Comparisons of what is never equal: the numbers of two things, and what the line has found to differ.
+NEVER_EQUAL = re.compile(r"[ :]a < b;|if \((.*) != (.*)\) return \1 < \2;")
+# The first line of a function that only says what to prefetch; the groups are its indentation and what follows the name.
+ONLY_SPEED = re.compile(r"( *)(?:HWY_INLINE )?(?:void|Ahead|BlockPlace|size_t|double) (?:prefetch\w*|\w*ahead|next_block|quickest_piece_bytes|seconds_of_exchanges)\((.*)")
 
 
 def breaks_of(path):
     """Yields (line number, old line, new line)."""
     lines = pathlib.Path(path).read_text().split("\n")
     has_effect = ended = True
+    skips_to = None  # the line that ends a function that changes the speed alone
     for i, line in enumerate(lines):
         code = line.split("//")[0].rstrip()
+        if skips_to is None and (function := ONLY_SPEED.fullmatch(code)) and not function[2].endswith(("}", ";")):
+            skips_to = function[1] + "}"
+        if skips_to is not None:
+            skips_to = None if code == skips_to else skips_to
+            continue
         if not code:
             continue
         has_effect = (has_effect or ended) and not NO_EFFECT.search(code)
@@ -60,6 +72,8 @@ def breaks_of(path):
         if not has_effect or NO_CODE.search(code):
             continue
         for old, new in SWAPS:
+            if old == " < " and NEVER_EQUAL.search(code):
+                continue
             if old in code and not re.search(re.escape(old) + r"(?<=\d)[\w.]", code):  # " + 1" is no part of " + 16"
                 yield i, line, line.replace(old, new, 1)
         # Leaves out a call or an assignment.
@@ -68,14 +82,17 @@ def breaks_of(path):
 
 
 def choose(source, area, number, seed):
-    """Draws breaks: every file about as often as its share of the area's breaks, no line twice."""
-    chance, rooms = random.Random(f"{area} {seed}"), os.path.join(source, "moehill")
-    found = [(os.path.relpath(path, rooms), *change)
-             for pattern in AREAS[area][1].split() for path in sorted(glob.glob(os.path.join(rooms, pattern)))
-             if not path.endswith("_test.cc") for change in breaks_of(path)]
-    chance.shuffle(found)
+    """Draws breaks: every file about as often as its share of the area's breaks, no line twice. Where the source changes, only
+    the breaks of the lines that change do, so that the draw of a seed stays."""
+    rooms, times, found = os.path.join(source, "moehill"), collections.Counter(), []
+    for pattern in AREAS[area][1].split():
+        for path in sorted(glob.glob(os.path.join(rooms, pattern))):
+            for line, old, new in breaks_of(path) if not path.endswith("_test.cc") else ():
+                name = f"{area} {seed} {os.path.relpath(path, rooms)} {old.strip()} {new.strip()}"
+                times[name] += 1  # a line may be in a file several times
+                found.append((hashlib.sha256(f"{name} {times[name]}".encode()).digest(), os.path.relpath(path, rooms), line, old, new))
     seen, chosen = set(), []
-    for path, line, old, new in found:
+    for _, path, line, old, new in sorted(found):
         if (path, line) not in seen:
             seen.add((path, line))
             chosen.append({"area": area, "file": path, "line": line + 1, "old": old.strip(), "new": new.strip(), "text": new})

@@ -57,8 +57,19 @@ TEST_F(LatentRunTest, HasTheRoutersProductAroundIt) {
     const auto run = step(config);
     BlockTensors t = run->tensors();
     EXPECT_TRUE(check(t).numbers_ok) << check(t).reason;
+    EXPECT_TRUE(check(t, CheckMode::sample).numbers_ok) << check(t, CheckMode::sample).reason;
     t.weights.wg = t.gradients.wg = {};  // dx without the router's part is another
     EXPECT_EQ(status(t), CheckStatus::failed);
+  }
+}
+
+// Every 64 tokens have a sum of their own for the norm's gradient, and the threads share these sums.
+TEST_F(LatentRunTest, ManyTokensAreRightToo) {
+  RunConfig config = config_of("silu,latent:33,latent-norm:1e-05", Spread::none, DType::f32);
+  for (const int64_t tokens : {64, 65, 300}) {
+    config.shape.tokens = tokens;
+    const auto run = step(config);
+    EXPECT_TRUE(check(run->tensors()).numbers_ok) << tokens << ": " << check(run->tensors()).reason;
   }
 }
 

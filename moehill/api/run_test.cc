@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -13,6 +14,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
+#include "moehill/block/ablation.h"
 #include "moehill/moe/check.h"
 #include "moehill/parallel/memory_model.h"
 #include "moehill/routing/router_families.h"
@@ -223,6 +225,49 @@ TEST_F(RunTest, AStepAllocatesNothing) {
       EXPECT_EQ(num_news.load(), before) << name_of(config.spread) << " " << name_of(remat);
       EXPECT_EQ(Buffer::num_allocations(), buffers);
     }
+  }
+}
+
+class EnteredStages final : public StageListener {
+ public:
+  void enter(Stage stage) override { entered_.push_back(stage); }
+  void finish() override {}
+  int64_t times(Stage stage) const { return std::count(entered_.begin(), entered_.end(), stage); }
+
+ private:
+  std::vector<Stage> entered_;
+};
+
+TEST_F(RunTest, AStepEntersTheStagesThatItIsSaidToHave) {
+  std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
+  for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 2, Spread::ring_ag_rs));
+  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 2, Spread::fused));
+  for (const RunConfig& config : configs) {
+    run_ = factory_.make(config);
+    std::vector<EnteredStages> devices(static_cast<size_t>(config.num_devices));
+    std::vector<StageListener*> listeners;
+    for (EnteredStages& device : devices) listeners.push_back(&device);
+    run_->step(listeners);
+    StageSet entered;
+    for (const Stage stage : all_values<Stage>()) {
+      for (const EnteredStages& device : devices) {
+        if (device.times(stage) > 0) entered.add(stage);
+      }
+    }
+    EXPECT_EQ(entered.names(), stages_of_step(config).names()) << name_of(config.spread);
+  }
+}
+
+// The last entry is the one that waits for the sums that come back.
+TEST_F(RunTest, SumsLeaveWaveByWave) {
+  for (const int waves : {1, 2, 3}) {
+    RunConfig config = ep({.shape = kOdd, .num_waves = waves}, 2, Spread::fused);
+    config.block.pass = Pass::forward;
+    run_ = factory_.make(config);
+    EnteredStages stages[2];
+    run_->step({&stages[0], &stages[1]});
+    for (const EnteredStages& of_device : stages) EXPECT_EQ(of_device.times(Stage::reduce), waves + 1);
   }
 }
 

@@ -51,15 +51,15 @@ LogCosts log_costs(std::span<const ProcessCost> processes) {
 // Returns the factor s = |2u - 1| of compare_processes(): 0 if the two sides took turns, 1 if one ran after
 // the other.
 double apart_in_time(std::span<const ProcessCost> a, std::span<const ProcessCost> b) {
-  double balance = 0;
+  double first = 0;  // pairs in which a ran first; half of each that began together
   for (const ProcessCost& of_a : a) {
     for (const ProcessCost& of_b : b) {
       // Without start times nobody can tell that the sides took turns, so the worst case is assumed.
       if (!of_a.started_s || !of_b.started_s) return 1;
-      balance += *of_a.started_s < *of_b.started_s ? 1 : *of_a.started_s > *of_b.started_s ? -1 : 0;
+      first += *of_a.started_s < *of_b.started_s ? 1 : *of_a.started_s > *of_b.started_s ? 0 : 0.5;
     }
   }
-  return std::abs(balance) / static_cast<double>(a.size() * b.size());
+  return std::abs(2 * first / static_cast<double>(a.size() * b.size()) - 1);
 }
 
 std::vector<ProcessCost> as_processes(const Series& series) {

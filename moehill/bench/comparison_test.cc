@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+
+#include "moehill/base/rng.h"
 
 namespace moehill {
 namespace {
@@ -81,11 +84,26 @@ TEST(Comparison, VerdictsByIntervalAndFloor) {
   EXPECT_EQ(judge(ratio(0.995, 1.0, 1.005), 0.02), Verdict::within_noise);
   EXPECT_EQ(judge(ratio(1.003, 1.01, 1.018), 0.02), Verdict::within_noise);
   EXPECT_EQ(judge(ratio(1.003, 1.01, 1.2), 0.02), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(1.012, 1.015, 1.018), 0.02), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(1.012, 1.015, 1.018), std::nullopt), Verdict::faster);
   EXPECT_EQ(judge(ratio(0.95, 1.0, 1.05), 0.02), Verdict::inconclusive);
   EXPECT_EQ(judge(ratio(1.03, 1.05, 1.07), 0.02), Verdict::faster);
   EXPECT_EQ(judge(ratio(0.93, 0.95, 0.97), 0.02), Verdict::slower);
   EXPECT_EQ(judge(Ratio{1.5, 2, {}}, 0.02), Verdict::cannot_tell);
   EXPECT_EQ(judge(ratio(1.03, 1.05, 1.07), std::nullopt), Verdict::faster);
+}
+
+TEST(Comparison, AnEndOfTheIntervalBelongsToIt) {
+  const auto ratio = [](double lo, double middle, double hi) {
+    return Ratio{middle, 9, Interval{lo, hi, 0.95}};
+  };
+  // The compiler does not know these, so all logarithms are those of the library.
+  const double low = std::stod("0.98"), high = std::stod("1.02");
+  EXPECT_EQ(judge(ratio(low, 1.0, 1.01), -std::log(low)), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(0.99, 1.0, high), std::log(high)), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(1.01, high, 1.03), std::log(high)), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(1, 1.05, 1.2), 0.01), Verdict::inconclusive);
+  EXPECT_EQ(judge(ratio(0.8, 0.95, 1), 0.01), Verdict::inconclusive);
 }
 
 TEST(Comparison, PairsByRoundAndTakesOutTheDrift) {
@@ -138,6 +156,25 @@ TEST(Comparison, NoiseFloorShrinksWithRoundsAndIsReproducible) {
   EXPECT_GT(of_three, 0);
 }
 
+// The definition, with the draws in their order.
+TEST(Comparison, NoiseFloorIsThe95thPercentileOfDrawnMedians) {
+  std::vector<double> a, b, logs, sizes;
+  for (uint64_t i = 0; i < 20; ++i) {
+    a.push_back(1 + 0.05 * random_normal(1, Stream::kX, i));
+    b.push_back(1 + 0.05 * random_normal(2, Stream::kX, i));
+    logs.push_back(std::log(a.back() / b.back()));
+  }
+  uint64_t draw = 0;
+  for (int i = 0; i < kNumResamples; ++i) {
+    std::vector<double> drawn;
+    for (int j = 0; j < 5; ++j)
+      drawn.push_back(logs[static_cast<size_t>(20 * random_uniform(7, Stream::kBootstrap, draw++))]);
+    sizes.push_back(std::abs(median_of(drawn)));
+  }
+  std::sort(sizes.begin(), sizes.end());
+  EXPECT_DOUBLE_EQ(noise_floor(a, b, 5, 7), sizes[1900]);
+}
+
 TEST(Comparison, ChangeAsText) {
   EXPECT_EQ(change_text({1.031, 9, Interval{1.02, 1.042, 0.95}}), "+3.1 % [95 %: +2.0..+4.2]");
   EXPECT_EQ(change_text({0.5, 1, {}}), "-50.0 %");
@@ -153,6 +190,8 @@ TEST(Comparison, SaysWhereTheMediansOrderTheOtherWay) {
   EXPECT_GT(median_of(a), median_of(b));
   EXPECT_EQ(disagreement_text(ratio, median_of(a), median_of(b)), "; the medians order the other way");
   EXPECT_EQ(disagreement_text(ratio, 1.01, 1.02), "");
+  for (const double of_ratio : {0.5, 2.0})
+    EXPECT_EQ(disagreement_text({of_ratio, 5, {}}, 1.01, 1.01), "") << "equal medians";
 }
 
 // Log-costs of `n` processes in the order in which they ran.
@@ -232,6 +271,33 @@ TEST(Processes, WhatIsSlowerIsFound) {
   EXPECT_GE(percent_different(spread, 5, 5, true, 1.12), 95);
   EXPECT_GE(percent_different(spread, 5, 5, false, 1.25), 95);
   EXPECT_EQ(percent_different(states, 5, 5, false, 10), 100);
+}
+
+// The process of a came first in 13 of the 25 pairs, so s = |26 / 25 - 1|. The variances are equal, so there
+// are 8 degrees of freedom.
+TEST(Processes, TheIntervalIsThatOfWelchAndOfTheOrderInTime) {
+  const double logs[] = {3, 3.01, 3.02, 3, 3.01}, of_a[] = {0, 3, 4, 7, 8}, of_b[] = {1, 2, 5, 6, 9};
+  std::vector<ProcessCost> a, b;
+  double mean = 0, variance = 0;
+  for (size_t i = 0; i < 5; ++i) {
+    a.push_back({std::exp(logs[i]), of_a[i]});
+    b.push_back({std::exp(logs[i] + 0.5), of_b[i]});
+    mean += logs[i] / 5;
+  }
+  for (const double log : logs) variance += (log - mean) * (log - mean) / 4;
+  const double half = student_quantile(8) * std::sqrt(2 * variance / 5 + 0.04 * 2 * variance);
+  const Ratio ratio = compare_processes(a, b);
+  EXPECT_NEAR(std::log(ratio.ratio), -0.5, 1e-12);
+  EXPECT_NEAR(std::log(ratio.interval->lo), -0.5 - half, 1e-9);
+  EXPECT_NEAR(std::log(ratio.interval->hi), -0.5 + half, 1e-9);
+}
+
+TEST(Processes, OfOneCostHaveAnIntervalOfOneNumber) {
+  const std::vector<ProcessCost> same(5, {1.0, std::nullopt});
+  const Ratio ratio = compare_processes(same, same);
+  ASSERT_TRUE(ratio.interval);
+  EXPECT_EQ(ratio.interval->lo, 1);
+  EXPECT_EQ(ratio.interval->hi, 1);
 }
 
 TEST(Processes, FewerThanFiveSayNothing) {

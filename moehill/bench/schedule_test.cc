@@ -76,6 +76,20 @@ TEST(Schedule, IntervalTargetReachedOrGivenUp) {
   EXPECT_EQ(result.stop_reason, "max_rounds");
 }
 
+// The samples lie between 3 and 5 s, and their median is 4 s.
+TEST(Schedule, AnIntervalOfExactlyTheTargetsWidthIsEnough) {
+  FakeBench bench(0);
+  const double took[] = {3, 4, 4, 4, 4, 5};
+  bench.points.push_back([&] {
+    bench.now += took[bench.log.size() % 6];
+    bench.log.push_back(0);
+  });
+  const ScheduleResult result = time_interleaved(
+      bench.points, {.warmup = 0, .iters = 2, .ci_target = 0.25, .max_rounds = 30}, bench.hooks);
+  EXPECT_EQ(result.order.size(), 6u);
+  EXPECT_EQ(result.stop_reason, "ci_target");
+}
+
 TEST(Schedule, HooksStandOutsideTheClock) {
   FakeBench bench(2);
   int64_t num_after = 0, num_rounds = 0;

@@ -25,8 +25,8 @@ double sorted_median(const std::vector<double>& sorted) {
 // Cut is the number of samples to leave out at each end, and the probability that the median lies beyond that
 // end.
 struct Cut {
-  int64_t num_outside = 0;
-  double tail = 0;
+  int64_t num_outside;
+  double tail;
 };
 
 // Finds the largest cut whose tail of Binomial(n, 1/2) is at most kTail. Sums logarithms, since the binomial
@@ -39,12 +39,11 @@ Cut median_cut(int64_t n) {
                     half_to_n);
   };
   Cut cut{0, probability(0)};
-  while (cut.num_outside + 1 < (n + 1) / 2) {
+  for (;;) {  // the tail up to the middle is more than a half
     const double next = cut.tail + probability(cut.num_outside + 1);
-    if (next > kTail) break;
+    if (next > kTail) return cut;
     cut = {cut.num_outside + 1, next};
   }
-  return cut;
 }
 
 // Returns the interval of the median by the percentile bootstrap: the middle 95 % of the medians of

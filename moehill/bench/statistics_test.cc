@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "moehill/base/rng.h"
@@ -24,6 +26,10 @@ TEST(Summary, MedianOfOddAndEven) {
 
 TEST(Summary, FewSamplesGiveTheRangeAndItsWorth) {
   const Summary summary = summarize(one_to(5));
+  EXPECT_EQ(summary.n, 5);
+  EXPECT_EQ(summary.median, 3);
+  EXPECT_EQ(summary.min, 1);
+  EXPECT_EQ(summary.max, 5);
   EXPECT_EQ(summary.interval->lo, 1);
   EXPECT_EQ(summary.interval->hi, 5);
   EXPECT_NEAR(summary.interval->coverage, 0.9375, 1e-12);
@@ -84,6 +90,32 @@ TEST(Ratio, SameSeedSameInterval) {
   EXPECT_GE(ratio.interval->hi, ratio.ratio);
 }
 
+// The definition, with the draws in their order.
+TEST(Ratio, IntervalIsTheMiddleOfDrawnMediansAndAtLeastTheOrderStatistics) {
+  for (const size_t n : {6, 7, 9, 15, 25, 40, 61}) {
+    std::vector<double> a, b, logs;
+    for (size_t i = 0; i < n; ++i) {
+      a.push_back(1 + 0.05 * random_normal(1, Stream::kX, i));
+      b.push_back(1 + 0.05 * random_normal(2, Stream::kX, i));
+      logs.push_back(std::log(a[i] / b[i]));
+    }
+    std::vector<double> medians;
+    uint64_t draw = 0;
+    for (int i = 0; i < kNumResamples; ++i) {
+      std::vector<double> drawn;
+      for (size_t j = 0; j < n; ++j) {
+        const double u = random_uniform(3, Stream::kBootstrap, draw++);
+        drawn.push_back(logs[static_cast<size_t>(u * static_cast<double>(n))]);
+      }
+      medians.push_back(median_of(drawn));
+    }
+    std::sort(medians.begin(), medians.end());
+    const Interval exact = *summarize(logs).interval, found = *speed_ratio(a, b, 3).interval;
+    EXPECT_DOUBLE_EQ(found.lo, std::exp(std::min(medians[50], exact.lo))) << n;
+    EXPECT_DOUBLE_EQ(found.hi, std::exp(std::max(medians[kNumResamples - 1 - 50], exact.hi))) << n;
+  }
+}
+
 TEST(Verdict, Words) {
   const auto ratio = [](double lo, double middle, double hi) {
     return Ratio{middle, 5, Interval{lo, hi, kCoverage}};
@@ -94,6 +126,10 @@ TEST(Verdict, Words) {
   EXPECT_EQ(judge(ratio(0.99, 1.01, 1.02)), Verdict::within_noise);
   EXPECT_EQ(judge(ratio(0.90, 1.10, 1.30)), Verdict::inconclusive);
   EXPECT_EQ(judge(ratio(1.0003, 1.0004, 1.0005)), Verdict::within_noise) << "0.04 % is not a result";
+  EXPECT_EQ(judge(ratio(1, 1.02, 1.03)), Verdict::within_noise) << "an end at 1 holds 1";
+  EXPECT_EQ(judge(ratio(0.97, 0.98, 1)), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(0.99, 1.01, 1 + kResolved)), Verdict::inconclusive) << "5 % is not excluded";
+  EXPECT_EQ(judge(ratio(1 / (1 + kResolved), 0.99, 1.01)), Verdict::inconclusive);
 }
 
 // Both series come from one distribution and have as few rounds as a command may have. At most 5 % of such

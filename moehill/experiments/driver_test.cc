@@ -2,6 +2,7 @@
 // failing points.
 #include "moehill/experiments/driver_fixture.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -50,6 +51,77 @@ TEST_F(DriverTest, RunsEveryRoundOfEveryPointOnce) {
   EXPECT_EQ(text_of("SELECT max(late.round) FROM attempt early JOIN attempt late ON late.id < early.id WHERE "
                     "late.round > early.round AND early.id <= 40"),
             "");
+}
+
+TEST_F(DriverTest, RunsAllRoundsOfAPointBeforeTheNextIfAPlanSaysSo) {
+  SweepPlan p = plan();
+  p.interleave = false;
+  p.experiment.rounds = 2;
+  Store store = Store::open_or_create(database_);
+  DriverOptions options;
+  options.show = [](const std::string&, bool) {};
+  run_sweep(store, p, host_, options);
+  EXPECT_EQ(results().size(), 2u * kPoints);
+  EXPECT_EQ(number_of("attempt WHERE round > 1"), 0);
+  EXPECT_EQ(number_of("attempt early JOIN attempt late ON early.id < late.id WHERE late.id <= 10 AND "
+                      "early.point_id > late.point_id"),
+            0);
+}
+
+TEST_F(DriverTest, ADisturbedRunOfAnEarlierSweepIsMadeAgain) {
+  SweepPlan p = plan_of_one_round(1);
+  Store store = Store::open_or_create(database_);
+  Journal journal(store, this_process(), StoredJson::object());
+  journal.save_plan(p.experiment, p.points);
+  AttemptResult disturbed = done_in(1);
+  disturbed.disturbed = true;
+  journal.finish(journal.claim(p.points[0].id, 0, 60).claim, disturbed);
+  DriverOptions options;
+  options.show = [](const std::string&, bool) {};
+  run_sweep(store, p, host_, options);
+  EXPECT_EQ(runs_started(), 1);
+}
+
+// The first run lacks most of its cores' peak. Of three runs one may be repeated, and no sooner than all have
+// a result.
+TEST_F(DriverTest, ADisturbedRunIsMadeAgainAfterAllOthers) {
+  write_program("peak=1\n[ $(wc -l <" + log_ + ") -gt 1 ] || peak=0.1\n" +
+                R"(echo '{"schema":"moehill/1","tflops":1,"check":{"status":"passed"},"peak":)" +
+                R"({"tflops_measured":1,"tflops_typical":'$peak'},"time_s":{"median":1,"samples":[1]}}')");
+  SweepPlan p = plan_of_one_round(3);
+  Store store = Store::open_or_create(database_);
+  DriverOptions options;
+  options.show = [](const std::string&, bool) {};
+  run_sweep(store, p, host_, options);
+  EXPECT_EQ(number_of("attempt"), 4);
+  const std::string order = "SELECT p.label FROM attempt a JOIN point p ON p.id = a.point_id ORDER BY a.id ";
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(text_of(order + "LIMIT 1 OFFSET " + std::to_string(i)), fmt::format("p{}", i % 3)) << i;
+}
+
+// The time that is left is that of the runs so far, for each run that is left.
+TEST_F(DriverTest, TellsWhatItDoesWhatCameOfItAndWhatIsLeft) {
+  signal(SIGINT, SIG_DFL);  // a script that runs the tests in the background ignores it
+  SweepPlan p = plan();
+  p.experiment.rounds = 10000;
+  for (StoredPoint& point : p.points) point.predicted_seconds = 60;
+  std::vector<std::string> begun, ended;
+  DriverOptions options;
+  options.show = [&](const std::string& text, bool finished) {
+    (finished ? ended : begun).push_back(text);
+    if (ended.size() == 3) kill(getpid(), SIGINT);
+  };
+  Store store = Store::open_or_create(database_);
+  EXPECT_EQ(run_sweep(store, p, host_, options).end, SweepEnd::interrupted);
+  ASSERT_EQ(begun.size(), 3u);
+  ASSERT_EQ(ended.size(), 3u);
+  EXPECT_EQ(begun[0], "[0/50000] 5m left, 0 failed; p0 round 1");
+  EXPECT_NE(begun[1].find("; p1 round 1; last: p0 round 1: done in "), std::string::npos) << begun[1];
+  double measured = 0;
+  for (size_t i = 0; i < 3; ++i) measured += store.attempts(p.points[i].id).at(0).seconds;
+  const std::string last =
+      fmt::format("[3/50000] {} left, 0 failed; p2 round 1: done in ", duration_text(measured / 3 * 49997));
+  EXPECT_EQ(ended[2].substr(0, last.size()), last);
 }
 
 TEST_F(DriverTest, FiftyKillsLoseNothing) {
@@ -196,6 +268,15 @@ TEST_F(SharedProcessTest, EachPointGetsItsRecord) {
             0);
 }
 
+// If the process fails, each of its points runs alone under the claim that it has.
+TEST_F(SharedProcessTest, AClaimHasTheTimeOfItsProcessAndOfEachPointAlone) {
+  sweep_together(all_records());
+  EXPECT_GE(number_of("attempt"), kPoints * kRounds);
+  // Five points with 20 s each, twice, and 60 s. The start is stored in whole seconds.
+  EXPECT_EQ(number_of("attempt WHERE deadline_epoch - strftime('%s', started_utc) NOT BETWEEN 259 AND 262"),
+            0);
+}
+
 TEST_F(SharedProcessTest, PointsRunAloneOnceTheirProcessFails) {
   EXPECT_EQ(sweep_together(all_records() + "; exit 3").counts.done, kPoints);
   expect_complete();
@@ -218,6 +299,19 @@ TEST_F(SharedProcessTest, ACheckThatFailsBesideOthersIsAFailureOfItsPoint) {
       2);  // one retry
   EXPECT_EQ(number_of("failure WHERE label != 'p2'"), 0);
   EXPECT_EQ(number_of("sample WHERE seconds = 9"), 0) << "nothing ran alone";
+}
+
+TEST_F(SharedProcessTest, AFailedCheckMayHaveNoReason) {
+  const auto failed = [](int topk, const std::string& reason) {
+    return R"(echo '{"schema":"moehill/1","config":{"topk":)" + std::to_string(topk) +
+           R"(},"tflops":null,"check":{"status":"failed")" + reason +
+           R"(},"time_s":{"median":null,"samples":[]}}'; )";
+  };
+  std::string round = failed(0, "") + failed(1, R"(,"reason":null)");
+  for (int i = 2; i < kPoints; ++i) round += record_of(i) + "; ";
+  const SweepOutcome outcome = sweep_together(round + "exit 3");
+  EXPECT_EQ(outcome.counts.done, kPoints - 2);
+  EXPECT_EQ(number_of("failure WHERE label IN ('p0', 'p1') AND output_tail = 'check failed'"), 2 * 2);
 }
 
 TEST_F(SharedProcessTest, RecordsOfOtherPointsAreNotTaken) {
@@ -334,6 +428,7 @@ TEST_F(SharedRaceTest, OnlyThePointsThatARoundWantsAreInItsProcess) {
   race(4, {0, 1, 3});
   EXPECT_EQ(num_shared(), kPoints + 3 * 3);
   EXPECT_EQ(results().size(), static_cast<size_t>(kPoints + 3 * 3));
+  EXPECT_EQ(number_of("point WHERE state != 'done'"), 0) << "those that ran in one round only are done, too";
   EXPECT_EQ(num_alone(), 0);
   EXPECT_GE(num_lines_with("bench --all -L point topk=0 -L point topk=1 -L point topk=2 -L point topk=3 -L "
                            "point topk=4 --json -"),

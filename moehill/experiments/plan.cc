@@ -123,7 +123,7 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
 
 // Returns the options that all points have with the same value.
 StoredJson common_options(const std::vector<StoredJson>& options) {
-  StoredJson common = options[0];
+  StoredJson common = options.front();
   for (const StoredJson& own : options) {
     const StoredJson before = common;  // the loop erases from `common`
     for (const auto& [name, value] : before.items())

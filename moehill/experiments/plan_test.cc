@@ -64,6 +64,47 @@ TEST(SweepPlan, IdentityIsOptionsBuildAndMachine) {
   EXPECT_NE(make_plan(a, moved, {}).points[0].identity, plan.points[0].identity);
 }
 
+TEST(SweepPlan, TheExperimentIsThatOfItsFile) {
+  ExperimentFile f = file("[axes]\ntopk = [1, 2]");
+  f.name = "name";
+  f.title = "title";
+  f.hypothesis = "hypothesis";
+  f.next_action = "next";
+  f.reference_section = "section";
+  f.reference_defect = "defect";
+  f.rounds = 7;
+  f.retries = 3;
+  f.timeout_s = 9;
+  const StoredExperiment e = make_plan(f, host(), {}).experiment;
+  EXPECT_EQ(e.name, "name");
+  EXPECT_EQ(e.title, "title");
+  EXPECT_EQ(e.hypothesis, "hypothesis");
+  EXPECT_EQ(e.next_action, "next");
+  EXPECT_EQ(e.reference_section, "section");
+  EXPECT_EQ(e.reference_defect, "defect");
+  EXPECT_EQ(e.command, "bench");
+  EXPECT_EQ(e.launcher, "");
+  EXPECT_EQ(e.toml, f.toml);
+  EXPECT_EQ(e.rounds, 7);
+  EXPECT_EQ(e.retries, 3);
+  EXPECT_EQ(e.timeout_s, 9);
+}
+
+TEST(SweepPlan, PointsHaveWhatTheHostPredicts) {
+  SweepHost large = host();
+  large.resolve = [resolve = large.resolve](SweptCommand command, bool launched,
+                                            const std::vector<std::string>& arguments) {
+    ResolvedPoint resolved = resolve(command, launched, arguments);
+    resolved.bytes = 5e9;
+    return resolved;
+  };
+  const SweepPlan plan = make_plan(file("[axes]\ntopk = [1, 2]"), large, {});
+  for (const StoredPoint& point : plan.points) {
+    EXPECT_EQ(point.predicted_bytes.value_or(0), 5e9);
+    EXPECT_DOUBLE_EQ(point.predicted_seconds.value_or(0), 2 + 4.096);
+  }
+}
+
 TEST(SweepPlan, LaterRunsTakeChecksOver) {
   SweepHost quick = host();
   quick.resolve = [resolve = quick.resolve](SweptCommand command, bool launched,
@@ -94,6 +135,7 @@ TEST(SweepPlan, ABudgetTakesTokensThenRounds) {
 
   const Sizing fewer_rounds = fit_budget(f, host(), 15);  // even 256 tokens five times take 22 s
   EXPECT_EQ(fewer_rounds.rounds, 3);
+  EXPECT_EQ(make_plan(f, host(), fewer_rounds).tokens[0], 256) << "and no fewer";
   EXPECT_LE(make_plan(f, host(), fewer_rounds).predicted_seconds(), 15);
   const Sizing hopeless = fit_budget(f, host(), 1);
   EXPECT_EQ(hopeless.rounds, 1);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -95,6 +96,48 @@ TEST(BlockSizes, RowsOfAUnitCountAsExpected) {
   // Three groups of 330, 1 and 69 rows, four products, one thread: one unit for each block of rows.
   EXPECT_EQ(compute(changed("bt", 160), DType::f32, 1).counts.units, (3 + 1 + 1) * (1 + 2 + 1 + 2));
   EXPECT_EQ(compute(BlockSizes{}, DType::f32, 1).counts.units, (2 + 1 + 1) * 4);
+}
+
+// One group of five rows, forward and back, by one thread with blocks that pack `depth` values together.
+GemmCounts counts_of_five_rows(int64_t hidden, int64_t width, int64_t depth) {
+  BlockSizes blocks;
+  blocks.bf = blocks.bd1 = depth;
+  ThreadTeam team(1);
+  const WeightStack w = random_stack(hidden, width, DType::f32);
+  const std::unique_ptr<GroupedGemm> gemm =
+      make_gmm({3, 5, std::max(hidden, width), hidden * width, 1, blocks});
+  Matrix x(5, hidden, DType::f32), y(5, width, DType::f32);
+  fill(x, 9);
+  const std::vector<int64_t> offset = {0, 5};
+  gemm->forward(team, offset, {x}, w.view(), {y}, Product::to_width);
+  gemm->input_grad(team, offset, {y}, w.view(), {x}, Product::to_width);
+  return gemm->counts();
+}
+
+TEST(BlockSizes, AUnitPacksEachValueOfItsRowsOnce) {
+  EXPECT_EQ(counts_of_five_rows(48, 32, 256).packed_values, 5 * (48 + 32));
+}
+
+// One unit, by one thread.
+GemmCounts counts_of_160_rows(const BlockSizes& blocks) {
+  ThreadTeam team(1);
+  const WeightStack w = random_stack(96, 96, DType::f32);
+  const std::unique_ptr<GroupedGemm> gemm = make_gmm({3, 160, 96, 96 * 96, 1, blocks});
+  Matrix x(160, 96, DType::f32), y(160, 96, DType::f32);
+  fill(x, 9);
+  const std::vector<int64_t> offset = {0, 160};
+  gemm->forward(team, offset, {x}, w.view(), {y}, Product::to_width);
+  return gemm->counts();
+}
+
+TEST(BlockSizes, CallsOfHalfTheRowsReadEachBlockTwice) {
+  EXPECT_EQ(counts_of_160_rows(changed("btc", 80)).blocks, 2 * counts_of_160_rows(changed("", 0)).blocks);
+}
+
+// A unit that keeps partial sums has at most 64 panels of 16 columns; otherwise these blocks allow 128.
+TEST(BlockSizes, OnlyProductsThatAreDeeperThanABlockKeepPartialSums) {
+  EXPECT_EQ(counts_of_five_rows(1024, 1040, 1024).units, 1 + 1) << "65 panels of 1024, 64 panels of 1040";
+  EXPECT_EQ(counts_of_five_rows(1040, 1040, 1024).units, 2 + 2) << "65 panels of 1040 each";
 }
 
 TEST(BlockSizes, PassOfFewerColumnsReadsRowsInAnotherOrder) {

@@ -111,6 +111,8 @@ TEST(UnitQueue, OneThreadCutsNothingThatItNeedNot) {
   UnitQueue queue({3, 300, 128 * kPanelWidth, 1, 1}, 288);
   queue.fill(offset, {.num_panels = 128, .max_rows = 288, .max_panels = 128}, 1);
   EXPECT_EQ(queue.num_units(), 3) << "the third group has two blocks of rows";
+  queue.fill(std::vector<int64_t>{0, 5}, {.num_panels = 9, .max_rows = 288, .max_panels = 9}, 1);
+  EXPECT_EQ(queue.num_units(), 1) << "an odd number of panels";
 }
 
 // The weight gradient packs all of A for every unit.

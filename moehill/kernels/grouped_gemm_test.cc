@@ -180,6 +180,39 @@ TEST_P(GroupedGemmTest, WeightGradOfEveryGroup) {
   }
 }
 
+// Rows may be parts of wider rows.
+TEST_P(GroupedGemmTest, WhatLiesBesideTheRowsHasNoPartInTheResults) {
+  const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 1), dc = random_matrix(rows(), p_.n, p_.dtype, 2);
+  const Matrix wide_x(rows(), p_.k + 40, p_.dtype), wide_dc(rows(), p_.n + 40, p_.dtype);
+  const auto beside_nan = [](const MatView& values, MatView wide) {
+    for (int64_t r = 0; r < wide.rows; ++r) {
+      for (int64_t c = 0; c < wide.cols; ++c)
+        wide.set(r, c, c < values.cols ? values.at(r, c) : std::nanf(""));
+    }
+    wide.cols = values.cols;
+    return wide;
+  };
+  const auto results = [&](const MatView& a, const MatView& b) {
+    const Matrix c(rows(), p_.n, DType::f32), da(rows(), p_.k, DType::f32);
+    const WeightStack dw(gemm_->layout(), w_.view().num_groups, p_.k, p_.n, p_.dtype);
+    gemm_->forward(team_, offset_, {a}, w_, {c});
+    gemm_->input_grad(team_, offset_, {b}, w_, {da});
+    gemm_->weight_grad(team_, offset_, {a}, {b}, dw);
+    std::vector<float> all;
+    for (int64_t r = 0; r < rows(); ++r) {
+      for (int64_t n = 0; n < p_.n; ++n) all.push_back(c.view().at(r, n));
+      for (int64_t k = 0; k < p_.k; ++k) all.push_back(da.view().at(r, k));
+    }
+    for (int64_t g = 0; g < dw.view().num_groups; ++g) {
+      for (int64_t k = 0; k < p_.k; ++k) {
+        for (int64_t n = 0; n < p_.n; ++n) all.push_back(dw.view().at(g, k, n));
+      }
+    }
+    return all;
+  };
+  EXPECT_EQ(results(x, dc), results(beside_nan(x, wide_x), beside_nan(dc, wide_dc)));
+}
+
 // A product that kept packed weights of the product before would find NaN there.
 TEST_P(GroupedGemmTest, ProductsMakeTheirWorkSpaceAnew) {
   const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 3), dc = random_matrix(rows(), p_.n, p_.dtype, 4);
@@ -392,6 +425,7 @@ std::vector<Case> cases() {
     all.push_back({kernels, dtype, 2, 2065, 33, {29, 170}});     // gradients of two ranges of columns of A
     all.push_back({kernels, dtype, 2, 1024, 40, {5, 0, 20}});
     all.push_back({kernels, dtype, 2, 23, 4200, {7}});
+    all.push_back({kernels, dtype, 8, 9, 200, {5, 0, 3, 0}});  // several units of empty groups
     all.push_back({kernels, dtype, 2, 70, 100, {4, 5, 12, 13, 25, 37, 145, 150}});  // around whole strips
   }
   return all;

@@ -45,8 +45,9 @@ INSTANTIATE_TEST_SUITE_P(Each, RowVectors, testing::Values(DType::f32, DType::bf
 TEST_P(RowVectors, SumsOfGroupsAreWeightedAndCoverTheirPadding) {
   std::vector<float> weight;
   for (int64_t r = 0; r < kRows; ++r) weight.push_back(0.5f * static_cast<float>(r));
-  WeightStack out = vectors(3, kColumns, 9);  // stale values must not survive
+  WeightStack out = vectors(4, kColumns, 9);  // stale values must not survive, but those of no group do
   sum_rows(team_, kOffset, {{rows_, index_.data(), 2}, weight.data(), kColumns}, out);
+  for (int64_t c = 0; c < kColumns; ++c) EXPECT_EQ(out.view().at(3, 0, c), 9 + value(3, c)) << c;
   for (int64_t g = 0; g < 3; ++g) {
     for (int64_t c = 0; c < out.view().n; ++c) {
       float sum = 0;

@@ -38,6 +38,9 @@ TEST_P(MeshConformance, BarriersComeInAnyNumberAndMoveNothing) {
     for (int i = 0; i < 50; ++i) group.barrier();
     EXPECT_EQ(group.traffic().sent_bytes, before.sent_bytes);
     EXPECT_EQ(group.traffic().received_bytes, before.received_bytes);
+    if (group.size() > 1) {
+      EXPECT_GT(group.traffic().wait_seconds, before.wait_seconds);
+    }
   });
 }
 
@@ -311,6 +314,26 @@ TEST_P(MeshConformance, CountsBytesToOtherNodes) {
     EXPECT_EQ(sent([&] { group.reduce_scatter(in.data(), DType::f32, one_each, out.data(), DType::f32); }),
               std::pair(4 * others, 4 * far));
     EXPECT_EQ(sent([&] { group.count_reads(one_each, one_each, 4); }), std::pair(4 * others, 4 * far));
+    std::vector<int64_t> cuts;  // all rows are in the first of two parts
+    for (int64_t r = 0; r < group.size(); ++r) cuts.insert(cuts.end(), {r, r + 1, r + 1});
+    std::vector<float> answered(in.size());
+    EXPECT_EQ(sent([&] {
+                group.start_round_trip({.num_parts = 2,
+                                        .row_bytes = 4,
+                                        .send_offsets = one_each,
+                                        .receive_offsets = one_each,
+                                        .sent = in.data(),
+                                        .received = out.data(),
+                                        .answer = out.data(),
+                                        .answered = answered.data(),
+                                        .sent_cuts = cuts,
+                                        .received_cuts = cuts,
+                                        .answer_cuts = cuts,
+                                        .answered_cuts = cuts});
+                for (const int part : {0, 1}) group.await(part), group.answer(part);
+                group.finish_round_trip();
+              }),
+              std::pair(8 * others, 8 * far));
     EXPECT_EQ(sent([&] {
                 group.on_node().all_gather(in.data(),
                                            {one_each.data(), static_cast<size_t>(group.on_node().size()) + 1},

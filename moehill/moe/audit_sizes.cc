@@ -19,7 +19,8 @@ constexpr int64_t kNarrowStrip = 64, kWideStrip = 256;
 Projection audit_projection(int64_t n, const AuditOptions& options) {
   int64_t width = std::clamp<int64_t>(n / kBlocksOfARow, 1, kMaxBlock);
   // A strip has to begin where a part of a panel begins.
-  if (width > kGateUpWidth) width -= width % kGateUpWidth;
+  const int64_t rest = width % kGateUpWidth;
+  if (width > rest) width -= rest;
   return {n, options.exact ? 1 : width, options.seed};
 }
 

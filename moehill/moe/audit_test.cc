@@ -1,6 +1,7 @@
 // The audit must pass right results, and must see small faults anywhere, whatever seed its projections have.
 #include "moehill/moe/audit.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <functional>
 
 #include "moehill/moe/audit_judge.h"
+#include "moehill/moe/audit_terms.h"
 #include "moehill/moe/block_fixture.h"
 #include "moehill/moe/projection.h"
 
@@ -121,6 +123,82 @@ TEST(AuditJudge, RowsOfDW2MayHaveFactorsOfTheirOwn) {
   EXPECT_EQ(refusal_of_dw2(4, {0.007, 0.001, 0.006, 0.002}), "");
   EXPECT_EQ(refusal_of_dw2(32, {0.005, -0.002, 0.005, -0.002}), "");
   EXPECT_NE(refusal_of_dw2(32, {0.0015, 0.0015, 0.0015, 0.0015}).find("common factor"), std::string::npos);
+}
+
+// The mean square is that of 1.9, and 1 + 48 / sqrt(2048) is allowed.
+TEST(AuditJudge, TheNumbersOfAGradientHaveTheErrorsOfItsTokens) {
+  const std::string refusal = refusal_of_dw2(32, {0.0057, -0.0057, 0.0057, -0.0057});
+  EXPECT_NE(refusal.find("expert 0: the mean square of 2048 errors is 3.61 "), std::string::npos) << refusal;
+}
+
+// Returns why a y is refused for the findings that `find` adds.
+std::string refusal_of_y(const MoeShape& shape, const std::function<void(TokenFindings&)>& find) {
+  BlockTensors tensors;
+  tensors.shape = shape;
+  const Projection by_hidden(shape.hidden, 1, 0);
+  const AuditContext context{tensors, false, true, 0, ErrorUnits(shape.dtype), 1, by_hidden};
+  AuditFindings findings;
+  find(findings.tokens.emplace_back(TokenFindings{{"y", RowComparison::kUsualFloor}, {}, {}, {}}));
+  return AuditJudge(context).judge(findings, {}).at(0).failure;
+}
+
+// All blocks together have a mean square of 9 / 64.
+TEST(AuditJudge, EachBlockOfYIsJudgedByItself) {
+  const MoeShape shape{1000, 64, 32, 1, 1, 0, DType::bf16};
+  for (size_t wrong = 0; wrong < 64; ++wrong) {
+    const std::string refusal = refusal_of_y(shape, [&](TokenFindings& found) {
+      found.of_block.resize(64);
+      for (int64_t t = 0; t < shape.tokens; ++t) {
+        for (size_t b = 0; b < 64; ++b) {
+          const double size = b == wrong ? 3 : 0;
+          found.of_block[b].add(t, static_cast<int64_t>(b), t % 2 == 0 ? size : -size, 1, 1);
+        }
+      }
+      for (const Deviations& block : found.of_block) found.all.add(block);
+    });
+    EXPECT_EQ(refusal.substr(0, refusal.find(" errors")),
+              fmt::format("y of column {}: the mean square of 1000", wrong));
+  }
+}
+
+TEST(AuditJudge, TermsThatAreMissingAreNamedByTheirGroup) {
+  const MoeShape shape{100, 64, 32, 4, 2, 8, DType::bf16};
+  for (int64_t missing = 0; missing < num_term_groups(shape); ++missing) {
+    const std::string refusal = refusal_of_y(shape, [&](TokenFindings& found) {
+      for (int64_t g = 0; g < num_term_groups(shape); ++g) {
+        for (int64_t c = 0; c < kMostTermNumbers; ++c) {
+          Deviations& column = found.of_term.emplace_back();
+          for (int64_t t = 0; t < shape.tokens; ++t) column.add(t, c, g == missing ? -1 : 0, 0.01, 1);
+        }
+      }
+    });
+    EXPECT_EQ(
+        refusal.substr(0, refusal.find(", ")),
+        fmt::format("y of {}: the factor of these terms is off by -1", term_group_name(shape, missing)));
+  }
+}
+
+TEST(AuditBytes, EachThreadHasTheWeightsOfAStripAndAllHaveTheSumsTogether) {
+  const MoeShape shape{1000, 64, 32, 4, 2, 0, DType::bf16};
+  const auto bytes = [&](int threads) {
+    return audit_bytes(shape, Pass::forward_backward, false, {.num_processes = 1, .num_threads = threads});
+  };
+  const double of_a_thread = bytes(2) - bytes(1);
+  EXPECT_GT(of_a_thread, 3 * 64 * 32 * 4);
+  EXPECT_NEAR(bytes(5) - bytes(1), 4 * of_a_thread, 1);
+  EXPECT_GT(bytes(1) - of_a_thread, 8 * 5 * 1000 * 32);  // the sums of a token have 32 blocks or more
+}
+
+TEST(AuditBytes, AThreadHasTheRowsOfAChunkOrOfAllTokens) {
+  const auto of_a_thread = [](int64_t tokens) {
+    const MoeShape shape{tokens, 64, 32, 4, 2, 0, DType::bf16};
+    return audit_bytes(shape, Pass::forward_backward, false, {.num_processes = 1, .num_threads = 2}) -
+           audit_bytes(shape, Pass::forward_backward, false, {.num_processes = 1, .num_threads = 1});
+  };
+  EXPECT_NEAR(of_a_thread(2 * kChunkRows), of_a_thread(kChunkRows), 1);
+  EXPECT_NEAR(of_a_thread(kChunkRows) - of_a_thread(kChunkRows / 2),
+              of_a_thread(kChunkRows / 2) - of_a_thread(0), 1);
+  EXPECT_GT(of_a_thread(kChunkRows) - of_a_thread(0), 4 * 3 * 64 * kChunkRows);  // rows of x, dy and dx
 }
 
 TEST(Deviations, NothingMayDeviateWithoutVarianceAndNaNNever) {
@@ -403,6 +481,79 @@ TEST_P(AuditTest, TokensWithTinyGateValuesAreJudgedLikeOthers) {
   for (int64_t c = 0; c < dx.cols; ++c) dx.set(1, c, factor * dx.at(1, c));
   for (uint32_t seed = 0; seed < kSeeds; ++seed)
     EXPECT_EQ(failure_of(tiny, team_, seed).rfind("dx token 1 ", 0), 0u) << seed;
+}
+
+// All values are those of the usual block times a power of two.
+TEST_P(AuditTest, FaultsAreSeenWhereOutputsAreSmall) {
+  MoeShape shape = wide_shape(GetParam());
+  shape.shared_dim = 0;
+  BlockFixture small(shape);
+  const LogicalWeights w2 = small.tensors().weights.w2;
+  for (int64_t e = 0; e < shape.experts; ++e) {
+    for (int64_t m = 0; m < w2.rows(); ++m) {
+      for (int64_t h = 0; h < w2.num_columns; ++h) w2.set(e, m, h, 0x1p-10f * w2.at(e, m, h));
+    }
+  }
+  small.store_oracle(team_);
+  for (uint32_t seed = 0; seed < 5; ++seed) EXPECT_EQ(failure_of(small, team_, seed), "");
+  for (float& dp : small.dp()) dp *= 1 + 2 * static_cast<float>(unit());
+  for (uint32_t seed = 0; seed < 5; ++seed) EXPECT_EQ(failure_of(small, team_, seed).rfind("dp", 0), 0u);
+}
+
+// The block in double rounds rows that passed a wire, too. The audit does not compute it in the same way.
+TEST_P(AuditTest, RowsThatPassedAWireAreThoseOfTheBlockInDouble) {
+  for (const bool input_weighted : {false, true}) {
+    for (const Wire wire : {Wire::bf16, Wire::fp8_scales}) {
+      MoeShape shape = wide_shape(GetParam());
+      shape.router.input_weighted = input_weighted;
+      BlockFixture fixture(shape);
+      std::vector<uint8_t> far;
+      for (int64_t i = 0; i < shape.assignments(); ++i) far.push_back(i % 3 != 0);
+      BlockTensors t = fixture.tensors();
+      t.wire = wire;
+      t.far = far.data();
+      const std::vector<int64_t> tokens = indices_up_to(shape.tokens);
+      const auto store = [](const Dense<double>& from, const MatView& to) {
+        for (int64_t r = 0; r < to.rows; ++r) {
+          for (int64_t c = 0; c < to.cols; ++c) to.set(r, c, static_cast<float>(from.row(r)[c]));
+        }
+      };
+      store(run_oracle_tokens(t, tokens, LossGradient(nullptr), team_).y, t.y);
+      const TokenResult right = run_oracle_tokens(t, tokens, LossGradient(t), team_);
+      store(right.dx, t.dx);
+      for (size_t i = 0; i < far.size(); ++i) fixture.dp()[i] = static_cast<float>(right.dp.values[i]);
+      const auto failure = [&](const std::string& tensor) -> std::string {
+        const AuditResult result =
+            audit_block(CheckShare::whole(t), Pass::forward_backward, {false, 3}, team_);
+        for (const TensorAudit& audit : result.tensors) {
+          if (audit.tensor == tensor) return audit.failure;
+        }
+        return "no such tensor";
+      };
+      for (const char* tensor : {"y", "dx", "dp"})
+        EXPECT_EQ(failure(tensor), "") << name_of(wire) << (input_weighted ? ", input-weighted" : "");
+      t.far = nullptr;
+      const bool changes_rows = GetParam() == DType::f32 || wire != Wire::bf16;
+      for (const char* tensor : {"y", "dx"})
+        EXPECT_EQ(!failure(tensor).empty(), changes_rows) << name_of(wire) << " " << tensor;
+      // The errors of bf16 hide those of the wire in dp, which is a sum over many columns.
+      if (GetParam() == DType::f32) {
+        EXPECT_NE(failure("dp"), "") << name_of(wire);
+      }
+    }
+  }
+}
+
+// The outputs of such an expert are not zero, but its gradients are.
+TEST_P(AuditTest, AnExpertWhoseGateValuesAreAllZeroPasses) {
+  Routing& routing = fixture_.routing();
+  for (size_t a = 0; a < routing.expert.size(); ++a) {
+    if (routing.expert[a] == 1) routing.weight[a] = 0;
+  }
+  fixture_.store_oracle(team_);
+  EXPECT_EQ(fixture_.tensors().gradients.w1.at(1, 0, 0), 0);
+  for (uint32_t seed = 0; seed < 5; ++seed) EXPECT_EQ(failure_of(fixture_, team_, seed), "");
+  EXPECT_EQ(failure_of(fixture_, team_, 0, true), "");
 }
 
 // A y that is truncated instead of rounded has half the precision of its type, and fails the audit.

@@ -106,8 +106,17 @@ void spoil_others(const CheckShare& share, BlockFixture& fixture) {
 
 using Plant = std::function<void(const BlockTensors&)>;
 
+// Returns tensors whose rows passed the wire for two of three assignments; `far` keeps which ones.
+BlockTensors passed_by(Wire wire, BlockTensors tensors, std::vector<uint8_t>& far) {
+  for (int64_t a = 0; a < tensors.shape.assignments(); ++a) far.push_back(a % 3 != 0);
+  tensors.wire = wire;
+  tensors.far = wire == Wire::native ? nullptr : far.data();
+  return tensors;
+}
+
 // The shares are uneven: the last process has the first experts, and one process may have nothing.
-CheckResult check_by(int num_processes, const MoeShape& shape, CheckMode mode, const Plant& plant) {
+CheckResult check_by(int num_processes, const MoeShape& shape, CheckMode mode, const Plant& plant,
+                     Wire wire = Wire::native) {
   Mailbox mailbox(num_processes);
   std::vector<CheckResult> results(static_cast<size_t>(num_processes));
   std::vector<std::thread> processes;
@@ -118,7 +127,8 @@ CheckResult check_by(int num_processes, const MoeShape& shape, CheckMode mode, c
       fixture.store_oracle(team);
       plant(fixture.tensors());
       ThreadPeers peers(mailbox, rank);
-      CheckShare share{fixture.tensors(), {}, {}, &peers};
+      std::vector<uint8_t> far;
+      CheckShare share{passed_by(wire, fixture.tensors(), far), {}, {}, &peers};
       for (int r = 0; r < num_processes; ++r)
         share.tokens.push_back(moehill::share(shape.tokens * shape.tokens, r, num_processes));
       for (Range& tokens : share.tokens) tokens = {tokens.begin / shape.tokens, tokens.end / shape.tokens};
@@ -136,12 +146,13 @@ CheckResult check_by(int num_processes, const MoeShape& shape, CheckMode mode, c
   return results.front();
 }
 
-CheckResult check_alone(const MoeShape& shape, CheckMode mode, const Plant& plant) {
+CheckResult check_alone(const MoeShape& shape, CheckMode mode, const Plant& plant, Wire wire = Wire::native) {
   ThreadTeam team(2);
   BlockFixture fixture(shape);
   fixture.store_oracle(team);
   plant(fixture.tensors());
-  return check_block(fixture.tensors(), Pass::forward_backward, mode, 5, team);
+  std::vector<uint8_t> far;
+  return check_block(passed_by(wire, fixture.tensors(), far), Pass::forward_backward, mode, 5, team);
 }
 
 std::vector<MoeShape> shapes() {
@@ -177,6 +188,38 @@ TEST(CheckShare, SeveralProcessesFindWhatOneDoes) {
   }
 }
 
+TEST(CheckShare, SeveralProcessesFindTheWiresErrorThatOneDoes) {
+  const MoeShape shape = shapes()[0];
+  for (const CheckMode mode : {CheckMode::sample, CheckMode::full}) {
+    const WireError alone = check_alone(shape, mode, kNothing, Wire::bf16).wire;
+    EXPECT_GT(alone.y_rms, 1e-4);
+    for (const int num_processes : {2, 3, 7}) {
+      const WireError error = check_by(num_processes, shape, mode, kNothing, Wire::bf16).wire;
+      EXPECT_EQ(error.tokens, alone.tokens);
+      EXPECT_NEAR(error.y_max, alone.y_max, 1e-9);
+      EXPECT_NEAR(error.y_rms, alone.y_rms, 1e-9);
+      EXPECT_NEAR(error.dx_max, alone.dx_max, 1e-9);
+      EXPECT_NEAR(error.dx_rms, alone.dx_rms, 1e-9);
+    }
+  }
+}
+
+TEST(CheckShare, ExpertsNeedTheTokensThatTheyCompute) {
+  BlockFixture fixture({4, 4, 4, 3, 2, 0, DType::f32});
+  fixture.routing().expert = {0, 1, 2, 0, 1, 2, kNoExpert, 2};
+  const auto tokens = [&](const std::vector<int>& experts) {
+    return tokens_of_experts(fixture.tensors(), experts);
+  };
+  using Tokens = std::vector<int64_t>;
+  EXPECT_EQ(tokens({}), Tokens{});
+  EXPECT_EQ(tokens({0}), (Tokens{0, 1}));
+  EXPECT_EQ(tokens({2}), (Tokens{1, 2, 3}));
+  EXPECT_EQ(tokens({0, 1, 2}), (Tokens{0, 1, 2, 3}));
+  fixture.kept() = {0, 1, 1, 1, 1, 0, 1, 1};  // expert 0 without token 0, expert 2 without token 2
+  EXPECT_EQ(tokens({0}), (Tokens{1}));
+  EXPECT_EQ(tokens({2}), (Tokens{1, 3}));
+}
+
 // Each process names the first of its experts with a fault.
 std::string first_of(const CheckResult& result) { return result.reason.substr(0, result.reason.find(';')); }
 
@@ -209,6 +252,36 @@ TEST(CheckShare, FaultsOfEveryProcessAreFound) {
       EXPECT_EQ(first_of(result), first_of(check_alone(shape, mode, plant)));
     }
   }
+}
+
+// CountingPeers counts the exchanges of a single process, which gets what it sends.
+class CountingPeers final : public CheckPeers {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  std::vector<std::string> exchange(const std::vector<std::string_view>& messages) override {
+    ++num_exchanges;
+    return {messages.begin(), messages.end()};
+  }
+  int num_exchanges = 0;
+};
+
+// Sixteen million bytes are in two pieces or more, few rows in one, and no rows in none.
+TEST(CheckShare, SumsRowsInFewPieces) {
+  const auto pieces = [](int64_t rows, int64_t cols) {
+    std::vector<double> values(static_cast<size_t>(rows * cols));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
+    std::vector<double> sums = values;
+    CountingPeers peers;
+    const CheckShare share{BlockTensors{}, {{0, rows}}, {}, &peers};
+    sum_rows(share, share.tokens, {{sums.data(), cols}});
+    EXPECT_EQ(sums, values);
+    return peers.num_exchanges;
+  };
+  EXPECT_EQ(pieces(0, 3), 0);
+  EXPECT_EQ(pieces(5, 3), 1);
+  EXPECT_GE(pieces(2000000, 1), 2);
+  EXPECT_LE(pieces(2000000, 1), 4);
 }
 
 TEST(Parcel, BringsBackWhatWasPutIn) {

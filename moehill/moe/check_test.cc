@@ -8,6 +8,7 @@
 #include <bit>
 #include <functional>
 #include <limits>
+#include <set>
 #include <tuple>
 
 #include "moehill/moe/block_fixture.h"
@@ -269,6 +270,44 @@ TEST(Check, TruncationInF32IsSeen) {
   EXPECT_EQ(check(fixture, team).worst_row.substr(0, 10), "y token 8:");
 }
 
+// The rows are those of y, dx, dp and dlogits, and for each expert those of dW1 and dW3 [20, 19] and of dW2
+// [19, 20]; the shared expert has 13 columns.
+TEST(Check, CountsTheRowsThatItCompares) {
+  ThreadTeam team(2);
+  BlockFixture fixture(odd_shape(DType::f32));
+  fixture.store_oracle(team);
+  EXPECT_EQ(check(fixture, team).num_rows, 4 * 203 + 5 * (20 + 20 + 19) + 20 + 20 + 13);
+  EXPECT_EQ(check(fixture, team).num_sampled_rows, 0);
+  EXPECT_EQ(check(fixture, team, CheckMode::full, Pass::forward).num_rows, 203);
+  const CheckResult sampled = check(fixture, team, CheckMode::sample);
+  const int64_t experts = std::ssize(select_sample(fixture.tensors(), 5).experts);
+  EXPECT_EQ(sampled.num_rows, check(fixture, team).num_rows);
+  EXPECT_EQ(sampled.num_sampled_rows, 4 * 8 + experts * (20 + 20 + 19) + 20 + 20 + 13);
+}
+
+// Rounding to bf16 changes a value by at most 2^-9 of its size.
+TEST(Check, TellsTheErrorOfTheWire) {
+  ThreadTeam team(2);
+  BlockFixture fixture(odd_shape(DType::f32));
+  fixture.store_oracle(team);
+  EXPECT_EQ(check(fixture, team).wire.tokens, 0);
+  BlockTensors sent = fixture.tensors();
+  const std::vector<uint8_t> far(static_cast<size_t>(sent.shape.assignments()), 1);
+  sent.far = far.data();
+  sent.wire = Wire::bf16;
+  const auto error = [&](Pass pass) { return check_block(sent, pass, CheckMode::sample, 5, team).wire; };
+  const WireError both = error(Pass::forward_backward);
+  EXPECT_EQ(both.tokens, 8);
+  EXPECT_GT(both.y_rms, 1e-4);
+  EXPECT_GE(both.y_max, both.y_rms);
+  EXPECT_LT(both.y_max, 0x1p-5);
+  EXPECT_GT(both.dx_rms, 1e-4);
+  EXPECT_GE(both.dx_max, both.dx_rms);
+  EXPECT_LT(both.dx_max, 0x1p-5);
+  EXPECT_DOUBLE_EQ(error(Pass::forward).y_max, both.y_max);
+  EXPECT_EQ(error(Pass::forward).dx_max, 0);
+}
+
 TEST(Check, OffLooksAtNothing) {
   ThreadTeam team(1);
   BlockFixture fixture(odd_shape(DType::f32));
@@ -419,6 +458,22 @@ TEST(Check, TheWorstRowIsThatOfBothPartsAndSaysOfWhich) {
   EXPECT_EQ(join_parts(rest, experts).worst_number, rest.worst_number);
 }
 
+TEST(Check, TheVerdictOnBothPartsIsTheWorseOne) {
+  using S = CheckStatus;
+  const auto joined = [](S of_rest, S of_experts) {
+    CheckResult rest, experts;
+    rest.status = of_rest;
+    experts.status = of_experts;
+    return join_parts(rest, experts).status;
+  };
+  EXPECT_EQ(joined(S::passed, S::passed), S::passed);
+  EXPECT_EQ(joined(S::passed, S::mistrusted), S::mistrusted);
+  EXPECT_EQ(joined(S::mistrusted, S::passed), S::mistrusted);
+  EXPECT_EQ(joined(S::mistrusted, S::failed), S::failed);
+  EXPECT_EQ(joined(S::failed, S::mistrusted), S::failed);
+  EXPECT_EQ(joined(S::passed, S::off), S::passed) << "that proves nothing, and accuses nobody";
+}
+
 TEST(SampleCheck, SeesAGrossFault) {
   ThreadTeam team(2);
   BlockFixture fixture({300, 40, 70, 9, 3, 50, DType::bf16});
@@ -451,6 +506,23 @@ TEST(SampleCheck, ChoosesColumnsByTheTokensOfAnExpert) {
   const BlockFixture few({1000, 4, 100, 1, 1, 100, DType::f32});
   EXPECT_EQ(select_sample(few.tensors(), 3).columns.size(), 64u);
   EXPECT_EQ(select_sample(few.tensors(), 3).shared_columns.size(), 64u);
+}
+
+TEST(SampleCheck, CountsTheAssignmentsThatAreComputed) {
+  BlockFixture fixture({4, 4, 4, 3, 2, 0, DType::f32});
+  fixture.routing().expert = {0, 1, 0, 2, 0, 1, 0, 1};
+  EXPECT_EQ(computed_load(fixture.tensors()), (std::vector<int64_t>{4, 3, 1}));
+  fixture.kept() = {1, 0, 1, 1, 0, 1, 1, 1};
+  EXPECT_EQ(computed_load(fixture.tensors()), (std::vector<int64_t>{3, 2, 1}));
+}
+
+TEST(SampleCheck, DrawsEveryExpertAndNoOther) {
+  const BlockFixture fixture({500, 8, 9, 7, 2, 0, DType::f32});
+  std::set<int> drawn;
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    for (const int e : select_sample(fixture.tensors(), seed).experts) drawn.insert(e);
+  }
+  EXPECT_EQ(drawn, (std::set<int>{0, 1, 2, 3, 4, 5, 6}));
 }
 
 TEST(SampleCheck, DrawsTokensAndExpertsBySeed) {

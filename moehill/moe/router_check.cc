@@ -90,7 +90,8 @@ class TokenCheck {
   size_t group_size() const { return logits_.size() / static_cast<size_t>(router_.rule.groups); }
   size_t group_of(size_t e) const { return e / group_size(); }
 
-  // A group of experts ranks by its best expert's key, or by the sum of its two best ones.
+  // A group of experts ranks by its best expert's key, or by the sum of its two best ones. Equal groups rank
+  // by their numbers, and so by the numbers of their best experts.
   Rank rank_of_group(size_t g) const {
     const size_t begin = g * group_size();
     size_t best = begin, second = logits_.size();
@@ -104,7 +105,6 @@ class TokenCheck {
       }
     }
     Rank rank = rank_of(best);
-    rank.id = static_cast<int64_t>(g);
     if (!router_.rule.best_two) return rank;
     const Rank other = rank_of(second);
     rank.key.value += other.key.value;

@@ -1,6 +1,7 @@
 // The check of the router must pass every router, and must fail for every fault that is put into its result.
 #include "moehill/moe/router_check.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -148,6 +149,73 @@ TEST(RouterCheck, TheWrongOfTwoEqualGroupsIsSeen) {
   EXPECT_EQ(fault_of(routed), "");
   routed.routing.expert = {2, 3};
   EXPECT_EQ(fault_of(routed), "the router's token 0: expert 2 is chosen, of group 1 that is not kept");
+}
+
+TEST(RouterCheck, TheBetterOfTwoGroupsWithEqualBestExpertsPasses) {
+  Routed routed = route_by("sigmoid,bias,groups:2/1", {1, 4, 2});
+  const auto expect_second_group = [&] {
+    routed.route_again();
+    EXPECT_EQ(routed.routing.expert, (std::vector<int32_t>{2, 3}));
+    EXPECT_EQ(fault_of(routed), "");
+  };
+  routed.router.bias = {0, 0, 0, 0};
+  routed.logits = {2, 0, 2, 1};
+  expect_second_group();
+  routed.router.bias = {0, 0, 0, 0.1f};
+  routed.logits = {2, 1, 2, 1};
+  expect_second_group();
+}
+
+// Groups 0 and 1 are kept, and group 1 is the better one.
+TEST(RouterCheck, TheBestExpertOfTheLastKeptGroupMustBeChosen) {
+  Routed routed = route_by("sigmoid,groups:4/2", {1, 8, 2});
+  routed.logits = {5, 0, 4, 3, 1, 1, 0, 0};
+  routed.route_again();
+  EXPECT_EQ(routed.routing.expert, (std::vector<int32_t>{0, 2}));
+  EXPECT_EQ(fault_of(routed), "");
+  routed.routing.expert = {2, 3};
+  EXPECT_EQ(fault_of(routed), "the router's token 0: expert 0 is left out");
+}
+
+TEST(LogitsCheck, LogitsOfXAndTheRoutersMatrixPassAndOthersAreNamed) {
+  constexpr int64_t kTokens = 5, kHidden = 9, kLogits = 7;
+  const Matrix x(kTokens, kHidden, DType::f32);
+  const WeightStack matrix(WeightLayout::row_major, 1, kHidden, kLogits, DType::f32);
+  BlockTensors tensors;
+  tensors.x = x;
+  tensors.weights.wg = {matrix, LogicalWeights::Part::all, kLogits};
+  const auto random = [](Stream stream, int64_t i) {
+    return static_cast<float>(random_normal(1, stream, static_cast<uint64_t>(i)));
+  };
+  for (int64_t h = 0; h < kHidden; ++h) {
+    for (int64_t t = 0; t < kTokens; ++t) tensors.x.set(t, h, random(Stream::kX, t * kHidden + h));
+    for (int64_t l = 0; l < kLogits; ++l)
+      tensors.weights.wg.set(0, h, l, random(Stream::kW1, h * kLogits + l));
+  }
+  std::vector<float> logits;
+  for (int64_t i = 0; i < kTokens * kLogits; ++i) {
+    double sum = 0;
+    for (int64_t h = 0; h < kHidden; ++h) {
+      sum += static_cast<double>(tensors.x.at(i / kLogits, h)) *
+             static_cast<double>(tensors.weights.wg.at(0, h, i % kLogits));
+    }
+    logits.push_back(static_cast<float>(sum));
+  }
+  tensors.logits = logits.data();
+  for (uint32_t seed = 0; seed < 10; ++seed) {
+    EXPECT_EQ(logits_fault(tensors, {0, kTokens}, seed), "");
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const float right = logits[i];
+      logits[i] += 1e-3f;
+      const int64_t token = static_cast<int64_t>(i) / kLogits;
+      const std::string fault = logits_fault(tensors, {0, kTokens}, seed);
+      EXPECT_EQ(fault.substr(0, fault.find(": off")),
+                fmt::format("the router's token {}: its logits are not x W_g", token));
+      EXPECT_EQ(logits_fault(tensors, {0, token}, seed) + logits_fault(tensors, {token + 1, kTokens}, seed),
+                "");
+      logits[i] = right;
+    }
+  }
 }
 
 // Compares the slopes with central differences of the reference's own gate values over a router's f32 logits.

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -53,6 +54,47 @@ TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
     EXPECT_EQ(route.place_at(0), place);
     EXPECT_EQ(route.received().weight, weight);
     EXPECT_TRUE(std::equal(rows.begin(), rows.end(), waves.answered_row()));
+  });
+}
+
+// Three devices have four experts each, in two waves of two.
+TEST(RouteWaves, ARowComesWithTheFirstWaveThatNeedsItAndGoesBackAfterTheLast) {
+  RunConfig config{.shape = {60, 8, 8, 12, 3, 0, DType::f32}, .spread = Spread::fused};
+  config.num_devices = 3;
+  const Routing routing = route_topk(make_logits({}, 60, 12, 3, 1), 60, 12, 3);
+  ThreadMesh mesh(3, 1, {});
+  mesh.run([&](Group& group) {
+    RaggedRoute route(config, routing, group.rank());
+    const std::vector<int64_t> offsets{0, 20, 40, 60};
+    route.bind(routing, offsets);
+    RouteWaves waves(config, route, group.rank(), 2);
+    route.make(group);
+    waves.make();
+    int64_t num_done_first = 0;
+    for (size_t d = 0; d < 3; ++d) {
+      // Returns the wave of a place among the rows of device d, from the cuts of its two waves.
+      const auto wave_at = [d](std::span<const int64_t> cuts, int64_t place) {
+        EXPECT_TRUE(cuts[3 * d] <= place && place < cuts[3 * d + 2]);
+        return place < cuts[3 * d + 1] ? 0 : 1;
+      };
+      for (int64_t i = route.receive_offsets()[d]; i < route.receive_offsets()[d + 1]; ++i) {
+        int first = 1, last = 0;
+        for (int64_t j = 0; j < 3; ++j) {
+          const int expert = route.received_choices()[3 * i + j].expert;
+          if (expert == 12) continue;  // a choice of another device's expert
+          const int wave = (expert - 4 * group.rank()) / 2;
+          first = std::min(first, wave);
+          last = std::max(last, wave);
+        }
+        EXPECT_EQ(wave_at(waves.received_cuts(), waves.received_row()[i]), first);
+        const int32_t* const answers = waves.answer_token();
+        EXPECT_EQ(
+            wave_at(waves.answer_cuts(), std::find(answers, answers + route.num_received(), i) - answers),
+            last);
+        num_done_first += last == 0;
+      }
+    }
+    EXPECT_GT(num_done_first, 0);
   });
 }
 

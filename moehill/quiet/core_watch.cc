@@ -2,8 +2,6 @@
 // show other processes and waits for the CPU quota.
 #include "moehill/quiet/core_watch.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -17,7 +15,6 @@ namespace {
 
 constexpr double kFullSpeed = 0.8;  // share of the best burst; two threads on one core reach a half
 constexpr double kPause_s = 0.05;   // between two attempts
-constexpr double kTicks_s = 0.03;   // the system counts in ticks of 10 ms
 // Learning ends after this time, even if all cores together never reach the speed of one core alone times the
 // number of cores.
 constexpr double kLearn_s = 2;
@@ -36,22 +33,13 @@ CoreWatch::CoreWatch(const std::vector<int>& cpus, double patience_s)
   while (burst() < kFullSpeed * one * team_.size() && seconds_since(begin) < kLearn_s) pause();
 }
 
-CoreWatch::Look CoreWatch::look() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto in_seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
-  };
-  return {machine_times(), in_seconds(usage.ru_utime) + in_seconds(usage.ru_stime)};
-}
+CoreWatch::Look CoreWatch::look() { return {machine_times(), process_cpu_seconds()}; }
 
 double CoreWatch::seconds_since(const Look& before) { return seconds() - before.machine.clock; }
 
 bool CoreWatch::left_alone(const Look& before) {
   const Look now = look();
-  if (now.machine.throttled.num > before.machine.throttled.num) return false;
-  return others_seconds(before.machine, now.machine, now.own_s - before.own_s) <=
-         kOtherShare * seconds_since(before) + kTicks_s;
+  return moehill::left_alone(before.machine, now.machine, now.own_s - before.own_s);
 }
 
 double CoreWatch::burst() {

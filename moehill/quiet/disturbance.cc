@@ -74,6 +74,12 @@ double others_seconds(const MachineTimes& before, const MachineTimes& after, dou
   return after.busy - before.busy + after.stolen - before.stolen - own_seconds;
 }
 
+bool left_alone(const MachineTimes& before, const MachineTimes& after, double own_seconds) {
+  constexpr double kTicks_s = 0.03;  // the system counts in ticks of 10 ms
+  return after.throttled.num == before.throttled.num &&
+         others_seconds(before, after, own_seconds) <= kOtherShare * (after.clock - before.clock) + kTicks_s;
+}
+
 std::string lost_peak(double typical_peak, double best_peak) {
   if (typical_peak <= 0 || typical_peak >= kPeakShare * best_peak) return "";
   return fmt::format("the cores gave {:.0f} % of their peak", 100 * typical_peak / best_peak);

@@ -31,6 +31,9 @@ double others_seconds(const MachineTimes& before, const MachineTimes& after, dou
 // Returns the CPUs that other virtual machines took between two readings, on average; 0 if no time has
 // passed.
 double stolen_cpus(const MachineTimes& before, const MachineTimes& after);
+// Returns true if others took at most kOtherShare of a CPU between two readings, besides what the system's
+// ticks leave open, and the CPU quota never stopped this process. `own_seconds` is this process's CPU time.
+bool left_alone(const MachineTimes& before, const MachineTimes& after, double own_seconds);
 // Reads a text in the form of /proc/stat. The fields `clock` and `throttled` stay 0.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 

@@ -27,6 +27,22 @@ TEST(Disturbance, OthersAreWhatIsNotOurs) {
   EXPECT_EQ(disturbance_between(before, before, 0, 1), "");
 }
 
+TEST(Disturbance, IsAShareOfTheTime) {
+  const MachineTimes before{10, 0, 100, 2};
+  EXPECT_EQ(disturbance_between(before, {15, 0, 104, 2}, 2.0, -1), "other work took 0.75 CPUs");
+  EXPECT_EQ(disturbance_between(before, {12, 1, 102, 2}, 2.0, -1), "0.50 CPUs were stolen");
+  EXPECT_EQ(disturbance_between({0, 0, 100, 2}, {kOtherShare, kStolenShare, 101, 2}, 0, 1), "")
+      << "exactly what is allowed";
+}
+
+TEST(Disturbance, ATenthOfACpuAndThreeTicksLeaveAProcessAlone) {
+  const MachineTimes before{10, 0, 100, 2, {7, 3}};
+  EXPECT_TRUE(left_alone(before, {12.22, 0, 102, 2, {7, 3}}, 2.0));
+  EXPECT_FALSE(left_alone(before, {12.24, 0, 102, 2, {7, 3}}, 2.0));
+  EXPECT_FALSE(left_alone(before, {12.1, 0.2, 102, 2, {7, 3}}, 2.0)) << "stolen time counts";
+  EXPECT_FALSE(left_alone(before, {12, 0, 102, 2, {8, 3.25}}, 2.0)) << "a wait for the quota";
+}
+
 TEST(Disturbance, AWaitForTheQuotaIsOne) {
   const MachineTimes before{10, 0, 100, 2, {7, 3}};
   EXPECT_EQ(disturbance_between(before, {12, 0, 101, 2, {7, 3}}, 2.0, 1), "");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "moehill/base/error.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/machine/topology.h"
 
@@ -35,6 +36,30 @@ double rate_together(const std::vector<Burst>& bursts) {
     all.end = std::max(all.end, burst.end);
   }
   return all.amount > 0 ? all.rate() : 0;
+}
+
+std::vector<double> job_rates(const std::vector<std::vector<double>>& values,
+                              const std::vector<ClockReading>& before,
+                              const std::vector<ClockReading>& after) {
+  std::vector<double> rates;
+  for (size_t i = 0; !values.empty() && i < values.front().size(); i += 3) {
+    std::vector<Burst> bursts;
+    for (size_t rank = 0; rank < values.size(); ++rank) {
+      const double* burst = &values[rank][i];
+      bursts.push_back({burst[0], on_first_clock(burst[1], before[rank], after[rank]),
+                        on_first_clock(burst[2], before[rank], after[rank])});
+    }
+    rates.push_back(rate_together(bursts));
+  }
+  return rates;
+}
+
+std::vector<double> best_of_each(const std::vector<double>& rates, int64_t n) {
+  MOEHILL_CHECK(std::ssize(rates) % n == 0, "{} rates, {} of each kind", rates.size(), n);
+  std::vector<double> best;
+  for (int64_t i = 0; i < std::ssize(rates); i += n)
+    best.push_back(*std::max_element(rates.begin() + i, rates.begin() + i + n));
+  return best;
 }
 
 Yardstick::Yardstick(std::vector<int> node_cpus, Job job) : job_(job), node_cpus_(std::move(node_cpus)) {}
@@ -80,18 +105,7 @@ std::vector<double> Yardstick::rates(const std::vector<Burst>& own,
   for (const Burst& burst : own) values.insert(values.end(), {burst.amount, burst.begin, burst.end});
   job_.wait_quietly();
   const std::vector<std::vector<double>> all = job_.gather(values);
-  const std::vector<ClockReading> after = read_clocks();
-  std::vector<double> rates;
-  for (size_t i = 0; i < own.size() && !all.empty(); ++i) {
-    std::vector<Burst> bursts;
-    for (size_t rank = 0; rank < all.size(); ++rank) {
-      const double* burst = &all[rank][3 * i];
-      bursts.push_back({burst[0], on_first_clock(burst[1], before[rank], after[rank]),
-                        on_first_clock(burst[2], before[rank], after[rank])});
-    }
-    rates.push_back(rate_together(bursts));
-  }
-  return rates;
+  return job_rates(all, before, read_clocks());
 }
 
 void Yardstick::measure_peaks() {
@@ -104,13 +118,13 @@ void Yardstick::measure_peaks() {
         own.push_back(measure_here(threads, [&](ThreadTeam& team) { return run_burst(team, kernel); }));
     }
   }
-  const std::vector<double> all = rates(own, clocks);
+  const std::vector<double> all = best_of_each(rates(own, clocks), kBursts);
   auto at = all.begin();
   for (auto& [threads, samples] : measured_) {
     samples.flops.resize(num_kernels);
-    for (size_t k = 0; k < num_kernels && at != all.end(); ++k, at += kBursts)
-      samples.flops[k].push_back(*std::max_element(at, at + kBursts));
+    for (size_t k = 0; k < num_kernels && at != all.end(); ++k) samples.flops[k].push_back(*at++);
   }
+  MOEHILL_CHECK(at == all.end(), "{} rates of {} teams", all.size(), measured_.size());
 }
 
 // The processes of a node share its memory beyond the caches, so each process reads its part. A process that
@@ -118,8 +132,7 @@ void Yardstick::measure_peaks() {
 std::unique_ptr<ReadMemory> Yardstick::memory_for(PointThreads threads) {
   if (!takes_part(threads)) return nullptr;
   const Topology topology = detect_topology();
-  const int64_t bytes =
-      read_memory_bytes(topology.l3_bytes * std::max(1, topology.num_l3)) / num_sharers(threads);
+  const int64_t bytes = read_memory_bytes(topology.l3_bytes * topology.num_l3) / num_sharers(threads);
   return std::make_unique<ReadMemory>(team(threads), bytes / 4096 * 4096);
 }
 
@@ -136,6 +149,7 @@ void Yardstick::measure_bandwidth() {
   for (auto& [threads, samples] : measured_) {
     for (int i = 0; i < kReadPasses && at != all.end(); ++i) samples.read.push_back(*at++);
   }
+  MOEHILL_CHECK(at == all.end(), "{} rates of {} teams", all.size(), measured_.size());
 }
 
 void Yardstick::measure_tile() {

@@ -58,6 +58,15 @@ PointThreads threads_of(const RunConfig& config, const Job& job);
 // nobody did anything.
 double rate_together(const std::vector<Burst>& bursts);
 
+// Returns the rate of each burst of a job. `values` has for each process the amount, the begin and the end of
+// one burst after the other, on that process's clock; the clocks were read before and after the bursts.
+std::vector<double> job_rates(const std::vector<std::vector<double>>& values,
+                              const std::vector<ClockReading>& before,
+                              const std::vector<ClockReading>& after);
+
+// Returns the largest of each n neighbouring rates. The number of rates must be a multiple of n.
+std::vector<double> best_of_each(const std::vector<double>& rates, int64_t n);
+
 // Yardstick keeps a team of threads and all samples for each PointThreads that it watches.
 class Yardstick {
  public:

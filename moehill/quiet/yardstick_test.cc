@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "moehill/machine/topology.h"
+
 namespace moehill {
 namespace {
 
@@ -17,6 +19,31 @@ TEST(RateTogether, LeavesOutWhoHadNoPart) {
   EXPECT_DOUBLE_EQ(rate_together({{8, 1, 3}, {0, 0, 0}}), 4);
   EXPECT_EQ(rate_together({{0, 0, 0}}), 0);
   EXPECT_EQ(rate_together({}), 0);
+}
+
+// The second process's clock shows 100 s more.
+TEST(JobRates, AreOfAllProcessesOnTheClockOfTheFirst) {
+  const std::vector<ClockReading> before = {{0, 0, 0}, {100, -100, 0}}, after = {{10, 0, 0}, {110, -100, 0}};
+  EXPECT_EQ(job_rates({{8, 1, 3, 6, 5, 7}, {8, 102, 104, 2, 105, 107}}, before, after),
+            (std::vector<double>{16 / 3.0, 4}));
+  EXPECT_TRUE(job_rates({}, {}, {}).empty());
+}
+
+TEST(BestOfEach, IsTheLargestOfItsNeighbours) {
+  EXPECT_EQ(best_of_each({4, 5, 1, 3}, 2), (std::vector<double>{5, 3}));
+  EXPECT_EQ(best_of_each({4, 5, 1, 3}, 1), (std::vector<double>{4, 5, 1, 3}));
+  EXPECT_TRUE(best_of_each({}, 3).empty());
+}
+
+TEST(ThreadsOfAPoint, AreThoseOfAllDevicesOfTheProcess) {
+  RunConfig config;
+  config.spread = Spread::none;
+  config.threads_per_device = 2;
+  const PointThreads of_one{2, false}, of_three{6, false};
+  EXPECT_EQ(threads_of(config, Job{}), of_one);
+  config.spread = Spread::fused;
+  config.num_devices = 3;
+  EXPECT_EQ(threads_of(config, Job{}), of_three);
 }
 
 TEST(PeaksOfAPoint, AreThoseOfItsDtype) {
@@ -37,6 +64,15 @@ TEST(Yardstick, NamesTheInstructionsAndKeepsTheBestAndTheMedian) {
   EXPECT_GE(peaks.bf16.best, peaks.f32.best);  // f32's loop is one of bf16's
   EXPECT_EQ(peaks.read.median, 0);
   EXPECT_EQ(yardstick.peaks({1}).f32.best, 0);  // not watched
+}
+
+TEST(Yardstick, PinsAsManyThreadsAsThereAreCpus) {
+  const std::vector<int> cpus = core_cpus();
+  const int num_cpus = static_cast<int>(cpus.size());
+  Yardstick yardstick(cpus);
+  EXPECT_EQ(yardstick.team({num_cpus}).cpus(), cpus);
+  EXPECT_EQ(yardstick.team({1}).cpus(), std::vector<int>(1, cpus.front()));
+  EXPECT_TRUE(yardstick.team({num_cpus + 1}).cpus().empty());
 }
 
 TEST(Yardstick, ReadsSeveralTimesAndTellsTheSpread) {

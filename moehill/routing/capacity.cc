@@ -13,9 +13,8 @@ namespace {
 // Returns the ceiling of a positive quotient that was computed with at most four roundings. A factor like 1.1
 // has no exact double, so that 1.1 * 100 / 10 is a little more than 11 and its own ceiling would be 12.
 double ceiling(double quotient) {
-  const double whole = std::round(quotient);
   constexpr double kRoundings = 4 * std::numeric_limits<double>::epsilon();
-  return std::abs(quotient - whole) <= kRoundings * quotient ? whole : std::ceil(quotient);
+  return std::ceil(quotient * (1 - kRoundings));
 }
 
 }  // namespace

@@ -33,9 +33,9 @@ void apply_to_source(const Routing& routing, const Capacity& capacity, int64_t r
   std::iota(order.begin(), order.end(), tokens.begin * routing.topk);
   std::sort(order.begin(), order.end(),
             [&](int64_t a, int64_t b) { return precedes(capacity.order, routing.weight.data(), a, b); });
-  std::vector<int64_t> left;
+  std::vector<int64_t> left(idx(capacity.num_pools(routing.num_experts)));
   for (int p = 0; p < capacity.num_pools(routing.num_experts); ++p)
-    left.push_back(pool_rows(capacity, rows, p, routing.num_experts));
+    left[idx(p)] = pool_rows(capacity, rows, p, routing.num_experts);
   const auto takes = [&](int32_t expert) { return left[idx(expert / capacity.pool)]-- > 0; };
   for (const int64_t a : order) {
     if (routing.expert[idx(a)] == kNoExpert || takes(routing.expert[idx(a)])) continue;
@@ -117,7 +117,6 @@ void CapacityLimiter::limit(const Routing& routing, Range tokens, int64_t first_
 
 // In each pool that has more assignments than rows, lets those with the smallest gate values overflow.
 void CapacityLimiter::choose_by_gate(int64_t first, int64_t num, int64_t expert_rows) {
-  begin_[0] = 0;
   for (size_t p = 0; p < used_.size(); ++p) begin_[p + 1] = begin_[p] + used_[p];
   // Sorts the assignments by pool (a counting sort), then parts each pool at its number of rows. The counts
   // in used_ are in begin_ now, so used_ holds the next free place of each pool until it gets the counts

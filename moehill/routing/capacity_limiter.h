@@ -41,7 +41,7 @@ class CapacityLimiter {
 
   Capacity capacity_;
   Routing limited_;
-  // [pools] rows taken; [pools + 1] first position of each pool in sorted_.
+  // [pools] rows taken; [pools + 1] first position of each pool in sorted_, of which the first one stays 0.
   std::vector<int64_t> used_, begin_;
   std::vector<int32_t> sorted_;    // order by gate: assignments of limited_, sorted by pool
   std::vector<int32_t> overflow_;  // assignments of limited_

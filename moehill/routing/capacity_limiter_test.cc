@@ -73,6 +73,10 @@ TEST(ApplyCapacity, ATokenDoesNotSpillTwiceToOneExpert) {
   routing.spare = {2, 3, 2, 3};  // C = 1
   EXPECT_EQ(apply_capacity(routing, drop({.spares = 1})).expert, (Experts{0, 1, 2, kDropped}));
   EXPECT_EQ(apply_capacity(routing, drop({.spares = 2})).expert, (Experts{0, 1, 2, 3}));
+  Routing more{4, 4, 2, {0, 1, 0, 1, 0, 1, 0, 1}, std::vector<float>(8, .5f)};
+  more.spare = {2, 2, 2, 2};  // C = 2, so that expert 2 has a row for each of the last two tokens
+  EXPECT_EQ(apply_capacity(more, drop({.spares = 1})).expert,
+            (Experts{0, 1, 0, 1, 2, kDropped, 2, kDropped}));
 }
 
 TEST(ApplyCapacity, NobodysAssignmentsTakeNoRows) {
@@ -144,8 +148,18 @@ TEST(CapacityLimiter, OneSourceOfSeveral) {
   for (int s = 0; s < 4; ++s) {
     const Range tokens = share(50, s, 4);
     const Routing& got = limiter.apply(routing, tokens, capacity_rows(all, 100, 6));
+    EXPECT_EQ(got.num_tokens, tokens.size());
     EXPECT_EQ(got.expert,
               Experts(expected.expert.begin() + tokens.begin * 2, expected.expert.begin() + tokens.end * 2));
+  }
+}
+
+TEST(CapacityLimiter, RefusesExpertsThatDoNotExist) {
+  for (const int32_t bad : {-2, 3}) {
+    Routing routing = crowded();  // of three experts
+    routing.expert[2] = bad;
+    CapacityLimiter limiter(drop({}), 5, 3, 1);
+    EXPECT_THROW(limiter.apply(routing, {0, 5}, 2), InputError) << bad;
   }
 }
 

@@ -179,10 +179,10 @@ Routing place(const Routing& routing, const Placement& placement) {
 }
 
 std::vector<int32_t> home_places(const Placement& placement) {
-  std::vector<int32_t> home(placement.expert.size());
-  for (size_t p = 0; p < home.size(); ++p) {
-    const auto first = std::find(placement.expert.begin(), placement.expert.end(), placement.expert[p]);
-    home[p] = static_cast<int32_t>(first - placement.expert.begin());
+  std::vector<int32_t> home;
+  for (const int32_t expert : placement.expert) {
+    const auto first = std::find(placement.expert.begin(), placement.expert.end(), expert);
+    home.push_back(static_cast<int32_t>(first - placement.expert.begin()));
   }
   return home;
 }
@@ -193,15 +193,16 @@ int num_copies(const Placement& placement) {
 }
 
 std::vector<int64_t> copies_by_device(const Placement& placement, int num_devices) {
-  std::vector<size_t> device;
-  for (int d = 0; d < num_devices; ++d)
-    device.resize(static_cast<size_t>(share(placement.num_places(), d, num_devices).end),
-                  static_cast<size_t>(d));
+  std::vector<int> device;  // of each place so far; a place's home comes before it
   std::vector<int64_t> copies(static_cast<size_t>(num_devices) * static_cast<size_t>(num_devices));
   const std::vector<int32_t> home = home_places(placement);
-  for (size_t p = 0; p < home.size(); ++p) {
-    const size_t to = device[static_cast<size_t>(home[p])];
-    if (device[p] != to) ++copies[device[p] * static_cast<size_t>(num_devices) + to];
+  for (int d = 0; d < num_devices; ++d) {
+    const Range places = share(placement.num_places(), d, num_devices);
+    for (int64_t p = places.begin; p < places.end; ++p) {
+      device.push_back(d);
+      const int to = device[idx(home[idx(p)])];
+      if (to != d) ++copies[idx(int64_t{d} * num_devices + to)];
+    }
   }
   return copies;
 }
@@ -292,7 +293,7 @@ Placement read_placement(const std::string& path) {
   constexpr size_t kMost = 1 << 20;
   Placement placement;
   for (const nlohmann::json& id : json["placement"]) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > int64_t{kMost} ||
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= int64_t{kMost} ||
         placement.expert.size() == kMost)
       throw refuse("place " + std::to_string(placement.expert.size()) + " has " + id.dump());
     placement.expert.push_back(id.get<int32_t>());

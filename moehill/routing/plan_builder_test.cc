@@ -141,6 +141,7 @@ TEST(PlanBuilder, PlansAreReused) {
     const Capacity capacity{policy, 1.2};
     PlanBuilder builder({50, 7, 3, 1, 4, PackStrategy::counting_sort, capacity, PlanScope::local, 2});
     RoutingPlan plan = builder.make_plan();
+    EXPECT_EQ(plan.num_tokens, 50);
     for (const double skew : {0.0, 6.0, 1.0}) {
       const Routing routing = random_routing(50, 7, 3, skew, 11);
       builder.build(routing, team, plan);
@@ -333,6 +334,21 @@ INSTANTIATE_TEST_SUITE_P(Shapes, PlanProperty,
                                          Shape{3, 60, 4, 1},    // more experts than assignments
                                          Shape{0, 4, 2, 0},     // nothing to do
                                          Shape{257, 33, 6, 3}));
+
+// Four tokens, top 2 of 4 experts, of which one is held; a factor of 0.5 gives each expert one row.
+TEST(PlanBuilder, RoomIsForTheRowsThatTheCapacityAllows) {
+  const auto rows = [](Capacity capacity, PlanScope scope) {
+    return PlanBuilder({4, 4, 2, 1, 2, PackStrategy::counting_sort, capacity, scope, 1}).max_rows();
+  };
+  EXPECT_EQ(rows({}, PlanScope::local), 8);
+  EXPECT_EQ(rows({}, PlanScope::masked), 8);
+  for (const CapacityPolicy policy : {CapacityPolicy::drop, CapacityPolicy::pad}) {
+    EXPECT_EQ(rows({policy, 0.5}, PlanScope::local), 1);
+    EXPECT_EQ(rows({policy, 0.5}, PlanScope::masked), 4);
+  }
+  EXPECT_EQ(rows({CapacityPolicy::drop, 5}, PlanScope::masked), 8);
+  EXPECT_EQ(rows({CapacityPolicy::pad, 5}, PlanScope::masked), 10 + 8);
+}
 
 TEST(PlanBuilder, WorkspaceIsThatOfTheStrategy) {
   const auto bytes = [](PackStrategy strategy, int begin, int end) {

@@ -31,6 +31,14 @@ TEST(CapacityRows, AFactorIsTheDecimalThatWasWritten) {
   EXPECT_EQ(capacity_rows({CapacityPolicy::drop, 1e-300}, 100, 10), 1);
 }
 
+TEST(CapacityRows, TheLastPoolHasRowsForItsOwnExpertsOnly) {
+  const Capacity capacity{.policy = CapacityPolicy::drop, .factor = 1, .pool = 4};
+  EXPECT_EQ(capacity.num_pools(11), 3);
+  EXPECT_EQ(pool_rows(capacity, 5, 0, 11), 20);
+  EXPECT_EQ(pool_rows(capacity, 5, 1, 11), 20);
+  EXPECT_EQ(pool_rows(capacity, 5, 2, 11), 15);
+}
+
 TEST(CapacityRows, NoPolicyIgnoresTheFactor) {
   EXPECT_EQ(capacity_rows({CapacityPolicy::none, -1}, 12, 4), 12);
 }

@@ -35,7 +35,7 @@ std::optional<LargestNormals> deciding_logits(const RouteRequest& r) {
   const int size = r.num_logits / rule.groups, of_group = rule.groups == 1 ? 1 : rule.best_two ? 2 : 1;
   const int count = std::max(of_group, (r.topk + rule.kept_groups - 1) / rule.kept_groups);
   const double usual = LargestNormals::usual_least(size, count), margin = logit_margin(r.router, usual);
-  if (count > size || (margin > 0 && margin >= usual)) return std::nullopt;
+  if (margin > 0 && margin >= usual) return std::nullopt;
   return LargestNormals(size, count, margin);
 }
 
@@ -77,16 +77,16 @@ void route_blocks(const RouteRequest& r, Range tokens, std::optional<LargestNorm
 
 RoutedTokens route_stream(const RouteRequest& r) {
   RoutedTokens routed{unrouted(r.router, r.num_tokens, r.num_logits, r.topk), {}};
-  Routing ranked;  // with the spares behind the choices
+  std::optional<Routing> ranked;  // with the spares behind the choices
   if (r.num_spares > 0) ranked = unrouted(r.router, r.num_tokens, r.num_logits, r.topk + r.num_spares);
   ThreadTeam alone(1);
   routed.logits.reserve(static_cast<size_t>(r.kept.size() * r.num_logits));
   route_blocks(r, {0, r.num_tokens}, std::nullopt, routed.routing,
                [&](Range block, const float* logits, const std::vector<float>& rows) {
-                 if (r.num_spares > 0) route(r.router, logits, block, alone, ranked);
+                 if (ranked) route(r.router, logits, block, alone, *ranked);
                  keep_rows(rows, block, r.kept, routed.logits);
                });
-  if (r.num_spares > 0) take_spares(ranked, routed.routing);
+  if (ranked) take_spares(*ranked, routed.routing);
   return routed;
 }
 

@@ -57,6 +57,19 @@ TEST(RouteStream, IsRoutingAtOnceAndKeepsTheRowsAskedFor) {
   }
 }
 
+// A block has 1024 tokens.
+TEST(RouteTokens, TellsItsProgressEvery32Blocks) {
+  constexpr int64_t kTokens = 33 * 1024;
+  const DistributionOptions distribution;
+  const Router router;
+  RouteRequest request{distribution, router, kTokens, 4, 1};
+  std::vector<double> parts;
+  request.progress = [&](double part) { parts.push_back(part); };
+  ThreadTeam team(1);
+  route_tokens(request, team);
+  EXPECT_EQ(parts, (std::vector<double>{1.0 / 33, 1}));
+}
+
 TEST(RouteTokens, IsTheStreamsForAnyRule) {
   struct Case {
     const char* rule;

@@ -207,6 +207,7 @@ TEST(Router, SparsemixerCountsTheExpertsNearTheBest) {
 TEST(Router, AHashTableChoosesByTheTokensId) {
   const Routed r = routed_by("sqrt-softplus,normalized,factor:1.5,hash:50");
   EXPECT_EQ(r.router.experts_of_id.size(), 50u * kTopk);
+  EXPECT_EQ(r.router.id_of_token.size(), static_cast<size_t>(kTokens));
   for (size_t id = 0; id < 50; ++id) {
     std::vector<int32_t> row(r.router.experts_of_id.begin() + static_cast<ptrdiff_t>(id * kTopk),
                              r.router.experts_of_id.begin() + static_cast<ptrdiff_t>((id + 1) * kTopk));
@@ -222,14 +223,53 @@ TEST(Router, AHashTableChoosesByTheTokensId) {
   }
 }
 
+// An expert is choice j of about 500 of the 6000 ids. The deviation of such a number is 21.
+TEST(Router, AHashTableHasEachExpertAboutEquallyOftenAtEachChoice) {
+  const Router router = make_router(parse_router_rule("sigmoid,hash:6000"), 1, kExperts, kTopk, 3);
+  for (size_t j = 0; j < kTopk; ++j) {
+    std::vector<int> times(kExperts);
+    for (size_t id = 0; id < 6000; ++id) ++times[static_cast<size_t>(router.experts_of_id[id * kTopk + j])];
+    for (const int times_of_expert : times) EXPECT_NEAR(times_of_expert, 500, 120) << "choice " << j;
+  }
+}
+
+// Tokens 7 to 18 are asked for; the tests below leave these numbers in all others.
+constexpr Range kAsked{7, 19};
+constexpr int32_t kLeft = -7;
+constexpr float kLeftValue = 9;
+bool is_asked(size_t token) { return token >= 7 && token < 19; }
+
 TEST(Router, RoutesTheTokensAskedForAlone) {
-  Routed r = routed_by("sigmoid,bias,normalized");
-  const Routing whole = r.routing;
-  std::fill(r.routing.expert.begin(), r.routing.expert.end(), -1);
-  ThreadTeam team(3);
-  route(r.router, r.logits.data(), {7, 19}, team, r.routing);
-  for (size_t i = 0; i < whole.expert.size(); ++i)
-    EXPECT_EQ(r.routing.expert[i], i / kTopk >= 7 && i / kTopk < 19 ? whole.expert[i] : -1);
+  for (const char* rule : {"sigmoid,bias,normalized", "sparsemixer", "softmax,bias,factor:6,zero:4"}) {
+    const Routed r = routed_by(rule);
+    const Routing whole = route_all(r.router, r.logits, kTokens, r.num(), kTopk);
+    Routing part = unrouted(r.router, kTokens, r.num(), kTopk);
+    std::fill(part.expert.begin(), part.expert.end(), kLeft);
+    std::fill(part.weight.begin(), part.weight.end(), kLeftValue);
+    std::fill(part.zero.begin(), part.zero.end(), kLeft);
+    ThreadTeam team(3);
+    route(r.router, r.logits.data(), kAsked, team, part);
+    for (size_t a = 0; a < whole.expert.size(); ++a) {
+      const bool asked = is_asked(a / kTopk);
+      EXPECT_EQ(part.expert[a], asked ? whole.expert[a] : kLeft) << rule << " " << a;
+      EXPECT_EQ(part.weight[a], asked ? whole.weight[a] : kLeftValue) << rule << " " << a;
+    }
+    for (size_t a = 0; a < whole.zero.size(); ++a)
+      EXPECT_EQ(part.zero[a], is_asked(a / kTopk) ? whole.zero[a] : kLeft) << rule << " " << a;
+  }
+}
+
+TEST(Router, WeighsTheChoicesOfItsTokensAsItRoutesThem) {
+  for (const RouterFamily& family : kRouterFamilies) {
+    const Routed r = routed_by(family.rule);
+    Routing again = r.routing;
+    again.num_tokens = 19;
+    std::fill(again.weight.begin(), again.weight.end(), kLeftValue);
+    ThreadTeam team(3);
+    weigh_choices(r.router, r.logits.data(), team, again);
+    for (size_t a = 0; a < again.weight.size(); ++a)
+      EXPECT_EQ(again.weight[a], a / kTopk < 19 ? r.routing.weight[a] : kLeftValue) << family.models << a;
+  }
 }
 
 // Zero experts have the numbers after the experts; a routing keeps them apart.
@@ -308,8 +348,20 @@ TEST(Router, RefusesATableThatChoosesOnlyInfiniteLogits) {
   std::vector<float> logits = {-infinity, 0, -infinity};
   Routing routing{1, 3, 2, {0, 2}, {0, 0}};
   ThreadTeam team(1);
-  EXPECT_THROW(route(router, logits.data(), {0, 1}, team, routing), InputError);
-  EXPECT_THROW(weigh_choices(router, logits.data(), team, routing), InputError);
+  const auto refusal = [](const auto& work) -> std::string {
+    try {
+      work();
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "nothing";
+  };
+  const std::string routed = refusal([&] {
+    route(router, logits.data(), {0, 1}, team, routing);
+  }),
+                    weighed = refusal([&] { weigh_choices(router, logits.data(), team, routing); });
+  EXPECT_NE(routed.find("for token 0, expert 0"), std::string::npos) << routed << " (the first one)";
+  EXPECT_EQ(weighed, routed);
   logits[2] = 0;
   route(router, logits.data(), {0, 1}, team, routing);
   EXPECT_EQ(routing.weight, (std::vector<float>{0, 1}));
@@ -343,6 +395,20 @@ TEST(RouteBackward, IsTheGradientOfTheGateValues) {
   }
 }
 
+TEST(RouteBackward, WritesTheRowsOfItsTokensAlone) {
+  const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
+  for (const RouterFamily& family : kRouterFamilies) {
+    const Routed r = routed_by(family.rule);
+    std::vector<float> whole(r.logits.size()), part(r.logits.size(), kLeftValue);
+    ThreadTeam team(3);
+    route_backward(r.router, {r.logits.data(), r.routing, dp.data(), whole.data()}, {0, kTokens}, team);
+    route_backward(r.router, {r.logits.data(), r.routing, dp.data(), part.data()}, kAsked, team);
+    const size_t num = static_cast<size_t>(r.num());
+    for (size_t i = 0; i < part.size(); ++i)
+      EXPECT_EQ(part[i], is_asked(i / num) ? whole[i] : kLeftValue) << family.models << " " << i;
+  }
+}
+
 TEST(RouteBackward, OfTheSoftmaxOverTheChosenNeedsNoLogits) {
   const Routed r = routed_by("chosen-softmax");
   const std::vector<float> dp(kTokens * kTopk, 0.5f);
@@ -357,16 +423,19 @@ TEST(RouteBackward, OfTheSoftmaxOverTheChosenNeedsNoLogits) {
 TEST(RouteBackward, AScaleMayBeZero) {
   Router router = make_router(parse_router_rule("chosen-softmax,expert-scale"), 1, 4, 2, 0);
   router.expert_scale = {0, 1, 1, 1};
-  const std::vector<float> logits = {3, 2, 1, 0}, dp = {1, 1};
-  const Routing routing = route_all(router, logits, 1, 4, 2);
-  std::vector<float> dlogits(4, std::nanf(""));
+  const std::vector<float> dp = {1, 1};
   ThreadTeam team(1);
-  route_backward(router, {logits.data(), routing, dp.data(), dlogits.data()}, {0, 1}, team);
-  const double q = 1 / (1 + std::exp(1.0));  // of expert 1
-  EXPECT_NEAR(dlogits[0], -q * (1 - q), 1e-6);
-  EXPECT_NEAR(dlogits[1], q * (1 - q), 1e-6);
-  EXPECT_EQ(dlogits[2], 0.0f);
-  EXPECT_EQ(dlogits[3], 0.0f);
+  for (const float least : {0.0f, 900.0f}) {  // exp(900) is infinite
+    const std::vector<float> logits = {least + 3, least + 2, least + 1, least};
+    const Routing routing = route_all(router, logits, 1, 4, 2);
+    std::vector<float> dlogits(4, std::nanf(""));
+    route_backward(router, {logits.data(), routing, dp.data(), dlogits.data()}, {0, 1}, team);
+    const double q = 1 / (1 + std::exp(1.0));  // of expert 1
+    EXPECT_NEAR(dlogits[0], -q * (1 - q), 1e-6);
+    EXPECT_NEAR(dlogits[1], q * (1 - q), 1e-6);
+    EXPECT_EQ(dlogits[2], 0.0f);
+    EXPECT_EQ(dlogits[3], 0.0f);
+  }
 }
 
 }  // namespace

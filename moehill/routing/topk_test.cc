@@ -82,7 +82,12 @@ TEST(RouteTopk, NamesTokenAndExpertOfABadLogit) {
   expect_refused(std::nanf(""), 0, "token 0, expert 0");
   expect_refused(-std::nanf(""), 11, "got nan for token 2, expert 3");
   expect_refused(kInfinity, 6, "token 1, expert 2");
-  EXPECT_THROW(route_topk({-kInfinity, -kInfinity}, 1, 2, 1), InputError);
+  try {
+    route_topk({-kInfinity, -kInfinity}, 1, 2, 1);
+    FAIL() << "nothing to choose from";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("token 0, expert 0"), std::string::npos) << error.what();
+  }
 }
 
 TEST(RouteTopk, RefusesTopkOutOfRange) {

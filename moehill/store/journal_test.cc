@@ -45,6 +45,22 @@ TEST_F(JournalTest, APointIsDoneWithAResultForEveryRound) {
   EXPECT_EQ(state(id, 1), RunState::pending);
 }
 
+TEST_F(JournalTest, ExpectationsThatStoodBeforeTheFirstResultAreKept) {
+  Journal j = journal();
+  StoredExperiment experiment = small_experiment(1, 0);
+  const auto save = [&](const std::string& expectation) {
+    experiment.expect = {expectation};
+    j.save_plan(experiment, points_);
+    return store_.experiments().at(0).sizing;
+  };
+  save("first");
+  EXPECT_FALSE(save("second").contains(kExpectBefore)) << "no result stood against it";
+  j.finish(j.claim(points_[0].id, 0, 60).claim, done_in(1));
+  EXPECT_EQ(save("third").value(kExpectBefore, StoredJson()), StoredJson::array({"second"}));
+  EXPECT_EQ(save("fourth").value(kExpectBefore, StoredJson()), StoredJson::array({"second"}));
+  EXPECT_FALSE(save("second").contains(kExpectBefore));
+}
+
 TEST_F(JournalTest, AnExperimentThatSomebodyEditedIsReadStrictly) {
   Journal j = journal();
   j.save_plan(small_experiment(1, 0), points_);
@@ -91,6 +107,19 @@ TEST_F(JournalTest, DisturbedRoundsAreRepeatedOnceAndAQuarterInAll) {
   for (int64_t round = 0; round < 2; ++round)
     EXPECT_EQ(j.claim(points_[0].id, round, 60).state, ClaimState::settled) << round;
   EXPECT_EQ(store_.records(points_[0].id).size(), 2u);
+}
+
+TEST_F(JournalTest, OnlyADisturbedResultIsReplacedAndOnlyByAnUndisturbedOne) {
+  Journal j = journal();
+  j.save_plan(small_experiment(3, 0), points_);  // six runs: two repeats
+  AttemptResult disturbed = done_in(1), again = done_in(3);
+  disturbed.disturbed = again.disturbed = true;
+  for (int64_t round = 0; round < 2; ++round) j.finish(j.claim(points_[0].id, round, 60).claim, disturbed);
+  j.finish(j.claim(points_[0].id, 0, 60).claim, done_in(2));
+  j.finish(j.claim(points_[0].id, 1, 60).claim, again);
+  ASSERT_EQ(store_.records(points_[0].id).size(), 2u);
+  EXPECT_EQ(store_.records(points_[0].id)[0].json["time_s"]["median"], 2.0);
+  EXPECT_EQ(store_.records(points_[0].id)[1].json["time_s"]["median"], 1.0);
 }
 
 TEST_F(JournalTest, OneAttemptOnAMachineAtATime) {

@@ -325,6 +325,97 @@ TEST(Store, ViewsShowWhatCounts) {
   EXPECT_EQ(Store::open_existing(path).experiments().size(), 1u);
 }
 
+TEST(Store, GivesBackAllThatASweepWrote) {
+  const TemporaryFolder folder;
+  Store store = Store::open_or_create(folder.file("a.sqlite"));
+  const StoredJson provenance = {{"build", "b"}};
+  Journal journal(store, this_process(), provenance);
+  StoredExperiment experiment = small_experiment(3, 2);
+  experiment.hypothesis = "hypothesis";
+  experiment.next_action = "next";
+  experiment.command = "profile";
+  experiment.launcher = "env";
+  experiment.reference_section = "section";
+  experiment.reference_defect = "defect";
+  experiment.timeout_s = 7.5;
+  experiment.toml = "toml";
+  experiment.sizing = {{"factor", 0.5}};
+  experiment.options_note = "note";
+  std::vector<StoredPoint> points = two_points();
+  points[0].options = {{"topk", 2}};
+  points[0].predicted_seconds = 1.5;
+  points[0].predicted_bytes = 2.5;
+  const int64_t id = journal.save_plan(experiment, points);
+  AttemptResult result = done_in(4);
+  result.exit_status = 3;
+  result.output_tail = "tail";
+  result.disturbed = true;
+  result.disturbance = "others";
+  journal.finish(journal.claim(points[0].id, 2, 60).claim, result);
+
+  EXPECT_EQ(store.find_experiment("small").value().id, id);
+  const StoredExperiment e = store.experiments().at(0);
+  EXPECT_EQ(e.id, id);
+  EXPECT_EQ(e.name, "small");
+  EXPECT_EQ(e.title, experiment.title);
+  EXPECT_EQ(e.hypothesis, "hypothesis");
+  EXPECT_EQ(e.expect, experiment.expect);
+  EXPECT_EQ(e.next_action, "next");
+  EXPECT_EQ(e.baseline, experiment.baseline);
+  EXPECT_EQ(e.command, "profile");
+  EXPECT_EQ(e.launcher, "env");
+  EXPECT_EQ(e.reference_section, "section");
+  EXPECT_EQ(e.reference_defect, "defect");
+  EXPECT_EQ(e.rounds, 3);
+  EXPECT_EQ(e.retries, 2);
+  EXPECT_EQ(e.timeout_s, 7.5);
+  EXPECT_EQ(e.toml, "toml");
+  EXPECT_EQ(e.sizing, experiment.sizing);
+  EXPECT_EQ(e.options_note, "note");
+  EXPECT_EQ(e.created_utc.size(), std::string("2026-01-01T00:00:00Z").size());
+
+  ASSERT_EQ(store.points(id).size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const StoredPoint p = store.points(id)[i], &written = points[i];
+    EXPECT_EQ(p.id, written.id);
+    EXPECT_EQ(p.experiment_id, id);
+    EXPECT_EQ(p.identity, written.identity);
+    EXPECT_EQ(p.position, written.position);
+    EXPECT_EQ(p.label, written.label);
+    EXPECT_EQ(p.options, written.options);
+    EXPECT_EQ(p.axes, written.axes);
+    EXPECT_EQ(p.arguments, written.arguments);
+    EXPECT_EQ(p.state, RunState::pending);
+    EXPECT_EQ(p.is_baseline, i == 0);
+    EXPECT_TRUE(p.is_current);
+    EXPECT_EQ(p.predicted_seconds, written.predicted_seconds);
+    EXPECT_EQ(p.predicted_bytes, written.predicted_bytes);
+  }
+
+  ASSERT_EQ(store.attempts(points[0].id).size(), 1u);
+  const StoredAttempt a = store.attempts(points[0].id)[0];
+  EXPECT_EQ(a.point_id, points[0].id);
+  EXPECT_EQ(a.round, 2);
+  EXPECT_EQ(a.state, RunState::done);
+  EXPECT_TRUE(a.counts);
+  EXPECT_EQ(a.started_utc.size(), e.created_utc.size());
+  EXPECT_EQ(a.seconds, 4);
+  EXPECT_EQ(a.exit_status, 3);
+  EXPECT_EQ(a.output_tail, "tail");
+  EXPECT_TRUE(a.disturbed);
+  EXPECT_EQ(a.disturbance, "others");
+  EXPECT_EQ(store.provenance(a.provenance_id), provenance);
+
+  ASSERT_EQ(store.records(points[0].id).size(), 1u);
+  const StoredRecord record = store.records(points[0].id)[0];
+  EXPECT_EQ(record.attempt_id, a.id);
+  EXPECT_EQ(record.point_id, points[0].id);
+  EXPECT_EQ(record.round, 2);
+  EXPECT_EQ(record.seq, 0);
+  EXPECT_TRUE(record.disturbed);
+  EXPECT_EQ(record.json, small_record(4));
+}
+
 TEST(Store, KeepsNoiseFloors) {
   const TemporaryFolder folder;
   Store store = Store::open_or_create(folder.file("a.sqlite"));

@@ -241,8 +241,7 @@ void CallHeaders::write(const Call& call) {
                    static_cast<int64_t>(call.element_bytes),
                    static_cast<int64_t>(num_offsets)};
   std::memcpy(header(0), &own, sizeof own);
-  if (num_offsets > 0)
-    std::memcpy(header(0) + sizeof own, call.offsets.data(), num_offsets * sizeof(int64_t));
+  std::copy_n(call.offsets.begin(), num_offsets, reinterpret_cast<int64_t*>(header(0) + sizeof own));
 }
 
 Call CallHeaders::read(size_t i) {
@@ -291,7 +290,7 @@ void CallHeaders::check() {
 
 bool CallHeaders::agrees(int rank) const {
   const auto other =
-      std::find_if(calls_.begin() + 1, calls_.end(), [&](const Call& c) { return c.rank == rank; });
+      std::find_if(calls_.begin(), calls_.end(), [&](const Call& c) { return c.rank == rank; });
   if (other == calls_.end()) return true;
   const Call pair[] = {calls_[0], *other};
   return find_disagreement(pair, 0).empty();

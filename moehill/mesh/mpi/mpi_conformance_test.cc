@@ -225,6 +225,31 @@ TEST_F(MpiDisagreements, DifferentCollectivesOnDifferentNodes) {
   check_works_on_a_new_mesh();
 }
 
+// Messages of different calls have different tags, so no call receives the rows of another one.
+TEST_F(MpiDisagreements, RowsOfAnotherCallAreNotTaken) {
+  constexpr int64_t kRows = 3;
+  const int64_t ranks = session().size(), rank = session().rank();
+  const std::vector<float> input(static_cast<size_t>(kRows * ranks), 7);
+  std::vector<float> output(input.size(), -1);
+  std::vector<int64_t> offsets;
+  for (int64_t r = 0; r <= ranks; ++r) offsets.push_back(kRows * r);
+  {
+    const auto mesh = session().make_mesh({.ranks_per_node = 1});
+    EXPECT_THROW(mesh->run([&](Group& group) {
+      if (group.rank() == 0) return group.all_gather(input.data(), offsets, sizeof(float), output.data());
+      group.all_to_all(input.data(), offsets, output.data(), offsets, sizeof(float));
+    }),
+                 CollectiveError);
+  }
+  // Rank 0 has none of the others' rows, and the others have none of rank 0.
+  for (int64_t i = 0; i < kRows * ranks; ++i) {
+    const int64_t from = i / kRows;
+    if ((from == 0) == (rank == 0)) continue;
+    EXPECT_EQ(output[static_cast<size_t>(i)], -1) << "from rank " << from;
+  }
+  check_works_on_a_new_mesh();
+}
+
 TEST_F(MpiDisagreements, NodesOfSeveralRanks) {
   if (session().size() != 3) GTEST_SKIP() << "three ranks on two nodes";
   for (const int first_other : {1, 2}) {
@@ -304,10 +329,73 @@ TEST(MpiMesh, MessagesAreThoseOfTheFormula) {
       std::vector<int64_t> ones(offsets.size(), 1), theirs(offsets.size());
       const auto counts = [&] { group.exchange_counts(ones.data(), theirs.data()); };
       EXPECT_EQ(count_call(group, counts), sum_of(count_messages(ranks), agreement));
+      // Nodes agree once on a round trip, and not on each of its parts.
+      const std::vector<int64_t> no_cuts(static_cast<size_t>(session().size()) * 3, 0);
+      const auto trip_of_nothing = [&] {
+        group.start_round_trip({.num_parts = 2,
+                                .row_bytes = sizeof(float),
+                                .send_offsets = nothing,
+                                .receive_offsets = nothing,
+                                .sent_cuts = no_cuts,
+                                .received_cuts = no_cuts,
+                                .answer_cuts = no_cuts,
+                                .answered_cuts = no_cuts});
+        for (const int part : {0, 1}) group.await(part), group.answer(part);
+        group.finish_round_trip();
+      };
+      EXPECT_EQ(count_call(group, trip_of_nothing), agreement);
       const auto no_counts = [&] { group.exchange_counts(nothing.data(), theirs.data()); };
       EXPECT_EQ(count_call(group, no_counts), sum_of({count_messages(ranks).messages, 0}, agreement));
     });
   }
+}
+
+// The library moves messages only in calls of it. The team makes such calls as long as rows are in flight.
+TEST(MpiMesh, AFlightLastsFromTheStartToTheFinish) {
+  if (session().num_nodes() > 1) GTEST_SKIP() << "the expectation is for one node, divided into some";
+  for (const int ranks_per_node : {1, session().size()}) {
+    const auto mesh = session().make_mesh({.ranks_per_node = ranks_per_node});
+    mesh->run([&](Group& group) {
+      const bool flies = group.nodes().num() > 1;
+      std::vector<int64_t> one_each;
+      for (int r = 0; r <= group.size(); ++r) one_each.push_back(r);
+      const std::vector<float> in(static_cast<size_t>(group.size()));
+      std::vector<float> out(in.size());
+      const Traffic before = group.traffic();
+      const double begin = seconds();
+      group.start_all_to_all(in.data(), one_each, out.data(), one_each, sizeof(float));
+      group.team().poll();
+      group.finish();
+      const double longest = seconds() - begin;
+      const Traffic flight = group.traffic().since(before);
+      EXPECT_EQ(flight.progress_calls, flies ? 1 : 0);
+      EXPECT_EQ(flight.flight_seconds > 0, flies);
+      EXPECT_LE(flight.flight_seconds, longest);
+      group.team().poll();
+      EXPECT_EQ(group.traffic().since(before).progress_calls, flies ? 1 : 0);
+    });
+  }
+}
+
+// The windows of memory that is still used move up.
+TEST(ExchangeWindows, GiveBackMemoryThatNoRankUses) {
+  if (session().num_nodes() > 1) GTEST_SKIP() << "the ranks of one node have windows in common";
+  ExchangeWindows windows(MPI_COMM_WORLD);
+  const auto window_of = [&](const std::shared_ptr<void>& memory) {
+    return windows.locate(memory.get(), 100).window;
+  };
+  std::shared_ptr<void> first = windows.make(100);
+  const std::shared_ptr<void> second = windows.make(100);
+  EXPECT_EQ(window_of(first), 0);
+  EXPECT_EQ(window_of(second), 1);
+  if (session().rank() == 0) first.reset();
+  const std::shared_ptr<void> third = windows.make(100);
+  EXPECT_EQ(window_of(third), session().size() > 1 ? 2 : 1) << "the other ranks use the first one";
+  first.reset();
+  const std::shared_ptr<void> fourth = windows.make(100);
+  EXPECT_EQ(window_of(second), 0);
+  EXPECT_EQ(window_of(third), 1);
+  EXPECT_EQ(window_of(fourth), 2);
 }
 
 TEST(MpiMesh, MalformedOffsetsAreAnError) {

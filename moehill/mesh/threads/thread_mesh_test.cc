@@ -8,6 +8,7 @@
 #include <atomic>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
 
 #include "moehill/machine/topology.h"
 #include "moehill/mesh/conformance.h"
@@ -242,6 +243,18 @@ TEST(ThreadMesh, TrafficOfAllReduceIsTheRings) {
     EXPECT_EQ(group.traffic().sent_bytes, 2u * 3 * kElements / 4 * sizeof(float));
     EXPECT_EQ(group.traffic().received_bytes, group.traffic().sent_bytes);
   });
+}
+
+TEST(Traffic, SumsAndDifferencesAreOfAllCounts) {
+  const auto all = [](const Traffic& t) {
+    return std::tuple(t.sent_bytes, t.received_bytes, t.wait_seconds, t.flight_seconds, t.progress_calls,
+                      t.num_messages, t.message_bytes, t.network_bytes);
+  };
+  const Traffic one{1, 2, 3, 4, 5, 6, 7, 8}, other{10, 20, 30, 40, 50, 60, 70, 80};
+  Traffic sum = one;
+  sum += other;
+  EXPECT_EQ(all(sum), all(Traffic{11, 22, 33, 44, 55, 66, 77, 88}));
+  EXPECT_EQ(all(sum.since(other)), all(one));
 }
 
 TEST(ThreadMesh, PinsItsThreadsAndLeavesTheCallerAsItWas) {
