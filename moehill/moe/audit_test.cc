@@ -534,11 +534,10 @@ TEST_P(AuditTest, RowsThatPassedAWireAreThoseOfTheBlockInDouble) {
         EXPECT_EQ(failure(tensor), "") << name_of(wire) << (input_weighted ? ", input-weighted" : "");
       t.far = nullptr;
       const bool changes_rows = GetParam() == DType::f32 || wire != Wire::bf16;
-      for (const char* tensor : {"y", "dx"})
-        EXPECT_EQ(!failure(tensor).empty(), changes_rows) << name_of(wire) << " " << tensor;
-      // The errors of bf16 hide those of the wire in dp, which is a sum over many columns.
+      EXPECT_EQ(!failure("y").empty(), changes_rows) << name_of(wire);
+      // The errors of bf16 may hide those of the wire in dx and dp, which are sums over many columns.
       if (GetParam() == DType::f32) {
-        EXPECT_NE(failure("dp"), "") << name_of(wire);
+        for (const char* tensor : {"dx", "dp"}) EXPECT_NE(failure(tensor), "") << name_of(wire) << " " << tensor;
       }
     }
   }
