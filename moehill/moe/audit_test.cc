@@ -537,7 +537,8 @@ TEST_P(AuditTest, RowsThatPassedAWireAreThoseOfTheBlockInDouble) {
       EXPECT_EQ(!failure("y").empty(), changes_rows) << name_of(wire);
       // The errors of bf16 may hide those of the wire in dx and dp, which are sums over many columns.
       if (GetParam() == DType::f32) {
-        for (const char* tensor : {"dx", "dp"}) EXPECT_NE(failure(tensor), "") << name_of(wire) << " " << tensor;
+        for (const char* tensor : {"dx", "dp"})
+          EXPECT_NE(failure(tensor), "") << name_of(wire) << " " << tensor;
       }
     }
   }
