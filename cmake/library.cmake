@@ -1,6 +1,5 @@
 # Builds the library that others link (libmoehill.so and libmoehill.a of the same objects), and says what
 # `cmake --install` puts where. Installed files find each other by relative paths, so the tree may be moved.
-include(GNUInstallDirs)
 
 set(objects "")
 foreach(room ${MOEHILL_LIBRARY_ROOMS})
@@ -38,6 +37,9 @@ endif()
 install(TARGETS moehill COMPONENT program)
 if(TARGET moehill-mpich)
   install(TARGETS moehill-mpich COMPONENT program)
+endif()
+if(TARGET moehill_simgrid)
+  install(TARGETS moehill_simgrid DESTINATION ${CMAKE_INSTALL_LIBDIR}/moehill COMPONENT program)
 endif()
 install(TARGETS ${libraries} COMPONENT library)
 install(DIRECTORY include/moehill TYPE INCLUDE COMPONENT library)

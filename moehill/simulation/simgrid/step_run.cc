@@ -1,6 +1,6 @@
-// Implementation of simulation/engine.h on SimGrid: one actor for each device, which walks through the stages
-// of the program.
-#include "moehill/simulation/engine.h"
+// Implementation of simulation/simgrid/module.h: one actor for each device, which walks through the stages of
+// the program.
+#include "moehill/simulation/simgrid/module.h"
 
 #include <nlohmann/json.hpp>
 #include <simgrid/s4u.hpp>
@@ -10,7 +10,6 @@
 #include <map>
 
 #include "moehill/machine/memory.h"
-#include "moehill/simulation/child_process.h"
 #include "moehill/simulation/simgrid/platform.h"
 
 namespace moehill {
@@ -211,20 +210,6 @@ Json to_json(const Simulation& s) {
   return json;
 }
 
-Simulation from_json(const Json& json) {
-  Simulation s;
-  s.seconds = json["seconds"];
-  s.delivered_bytes = json["delivered"];
-  s.num_flows = json["flows"];
-  s.peak_rss_bytes = json["peak_rss"];
-  for (const Json& stage : json.value("stages", Json::array())) {
-    s.stages.emplace_back();
-    for (const Json& i : stage) s.stages.back().push_back({i[0], i[1]});
-  }
-  for (const Json& l : json.value("links", Json::array())) s.links.push_back({l[0], l[1], l[2]});
-  return s;
-}
-
 // CM02, a network model of SimGrid, shares links max-min fair, weighted by 1 / latency. The two other
 // settings turn off what it adds: a window that bounds a flow by its latency, and traffic of
 // acknowledgements.
@@ -239,15 +224,11 @@ void start_engine() {
 }
 
 }  // namespace
-
-void require_simulator() {}
-
-Simulation simulate(const Cluster& cluster, const StepProgram& program, const SimulationProgress& progress) {
-  const std::vector<uint8_t> bytes = run_in_child([&] {
-    start_engine();
-    return Json::to_cbor(to_json(StepRun(cluster, program, progress).run()));
-  });
-  return from_json(Json::from_cbor(bytes));
-}
-
 }  // namespace moehill
+
+void moehill_simulate(const moehill::Cluster& cluster, const moehill::StepProgram& program,
+                      const moehill::SimulationProgress& progress, std::vector<uint8_t>& result) {
+  using namespace moehill;
+  start_engine();
+  result = Json::to_cbor(to_json(StepRun(cluster, program, progress).run()));
+}
