@@ -59,10 +59,12 @@ class Guard final : public nlohmann::json_sax<Json> {
     return true;
   }
   void take_name(const std::string& name) {
+    ++num_names_;
     if constexpr (std::is_same_v<Json, nlohmann::ordered_json>) comparisons_ += names_.back().size();
     if (comparisons_ > kMostComparisons)
-      throw input_error(source_.what, fmt::format("an object of {} names", names_.back().size()),
-                        "some thousands of names in an object", source_.remedy);
+      throw input_error(source_.what, fmt::format("objects with together at least {} names", num_names_),
+                        "some thousands of names in an object, or fewer if there are very many objects",
+                        source_.remedy);
     if (names_.back().insert(name).second) return;
     throw input_error(source_.what, quoted(name) + " twice in one object", "each name once", source_.remedy);
   }
@@ -70,6 +72,7 @@ class Guard final : public nlohmann::json_sax<Json> {
   const JsonSource& source_;
   // One set for each open object or array; the set of an array stays empty.
   std::vector<std::set<std::string>> names_;
+  size_t num_names_ = 0;    // in all objects
   size_t comparisons_ = 0;  // that the library makes of names
 };
 

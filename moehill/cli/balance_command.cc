@@ -135,8 +135,8 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
   set.output("--json", &o.point.json, "FILE",
              "one placement a line; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
-  resolve_point(set, o.point);
   refuse_useless_options(set, o);
+  resolve_point(set, o.point);
   return true;
 }
 
@@ -246,9 +246,9 @@ std::string placement_answer(const std::vector<Outcome>& outcomes) {
   if (!pays) return fmt::format("No placement is predicted to be faster than {}.\n", before.name);
   return fmt::format("{} is predicted to be the fastest: {:.2f} times the speed of {}{}.\n", best.name,
                      before.step_s / best.step_s, before.name,
-                     best.move_s > 0
-                         ? fmt::format(", which pays for moving there after {:.0f} steps", std::ceil(*pays))
-                         : "");
+                     best.move_s > 0 ? fmt::format(", which pays for moving there after {:.0f} step{}",
+                                                   std::ceil(*pays), std::ceil(*pays) == 1 ? "" : "s")
+                                     : "");
 }
 
 std::string outcome_table(const std::vector<Outcome>& outcomes) {
@@ -271,10 +271,13 @@ std::string outcome_table(const std::vector<Outcome>& outcomes) {
 
 // Returns what the prediction rests on, and how the placement is measured.
 std::string balance_closing(const BalanceOptions& o, const std::string& error) {
-  const std::string next =
-      o.save_placement.empty()
-          ? "--save-placement FILE keeps the fastest, and moehill bench --placement FILE measures it"
-          : fmt::format("moehill bench --placement {} measures it", shell_word(o.save_placement));
+  const std::string file = o.save_placement.empty() ? "FILE" : shell_word(o.save_placement);
+  std::string next = fmt::format(
+      "moehill bench --parallel-mode ep --placement {}, with the other options of this problem, measures it",
+      file);
+  if (o.save_placement.empty())
+    next = fmt::format("{}--save-placement FILE keeps the fastest, and {}",
+                       o.bias_updates > 0 ? "without --bias-updates, " : "", next);
   return fmt::format("\nHow sure this is:\n{}\nNext: {}.\n", error, next);
 }
 

@@ -64,7 +64,8 @@ TEST_F(BalanceOutcomes, ItEndsWithHowSureItIsAndWhatComesNext) {
   EXPECT_NE(read("out").find("\nNext: --save-placement FILE keeps the fastest, "), std::string::npos)
       << read("out");
   outcomes("--distribution zipf:1.2 --save-placement best.json");
-  EXPECT_NE(read("out").find("\nNext: moehill bench --placement best.json measures it.\n"), std::string::npos)
+  EXPECT_NE(read("out").find("\nNext: moehill bench --parallel-mode ep --placement best.json, "),
+            std::string::npos)
       << read("out");
 }
 

@@ -1,6 +1,7 @@
 // Tests of the program itself: exit statuses, one-line errors, no output file after bad input, and the
 // command lines of the reference logbook.
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,6 +41,8 @@ TEST(Binary, BadInputIsOneLineAndStatusTwo) {
   for (const std::string& arguments :
        std::vector<std::string>{"",
                                 "bnech",
+                                "help bench climb",
+                                "--version bench",
                                 "tune --budget 0s",
                                 "sweep x.toml",
                                 "bench --token 5",
@@ -150,11 +153,12 @@ TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
   }
 }
 
-// Returns what sends standard output to a pipe whose reader has gone, as `head` does after its lines.
-std::string to_a_reader_that_has_gone() {
+// Returns what sends standard output to a pipe whose reader has gone, as `head` does after its lines, or to
+// such a socket.
+std::string to_a_reader_that_has_gone(bool is_socket = false) {
   constexpr int kGone = 9;  // a number of one digit, which every shell takes
   int ends[2];
-  EXPECT_EQ(pipe(ends), 0);
+  EXPECT_EQ(is_socket ? socketpair(AF_UNIX, SOCK_STREAM, 0, ends) : pipe(ends), 0);
   EXPECT_EQ(dup2(ends[1], kGone), kGone);
   close(ends[0]);
   close(ends[1]);
@@ -171,6 +175,13 @@ TEST(Binary, AReaderThatHasGoneTakesNoFiles) {
     EXPECT_EQ(outcome.err.find("cannot write"), std::string::npos) << outcome.err;
   }
   EXPECT_EQ(records(contents(json)).size(), 3u);
+}
+
+// Some programs start others with sockets in place of pipes.
+TEST(Binary, AReaderOfASocketThatHasGoneIsNoErrorEither) {
+  const Outcome outcome = run("--help", "", to_a_reader_that_has_gone(true));
+  EXPECT_EQ(outcome.status, 128 + SIGPIPE);
+  EXPECT_EQ(outcome.err, "");
 }
 
 // Both tables would take far longer than a minute.

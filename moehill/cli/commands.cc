@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +22,7 @@
 #include "moehill/base/terminal.h"
 #include "moehill/base/words.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/cli/output.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/machine/interruption.h"
 #include "moehill/measure/memory_check.h"
@@ -149,6 +149,11 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
     if (job.is_root()) std::fputs(version().c_str(), stdout);
     return kExitDone;
   }
+  if (args[0] == "help" || args[0] == "--version")
+    throw AgreedInputError(usage_error(fmt::format("{} takes {}", args[0],
+                                                   args[0] == "help" ? "one command at most" : "no words"),
+                                       "leave the others out")
+                               .what());
   for (const Subcommand& command : kSubcommands) {
     if (args[0] == command.name) return run(command, {args.begin() + 1, args.end()}, job);
   }
@@ -223,12 +228,6 @@ void occupy_closed_streams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(stream, F_GETFD) < 0) static_cast<void>(open("/dev/null", O_RDONLY));  // takes the lowest free
   }
-}
-
-// Returns true if standard output is a pipe whose reader has gone, as `head` does after its lines.
-bool reader_has_gone() {
-  pollfd output = {STDOUT_FILENO, 0, 0};
-  return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
 }
 
 // Returns the status after the output was flushed, since a full disk is only noticed then. A status that is

@@ -107,7 +107,7 @@ void refuse_mixture(const OptionSet& set, const CompareOptions& o) {
 std::optional<CompareOptions> parse_compare_options(std::vector<std::string> args) {
   CompareOptions o;
   OptionSet set = compare_option_set(o);
-  const auto names_builds = [](const std::string& arg) { return arg.rfind("--builds", 0) == 0; };
+  const auto names_builds = [](const std::string& arg) { return arg.substr(0, arg.find('=')) == "--builds"; };
   // With --builds, options that compare does not know are arguments for bench; they are taken out before
   // parsing.
   if (std::any_of(args.begin(), args.end(), names_builds)) o.bench_arguments = take_others(args, set.names());
@@ -119,7 +119,8 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
   if (o.noise_floor || !o.builds.empty()) return o;
   if (!o.baseline.empty()) o.sources.insert(o.sources.begin(), o.baseline);
   if (o.sources.size() != 2) {
-    throw input_error("compare", fmt::format("{} sets of results", o.sources.size()),
+    throw input_error("compare",
+                      fmt::format("{} set{} of results", o.sources.size(), o.sources.size() == 1 ? "" : "s"),
                       "A B, or B --baseline A", "name two, before the options");
   }
   refuse_source_as_output(o.sources, "--json", o.json);

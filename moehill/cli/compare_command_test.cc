@@ -127,6 +127,8 @@ TEST_F(CompareCommand, TwoBuildsRunInTurnAndASlowerOneIsStatusFour) {
     EXPECT_NE(read("err").find("cannot be used with --"), std::string::npos)
         << "it is not taken for an option of bench: " << read("err");
   }
+  EXPECT_EQ(run("a.jsonl b.jsonl --builds-of x"), 2);
+  EXPECT_NE(read("err").find("unknown option"), std::string::npos) << read("err");
   // Later runs would get the option a second time.
   for (const char* mode : {"--builds ./faster --checked r.jsonl", "--noise-floor --point checked=r.jsonl"}) {
     EXPECT_EQ(run(mode), 2) << mode;

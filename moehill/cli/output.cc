@@ -1,7 +1,10 @@
 #include "moehill/cli/output.h"
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <exception>
 #include <memory>
@@ -14,6 +17,20 @@
 #include "moehill/quiet/busy.h"
 
 namespace moehill {
+namespace {
+
+// Ends the process by SIGPIPE when this handler returns, unless another reader has gone, such as that of
+// standard error.
+void end_if_reader_has_gone(int) {
+  const int before = errno;
+  if (reader_has_gone()) {
+    std::signal(SIGPIPE, SIG_DFL);
+    std::raise(SIGPIPE);
+  }
+  errno = before;
+}
+
+}  // namespace
 
 void require_writable_json(const std::string& json) {
   if (!json.empty() && json != "-") require_writable_file("--json", json);
@@ -25,8 +42,13 @@ void write_json_lines(const std::string& json, const std::string& lines) {
   std::fputs(calm_json(lines).c_str(), stdout);
 }
 
+bool reader_has_gone() {
+  pollfd output = {STDOUT_FILENO, 0, 0};
+  return poll(&output, 1, 0) > 0 && (output.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 void end_with_reader(const std::string& json) {
-  if (json.empty()) std::signal(SIGPIPE, SIG_DFL);  // which run_command_line() ignores
+  if (json.empty()) std::signal(SIGPIPE, end_if_reader_has_gone);  // which run_command_line() ignores
 }
 
 void write_and_show(const std::vector<std::function<void()>>& writes, const std::function<void()>& show) {

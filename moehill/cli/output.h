@@ -27,6 +27,10 @@ void require_writable_json(const std::string& json);
 // standard output cannot, run_command_line() says so at the end.
 void write_json_lines(const std::string& json, const std::string& lines);
 
+// Returns true if standard output is a pipe or a socket whose reader has gone, as `head` does after its
+// lines.
+bool reader_has_gone();
+
 // Lets a reader of standard output that goes, as `head` does, end the process, unless records go to a file or
 // to standard output. It is for commands that print a table row by row: nobody would see the rows that they
 // measure after that.

@@ -181,16 +181,23 @@ std::string bound_sentence(const Roofline& r) {
 }
 
 // Returns what the bounds rest on, and what says more.
-std::string roofline_closing(bool of_records, const Hardware& h) {
-  if (of_records)
+std::string roofline_closing(const RooflineOptions& o, const Hardware& h) {
+  if (!o.record.empty())
     return fmt::format(
         "How sure this is:\nPeak and bandwidth are those that each record measured beside its step, where it "
         "has them. The links are those of {}.\nNext: moehill climb looks for a faster configuration.\n",
         h.name);
-  return fmt::format(
-      "How sure this is:\nNothing ran: the bounds are of the figures of {}.\nNext: moehill bench "
-      "--stage-timing --json FILE, then moehill roofline --record FILE says how near each stage comes.\n",
-      h.name);
+  const bool is_timed = o.time_s > 0 || o.comm_s > 0;
+  const std::string sure =
+      fmt::format("How sure this is:\n{}: the bounds are of the figures of {}.\n",
+                  is_timed ? "The measured times are those of the command line" : "Nothing ran", h.name);
+  if (h.is_chip()) return sure;  // bench does not run on chips
+  const std::string& hardware = o.point.hardware;
+  return sure +
+         fmt::format(
+             "Next: moehill bench --stage-timing --json FILE, with the other options of this step, then "
+             "moehill roofline{} --record FILE says how near each stage comes.\n",
+             hardware == "probe" ? "" : fmt::format(" --hardware {}", shell_word(hardware)));
 }
 
 Json to_json(const StageBound& b) {
@@ -270,7 +277,7 @@ int roofline_command(const std::vector<std::string>& args) {
                         {"total", to_json(r.total)},
                         {"sent_bytes", r.sent_bytes}});
   }
-  show(text + roofline_closing(!options.record.empty(), chosen.hardware), table_stream(json));
+  show(text + roofline_closing(options, chosen.hardware), table_stream(json));
   write_json_lines(json, lines);
   return kExitDone;
 }

@@ -70,6 +70,8 @@ TEST_F(RooflineCommand, TheRoutingAndThePassAreNamed) {
       std::string::npos)
       << read("out");
   EXPECT_NE(read("out").find("\nNext: moehill bench --stage-timing"), std::string::npos) << read("out");
+  EXPECT_NE(read("out").find(" moehill roofline --hardware epyc-cluster --record FILE "), std::string::npos)
+      << "without it the probe of this machine would be asked for: " << read("out");
 }
 
 TEST_F(RooflineCommand, BetweenNodesTheNetworkIsNamed) {

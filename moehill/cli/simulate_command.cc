@@ -13,6 +13,7 @@
 #include "moehill/base/json_fields.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
+#include "moehill/cli/predict_options.h"
 #include "moehill/cli/simulate_options.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/interruption.h"
@@ -62,7 +63,7 @@ struct SimulatedSteps {
 };
 
 // Simulates all sizes and paths and shows progress. Once there is a step, a signal is noted and ends the loop
-// behind the step that is under way.
+// after the step that is under way.
 SimulatedSteps simulate_all(const SimulateOptions& o, const Hardware& hardware) {
   SimulatedSteps all;
   std::vector<SimulatedStep>& steps = all.steps;
@@ -142,7 +143,11 @@ int simulate_command(const std::vector<std::string>& args) {
   const std::optional<SimulateOptions> options = parse_simulate_options(args);
   if (!options) return kExitDone;
   require_simulator();
-  const Hardware hardware = simulated_hardware(options->hardware);
+  PredictOptions named;
+  named.hardware = options->hardware;
+  const ChosenHardware chosen = choose_hardware(named);
+  const Hardware& hardware = chosen.hardware;
+  tell(chosen.note);  // of an old probe
   if (options->validate > 0) return validate_simulation(*options, hardware);
   if (!options->record.empty()) {
     show(simulated_runs_report(simulate_records(options->record, hardware), hardware));

@@ -143,6 +143,9 @@ TEST_F(SimulatedStepTest, RecordAndTablesAgree) {
   EXPECT_NE(simulation_closing(o, hardware).find("\nNext: --compare-paths"), std::string::npos);
   o.compare_paths = true;
   EXPECT_NE(simulation_closing(o, hardware).find("\nNext: --scaling weak"), std::string::npos);
+  o.shape.tokens = 256;
+  EXPECT_NE(simulation_closing(o, hardware).find("\nNext: --scaling strong"), std::string::npos)
+      << "weak refuses --tokens";
 }
 
 TEST_F(SimulatedStepTest, TablesAndRecordsSayNodesDevicesAndUnits) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 
 namespace moehill {
@@ -14,6 +15,17 @@ namespace {
 
 bool has_work(const Point& point, const Ablation& ablation) {
   return !ablation.stages.in_common_with(stages_of_step(point.config)).empty();
+}
+
+// Returns the words of --ablate that have work in one of the points.
+std::vector<std::string> words_with_work(const std::vector<Point>& points) {
+  std::vector<std::string> words;
+  for (const std::string& word : split(ablation_words(), '|')) {
+    const Ablation ablation = parse_ablation(word);
+    if (std::any_of(points.begin(), points.end(), [&](const Point& p) { return has_work(p, ablation); }))
+      words.push_back(word);
+  }
+  return words;
 }
 
 // Returns an arm: the point without some stages. Only its label and its folder differ besides, so that the
@@ -44,8 +56,8 @@ std::vector<Point> with_ablations(const std::vector<Point>& points, const std::v
     if (std::any_of(points.begin(), points.end(), [&](const Point& p) { return has_work(p, ablation); }))
       continue;
     throw input_error("--ablate", ablation.word + ", which no point has in its step",
-                      fmt::format("stages of {}", fmt::join(stages_of_step(points[0].config).names(), ", ")),
-                      "leave it out, or choose options that have it");
+                      fmt::format("{}", fmt::join(words_with_work(points), ", ")),
+                      "choose one of these, or options that have it");
   }
   // An arm follows its point, so that both are timed next to each other in every round.
   std::vector<Point> all;

@@ -279,12 +279,17 @@ std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s
 }
 
 std::string simulation_closing(const SimulateOptions& o, const Hardware& hardware) {
-  const char* next = o.compare_paths ? "--scaling weak shows how the throughput grows with the devices"
-                                     : "--compare-paths ranks all paths";
+  // The tokens of --tokens are those of all devices, which `weak` would have to change.
+  std::string next = "--compare-paths, in place of --ep-path and --scaling, ranks all paths";
+  if (o.compare_paths)
+    next = fmt::format(
+        "--scaling {} with one --ep-path, in place of --compare-paths, simulates 1, 2, 4 and more devices",
+        o.shape.tokens > 0 ? "strong" : "weak");
   return fmt::format(
-      "\nHow sure this is:\nNothing ran: times are of the curves and links of {}. moehill simulate --record "
-      "FILE, with steps that ran there, says how far simulated times are off.\nNext: {}.\n",
-      hardware.name, next);
+      "\nHow sure this is:\nNothing ran: times are of the curves and links of {}. moehill simulate "
+      "--hardware {} --record FILE, with steps that ran there, says how far simulated times are off.\nNext: "
+      "{}.\n",
+      hardware.name, shell_word(o.hardware == "probe" ? "this" : o.hardware), next);
 }
 
 Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int seq) {

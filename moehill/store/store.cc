@@ -256,9 +256,14 @@ std::string json_text(const StoredJson& json) {
 }
 
 std::string database_path(const std::string& option) {
-  if (!option.empty()) return option;
   const char* named = std::getenv("MOEHILL_DB");
-  return named != nullptr && *named != '\0' ? named : "moehill.sqlite";
+  const std::string path = !option.empty()                      ? option
+                           : named != nullptr && *named != '\0' ? named
+                                                                : "moehill.sqlite";
+  if (path == "-")
+    throw input_error("--db", "'-', which means standard output elsewhere", "a database",
+                      "name a file; ./- is one");
+  return path;
 }
 
 }  // namespace moehill

@@ -50,7 +50,7 @@ class Store {
 StoredJson json_at(const Statement& row, int column, JsonForm form = JsonForm::object);
 
 // Returns the option --db if it was given, otherwise the environment's MOEHILL_DB, otherwise
-// ./moehill.sqlite.
+// ./moehill.sqlite. Throws InputError for "-", which would become a file of that name.
 std::string database_path(const std::string& option);
 
 }  // namespace moehill
