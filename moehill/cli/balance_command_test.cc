@@ -67,6 +67,9 @@ TEST_F(BalanceOutcomes, ItEndsWithHowSureItIsAndWhatComesNext) {
   EXPECT_NE(read("out").find("\nNext: moehill bench --parallel-mode ep --placement best.json, "),
             std::string::npos)
       << read("out");
+  outcomes("--router sigmoid,bias,normalized --distribution zipf:1.2 --bias-updates 1");
+  EXPECT_NE(read("out").find("\nNext: without --bias-updates, --save-placement FILE "), std::string::npos)
+      << "both together are refused: " << read("out");
 }
 
 // The seed draws the routing that is tried and the one that placements are made for; a trace needs none.

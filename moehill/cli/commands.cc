@@ -150,9 +150,8 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
     return kExitDone;
   }
   if (args[0] == "help" || args[0] == "--version")
-    throw AgreedInputError(usage_error(fmt::format("{} takes {}", args[0],
-                                                   args[0] == "help" ? "one command at most" : "no words"),
-                                       "leave the others out")
+    throw AgreedInputError(input_error(args[0], fmt::format("{} words behind it", args.size() - 1),
+                                       args[0] == "help" ? "one command" : "none", "leave the others out")
                                .what());
   for (const Subcommand& command : kSubcommands) {
     if (args[0] == command.name) return run(command, {args.begin() + 1, args.end()}, job);

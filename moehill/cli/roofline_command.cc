@@ -193,11 +193,13 @@ std::string roofline_closing(const RooflineOptions& o, const Hardware& h) {
                   is_timed ? "The measured times are those of the command line" : "Nothing ran", h.name);
   if (h.is_chip()) return sure;  // bench does not run on chips
   const std::string& hardware = o.point.hardware;
+  std::string named = hardware == "probe" ? "" : fmt::format(" --hardware {}", shell_word(hardware));
+  if (o.point.probe != default_probe_file()) named += fmt::format(" --probe {}", shell_word(o.point.probe));
   return sure +
          fmt::format(
              "Next: moehill bench --stage-timing --json FILE, with the other options of this step, then "
              "moehill roofline{} --record FILE says how near each stage comes.\n",
-             hardware == "probe" ? "" : fmt::format(" --hardware {}", shell_word(hardware)));
+             named);
 }
 
 Json to_json(const StageBound& b) {

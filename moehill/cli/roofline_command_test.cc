@@ -72,6 +72,9 @@ TEST_F(RooflineCommand, TheRoutingAndThePassAreNamed) {
   EXPECT_NE(read("out").find("\nNext: moehill bench --stage-timing"), std::string::npos) << read("out");
   EXPECT_NE(read("out").find(" moehill roofline --hardware epyc-cluster --record FILE "), std::string::npos)
       << "without it the probe of this machine would be asked for: " << read("out");
+  ASSERT_EQ(run("--tokens 64 --hidden 64 --mlp-dim 16 --experts 8 --topk 2 --hardware h100-node"), 0)
+      << read("err");
+  EXPECT_EQ(read("out").find("\nNext: "), std::string::npos) << "bench runs on no chip: " << read("out");
 }
 
 TEST_F(RooflineCommand, BetweenNodesTheNetworkIsNamed) {

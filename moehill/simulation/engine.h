@@ -57,11 +57,12 @@ using SimulationProgress = std::function<void(double part)>;
 // This is a fraction of the time that an average flow between nodes takes alone.
 inline constexpr double kEndTogether = 0.01;
 
-// Throws InputError in a build without SimGrid, so that a command can refuse before it does anything.
+// Loads SimGrid. Throws InputError in a build without it, and std::runtime_error if its module cannot be
+// loaded, so that a command can refuse before it does anything.
 void require_simulator();
 
 // Runs in a child process, because SimGrid can be started only once in a process. The same arguments always
-// give the same result, except for peak_rss_bytes. Throws InputError in a build without SimGrid.
+// give the same result, except for peak_rss_bytes. Throws what require_simulator() throws.
 Simulation simulate(const Cluster& cluster, const StepProgram& program,
                     const SimulationProgress& progress = {});
 

@@ -48,6 +48,11 @@ TEST(Store, SaysWhatItIsAndSurvivesReopening) {
   EXPECT_EQ(not_strict.integer(0), 0);
 }
 
+TEST(Store, IsNoStandardOutput) {
+  EXPECT_THROW(database_path("-"), InputError);
+  EXPECT_EQ(database_path("./-"), "./-");
+}
+
 TEST(Store, RefusesStrangersAndTheMissing) {
   const TemporaryFolder folder;
   EXPECT_THROW(Store::open_existing(folder.file("none.sqlite")), InputError);

@@ -1,5 +1,9 @@
 // The simulator is a module of its own, libmoehill_simgrid.so, which a process loads when it simulates.
 // SimGrid and the libraries that it brings take 0.1 s to load, and most commands need none of them.
+//
+//     void* module = dlopen("libmoehill_simgrid.so", RTLD_NOW | RTLD_LOCAL);
+//     const auto simulate = reinterpret_cast<decltype(&moehill_simulate)>(dlsym(module, "moehill_simulate"));
+//     simulate(cluster, program, {}, bytes);   // in a child process, since a process can simulate once
 #pragma once
 
 #include <cstdint>

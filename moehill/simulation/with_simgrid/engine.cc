@@ -1,4 +1,5 @@
-// Implementation of simulation/engine.h: a child process loads SimGrid, simulates, and sends the result back.
+// Implementation of simulation/engine.h: the process loads SimGrid once, and a child process simulates and
+// sends the result back.
 #include "moehill/simulation/engine.h"
 
 #include <dlfcn.h>
@@ -39,14 +40,21 @@ decltype(&moehill_simulate) load_simulator() {
   return reinterpret_cast<decltype(&moehill_simulate)>(function);
 }
 
+// Loads the module at the first call. Children inherit it, so that not each of them loads it again.
+decltype(&moehill_simulate) simulator() {
+  static const auto function = load_simulator();
+  return function;
+}
+
 }  // namespace
 
-void require_simulator() {}
+void require_simulator() { simulator(); }
 
 Simulation simulate(const Cluster& cluster, const StepProgram& program, const SimulationProgress& progress) {
+  const auto simulate_here = simulator();
   const std::vector<uint8_t> bytes = run_in_child([&] {
     std::vector<uint8_t> result;
-    load_simulator()(cluster, program, progress, result);
+    simulate_here(cluster, program, progress, result);
     return result;
   });
   return from_json(Json::from_cbor(bytes));
