@@ -68,8 +68,12 @@ void resolve_point(const OptionSet& set, PredictOptions& options) {
 }
 
 ChosenHardware choose_hardware(const PredictOptions& options) {
-  if (options.hardware != "probe") return {load_hardware(options.hardware), ""};
-  const ProbedHardware probed = probed_hardware(detect_environment(), options.probe);
+  return choose_hardware(options.hardware, options.probe);
+}
+
+ChosenHardware choose_hardware(const std::string& name, const std::string& probe) {
+  if (name != "probe") return {load_hardware(name), ""};
+  const ProbedHardware probed = probed_hardware(detect_environment(), probe);
   if (!probed.hardware)
     throw input_error("--hardware", "probe, and " + probed.note,
                       "a probe of this machine, or a hardware file",

@@ -50,6 +50,7 @@ struct ChosenHardware {
   std::string note;
 };
 // Throws InputError if this machine has not been probed, or if there is no such file.
+ChosenHardware choose_hardware(const std::string& name, const std::string& probe = default_probe_file());
 ChosenHardware choose_hardware(const PredictOptions& options);
 
 // Returns the point. Its devices, and the units (cores or chips) of a device, come from the options or else

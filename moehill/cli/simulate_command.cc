@@ -143,9 +143,7 @@ int simulate_command(const std::vector<std::string>& args) {
   const std::optional<SimulateOptions> options = parse_simulate_options(args);
   if (!options) return kExitDone;
   require_simulator();
-  PredictOptions named;
-  named.hardware = options->hardware;
-  const ChosenHardware chosen = choose_hardware(named);
+  const ChosenHardware chosen = choose_hardware(options->hardware);
   const Hardware& hardware = chosen.hardware;
   tell(chosen.note);  // of an old probe
   if (options->validate > 0) return validate_simulation(*options, hardware);

@@ -8,7 +8,6 @@
 #include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
 #include "moehill/measure/points.h"
-#include "moehill/validate/simulate_validation.h"
 
 namespace moehill {
 namespace {
@@ -95,7 +94,7 @@ void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
   if (set.given("--grouping") && set.given("--exact-devices"))
     throw usage_error("--grouping cannot be used with --exact-devices", "leave one of the two out");
   refuse_unbuilt(
-      o.largest(o.wire == Wire::native ? 0 : simulated_hardware(o.hardware).topology.devices_per_node));
+      o.largest(o.wire == Wire::native ? 0 : choose_hardware(o.hardware).hardware.topology.devices_per_node));
   if (o.shape.topk > o.shape.experts) {
     throw input_error("--topk", std::to_string(o.shape.topk),
                       fmt::format("1 to {}, the number of experts", o.shape.experts),
@@ -126,7 +125,7 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   if (o.nodes > 0) {
     if (set.given("--devices"))
       throw usage_error("--nodes cannot be used with --devices", "leave one of the two out");
-    o.devices = o.nodes * simulated_hardware(o.hardware).topology.devices_per_node;
+    o.devices = o.nodes * choose_hardware(o.hardware).hardware.topology.devices_per_node;
     if (o.devices > kMostSimulatedDevices)
       throw input_error("--nodes", std::to_string(o.nodes),
                         fmt::format("at most {} devices", kMostSimulatedDevices), "take fewer");

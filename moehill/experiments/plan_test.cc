@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "moehill/base/error.h"
 #include "moehill/base/folder_fixture.h"
@@ -36,6 +37,18 @@ SweepHost host() {
     return resolved;
   };
   return host;
+}
+
+// The same command, with points that `change` alters.
+SweepHost host_whose_points(const std::function<void(ResolvedPoint&)>& change) {
+  SweepHost changed = host();
+  changed.resolve = [resolve = changed.resolve, change](SweptCommand command, bool launched,
+                                                        const std::vector<std::string>& arguments) {
+    ResolvedPoint resolved = resolve(command, launched, arguments);
+    change(resolved);
+    return resolved;
+  };
+  return changed;
 }
 
 ExperimentFile file(const std::string& toml) {
@@ -91,13 +104,7 @@ TEST(SweepPlan, TheExperimentIsThatOfItsFile) {
 }
 
 TEST(SweepPlan, PointsHaveWhatTheHostPredicts) {
-  SweepHost large = host();
-  large.resolve = [resolve = large.resolve](SweptCommand command, bool launched,
-                                            const std::vector<std::string>& arguments) {
-    ResolvedPoint resolved = resolve(command, launched, arguments);
-    resolved.bytes = 5e9;
-    return resolved;
-  };
+  const SweepHost large = host_whose_points([](ResolvedPoint& point) { point.bytes = 5e9; });
   const SweepPlan plan = make_plan(file("[axes]\ntopk = [1, 2]"), large, {});
   for (const StoredPoint& point : plan.points) {
     EXPECT_EQ(point.predicted_bytes.value_or(0), 5e9);
@@ -106,13 +113,7 @@ TEST(SweepPlan, PointsHaveWhatTheHostPredicts) {
 }
 
 TEST(SweepPlan, LaterRunsTakeChecksOver) {
-  SweepHost quick = host();
-  quick.resolve = [resolve = quick.resolve](SweptCommand command, bool launched,
-                                            const std::vector<std::string>& arguments) {
-    ResolvedPoint resolved = resolve(command, launched, arguments);
-    resolved.repeat_seconds = 1;
-    return resolved;
-  };
+  const SweepHost quick = host_whose_points([](ResolvedPoint& point) { point.repeat_seconds = 1; });
   const std::string axes = "[axes]\ntopk = [1, 2]\n[measure]\nrounds = 5";
   const SweepPlan plan = make_plan(file(axes), host(), {});
   const double first = 2 * plan.points[0].predicted_seconds.value();

@@ -83,16 +83,6 @@ std::string figures_line(const std::string& label, const std::vector<SimulatedRu
 
 }  // namespace
 
-Hardware simulated_hardware(const std::string& name) {
-  if (name != "probe") return load_hardware(name);
-  const ProbedHardware probed = probed_hardware(detect_environment());
-  if (!probed.hardware)
-    throw input_error("--hardware", "probe, and " + probed.note,
-                      "a probe of this machine, or a hardware file",
-                      "run moehill probe, or name a file by --hardware");
-  return *probed.hardware;
-}
-
 int num_simulated_shapes(int num_shapes) { return num_shapes * static_cast<int>(std::size(kDevices)); }
 
 std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware,

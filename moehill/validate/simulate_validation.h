@@ -1,7 +1,7 @@
 // This header compares simulated steps with measured ones: random shapes that are run here, or records of
 // runs elsewhere. validate/validation.h compares the model's own predictions.
 //
-//     const auto runs = simulate_shapes(/*num_shapes=*/20, /*corpus=*/0, simulated_hardware("probe"));
+//     const auto runs = simulate_shapes(/*num_shapes=*/20, /*corpus=*/0, hardware);
 //     fmt::print("{}", simulated_runs_report(runs, hardware));
 #pragma once
 
@@ -14,10 +14,6 @@
 #include "moehill/validate/validation.h"
 
 namespace moehill {
-
-// Returns the hardware named: "probe" is this machine as `moehill probe` has measured it, anything else a
-// file. Throws InputError if there is none.
-Hardware simulated_hardware(const std::string& name);
 
 // SimulatedRun is one step, simulated and measured.
 struct SimulatedRun {
