@@ -83,9 +83,6 @@ bool uses_a_trace(const BalanceOptions& o) {
 
 // Throws InputError for options that have no effect or contradict each other.
 void refuse_useless_options(const OptionSet& set, const BalanceOptions& o) {
-  if (set.given("--parallel-mode"))
-    throw usage_error("--parallel-mode has no effect here, since placing experts is for ep alone",
-                      "leave it out");
   if (set.given("--groups") != set.given("--nodes"))
     throw usage_error("--nodes and --groups need each other", "add the other one, or leave both out");
   if (set.given("--bias-rate") && o.bias_updates == 0)
@@ -111,9 +108,8 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
        "moehill balance --hardware h100-node --experts 64 --fit drift:2,99,0 --distribution drift:2,99,50",
        "moehill balance --hardware epyc-cluster --devices 16 --experts 64 --nodes 4 --groups 8"});
   // Placements exist only for ep, and the default path is the pipelined one.
-  o.point.bench.modes = {ParallelMode::ep};
   o.point.bench.ep_path = Spread::fused;
-  declare_point(set, o.point);
+  declare_ep_point(set, o.point);
   set.custom("--fit", kDistributionForms, "--distribution",
              "routing for which placements are made; they are tried on --distribution",
              [&o](const std::string& text) {

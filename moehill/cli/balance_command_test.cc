@@ -88,6 +88,14 @@ TEST_F(BalanceOutcomes, TheSeedIsRecordedAndRefusedIfNothingIsDrawn) {
   }
 }
 
+// Placing experts is for ep alone, so no mode can be chosen.
+TEST_F(BalanceOutcomes, HasNoOptionOfTheMode) {
+  ASSERT_EQ(run("--help-all"), 0);
+  EXPECT_EQ(read("out").find("--parallel-mode"), std::string::npos) << read("out");
+  EXPECT_EQ(run("--parallel-mode ep"), 2);
+  EXPECT_NE(read("err").find("unknown option: got '--parallel-mode'"), std::string::npos) << read("err");
+}
+
 TEST_F(BalanceOutcomes, AutoIsThePathPredictedFastest) {
   std::map<std::string, double> seconds;
   for (const char* path : {"compact_psum", "dense_masked", "ring_ag_rs", "ragged_a2a", "fused"})

@@ -363,6 +363,10 @@ void declare_spread(OptionSet& set, BenchOptions& o) {
               "none: one device does all; dp: tokens sharded, experts replicated; ep: experts sharded; both: "
               "none and ep",
               {ParallelMode::none, ParallelMode::ep});
+  declare_ep_path(set, o);
+}
+
+void declare_ep_path(OptionSet& set, BenchOptions& o) {
   set.auto_choice(
       "--ep-path", &o.ep_path,
       "how devices exchange rows; auto: the one predicted fastest from the probe, else compact_psum",
