@@ -154,7 +154,8 @@ void refuse_impossible(const BalanceOptions& o, const RunConfig& config) {
   if (o.groups % o.nodes != 0 || devices % o.nodes != 0 || experts % o.groups != 0 || experts % devices != 0)
     throw input_error(
         "--nodes, --groups",
-        fmt::format("{} nodes, {} groups, {} devices, {} experts", o.nodes, o.groups, devices, experts),
+        fmt::format("{}, {}, {}, {}", count_text(o.nodes, "node"), count_text(o.groups, "group"),
+                    count_text(devices, "device"), count_text(experts, "expert")),
         "nodes that divide groups and devices, groups and devices that divide the experts", "choose others");
 }
 
@@ -168,7 +169,7 @@ std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& conf
     all.push_back({"hierarchical", hierarchical_placement(load, devices, static_cast<int>(o.nodes),
                                                           static_cast<int>(o.groups))});
   if (o.copies > 0)
-    all.push_back({fmt::format("greedy, {} copies", o.copies),
+    all.push_back({"greedy, " + count_text(o.copies, "copy", "copies"),
                    greedy_placement(load, devices, static_cast<int>(o.copies))});
   return all;
 }
@@ -335,7 +336,7 @@ int balance_command(const std::vector<std::string>& args) {
     outcomes.push_back(try_out(candidate, all.front().placement, config, routing, hardware));
   // A bias moves no weights, so this outcome keeps the placement by number and has another routing.
   if (o.bias_updates > 0) {
-    const Candidate unmoved{fmt::format("bias, {} updates", o.bias_updates), all.front().placement};
+    const Candidate unmoved{"bias, " + count_text(o.bias_updates, "update"), all.front().placement};
     const DistributionOptions& fit_options = fitted.bench.distributions.front();
     outcomes.push_back(
         try_out(unmoved, unmoved.placement, config, biased_routing(o, config, fit_options), hardware));

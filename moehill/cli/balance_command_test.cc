@@ -37,7 +37,7 @@ TEST_F(BalanceOutcomes, ABiasIsTriedOnTheRoutingThatWasAskedFor) {
         "--router softmax,bias,zero:8 --distribution hot-device:0.7",
         "--router sigmoid,bias,normalized --distribution random --fit hot-device:0.7"}) {
     auto all = outcomes(std::string(options) + " --bias-updates 1 --bias-rate 1e-9");
-    const nlohmann::json by_number = all["contiguous"], biased = all["bias, 1 updates"];
+    const nlohmann::json by_number = all["contiguous"], biased = all["bias, 1 update"];
     ASSERT_FALSE(by_number.is_null() || biased.is_null()) << options;
     for (const char* field : {"expert_max_over_mean", "device_max_over_mean", "time_s"})
       EXPECT_EQ(by_number[field], biased[field]) << options << ": " << field;

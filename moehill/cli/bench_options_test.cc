@@ -74,7 +74,7 @@ const BadLine kBadLines[] = {
     {"--layer 3", {"--layer", "needs --weights or --config"}},
     {"--router softmx", {"--router", "'softmx'", "chosen-softmax, softmax, sigmoid"}},
     {"--router sigmoid,groups:7/2", {"--router", "7 groups of 60 experts"}},
-    {"--router sigmoid,groups:30/1 --topk 4", {"--topk", "1 to 2 (the experts of 1 kept groups)"}},
+    {"--router sigmoid,groups:30/1 --topk 4", {"--topk", "1 to 2 (the experts of 1 kept group)"}},
     {"--router sigmoid,input-weighted --impl preweight", {"--impl", "preweight", "input-weighted"}},
     {"--router sigmoid,input-weighted --expert-form silu,biases", {"--expert-form", "input-weighted"}},
     {"--router softmx", {"hash:IDS, in-step, product"}},

@@ -5,6 +5,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/presets.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/quiet/environment.h"
@@ -106,9 +107,9 @@ void refuse_more_units(const RunConfig& config, const Hardware& hardware, int64_
   if (int64_t{config.threads_per_device} * together <= units_of_node) return;
   throw input_error(
       "--threads-per-device",
-      fmt::format("{} for {} device{} of a node", config.threads_per_device, together,
-                  together == 1 ? "" : "s"),
-      fmt::format("{} {}s a node of {} at most", units_of_node, name_of(hardware.unit), hardware.name),
+      fmt::format("{} for {} of a node", config.threads_per_device, count_text(together, "device")),
+      fmt::format("{} a node of {} at most", count_text(units_of_node, name_of(hardware.unit)),
+                  hardware.name),
       "choose fewer, or fewer --devices");
 }
 
