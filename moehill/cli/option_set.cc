@@ -196,25 +196,27 @@ OptionSet::Entry& OptionSet::entry_of(const std::string& argument) {
 
 std::string OptionSet::take_value(const Entry& entry, const std::vector<std::string>& args,
                                   size_t& position) const {
-  const std::optional<std::string> joined = split_argument(args[position]).value;
+  const auto [typed, joined] = split_argument(args[position]);
   if (entry.flag != nullptr) {
     if (!joined) return "";
     throw input_error(entry.name, quoted(*joined), "no value, since it is a flag",
                       fmt::format("write {} alone, or leave it out", entry.name));
   }
   if (joined && !joined->empty()) return *joined;
-  if (joined) refuse_no_value(entry);  // `--tokens=` has an empty value
-  return value_after(entry, args, position);
+  // `--tokens=` has an empty value.
+  const std::optional<std::string> value = joined ? std::nullopt : word_after(args, position);
+  if (!value) refuse_no_value(entry, typed, "no value");
+  return *value;
 }
 
-void OptionSet::refuse_no_value(const Entry& entry) {
-  throw input_error(entry.name, "no value", entry.range, fmt::format("write the value after {}", entry.name));
+void OptionSet::refuse_no_value(const Entry& entry, const std::string& typed, const std::string& got) {
+  const char* what = entry.pairs != nullptr ? "both" : "the value";
+  throw input_error(typed, got, entry.range, fmt::format("write {} after {}", what, typed));
 }
 
-std::string OptionSet::value_after(const Entry& entry, const std::vector<std::string>& args,
-                                   size_t& position) const {
-  // If another option follows, there is no value.
-  if (position + 1 == args.size() || is_name(args[position + 1])) refuse_no_value(entry);
+std::optional<std::string> OptionSet::word_after(const std::vector<std::string>& args,
+                                                 size_t& position) const {
+  if (position + 1 == args.size() || is_name(args[position + 1])) return std::nullopt;
   return args[++position];
 }
 
@@ -269,11 +271,14 @@ bool OptionSet::parse(const std::vector<std::string>& args) {
   for (size_t i = 0; i < args.size(); ++i) {
     Entry& entry = entry_of(args[i]);
     const bool twice = entry.raw.has_value();
+    const std::string typed = split_argument(args[i]).name;
     entry.raw = take_value(entry, args, i);
     if (entry.pairs != nullptr) {
       const std::string first = *entry.raw;
-      entry.pairs->emplace_back(first, value_after(entry, args, i));
-      *entry.raw += " " + args[i];
+      const std::optional<std::string> second = word_after(args, i);
+      if (!second) refuse_no_value(entry, typed, quoted(first) + " alone");
+      entry.pairs->emplace_back(first, *second);
+      *entry.raw += " " + *second;
     } else if (twice)
       throw usage_error(entry.name + " is given twice", "leave one of them out");
   }
