@@ -34,7 +34,7 @@ void end_if_reader_has_gone(int) {
 }  // namespace
 
 void require_writable_json(const std::string& json) {
-  if (!json.empty() && json != "-") require_writable_file("--json", json);
+  if (!json.empty()) require_writable_output("--json", json);
 }
 
 void write_json_lines(const std::string& json, const std::string& lines) {
