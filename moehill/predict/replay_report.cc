@@ -201,16 +201,22 @@ Json record_of(const ReplayedTable& table, const Row& row) {
 
 }  // namespace
 
-Replay replay_published(const std::optional<std::string>& only) {
+Replay replay_published(const std::optional<std::string>& only,
+                        const std::function<void(const std::string&)>& begins) {
   Replay replay;
   replay.file = read_replay_tables();
   ReplayRoutings routings;
   std::string names;
   for (const ReplayTable& table : replay.file.tables) {
     names += table.name + ", ";
-    if (!only || *only == table.name) replay.tables.push_back(replay_table(table, routings));
+    if (only && *only != table.name) continue;
+    begins(table.name);
+    replay.tables.push_back(replay_table(table, routings));
   }
-  if (!only || *only == "drops") replay.drops = replay_drops(replay.file.drops);
+  if (!only || *only == "drops") {
+    begins("drops");
+    replay.drops = replay_drops(replay.file.drops);
+  }
   if (replay.tables.empty() && replay.drops.empty())
     throw input_error("--table", quoted(*only), names + "drops", "choose one of these");
   return replay;
