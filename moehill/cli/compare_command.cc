@@ -256,11 +256,22 @@ int compare_two_builds(const CompareOptions& o) {
   }
 }
 
+// Throws InputError if nothing can be stored there. It makes no new database, since an interrupted
+// measurement would leave an empty one behind.
+void require_place_of_store(const std::string& database) {
+  std::error_code ignored;
+  if (std::filesystem::exists(database, ignored))
+    Store::open_or_create(database);
+  else
+    require_writable_file("--db", database);
+}
+
 int store_noise_floor(const CompareOptions& o) {
   const std::vector<std::string> arguments = arguments_of_point(o.point);
   refuse_outputs("--point", arguments);
   refuse_several_points(arguments);
-  Store store = Store::open_or_create(database_path(o.database));
+  const std::string database = database_path(o.database);
+  require_place_of_store(database);
   warn_if_busy(detect_topology().num_cores);
   const std::optional<StoredNoiseFloor> floor =
       measure_noise_floor(arguments, o.together, turn_options(o.rounds.value_or(20)));
@@ -268,7 +279,7 @@ int store_noise_floor(const CompareOptions& o) {
     tell("interrupted: no noise floor is stored; start the same command again");
     return kExitInterrupted;
   }
-  store.add_noise_floor(*floor);
+  Store::open_or_create(database).add_noise_floor(*floor);
   show(noise_floor_text(*floor));
   return kExitDone;
 }
