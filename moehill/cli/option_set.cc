@@ -31,6 +31,11 @@ Argument split_argument(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+// Returns what a user types in front of --help: "moehill sweep" of "moehill sweep FILE".
+std::string without_operands(const std::string& command) {
+  return command.substr(0, command.find(' ', command.find(' ') + 1));
+}
+
 constexpr int64_t kMostHelpLines = 60;
 
 // If --help would be too long, it leaves these options to --help-all.
@@ -178,11 +183,11 @@ void OptionSet::refuse_unknown(const std::string& argument) const {
   const std::string name = argument.substr(0, argument.find('='));
   std::vector<std::string> known = {"--help", "--help-all"};
   for (const Entry& entry : entries_) known.push_back(entry.name);
-  const std::string nearest = nearest_name(name, known);
+  const std::string nearest = nearest_name(name, known), command = without_operands(command_);
   throw input_error(
       name.rfind('-', 0) == 0 ? "unknown option" : "stray argument", quoted(name),
-      fmt::format("the options of {}", command_),
-      nearest.empty() ? fmt::format("see {} --help", command_) : fmt::format("did you mean {}?", nearest));
+      fmt::format("the options of {}", command),
+      nearest.empty() ? fmt::format("see {} --help", command) : fmt::format("did you mean {}?", nearest));
 }
 
 OptionSet::Entry& OptionSet::entry_of(const std::string& argument) {
@@ -249,8 +254,9 @@ std::string OptionSet::help(bool all) const {
     std::string options;
     for (auto entry = entries.begin(); entry != end; ++entry) options += entry_help(*entry, whole_ranges);
     const std::string more =
-        end == entries.end() ? ""
-                             : fmt::format("{} --help-all shows {} more.\n", command_, entries.end() - end);
+        end == entries.end()
+            ? ""
+            : fmt::format("{} --help-all shows {} more.\n", without_operands(command_), entries.end() - end);
     return fmt::format("{}\nUsage: {} [OPTIONS]\n\nOptions:\n{}{}\nExamples:\n  {}\n", wrapped(summary_, 0),
                        command_, options, more, fmt::join(examples_, "\n  "));
   };

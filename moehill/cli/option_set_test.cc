@@ -72,6 +72,20 @@ TEST(OptionSet, ErrorsNameTheLongOption) {
   EXPECT_NE(refusal({"-q", "5"}).find("unknown option"), std::string::npos) << refusal({"-q", "5"});
 }
 
+TEST(OptionSet, TheHelpThatARefusalNamesCanBeTyped) {
+  for (const char* command : {"moehill test", "moehill test FILE", "moehill test [note EXPERIMENT TEXT]"}) {
+    OptionSet set(command, "", {});
+    try {
+      set.parse({"--nope"});
+      ADD_FAILURE() << "accepted";
+    } catch (const InputError& error) {
+      EXPECT_STREQ(error.what(),
+                   "unknown option: got '--nope', allowed: the options of moehill test; "
+                   "see moehill test --help");
+    }
+  }
+}
+
 TEST(OptionSet, AFlagHasNoValue) {
   EXPECT_TRUE(parsed({"--quick"}).quick);
   EXPECT_FALSE(parsed({}).quick);
