@@ -12,6 +12,7 @@
 #include "moehill/api/sized_struct.h"
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
+#include "moehill/base/table.h"
 #include "moehill/tensor/weight_stack.h"
 
 namespace moehill {
@@ -215,7 +216,8 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   const int64_t processes = replicates_tokens(config, context) ? 1 : context.num_processes();
   const int64_t tokens = round_up(d.max_tokens * processes, devices);
   if (tokens > std::numeric_limits<int32_t>::max() / d.topk) {
-    throw invalid("max_tokens", fmt::format("{} in {} processes", d.max_tokens, processes),
+    throw invalid("max_tokens",
+                  fmt::format("{} in {}", d.max_tokens, count_text(processes, "process", "processes")),
                   fmt::format("{} tokens of all processes, since rows are numbered in 32 bits",
                               std::numeric_limits<int32_t>::max() / d.topk),
                   "cut the step into several");

@@ -7,6 +7,7 @@
 #include "moehill/api/sized_struct.h"
 #include "moehill/api/step_tokens.h"
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -26,8 +27,8 @@ void require_groups(const moehill_router_desc& d) {
   if (d.groups == 1) return;
   const int size = d.experts / d.groups;
   if (d.experts % d.groups != 0 || size < d.group_rank) {
-    throw invalid("groups", fmt::format("{} of {} experts", d.groups, d.experts),
-                  fmt::format("groups of one size, {} experts or more", d.group_rank),
+    throw invalid("groups", fmt::format("{} of {}", d.groups, count_text(d.experts, "expert")),
+                  fmt::format("groups of one size, {} or more", count_text(d.group_rank, "expert")),
                   "take a divisor of the experts");
   }
   require_between("topk", d.topk, 1, size * d.kept_groups, "at most the experts of the kept groups");
@@ -85,7 +86,8 @@ void require_table(const moehill_router_desc& d) {
     const int32_t* const row = d.experts_of_id + i / d.topk * d.topk;
     if (e >= 0 && e < d.experts && std::find(row, d.experts_of_id + i, e) == d.experts_of_id + i) continue;
     throw invalid("experts_of_id", fmt::format("{} for id {}", e, i / d.topk),
-                  fmt::format("{} distinct experts of 0 to {}", d.topk, d.experts - 1), "check the table");
+                  fmt::format("{} of 0 to {}", count_text(d.topk, "distinct expert"), d.experts - 1),
+                  "check the table");
   }
 }
 

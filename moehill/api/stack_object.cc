@@ -8,6 +8,7 @@
 #include "moehill/api/host_matrix.h"
 #include "moehill/api/step_tokens.h"
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 
@@ -70,8 +71,8 @@ RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int6
                               const char* what) const {
   require_between(what, rows.num_rows, 0, std::numeric_limits<int32_t>::max(), "give a size within these");
   if (rows.index == nullptr && rows.num_rows < num_wanted) {
-    throw invalid(what, fmt::format("{} rows", rows.num_rows),
-                  fmt::format("{}, those of all groups", num_wanted), "pass an index, or more rows");
+    throw invalid(what, count_text(rows.num_rows, "row"), fmt::format("{}, those of all groups", num_wanted),
+                  "pass an index, or more rows");
   }
   require_memory({{"index", rows.index, rows.index == nullptr ? 0 : num_wanted, sizeof(int32_t)}}, {});
   for (int64_t i = 0; i < num_wanted && rows.index != nullptr; ++i) {

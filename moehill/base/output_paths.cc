@@ -75,6 +75,28 @@ bool is_same_place(const std::string& a, const std::string& b) {
   return place_of(a) == place_of(b) || std::filesystem::equivalent(a, b, ignored);
 }
 
+// Throws InputError if the file cannot be written. `in_place_of_a_device` is the remedy for a device or a
+// pipe.
+void require_file(const std::string& option, const std::string& path,
+                  const std::string& in_place_of_a_device) {
+  namespace fs = std::filesystem;
+  const std::string allowed = "a file that can be written";
+  refuse_standard_output(option, path, allowed);
+  const fs::path place = place_of(path);
+  std::error_code ignored;
+  if (is_circle(place)) refuse(option, path, std::strerror(ELOOP), allowed);
+  if (path.ends_with('/') || fs::is_directory(place, ignored)) refuse(option, path, "a folder", allowed);
+  if (fs::exists(path, ignored)) {
+    if (!fs::is_regular_file(path, ignored))
+      throw input_error(option, quoted(path) + " (no regular file)", allowed, in_place_of_a_device);
+    if (access(place.c_str(), W_OK) != 0) refuse(option, path, std::strerror(errno), allowed);
+  }
+  // A new file in the folder shows whether NewFile will be able to write there.
+  const int error = try_new_file(place.parent_path());
+  if (error != 0) refuse(option, path, std::strerror(error), allowed);
+  refuse_long_name(option, path, place, allowed);
+}
+
 }  // namespace
 
 void require_distinct_outputs(const std::vector<NamedPath>& paths) {
@@ -107,21 +129,11 @@ void make_folder(const std::string& path) {
 }
 
 void require_writable_file(const std::string& option, const std::string& path) {
-  namespace fs = std::filesystem;
-  const std::string allowed = "a file that can be written";
-  refuse_standard_output(option, path, allowed);
-  const fs::path place = place_of(path);
-  std::error_code ignored;
-  if (is_circle(place)) refuse(option, path, std::strerror(ELOOP), allowed);
-  if (path.ends_with('/') || fs::is_directory(place, ignored)) refuse(option, path, "a folder", allowed);
-  if (fs::exists(path, ignored)) {
-    if (!fs::is_regular_file(path, ignored)) refuse(option, path, "no regular file", allowed);
-    if (access(place.c_str(), W_OK) != 0) refuse(option, path, std::strerror(errno), allowed);
-  }
-  // A new file in the folder shows whether NewFile will be able to write there.
-  const int error = try_new_file(place.parent_path());
-  if (error != 0) refuse(option, path, std::strerror(error), allowed);
-  refuse_long_name(option, path, place, allowed);
+  require_file(option, path, "name a file, and copy it there afterwards");
+}
+
+void require_writable_output(const std::string& option, const std::string& path) {
+  if (path != "-") require_file(option, path, "write - for standard output, or name a file");
 }
 
 void require_writable_folder(const std::string& option, const std::string& path) {

@@ -14,11 +14,12 @@
 
 namespace moehill {
 
-// Both throw InputError that names `option` if the file, or files in the folder, cannot be written. A file
+// These throw InputError that names `option` if the file, or files in the folder, cannot be written. A file
 // must be a regular one or not exist yet: a device or a pipe that was named by mistake is refused and not
-// touched, and so is "-", which options that write to standard output do not pass here. Neither function
-// leaves anything behind.
+// touched, and so is "-". None of them leaves anything behind.
 void require_writable_file(const std::string& option, const std::string& path);
+// Does the same for an option that takes "-" as standard output, which a refusal of a device then names.
+void require_writable_output(const std::string& option, const std::string& path);
 void require_writable_folder(const std::string& option, const std::string& path);
 
 // Makes the folder of a file with this path, and the folders above it. Throws InputError that names `option`

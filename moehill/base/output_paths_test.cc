@@ -73,6 +73,13 @@ TEST(OutputPaths, RefusalsNameOptionAndReason) {
   EXPECT_NE(message(require_writable_folder, (folder / "file").string()).find("not a folder"),
             std::string::npos);
   EXPECT_EQ(message(require_writable_file, "/nowhere/x").rfind("--out: got '/nowhere/x'", 0), 0u);
+  const std::string device =
+      "--out: got '/dev/null' (no regular file), allowed: a file that can be written; ";
+  EXPECT_EQ(message(require_writable_file, "/dev/null"),
+            device + "name a file, and copy it there afterwards");
+  EXPECT_EQ(message(require_writable_output, "/dev/null"),
+            device + "write - for standard output, or name a file");
+  EXPECT_EQ(message(require_writable_output, "-"), "accepted");
 }
 
 TEST(OutputPaths, ADashIsNoFileOfThatName) {

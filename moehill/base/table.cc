@@ -1,3 +1,4 @@
+// Implementation of base/table.h: text for a terminal or a message. Nothing is printed here.
 #include "moehill/base/table.h"
 
 #include <fmt/format.h>
@@ -66,9 +67,13 @@ std::string wrapped(const std::string& text, size_t indent, size_t first) {
   return lines + text.substr(begin);
 }
 
+std::string count_text(int64_t n, std::string_view one, std::string_view more) {
+  if (n == 1) return fmt::format("1 {}", one);
+  return more.empty() ? fmt::format("{} {}s", n, one) : fmt::format("{} {}", n, more);
+}
+
 std::string layout_words(int64_t devices, int64_t threads) {
-  return fmt::format("{} device{} x {} thread{}", devices, devices == 1 ? "" : "s", threads,
-                     threads == 1 ? "" : "s");
+  return fmt::format("{} x {}", count_text(devices, "device"), count_text(threads, "thread"));
 }
 
 std::string instruction_words(const std::string& target) {

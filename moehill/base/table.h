@@ -34,6 +34,9 @@ std::string shell_word(const std::string& text);
 // line may end. The first line begins in column `first`; the other lines begin with `indent` blanks.
 std::string wrapped(const std::string& text, size_t indent, size_t first = 0);
 
+// Returns text such as "1 round" or "3 rounds". `more` is the plural if an s does not make it.
+std::string count_text(int64_t n, std::string_view one, std::string_view more = "");
+
 // Returns text such as "2 devices x 1 thread".
 std::string layout_words(int64_t devices, int64_t threads);
 

@@ -97,6 +97,13 @@ TEST(Table, WrapsBehindBlanksBarsAndCommas) {
   EXPECT_EQ(wrapped(std::string(150, 'w'), 4), std::string(150, 'w'));
 }
 
+TEST(Table, OneHasTheSingular) {
+  EXPECT_EQ(count_text(1, "round"), "1 round");
+  EXPECT_EQ(count_text(0, "round"), "0 rounds");
+  EXPECT_EQ(count_text(2, "leaf switch", "leaf switches"), "2 leaf switches");
+  EXPECT_EQ(count_text(1, "leaf switch", "leaf switches"), "1 leaf switch");
+}
+
 TEST(Table, LayoutsAndInstructionsInWords) {
   EXPECT_EQ(layout_words(2, 1), "2 devices x 1 thread");
   EXPECT_EQ(layout_words(1, 16), "1 device x 16 threads");

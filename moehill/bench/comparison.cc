@@ -9,6 +9,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/rng.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -133,10 +134,10 @@ Verdict judge(const Ratio& ratio, std::optional<double> floor) {
 std::string verdict_words(const Ratio& ratio, std::optional<double> floor) {
   const Verdict verdict = judge(ratio, floor);
   if (verdict != Verdict::cannot_tell) return name_of(verdict);
-  const char* unit =
-      ratio.paired ? (ratio.n == 1 ? "round" : "rounds") : (ratio.n == 1 ? "process" : "processes");
-  return fmt::format("{}: {} {}, at least {} needed", name_of(verdict), ratio.n, unit,
-                     ratio.paired ? kMinRounds : kMinProcesses);
+  return fmt::format(
+      "{}: {}, at least {} needed", name_of(verdict),
+      ratio.paired ? count_text(ratio.n, "round") : count_text(ratio.n, "process", "processes"),
+      ratio.paired ? kMinRounds : kMinProcesses);
 }
 
 double noise_floor(std::span<const double> a, std::span<const double> b, int64_t rounds, uint32_t seed) {

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -124,7 +125,8 @@ void read_groups(const ConfigKeys& keys, int num_experts, RouterRule& router) {
   const auto count = static_cast<int>(keys.integer(groups, 1, kMostGroups));
   const auto kept_count = static_cast<int>(kept.empty() ? 1 : keys.integer(kept, 1, count));
   if (keys.text_or("topk_method", "") == "greedy" || count == 1) return;
-  if (num_experts % count != 0) keys.refuse(groups, fmt::format("a divisor of {} experts", num_experts));
+  if (num_experts % count != 0)
+    keys.refuse(groups, fmt::format("a divisor of {}", count_text(num_experts, "expert")));
   router.groups = count;
   router.kept_groups = kept_count;
   router.best_two = router.score != RouterScore::softmax;  // DeepSeek-V2 ranks a group by its best expert

@@ -7,6 +7,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/catalog/families.h"
 #include "moehill/catalog/layers.h"
 
@@ -68,8 +69,8 @@ int64_t choose_layer(const ConfigKeys& keys, const std::vector<bool>& with, int6
   const std::string allowed =
       fmt::format("a layer with experts, {} from {} to {}", moe.size(), moe.front(), moe.back());
   if (layer && (*layer < 0 || *layer >= std::ssize(with)))
-    throw input_error("--layer", fmt::format("{}, of {} layers", *layer, with.size()), allowed,
-                      "choose one of them");
+    throw input_error("--layer", fmt::format("{}, of {}", *layer, count_text(std::ssize(with), "layer")),
+                      allowed, "choose one of them");
   if (layer && !with[static_cast<size_t>(*layer)])
     throw input_error("--layer", fmt::format("{}, which is a dense layer{}", *layer, dense_words(keys)),
                       allowed, "choose one of them, or leave --layer out");

@@ -83,9 +83,6 @@ bool uses_a_trace(const BalanceOptions& o) {
 
 // Throws InputError for options that have no effect or contradict each other.
 void refuse_useless_options(const OptionSet& set, const BalanceOptions& o) {
-  if (set.given("--parallel-mode"))
-    throw usage_error("--parallel-mode has no effect here, since placing experts is for ep alone",
-                      "leave it out");
   if (set.given("--groups") != set.given("--nodes"))
     throw usage_error("--nodes and --groups need each other", "add the other one, or leave both out");
   if (set.given("--bias-rate") && o.bias_updates == 0)
@@ -111,9 +108,8 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
        "moehill balance --hardware h100-node --experts 64 --fit drift:2,99,0 --distribution drift:2,99,50",
        "moehill balance --hardware epyc-cluster --devices 16 --experts 64 --nodes 4 --groups 8"});
   // Placements exist only for ep, and the default path is the pipelined one.
-  o.point.bench.modes = {ParallelMode::ep};
   o.point.bench.ep_path = Spread::fused;
-  declare_point(set, o.point);
+  declare_ep_point(set, o.point);
   set.custom("--fit", kDistributionForms, "--distribution",
              "routing for which placements are made; they are tried on --distribution",
              [&o](const std::string& text) {
@@ -158,7 +154,8 @@ void refuse_impossible(const BalanceOptions& o, const RunConfig& config) {
   if (o.groups % o.nodes != 0 || devices % o.nodes != 0 || experts % o.groups != 0 || experts % devices != 0)
     throw input_error(
         "--nodes, --groups",
-        fmt::format("{} nodes, {} groups, {} devices, {} experts", o.nodes, o.groups, devices, experts),
+        fmt::format("{}, {}, {}, {}", count_text(o.nodes, "node"), count_text(o.groups, "group"),
+                    count_text(devices, "device"), count_text(experts, "expert")),
         "nodes that divide groups and devices, groups and devices that divide the experts", "choose others");
 }
 
@@ -172,7 +169,7 @@ std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& conf
     all.push_back({"hierarchical", hierarchical_placement(load, devices, static_cast<int>(o.nodes),
                                                           static_cast<int>(o.groups))});
   if (o.copies > 0)
-    all.push_back({fmt::format("greedy, {} copies", o.copies),
+    all.push_back({"greedy, " + count_text(o.copies, "copy", "copies"),
                    greedy_placement(load, devices, static_cast<int>(o.copies))});
   return all;
 }
@@ -339,7 +336,7 @@ int balance_command(const std::vector<std::string>& args) {
     outcomes.push_back(try_out(candidate, all.front().placement, config, routing, hardware));
   // A bias moves no weights, so this outcome keeps the placement by number and has another routing.
   if (o.bias_updates > 0) {
-    const Candidate unmoved{fmt::format("bias, {} updates", o.bias_updates), all.front().placement};
+    const Candidate unmoved{"bias, " + count_text(o.bias_updates, "update"), all.front().placement};
     const DistributionOptions& fit_options = fitted.bench.distributions.front();
     outcomes.push_back(
         try_out(unmoved, unmoved.placement, config, biased_routing(o, config, fit_options), hardware));

@@ -37,7 +37,7 @@ TEST_F(BalanceOutcomes, ABiasIsTriedOnTheRoutingThatWasAskedFor) {
         "--router softmax,bias,zero:8 --distribution hot-device:0.7",
         "--router sigmoid,bias,normalized --distribution random --fit hot-device:0.7"}) {
     auto all = outcomes(std::string(options) + " --bias-updates 1 --bias-rate 1e-9");
-    const nlohmann::json by_number = all["contiguous"], biased = all["bias, 1 updates"];
+    const nlohmann::json by_number = all["contiguous"], biased = all["bias, 1 update"];
     ASSERT_FALSE(by_number.is_null() || biased.is_null()) << options;
     for (const char* field : {"expert_max_over_mean", "device_max_over_mean", "time_s"})
       EXPECT_EQ(by_number[field], biased[field]) << options << ": " << field;
@@ -86,6 +86,14 @@ TEST_F(BalanceOutcomes, TheSeedIsRecordedAndRefusedIfNothingIsDrawn) {
     EXPECT_EQ(run(point + both), 2) << both;
     EXPECT_NE(read("err").find("--seed cannot be used with a trace"), std::string::npos) << read("err");
   }
+}
+
+// Placing experts is for ep alone, so no mode can be chosen.
+TEST_F(BalanceOutcomes, HasNoOptionOfTheMode) {
+  ASSERT_EQ(run("--help-all"), 0);
+  EXPECT_EQ(read("out").find("--parallel-mode"), std::string::npos) << read("out");
+  EXPECT_EQ(run("--parallel-mode ep"), 2);
+  EXPECT_NE(read("err").find("unknown option: got '--parallel-mode'"), std::string::npos) << read("err");
 }
 
 TEST_F(BalanceOutcomes, AutoIsThePathPredictedFastest) {

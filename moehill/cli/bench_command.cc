@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
@@ -54,7 +55,8 @@ void resolve_tokens(BenchOptions& options, const Job& job, const Topology& topol
   job.on_root([&] { chosen = static_cast<double>(measured_tokens(options, topology)); });
   options.shape.tokens = static_cast<int64_t>(job.largest(chosen));
   say(options, job,
-      fmt::format("--tokens auto: {} tokens, for two minutes at the measured peak\n", options.shape.tokens));
+      fmt::format("--tokens auto: {}, for two minutes at the measured peak\n",
+                  count_text(options.shape.tokens, "token")));
 }
 
 // Predicts every point on the first process. If the path is `auto`, the prediction chooses it, and the other

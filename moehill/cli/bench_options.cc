@@ -104,6 +104,8 @@ constexpr const char* kAxes[] = {"tokens",
                                  "blocks"};
 // `-L point` gives single points instead of all combinations.
 constexpr const char* kSinglePoint = "point";
+// Refusals name --parameter-list as everybody types it.
+constexpr const char* kLists = "-L";
 
 // Refuses a text that is no regular expression, and a long one: std::regex makes one call inside another for
 // each character, so a long expression overflows the stack.
@@ -136,8 +138,8 @@ bool is_axis(const std::string& name) {
 // Throws InputError for an option that is the same for all points of a command.
 void require_axis(const std::string& name) {
   if (!is_axis(name))
-    throw input_error("--parameter-list", moehill::quoted(name, 100),
-                      fmt::format("{}, point", fmt::join(kAxes, ", ")), "choose one of these");
+    throw input_error(kLists, moehill::quoted(name, 100), fmt::format("{}, point", fmt::join(kAxes, ", ")),
+                      "choose one of these");
 }
 
 // Returns the steps of an axis, each with one value. A value that contains a comma, such as
@@ -147,7 +149,7 @@ std::vector<OptionSet::Pairs> steps_of(const std::string& axis, const std::strin
   require_axis(name);
   // A value of blocks is a list itself.
   if (name == "blocks")
-    throw input_error("--parameter-list blocks", moehill::quoted(values, 100),
+    throw input_error(kLists + std::string(" blocks"), moehill::quoted(values, 100),
                       "blocks of single points, since commas stand within them",
                       "write such as -L point 'blocks=bt=64,bf=512'");
   std::vector<OptionSet::Pairs> steps;
@@ -222,8 +224,7 @@ std::vector<BenchOptions> variants_of(const std::vector<std::string>& args, cons
     // The size is checked before the product is made: a short command line can ask for millions of
     // combinations.
     if (combinations.size() * steps.size() > kMostCombinations)
-      throw input_error("--parameter-list",
-                        fmt::format("{} combinations", combinations.size() * steps.size()),
+      throw input_error(kLists, fmt::format("{} combinations", combinations.size() * steps.size()),
                         fmt::format("at most {}", kMostCombinations), "leave some values out");
     std::vector<OptionSet::Pairs> longer;
     for (const OptionSet::Pairs& begin : combinations) {
@@ -363,6 +364,10 @@ void declare_spread(OptionSet& set, BenchOptions& o) {
               "none: one device does all; dp: tokens sharded, experts replicated; ep: experts sharded; both: "
               "none and ep",
               {ParallelMode::none, ParallelMode::ep});
+  declare_ep_path(set, o);
+}
+
+void declare_ep_path(OptionSet& set, BenchOptions& o) {
   set.auto_choice(
       "--ep-path", &o.ep_path,
       "how devices exchange rows; auto: the one predicted fastest from the probe, else compact_psum",

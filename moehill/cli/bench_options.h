@@ -35,7 +35,8 @@ void declare_router(OptionSet& set, BenchOptions& options);
 void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* distributions);
 void declare_routing(OptionSet& set, BenchOptions& options);
 void declare_devices(OptionSet& set, BenchOptions& options);
-void declare_spread(OptionSet& set, BenchOptions& options);  // --parallel-mode, --ep-path and --wire
+void declare_spread(OptionSet& set, BenchOptions& options);   // --parallel-mode, --ep-path and --wire
+void declare_ep_path(OptionSet& set, BenchOptions& options);  // --ep-path and --wire
 // Declares --devices and --threads-per-device. `otherwise` is what the help says for the case that they are
 // not given.
 void declare_layout(OptionSet& set, BenchOptions& options, const std::string& otherwise);

@@ -140,6 +140,20 @@ TEST(Binary, ALimitOfAddressSpaceEndsInWordsAndNotInWaiting) {
 }
 #endif
 
+// A soft limit sends SIGXCPU, which leaves time to write.
+TEST(Binary, ALimitOfCpuTimeKeepsTheCompleteRounds) {
+  const std::string json = (fresh_folder() / "x.jsonl").string();
+  const Outcome outcome = run(kTiny + std::string("--iters 100000 --json ") + json, "ulimit -S -t 2 && exec");
+  EXPECT_EQ(outcome.status, 128 + SIGXCPU);
+  EXPECT_NE((outcome.out + outcome.err).find("interrupted by SIGXCPU"), std::string::npos)
+      << outcome.out << outcome.err;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which reach no round in that time
+  const std::vector<nlohmann::json> kept = records(contents(json));
+  ASSERT_EQ(kept.size(), 1u) << outcome.err;
+  EXPECT_EQ(kept[0]["schedule"]["stop_reason"], "interrupted");
+#endif
+}
+
 TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
   const std::string json = (fresh_folder() / "x.jsonl").string();
   for (const std::string redirection : {">/dev/full", ">&-"}) {

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "moehill/base/output_paths.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
@@ -48,8 +49,9 @@ void write_traces(const BenchOptions& options, const CommandResult& command) {
     const std::string file = options.trace_dir + "/" + result.point.folder + ".json";
     write_text_file(file, chrome_trace(make_timeline(result, command.clock_uncertainty)));
     const TimelineCost cost = timeline_cost(result);
-    show(fmt::format("timeline {}: {} events a step and device, {:.1f} us, {:.2g} % of the step\n", file,
-                     cost.num_events, 1e6 * cost.seconds, 100 * cost.seconds / median_of(result.samples)),
+    show(fmt::format("timeline {}: {} a step and device, {:.1f} us, {:.2g} % of the step\n", file,
+                     count_text(cost.num_events, "event"), 1e6 * cost.seconds,
+                     100 * cost.seconds / median_of(result.samples)),
          table_stream(options.json));
   }
 }

@@ -243,7 +243,7 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   const std::vector<GridCase> cases = job.together([&] { return chosen_cases(*options); });
   GridRunner runner(job, core_cpus(), layout_options(*options));
   const Watcher watcher = job.is_root() ? terminal_watcher() : Watcher{};
-  Pace pace(static_cast<double>(cases.size()), fmt::format("{} cases", cases.size()), watcher.tell);
+  Pace pace(static_cast<double>(cases.size()), count_text(std::ssize(cases), "case"), watcher.tell);
   // A signal ends the grid after the case that runs, so that failures so far are reported.
   const Interruption interruption;
   int signal = 0;
@@ -259,9 +259,10 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   }
   watcher.show("");
   if (job.is_root()) {
-    show(interrupted_line(signal, num_done, cases.size(), "cases") +
-         fmt::format("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", num_done,
-                     full_product_size(), runner.num_failed(), seconds() - start));
+    show(interrupted_line(signal, num_done, cases.size(), "case") +
+         fmt::format("{} ({} would be the full product on one shape), {} failed, {:.1f} s\n",
+                     count_text(static_cast<int64_t>(num_done), "case"), full_product_size(),
+                     runner.num_failed(), seconds() - start));
     show(runner.report());
   }
   const bool failed = job.is_root() && runner.num_failed() > 0;

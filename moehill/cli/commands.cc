@@ -150,7 +150,7 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
     return kExitDone;
   }
   if (args[0] == "help" || args[0] == "--version")
-    throw AgreedInputError(input_error(args[0], fmt::format("{} words behind it", args.size() - 1),
+    throw AgreedInputError(input_error(args[0], count_text(std::ssize(args) - 1, "word") + " behind it",
                                        args[0] == "help" ? "one command" : "none", "leave the others out")
                                .what());
   for (const Subcommand& command : kSubcommands) {

@@ -19,6 +19,7 @@
 #include "moehill/base/input_file.h"
 #include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
@@ -119,8 +120,7 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
   if (o.noise_floor || !o.builds.empty()) return o;
   if (!o.baseline.empty()) o.sources.insert(o.sources.begin(), o.baseline);
   if (o.sources.size() != 2) {
-    throw input_error("compare",
-                      fmt::format("{} set{} of results", o.sources.size(), o.sources.size() == 1 ? "" : "s"),
+    throw input_error("compare", count_text(std::ssize(o.sources), "set") + " of results",
                       "A B, or B --baseline A", "name two, before the options");
   }
   refuse_source_as_output(o.sources, "--json", o.json);
@@ -244,7 +244,7 @@ int compare_two_builds(const CompareOptions& o) {
     show(builds_table(c), table_stream(o.json));
     write_files(o, c.matching, tolerance);
     if (c.interrupted) {
-      tell(fmt::format("interrupted: the comparison is of the {} complete rounds", c.rounds));
+      tell(fmt::format("interrupted: the comparison is of the {}", count_text(c.rounds, "complete round")));
       return kExitInterrupted;
     }
     const std::vector<std::string> lost = regressions(c.matching, tolerance);
@@ -256,11 +256,22 @@ int compare_two_builds(const CompareOptions& o) {
   }
 }
 
+// Throws InputError if nothing can be stored there. It makes no new database, since an interrupted
+// measurement would leave an empty one behind.
+void require_place_of_store(const std::string& database) {
+  std::error_code ignored;
+  if (std::filesystem::exists(database, ignored))
+    Store::open_or_create(database);
+  else
+    require_writable_file("--db", database);
+}
+
 int store_noise_floor(const CompareOptions& o) {
   const std::vector<std::string> arguments = arguments_of_point(o.point);
   refuse_outputs("--point", arguments);
   refuse_several_points(arguments);
-  Store store = Store::open_or_create(database_path(o.database));
+  const std::string database = database_path(o.database);
+  require_place_of_store(database);
   warn_if_busy(detect_topology().num_cores);
   const std::optional<StoredNoiseFloor> floor =
       measure_noise_floor(arguments, o.together, turn_options(o.rounds.value_or(20)));
@@ -268,7 +279,7 @@ int store_noise_floor(const CompareOptions& o) {
     tell("interrupted: no noise floor is stored; start the same command again");
     return kExitInterrupted;
   }
-  store.add_noise_floor(*floor);
+  Store::open_or_create(database).add_noise_floor(*floor);
   show(noise_floor_text(*floor));
   return kExitDone;
 }

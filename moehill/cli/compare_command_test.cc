@@ -185,6 +185,17 @@ TEST_F(CompareCommand, TheNoiseFloorOfAnAARunIsStored) {
   EXPECT_FALSE(is_floor_together(floors[0]));
 }
 
+TEST_F(CompareCommand, AnInterruptedNoiseFloorSaysSoAndLeavesNothing) {
+  const Outcome outcome = run_program(
+      folder_,
+      "compare --noise-floor --rounds 10000 --point 'tokens=32 hidden=32 mlp_dim=32 experts=4 topk=1'",
+      "timeout --preserve-status -s TERM 2");
+  EXPECT_NE(outcome.err.find("interrupted"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.status, 0);
+  for (const auto& entry : std::filesystem::directory_iterator(folder_))
+    EXPECT_TRUE(entry.path().filename() == "out" || entry.path().filename() == "err") << entry.path();
+}
+
 TEST_F(CompareCommand, ANoiseFloorIsOfOnePoint) {
   for (const char* options : {"parallel_mode=both", "impl=all bench_pass=forward", "topk_list=1,2"}) {
     EXPECT_EQ(run(std::string("--noise-floor --together --rounds 6 --point '") + options + "'"), 2);

@@ -74,9 +74,10 @@ int kernels_command(const std::vector<std::string>& args) {
   const OtherWork others;
   size_t num_done = 0;
   Pace pace(static_cast<double>(sizes.size()),
-            fmt::format("{} sizes x {} rounds", sizes.size(), options.iters), tell);
+            fmt::format("{} x {}", count_text(std::ssize(sizes), "size"), count_text(options.iters, "round")),
+            tell);
   for (const auto& [dtype, mean_rows] : sizes) {
-    show_progress(fmt::format("{} {} rows a group", dtype_name(dtype), mean_rows));
+    show_progress(fmt::format("{} {} a group", dtype_name(dtype), count_text(mean_rows, "row")));
     const std::vector<KernelResult> rows = measure_kernels(options, dtype, mean_rows, team, yardstick, stop);
     show_progress("");
     if (rows.empty()) break;
@@ -88,16 +89,16 @@ int kernels_command(const std::vector<std::string>& args) {
   }
   if (results.empty()) throw Interrupted(interruption.signal(), "no size was measured, nothing is written");
   const Peaks peaks = yardstick.peaks({threads});
-  show(fmt::format(
-           "{}peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {} threads; kernels {}, f32 register tile "
-           "with operands in L1 {:.1f} GF/s; medians of {} interleaved rounds; dense: OpenBLAS f32, same "
-           "FLOPs\n{}",
-           kernel_answer(results, peaks), peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9,
-           peaks.f32.instruction, threads, instruction_words(simd_target()),
-           yardstick.tile_flops(threads) / 1e9, options.iters, others.line()),
-       out);
+  show(
+      fmt::format(
+          "{}peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {}; kernels {}, f32 register tile with "
+          "operands in L1 {:.1f} GF/s; medians of {}; dense: OpenBLAS f32, same FLOPs\n{}",
+          kernel_answer(results, peaks), peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9,
+          peaks.f32.instruction, count_text(threads, "thread"), instruction_words(simd_target()),
+          yardstick.tile_flops(threads) / 1e9, count_text(options.iters, "interleaved round"), others.line()),
+      out);
   const int signal = num_done < sizes.size() ? interruption.signal() : 0;
-  show(interrupted_line(signal, num_done, sizes.size(), "sizes"), out);
+  show(interrupted_line(signal, num_done, sizes.size(), "size"), out);
   write_json_lines(options.json, kernel_records(options, threads, results, peaks));
   return signal == 0 ? kExitDone : kExitSignal + signal;
 }

@@ -57,7 +57,7 @@ int logbook_command(const std::vector<std::string>& args) {
   const bool is_note = !args.empty() && args[0] == "note";
   const bool is_help = is_note && asks_for_help(args);
   if (is_note && !is_help && args.size() < 3) {
-    throw input_error("logbook note", fmt::format("{} arguments", args.size() - 1), "EXPERIMENT TEXT",
+    throw input_error("logbook note", count_text(std::ssize(args) - 1, "argument"), "EXPERIMENT TEXT",
                       "quote the text");
   }
   if (!set.parse({args.begin() + (is_help ? 1 : is_note ? 3 : 0), args.end()})) return kExitDone;

@@ -81,7 +81,7 @@ int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const J
   const int status = num_failed(result) == 0 ? done : kExitCheckFailed;
   if (!prints) return status;
   // In a job OtherWork would count the other processes as other work.
-  show(interrupted_line(signal, num_done, num_all, "sizes") + mesh_closing(result) +
+  show(interrupted_line(signal, num_done, num_all, "size") + mesh_closing(result) +
            (job.session() == nullptr ? others.line() : ""),
        out);
   write_json_lines(options.json, mesh_records(options, result, environment, time_utc));

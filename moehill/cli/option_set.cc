@@ -31,6 +31,11 @@ Argument split_argument(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+// Returns what a user types in front of --help: "moehill sweep" of "moehill sweep FILE".
+std::string without_operands(const std::string& command) {
+  return command.substr(0, command.find(' ', command.find(' ') + 1));
+}
+
 constexpr int64_t kMostHelpLines = 60;
 
 // If --help would be too long, it leaves these options to --help-all.
@@ -178,11 +183,11 @@ void OptionSet::refuse_unknown(const std::string& argument) const {
   const std::string name = argument.substr(0, argument.find('='));
   std::vector<std::string> known = {"--help", "--help-all"};
   for (const Entry& entry : entries_) known.push_back(entry.name);
-  const std::string nearest = nearest_name(name, known);
+  const std::string nearest = nearest_name(name, known), command = without_operands(command_);
   throw input_error(
       name.rfind('-', 0) == 0 ? "unknown option" : "stray argument", quoted(name),
-      fmt::format("the options of {}", command_),
-      nearest.empty() ? fmt::format("see {} --help", command_) : fmt::format("did you mean {}?", nearest));
+      fmt::format("the options of {}", command),
+      nearest.empty() ? fmt::format("see {} --help", command) : fmt::format("did you mean {}?", nearest));
 }
 
 OptionSet::Entry& OptionSet::entry_of(const std::string& argument) {
@@ -196,25 +201,27 @@ OptionSet::Entry& OptionSet::entry_of(const std::string& argument) {
 
 std::string OptionSet::take_value(const Entry& entry, const std::vector<std::string>& args,
                                   size_t& position) const {
-  const std::optional<std::string> joined = split_argument(args[position]).value;
+  const auto [typed, joined] = split_argument(args[position]);
   if (entry.flag != nullptr) {
     if (!joined) return "";
     throw input_error(entry.name, quoted(*joined), "no value, since it is a flag",
                       fmt::format("write {} alone, or leave it out", entry.name));
   }
   if (joined && !joined->empty()) return *joined;
-  if (joined) refuse_no_value(entry);  // `--tokens=` has an empty value
-  return value_after(entry, args, position);
+  // `--tokens=` has an empty value.
+  const std::optional<std::string> value = joined ? std::nullopt : word_after(args, position);
+  if (!value) refuse_no_value(entry, typed, "no value");
+  return *value;
 }
 
-void OptionSet::refuse_no_value(const Entry& entry) {
-  throw input_error(entry.name, "no value", entry.range, fmt::format("write the value after {}", entry.name));
+void OptionSet::refuse_no_value(const Entry& entry, const std::string& typed, const std::string& got) {
+  const char* what = entry.pairs != nullptr ? "both" : "the value";
+  throw input_error(typed, got, entry.range, fmt::format("write {} after {}", what, typed));
 }
 
-std::string OptionSet::value_after(const Entry& entry, const std::vector<std::string>& args,
-                                   size_t& position) const {
-  // If another option follows, there is no value.
-  if (position + 1 == args.size() || is_name(args[position + 1])) refuse_no_value(entry);
+std::optional<std::string> OptionSet::word_after(const std::vector<std::string>& args,
+                                                 size_t& position) const {
+  if (position + 1 == args.size() || is_name(args[position + 1])) return std::nullopt;
   return args[++position];
 }
 
@@ -247,8 +254,9 @@ std::string OptionSet::help(bool all) const {
     std::string options;
     for (auto entry = entries.begin(); entry != end; ++entry) options += entry_help(*entry, whole_ranges);
     const std::string more =
-        end == entries.end() ? ""
-                             : fmt::format("{} --help-all shows {} more.\n", command_, entries.end() - end);
+        end == entries.end()
+            ? ""
+            : fmt::format("{} --help-all shows {} more.\n", without_operands(command_), entries.end() - end);
     return fmt::format("{}\nUsage: {} [OPTIONS]\n\nOptions:\n{}{}\nExamples:\n  {}\n", wrapped(summary_, 0),
                        command_, options, more, fmt::join(examples_, "\n  "));
   };
@@ -269,11 +277,14 @@ bool OptionSet::parse(const std::vector<std::string>& args) {
   for (size_t i = 0; i < args.size(); ++i) {
     Entry& entry = entry_of(args[i]);
     const bool twice = entry.raw.has_value();
+    const std::string typed = split_argument(args[i]).name;
     entry.raw = take_value(entry, args, i);
     if (entry.pairs != nullptr) {
       const std::string first = *entry.raw;
-      entry.pairs->emplace_back(first, value_after(entry, args, i));
-      *entry.raw += " " + args[i];
+      const std::optional<std::string> second = word_after(args, i);
+      if (!second) refuse_no_value(entry, typed, quoted(first) + " alone");
+      entry.pairs->emplace_back(first, *second);
+      *entry.raw += " " + *second;
     } else if (twice)
       throw usage_error(entry.name + " is given twice", "leave one of them out");
   }

@@ -164,8 +164,12 @@ class OptionSet {
   // Returns the value of the option at `position`. If the value is the next argument, `position` moves on to
   // it.
   std::string take_value(const Entry& entry, const std::vector<std::string>& args, size_t& position) const;
-  std::string value_after(const Entry& entry, const std::vector<std::string>& args, size_t& position) const;
-  [[noreturn]] static void refuse_no_value(const Entry& entry);
+  // Returns the argument behind `position`, which moves on to it. Returns nothing if there is none, or
+  // another option.
+  std::optional<std::string> word_after(const std::vector<std::string>& args, size_t& position) const;
+  // Throws InputError for an option that was typed as `typed`, with what it `got` in place of its value.
+  [[noreturn]] static void refuse_no_value(const Entry& entry, const std::string& typed,
+                                           const std::string& got);
   // Returns the text of --help-all, with every option and the rare ones last, or of --help, with as many as
   // fit 60 lines of 100 columns.
   std::string help(bool all) const;

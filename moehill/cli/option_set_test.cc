@@ -62,7 +62,7 @@ TEST(OptionSet, AHelpHasNoControlCharacters) {
 TEST(OptionSet, AShortNameNeedsAValueOfItsOwn) {
   for (const std::vector<std::string>& args :
        std::vector<std::vector<std::string>>{{"-b"}, {"-b", "-n", "5"}, {"-b", "--iters", "5"}}) {
-    EXPECT_NE(refusal(args).find("--min-bytes: got no value"), std::string::npos) << refusal(args);
+    EXPECT_EQ(refusal(args).rfind("-b: got no value, allowed: ", 0), 0u) << "as typed: " << refusal(args);
   }
   EXPECT_NE(refusal({"--min-bytes", "-n", "5"}).find("--min-bytes: got no value"), std::string::npos);
 }
@@ -70,6 +70,20 @@ TEST(OptionSet, AShortNameNeedsAValueOfItsOwn) {
 TEST(OptionSet, ErrorsNameTheLongOption) {
   EXPECT_NE(refusal({"-n", "x"}).find("--iters: got 'x'"), std::string::npos) << refusal({"-n", "x"});
   EXPECT_NE(refusal({"-q", "5"}).find("unknown option"), std::string::npos) << refusal({"-q", "5"});
+}
+
+TEST(OptionSet, TheHelpThatARefusalNamesCanBeTyped) {
+  for (const char* command : {"moehill test", "moehill test FILE", "moehill test [note EXPERIMENT TEXT]"}) {
+    OptionSet set(command, "", {});
+    try {
+      set.parse({"--nope"});
+      ADD_FAILURE() << "accepted";
+    } catch (const InputError& error) {
+      EXPECT_STREQ(error.what(),
+                   "unknown option: got '--nope', allowed: the options of moehill test; "
+                   "see moehill test --help");
+    }
+  }
 }
 
 TEST(OptionSet, AFlagHasNoValue) {

@@ -11,6 +11,7 @@
 
 #include "moehill/base/json_fields.h"
 #include "moehill/base/output_paths.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
@@ -33,7 +34,7 @@ void end_if_reader_has_gone(int) {
 }  // namespace
 
 void require_writable_json(const std::string& json) {
-  if (!json.empty() && json != "-") require_writable_file("--json", json);
+  if (!json.empty()) require_writable_output("--json", json);
 }
 
 void write_json_lines(const std::string& json, const std::string& lines) {
@@ -64,9 +65,10 @@ void write_and_show(const std::vector<std::function<void()>>& writes, const std:
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
-std::string interrupted_line(int signal, size_t done, size_t all, const std::string& things) {
+std::string interrupted_line(int signal, size_t done, size_t all, const std::string& thing) {
   if (signal == 0) return "";
-  return fmt::format("interrupted by {} after {} of {} {}\n", signal_name(signal), done, all, things);
+  return fmt::format("interrupted by {} after {} of {}\n", signal_name(signal), done,
+                     count_text(static_cast<int64_t>(all), thing));
 }
 
 Watcher terminal_watcher() { return {show_progress, tell}; }
@@ -75,13 +77,13 @@ void warn_if_busy(int num_threads) {
   tell(busy_words(machine_load(), {num_threads, detect_topology().num_cores, 1}));
 }
 
-std::function<void()> counted_progress(int64_t total, const std::string& what) {
-  const auto pace =
-      std::make_shared<Pace>(static_cast<double>(total), fmt::format("{} {}", total, what), tell);
-  return [pace, total, what, num_done = int64_t{0}]() mutable {
+std::function<void()> counted_progress(int64_t total, const std::string& thing) {
+  const std::string all = count_text(total, thing);
+  const auto pace = std::make_shared<Pace>(static_cast<double>(total), all, tell);
+  return [pace, total, all, num_done = int64_t{0}]() mutable {
     ++num_done;
     pace->done(1);
-    show_progress(num_done == total ? "" : fmt::format("{} of {} {} are done", num_done, total, what));
+    show_progress(num_done == total ? "" : fmt::format("{} of {} are done", num_done, all));
   };
 }
 
@@ -90,7 +92,7 @@ CountedShapes::CountedShapes(int64_t total)
       interruption_(
           "stopping when all spreads of this shape are measured, with the results so far; "
           "the same signal again stops at once, without them"),
-      show_done_(counted_progress(total, "shapes")) {}
+      show_done_(counted_progress(total, "shape")) {}
 
 bool CountedShapes::done() {
   show_done_();
@@ -100,7 +102,7 @@ bool CountedShapes::done() {
 }
 
 std::string CountedShapes::line() const {
-  return interrupted_line(signal_, static_cast<size_t>(num_done_), static_cast<size_t>(total_), "shapes");
+  return interrupted_line(signal_, static_cast<size_t>(num_done_), static_cast<size_t>(total_), "shape");
 }
 
 int CountedShapes::exit_status() const { return signal_ == 0 ? kExitDone : kExitSignal + signal_; }

@@ -41,16 +41,16 @@ void end_with_reader(const std::string& json);
 void write_and_show(const std::vector<std::function<void()>>& writes, const std::function<void()>& show);
 
 // Returns the line that says how far a command came before a signal: "interrupted by SIGINT after 3 of 8
-// sizes\n"; "" for no signal.
-std::string interrupted_line(int signal, size_t done, size_t all, const std::string& things);
+// sizes\n"; "" for no signal. `thing` is the name of one: "size".
+std::string interrupted_line(int signal, size_t done, size_t all, const std::string& thing);
 
 // Returns a watcher that writes to standard error (moehill/base/terminal.h).
 Watcher terminal_watcher();
 // Warns if other work uses the cores on which `num_threads` threads of this process are about to be measured.
 void warn_if_busy(int num_threads);
-// Returns what to call after each of `total` things: it shows how many are done, and tells once how long all
-// of them will take.
-std::function<void()> counted_progress(int64_t total, const std::string& what);
+// Returns what to call after each of `total` things (`thing` is the name of one): it shows how many are done,
+// and tells once how long all of them will take.
+std::function<void()> counted_progress(int64_t total, const std::string& thing);
 // CountedShapes counts the shapes that a --validate runs, and shows how many are done. When a signal comes,
 // it says at once that the shapes end after the running one.
 class CountedShapes {

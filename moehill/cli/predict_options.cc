@@ -5,13 +5,17 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/presets.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/quiet/environment.h"
 
 namespace moehill {
+namespace {
 
-void declare_point(OptionSet& set, PredictOptions& options) {
+// Declares a point, with the options of its spread by `declare_ways`.
+void declare_point_by(void (*declare_ways)(OptionSet&, BenchOptions&), OptionSet& set,
+                      PredictOptions& options) {
   BenchOptions& o = options.bench;
   declare_preset(set, &o.preset);
   declare_config(set, &o.config);
@@ -19,11 +23,22 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   declare_expert_form(set, &o.shape.form);
   declare_distribution(set, &o.distributions);
   set.fields(&o.block, {"bench_pass"});
-  declare_spread(set, o);
+  declare_ways(set, o);
   declare_layout(set, o, "the hardware's");
   set.fields(&o, {"seed"});
   declare_hardware(set, &options.hardware);
   set.input("--probe", &options.probe, "FILE", "another file of a probe, for --hardware this");
+}
+
+}  // namespace
+
+void declare_point(OptionSet& set, PredictOptions& options) {
+  declare_point_by(declare_spread, set, options);
+}
+
+void declare_ep_point(OptionSet& set, PredictOptions& options) {
+  options.bench.modes = {ParallelMode::ep};
+  declare_point_by(declare_ep_path, set, options);
 }
 
 void declare_hardware(OptionSet& set, std::string* hardware) {
@@ -58,9 +73,12 @@ void resolve_point(const OptionSet& set, PredictOptions& options) {
   BenchOptions& o = options.bench;
   apply_model(set, o);
   refuse_unused(set, options);
-  const bool has_wire = o.wire != Wire::native;
-  if (!set.given("--parallel-mode") && (set.given("--ep-path") || has_wire)) o.modes = {ParallelMode::ep};
-  if ((o.ep_path || has_wire) && std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) == o.modes.end())
+  const bool has_wire = o.wire != Wire::native,
+             has_ep = std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) != o.modes.end();
+  // A command of ep alone has no --parallel-mode to ask for.
+  if (!has_ep && !set.given("--parallel-mode") && (set.given("--ep-path") || has_wire))
+    o.modes = {ParallelMode::ep};
+  else if (!has_ep && (o.ep_path || has_wire))
     throw usage_error(fmt::format("{} needs --parallel-mode ep or both", has_wire ? "--wire" : "--ep-path"),
                       "add --parallel-mode ep or leave it out");
   if (options.nodes > 0 && set.given("--devices"))
@@ -89,9 +107,9 @@ void refuse_more_units(const RunConfig& config, const Hardware& hardware, int64_
   if (int64_t{config.threads_per_device} * together <= units_of_node) return;
   throw input_error(
       "--threads-per-device",
-      fmt::format("{} for {} device{} of a node", config.threads_per_device, together,
-                  together == 1 ? "" : "s"),
-      fmt::format("{} {}s a node of {} at most", units_of_node, name_of(hardware.unit), hardware.name),
+      fmt::format("{} for {} of a node", config.threads_per_device, count_text(together, "device")),
+      fmt::format("{} a node of {} at most", count_text(units_of_node, name_of(hardware.unit)),
+                  hardware.name),
       "choose fewer, or fewer --devices");
 }
 

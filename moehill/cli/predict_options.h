@@ -29,6 +29,8 @@ struct PredictOptions {
 
 // Declares shape, pass, mode, path, layout and hardware.
 void declare_point(OptionSet& set, PredictOptions& options);
+// Declares the same for a command of ep alone: its mode is ep, so there is no --parallel-mode.
+void declare_ep_point(OptionSet& set, PredictOptions& options);
 // These declare --hardware and --nodes.
 void declare_hardware(OptionSet& set, std::string* hardware);
 void declare_nodes(OptionSet& set, int64_t* nodes);

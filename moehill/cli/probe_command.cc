@@ -11,6 +11,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/output_paths.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
@@ -80,8 +81,8 @@ std::string hardware_text(const Probe& probe, const std::string& path) {
   Hardware h = probe.hardware;
   h.name = std::filesystem::path(path).stem().string();
   return with_sources(hardware_toml(
-      h, {fmt::format("Measured by moehill probe on {} cores of {}, {}.", probe.cores, probe.cpu,
-                      probe.time_utc),
+      h, {fmt::format("Measured by moehill probe on {} of {}, {}.", count_text(probe.cores, "core"),
+                      probe.cpu, probe.time_utc),
           "Peak: the CPU's own instructions in registers, a core's share of all at once. Memory: "
           "reading what no cache holds, one core and all.",
           "Curves: steps of calibration blocks, all cores at work. Collectives: devices of "

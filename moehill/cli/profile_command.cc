@@ -39,9 +39,9 @@ std::string ratio_lines(const CommandResult& command, uint32_t seed) {
   std::string text;
   for (const Comparison& c : compare_paths(command.points, seed)) {
     const PointResult &other = command.points[c.none], &fused = command.points[c.ep];
-    text += fmt::format("topk={}: fused_ep/{} = {:.3f}{} in speed over {} rounds: {}{}\n",
+    text += fmt::format("topk={}: fused_ep/{} = {:.3f}{} in speed over {}: {}{}\n",
                         fused.point.config.shape.topk, name_of(other.point.path), c.ratio.ratio,
-                        interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n,
+                        interval_text(c.ratio.interval, "{:.3f}"), count_text(c.ratio.n, "round"),
                         verdict_words(c.ratio, std::nullopt), disagreement_text(c, command.points));
   }
   return text;

@@ -25,7 +25,11 @@ int replay_command(const std::vector<std::string>& args) {
   if (!set.parse({args.begin() + (is_published ? 1 : 0), args.end()})) return kExitDone;
   if (!is_published) throw input_error("replay", "nothing", "published", "write moehill replay published");
   require_writable_json(json);
-  const Replay replay = replay_published(set.given("--table") ? std::optional(table) : std::nullopt);
+  // Some tables take fifty times as long as others, so no time of all is estimated from the first ones.
+  const Replay replay =
+      replay_published(set.given("--table") ? std::optional(table) : std::nullopt,
+                       [](const std::string& name) { show_progress("replaying the table " + name); });
+  show_progress("");
   if (json != "-") show(replay_report(replay));
   write_json_lines(json, replay_records(replay));
   return kExitDone;

@@ -85,7 +85,7 @@ int report_command(const std::vector<std::string>& args) {
   require_distinct_outputs(
       {{"--db", database}, {"--published", options.published}, {"--output", options.output, true}});
   Store store = Store::open_existing(database);
-  if (options.output != "-") require_writable_file("--output", options.output);
+  require_writable_output("--output", options.output);
   std::string text = render(options, store);
   const bool is_json = options.format == Format::jsonl || options.format == Format::google_benchmark;
   if (options.output == "-" && is_json) text = calm_json(text);

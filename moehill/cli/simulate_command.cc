@@ -11,6 +11,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/json_fields.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
@@ -81,15 +82,15 @@ SimulatedSteps simulate_all(const SimulateOptions& o, const Hardware& hardware) 
       pace;  // starts when the tokens of the first size are routed, since routing is not part of the estimate
   for (const int size : sizes) {
     if (all.signal != 0) break;
-    const std::string tokens = fmt::format("routing {} tokens", o.tokens_at(size));
+    const std::string tokens = "routing " + count_text(o.tokens_at(size), "token");
     show_progress(tokens);
     const Routing& routing = source.route(o.tokens_at(size), most_tokens, size, [&](double part) {
       show_progress(fmt::format("{}: {:.0f} %", tokens, 100 * part));
     });
-    if (!pace) pace.emplace(total, fmt::format("{} steps to simulate", all.asked), tell);
+    if (!pace) pace.emplace(total, fmt::format("{} to simulate", count_text(all.asked, "step")), tell);
     for (const Spread path : o.paths()) {
       if (all.signal != 0) break;
-      const std::string what = fmt::format("simulating {} on {} devices", name_of(path), size);
+      const std::string what = fmt::format("simulating {} on {}", name_of(path), count_text(size, "device"));
       show_progress(what);
       steps.push_back(simulate_step(o, hardware, path, size, routing, [&](double part) {
         show_progress(fmt::format("{}: {:.0f} %", what, 100 * part));
@@ -158,8 +159,8 @@ int simulate_command(const std::vector<std::string>& args) {
   std::FILE* table = table_stream(options->json);
   MoeShape shape = options->shape;
   shape.tokens = options->tokens_at(options->devices);
-  show(fmt::format("a step {} of {} on {} device{} of {}: {}\n", name_of(options->pass), to_string(shape),
-                   options->devices, options->devices == 1 ? "" : "s", hardware.name,
+  show(fmt::format("a step {} of {} on {} of {}: {}\n", name_of(options->pass), to_string(shape),
+                   count_text(options->devices, "device"), hardware.name,
                    layout_text(hardware, static_cast<int>(options->devices), hardware.units_per_device)),
        table);
   const double begin = seconds();
@@ -168,7 +169,7 @@ int simulate_command(const std::vector<std::string>& args) {
   const std::string simulator = simulator_text(steps, seconds() - begin);
   write_and_show({[&] { write_records(*options, steps); }}, [&] {
     show(fmt::format("{}{}{}{}{}", simulation_answer(steps, options->scaling),
-                     interrupted_line(all.signal, steps.size(), all.asked, "steps"),
+                     interrupted_line(all.signal, steps.size(), all.asked, "step"),
                      report_of(*options, steps, hardware), simulator, simulation_closing(*options, hardware)),
          table);
   });

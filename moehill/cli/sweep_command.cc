@@ -100,10 +100,10 @@ int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, con
     if (view.experiment.name == plan.experiment.name) show(sweep_summary(view));
   }
   const SweepCounts& counts = outcome.counts;
-  show(fmt::format(
-      "{} of {} points done, {} failed; {} runs now, {} of them again for a disturbed one; {} results "
-      "disturbed\n",
-      counts.done, counts.points, counts.failed, counts.started, counts.repeated, counts.disturbed));
+  show(fmt::format("{} of {} done, {} failed; {} now, {} of them again for a disturbed one; {} disturbed\n",
+                   counts.done, count_text(counts.points, "point"), counts.failed,
+                   count_text(counts.started, "run"), counts.repeated,
+                   count_text(counts.disturbed, "result")));
   if (outcome.end == SweepEnd::interrupted) {
     show(fmt::format("interrupted; go on with: {}\n",
                      resuming_line(options, database_path(options.database))));

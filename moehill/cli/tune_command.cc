@@ -102,9 +102,9 @@ std::string candidate_table(const TunerResult& result, uint32_t seed) {
 std::string outcome_line(const TunerResult& result) {
   const TunedCandidate& winner = result.candidates[result.winner];
   if (result.winner == 0) return "The default blocks stay: nothing else is faster beyond the noise.\n";
-  return fmt::format("Fastest: {}, {:.3f}{} times the default's speed over {} rounds of their own.\n",
+  return fmt::format("Fastest: {}, {:.3f}{} times the default's speed over {} of their own.\n",
                      set_name(winner.blocks, result.winner), result.gain.ratio,
-                     interval_text(result.gain.interval, "{:.3f}"), result.gain.n);
+                     interval_text(result.gain.interval, "{:.3f}"), count_text(result.gain.n, "round"));
 }
 
 // ProblemTuner tunes one problem after the other with the same options and threads.

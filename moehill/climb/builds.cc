@@ -9,6 +9,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/fields.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/comparison.h"
 #include "moehill/block/spread.h"
 #include "moehill/report/matching_report.h"
@@ -49,9 +50,10 @@ void refuse_other_problems(const Turns& turns) {
   if (turns.rounds() == 0) return;
   const std::vector<StoredJson>&other = turns.records[0][0], &own = turns.records[1][0];
   if (other.size() != own.size())
-    throw input_error(
-        "--builds", fmt::format("{} points of the other build and {} of this one", other.size(), own.size()),
-        "the same points", "name single values, such as --impl fast in place of --impl all");
+    throw input_error("--builds",
+                      fmt::format("{} of the other build and {} of this one",
+                                  count_text(std::ssize(other), "point"), own.size()),
+                      "the same points", "name single values, such as --impl fast in place of --impl all");
   for (size_t i = 0; i < own.size(); ++i) refuse_other_problem(other[i], own[i]);
 }
 
@@ -134,13 +136,15 @@ std::string builds_table(const BuildsComparison& c) {
     if (pair.floor)
       text += fmt::format(
           "noise floor of {}: a build differs from itself by less than {:.2f} % in 19 of 20 comparisons of "
-          "{} rounds\n",
-          pair.label_a, 100 * *pair.floor, c.rounds);
+          "{}\n",
+          pair.label_a, 100 * *pair.floor, count_text(c.rounds, "round"));
   }
-  text += fmt::format("{} rounds of four processes", c.rounds);
+  text += fmt::format("{} of four processes", count_text(c.rounds, "round"));
   if (c.repeated > 0)
-    text += fmt::format("; {} more were disturbed by other work and do not count", c.repeated);
-  if (c.disturbed > 0) text += fmt::format("; {} count although other work disturbed them", c.disturbed);
+    text += fmt::format("; {} disturbed by other work and left out",
+                        count_text(c.repeated, "more was", "more were"));
+  if (c.disturbed > 0)
+    text += fmt::format("; {} although disturbed by other work", count_text(c.disturbed, "counts", "count"));
   return text + "\n";
 }
 

@@ -61,9 +61,9 @@ std::string total_lines(const ClimbOutcome& o) {
   std::string text;
   if (o.total)
     text = fmt::format(
-        "the winner beside what was asked for, in rounds of their own: {} over {} rounds ({:.2f} ms, {:.2f} "
-        "ms before)\n",
-        change_text(*o.total), o.total->n, 1e3 * median_of(o.winner_result.seconds),
+        "the winner beside what was asked for, in rounds of their own: {} over {} ({:.2f} ms, {:.2f} ms "
+        "before)\n",
+        change_text(*o.total), count_text(o.total->n, "round"), 1e3 * median_of(o.winner_result.seconds),
         1e3 * median_of(o.first_result.seconds));
   const bool is_other = o.winner.resolved.options != o.first.resolved.options;
   if (!o.total && is_other && has_ended_well(o.end) && o.not_kept.empty())
@@ -74,8 +74,8 @@ std::string total_lines(const ClimbOutcome& o) {
 
 std::string most_gain_text(const MoveArm& arm, const Ratio& gain, double most) {
   if (gain.interval) return fmt::format("{} may gain up to {:.1f} %", arm.label, 100 * most);
-  return fmt::format("{} was {:.1f} % faster in {} round{}, and an interval needs {}", arm.label, 100 * most,
-                     gain.n, gain.n == 1 ? "" : "s", kMinRounds);
+  return fmt::format("{} was {:.1f} % faster in {}, and an interval needs {}", arm.label, 100 * most,
+                     count_text(gain.n, "round"), kMinRounds);
 }
 
 // Says how much the arms that were left open might gain at most: the climb gives that up. Where an axis was
@@ -117,8 +117,9 @@ std::string not_begun_line(const ClimbOutcome& o) {
 
 // Says how much of each arm a run takes.
 std::string schedule_line(const StoredJson& resolved) {
-  return fmt::format("a run takes {} steps of each arm at least, and {:g} s of steps (--iters, --min-time)\n",
-                     resolved.value("iters", int64_t{0}), resolved.value("min_time", 0.0));
+  return fmt::format("a run takes {} of each arm at least, and {:g} s of steps (--iters, --min-time)\n",
+                     count_text(resolved.value("iters", int64_t{0}), "step"),
+                     resolved.value("min_time", 0.0));
 }
 
 }  // namespace

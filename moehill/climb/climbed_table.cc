@@ -61,8 +61,8 @@ std::string place_text(const ClimbedPlace& place) {
   if (place.cores == 0)
     return fmt::format("{}, with kernels {}, by an older program that wrote down no cores", place.cpu,
                        place.kernels);
-  return fmt::format("{}, {} core{}, {}, with kernels {}", place.cpu, place.cores,
-                     place.cores == 1 ? "" : "s", instruction_words(place.simd), place.kernels);
+  return fmt::format("{}, {}, {}, with kernels {}", place.cpu, count_text(place.cores, "core"),
+                     instruction_words(place.simd), place.kernels);
 }
 
 // A move is decided if it adopted an arm, or if none is left that may be faster.

@@ -102,7 +102,7 @@ std::string fate_line(const ClimbMove& move, size_t i) {
   const Race& race = move.result.race;
   std::string text = fmt::format("{}: {}", move.arms[i].label, name_of(race.fate(i)));
   const std::optional<Ratio> gain = i > 0 ? race.gain(i) : std::nullopt;
-  if (gain) text += fmt::format(", {} over {} rounds", change_text(*gain), gain->n);
+  if (gain) text += fmt::format(", {} over {}", change_text(*gain), count_text(gain->n, "round"));
   if (i < move.result.arms.size() && !move.result.arms[i].why_out.empty())
     text += " (" + move.result.arms[i].why_out + ")";
   return text;
@@ -522,8 +522,8 @@ void Climber::compare_with_first() {
   if (result.arms[0].check_failed || result.arms[1].check_failed) outcome_.end = ClimbEnd::last_check_failed;
   std::string note;
   if (outcome_.total)
-    note = fmt::format("The winner beside what was asked for: {} over {} rounds. ",
-                       change_text(*outcome_.total), outcome_.total->n);
+    note = fmt::format("The winner beside what was asked for: {} over {}. ", change_text(*outcome_.total),
+                       count_text(outcome_.total->n, "round"));
   if (!outcome_.not_kept.empty()) note += fmt::format("The winner is not kept: {}. ", outcome_.not_kept);
   if (note.empty()) return;
   note.pop_back();

@@ -196,8 +196,8 @@ std::string other_routing(const StoredJson& resolved, const StoredJson& arm) {
   const std::string before = text_of(resolved, "distribution_devices"),
                     after = text_of(arm, "distribution_devices");
   if (before == after) return "";
-  return fmt::format("{} over {} devices is another routing than over {}", text_of(arm, "distribution"),
-                     after, before);
+  return fmt::format("{} over {} {} is another routing than over {}", text_of(arm, "distribution"), after,
+                     after == "1" ? "device" : "devices", before);
 }
 
 StoredJson moved_options(const StoredJson& options, const StoredJson& given) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "moehill/base/table.h"
 #include "moehill/bench/comparison.h"
 #include "moehill/quiet/environment.h"
 #include "moehill/report/results_view.h"
@@ -38,10 +39,10 @@ std::optional<StoredNoiseFloor> measure_noise_floor(const std::vector<std::strin
 std::string noise_floor_text(const StoredNoiseFloor& floor) {
   const std::vector<double> a = floor.json["a"], b = floor.json["b"];
   return fmt::format(
-      "{} rounds of the same point twice{} differ by {}; over {} rounds equal points stay within {:.2f} % in "
-      "19 of 20 comparisons\n",
-      a.size(), is_floor_together(floor) ? " in one process" : "", change_text(speed_ratio(a, b, 0)),
-      floor.rounds, 100 * floor.floor);
+      "{} of the same point twice{} differ by {}; over {} equal points stay within {:.2f} % in 19 of 20 "
+      "comparisons\n",
+      count_text(std::ssize(a), "round"), is_floor_together(floor) ? " in one process" : "",
+      change_text(speed_ratio(a, b, 0)), count_text(floor.rounds, "round"), 100 * floor.floor);
 }
 
 }  // namespace moehill

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/schedule.h"
 #include "moehill/experiments/checked_records.h"
 #include "moehill/experiments/child.h"
@@ -51,8 +52,8 @@ class TurnRunner {
       : commands_(commands),
         options_(options),
         pace_(static_cast<double>(options.rounds) * static_cast<double>(commands.size()),
-              fmt::format("{} rounds of {} process{}", options.rounds, commands.size(),
-                          commands.size() == 1 ? "" : "es"),
+              fmt::format("{} of {}", count_text(options.rounds, "round"),
+                          count_text(std::ssize(commands), "process", "processes")),
               options.tell) {
     turns_.records.resize(commands.size());
     checked_.resize(commands.size());

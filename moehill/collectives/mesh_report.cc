@@ -66,9 +66,9 @@ Json environment_json(const Environment& e) {
 
 std::string mesh_header(const MeshOptions& options, int num_devices, int threads_per_device) {
   return fmt::format(
-      "mesh {}, {}; medians of {} call{} after {} of warm-up; the slowest device of each call counts\n",
-      name_of(options.mesh), layout_words(num_devices, threads_per_device), options.iters,
-      options.iters == 1 ? "" : "s", options.warmup);
+      "mesh {}, {}; medians of {} after {} of warm-up; the slowest device of each call counts\n",
+      name_of(options.mesh), layout_words(num_devices, threads_per_device), count_text(options.iters, "call"),
+      options.warmup);
 }
 
 StreamedTable mesh_table(const MeshOptions& options, bool beside_library) {
@@ -123,8 +123,8 @@ std::string mesh_closing(const MeshResult& result) {
                         text_if(mean.trusted, average / result.copy_bytes_per_s));
   }
   if (num_failed(result) > 0) {
-    text += fmt::format("FAILED: wrong elements in {} of {} lines\n", num_failed(result),
-                        result.collectives.size());
+    text += fmt::format("FAILED: wrong elements in {} of {}\n", num_failed(result),
+                        count_text(std::ssize(result.collectives), "line"));
   }
   return text;
 }

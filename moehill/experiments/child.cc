@@ -23,6 +23,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/strict_json.h"
 #include "moehill/machine/clock.h"
+#include "moehill/machine/interruption.h"
 
 namespace moehill {
 namespace {
@@ -70,7 +71,7 @@ struct Pipe {
 sigset_t stop_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int number : kEndingSignals) {
     struct sigaction action = {};
     sigaction(number, nullptr, &action);
     if (action.sa_handler != SIG_IGN) sigaddset(&set, number);

@@ -34,9 +34,9 @@ struct ChildResult {
   std::string error_tail;  // the last 4 KB of standard error; if flooded, it begins with a line that says so
 };
 
-// StopSignals turns SIGINT, SIGTERM and SIGHUP into a file that becomes readable, for as long as the object
-// lives. The caller can wait for this file and for something else at the same time. A signal that is ignored
-// when the object is made, for example because of nohup, stays ignored.
+// StopSignals turns SIGINT, SIGTERM, SIGHUP and SIGXCPU into a file that becomes readable, for as long as the
+// object lives. The caller can wait for this file and for something else at the same time. A signal that is
+// ignored when the object is made, for example because of nohup, stays ignored.
 class StopSignals {
  public:
   StopSignals();

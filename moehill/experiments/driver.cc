@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/schedule.h"
 #include "moehill/block/spread.h"
 #include "moehill/experiments/checked_records.h"
@@ -177,8 +178,7 @@ class Driver {
     plan_.experiment.rounds = rounds;
     plan_.experiment.sizing["rounds"] = rounds;
     std::string& note = plan_.experiment.options_note;
-    note += fmt::format("{}ended after {} round{}, {}", note.empty() ? "" : "; ", rounds,
-                        rounds == 1 ? "" : "s", when);
+    note += fmt::format("{}ended after {}, {}", note.empty() ? "" : "; ", count_text(rounds, "round"), when);
     journal_.save_plan(plan_.experiment, plan_.points);
   }
 
@@ -283,7 +283,8 @@ class Driver {
   bool measure_together(const std::vector<OwnedClaim>& claims) {
     const double begin = seconds();
     const size_t n = together_->size();
-    show(fmt::format("{} points round {}{}", n == plan_.points.size() ? "all" : std::to_string(n),
+    show(fmt::format("{} round {}{}",
+                     n == plan_.points.size() ? "all points" : count_text(static_cast<int64_t>(n), "point"),
                      claims[0].claim.round + 1, claims[0].claim.repeat ? " again" : ""),
          false);
     const std::map<size_t, MeasuredRun> runs = run_together(claims[0].claim.round);

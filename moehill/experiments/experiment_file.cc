@@ -8,6 +8,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
 #include "moehill/base/suggest.h"
+#include "moehill/base/table.h"
 #include "moehill/experiments/toml_reader.h"
 #include "moehill/store/expectation.h"
 
@@ -162,7 +163,8 @@ class Reader {
       const std::vector<StoredJson> values = axis_values(zip, key);
       if (group.names.empty()) group.values.resize(values.size());
       if (group.values.size() != values.size()) {
-        toml_.refuse(key.source(), fmt::format("{} values of {}", values.size(), std::string(key.str())),
+        toml_.refuse(key.source(),
+                     fmt::format("{} of {}", count_text(std::ssize(values), "value"), std::string(key.str())),
                      fmt::format("{} as for {}", group.values.size(), group.names[0]),
                      "axes of a zip move together: give all the same number of values");
       }

@@ -7,6 +7,8 @@
 #include <map>
 #include <span>
 
+#include "moehill/base/table.h"
+
 namespace moehill {
 namespace {
 
@@ -59,9 +61,9 @@ std::string other_results_note(Store& store, const std::vector<StoredExperiment>
   const StoredJson& newest = all.back();
   const bool rebuilt = !agree(newest, host.provenance, kOfBuild);
   return fmt::format(
-      "{} result{} in the database {} of another {} ({}) and {} not count for this one, which measures all "
-      "points anew",
-      all.size(), all.size() == 1 ? "" : "s", all.size() == 1 ? "is" : "are", rebuilt ? "build" : "machine",
+      "{} in the database {} of another {} ({}) and {} not count for this one, which measures all points "
+      "anew",
+      count_text(std::ssize(all), "result"), all.size() == 1 ? "is" : "are", rebuilt ? "build" : "machine",
       provenance_text(newest, rebuilt ? "build" : "cpu"), all.size() == 1 ? "does" : "do");
 }
 

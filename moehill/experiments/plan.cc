@@ -268,10 +268,11 @@ std::string plan_table(const SweepPlan& plan) {
                     fmt::format("{:.1f} s", point.predicted_seconds.value_or(0)),
                     gib(point.predicted_bytes.value_or(0))});
   }
-  return fmt::format("{}{}{} points, {} rounds: about {} in all\n",
+  return fmt::format("{}{}{}, {}: about {} in all\n",
                      format_table({"point", "tokens", "devices", "predicted time of a run", "memory"}, rows),
-                     plan.shared.empty() ? "" : "all points of a round share a process\n", plan.points.size(),
-                     plan.experiment.rounds, duration_text(plan.predicted_seconds()));
+                     plan.shared.empty() ? "" : "all points of a round share a process\n",
+                     count_text(std::ssize(plan.points), "point"),
+                     count_text(plan.experiment.rounds, "round"), duration_text(plan.predicted_seconds()));
 }
 
 Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budget_seconds) {
@@ -290,13 +291,12 @@ Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budg
   }
   const auto [least, most] = std::minmax_element(plan->tokens.begin(), plan->tokens.end());
   const std::string tokens =
-      *least == *most ? fmt::format("{} tokens", *least) : fmt::format("{} to {} tokens", *least, *most);
-  sizing.note =
-      fmt::format("--budget {}: {} ({:.3g} of the file's), {} of {} rounds; predicted {}{}{}",
-                  duration_text(budget_seconds), tokens, sizing.factor, sizing.rounds, file.rounds,
-                  duration_text(predicted),
-                  predicted > budget_seconds ? ", which is over the budget and cannot be made smaller" : "",
-                  host.prediction_source.empty() ? "" : ", " + host.prediction_source);
+      *least == *most ? count_text(*least, "token") : fmt::format("{} to {} tokens", *least, *most);
+  sizing.note = fmt::format(
+      "--budget {}: {} ({:.3g} of the file's), {} of {}; predicted {}{}{}", duration_text(budget_seconds),
+      tokens, sizing.factor, sizing.rounds, count_text(file.rounds, "round"), duration_text(predicted),
+      predicted > budget_seconds ? ", which is over the budget and cannot be made smaller" : "",
+      host.prediction_source.empty() ? "" : ", " + host.prediction_source);
   return sizing;
 }
 

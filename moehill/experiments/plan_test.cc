@@ -39,7 +39,7 @@ SweepHost host() {
   return host;
 }
 
-// The same command, with points that `change` alters.
+// Returns a host of the same command, with points that `change` alters.
 SweepHost host_whose_points(const std::function<void(ResolvedPoint&)>& change) {
   SweepHost changed = host();
   changed.resolve = [resolve = changed.resolve, change](SweptCommand command, bool launched,

@@ -9,7 +9,16 @@
 namespace moehill {
 
 const char* signal_name(int number) {
-  return number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "SIGHUP";
+  switch (number) {
+    case SIGINT:
+      return "SIGINT";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGHUP:
+      return "SIGHUP";
+    default:
+      return "SIGXCPU";
+  }
 }
 
 namespace {
@@ -25,6 +34,7 @@ void say(const char* text) {
 
 void note(int number) {
   noted.store(number);
+  if (number == SIGXCPU) std::signal(SIGXCPU, SIG_IGN);
   const char* text = said_at_once.load();
   if (text == nullptr) return;
   const int before = errno;  // of the code that the signal interrupts
@@ -64,11 +74,16 @@ Interrupted::Interrupted(int number, const std::string& what)
 Interruption::Interruption(const char* at_once) {
   noted.store(0);
   said_at_once.store(at_once);
-  for (int i = 0; i < 3; ++i) act_once(kSignals[i], note, &before_[i]);
+  for (size_t i = 0; i < std::size(kEndingSignals); ++i) act_once(kEndingSignals[i], note, &before_[i]);
 }
 
 Interruption::~Interruption() {
-  for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  for (size_t i = 0; i < std::size(kEndingSignals); ++i) {
+    struct sigaction now = {};
+    sigaction(kEndingSignals[i], nullptr, &now);
+    // A SIGXCPU that was noted stays ignored, so that the results can still be written.
+    if (now.sa_handler != SIG_IGN) sigaction(kEndingSignals[i], &before_[i], nullptr);
+  }
   said_at_once.store(nullptr);
 }
 
@@ -76,7 +91,7 @@ int Interruption::signal() const { return noted.load(); }
 
 void say_what_interrupts() {
   struct sigaction before = {};
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) act_once(number, say_and_end, &before);
+  for (const int number : kEndingSignals) act_once(number, say_and_end, &before);
 }
 
 }  // namespace moehill

@@ -6,13 +6,19 @@
 #pragma once
 
 #include <csignal>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 
 namespace moehill {
 
-// While an Interruption lives, the first SIGINT, SIGTERM or SIGHUP is only noted, so that the caller can end
-// its loop and keep its results. A second signal ends the process. At most one object may live at a time.
+// These signals ask a process to end. SIGXCPU comes at the soft limit of CPU time (ulimit -S -t).
+inline constexpr int kEndingSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
+
+// While an Interruption lives, the first SIGINT, SIGTERM, SIGHUP or SIGXCPU is only noted, so that the caller
+// can end its loop and keep its results. A second signal ends the process, except SIGXCPU: the system sends
+// it at the soft limit of CPU time and after each further second, so it is ignored once it was noted. At most
+// one object may live at a time.
 class Interruption {
  public:
   // When a signal comes, its name and `at_once` are written on standard error at once. The text should say
@@ -26,8 +32,7 @@ class Interruption {
   int signal() const;
 
  private:
-  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-  struct sigaction before_[3];
+  struct sigaction before_[std::size(kEndingSignals)];
 };
 
 // A caller throws Interrupted if a signal came before there was anything to keep. `what` says what was left
@@ -37,10 +42,10 @@ struct Interrupted : std::runtime_error {
   int signal;
 };
 
-const char* signal_name(int number);  // "SIGINT"; only for SIGINT, SIGTERM and SIGHUP
+const char* signal_name(int number);  // "SIGINT"; only for kEndingSignals
 
-// From now on, SIGINT, SIGTERM and SIGHUP end the process with a line on standard error that says so. A
-// signal that is ignored, for example because of nohup, stays ignored.
+// From now on, kEndingSignals end the process with a line on standard error that says so. A signal that is
+// ignored, for example because of nohup, stays ignored.
 void say_what_interrupts();
 
 }  // namespace moehill

@@ -21,6 +21,21 @@ TEST(Interruption, TheFirstSignalIsNotedAndTheActionBeforeComesBack) {
   }
 }
 
+// The system sends it again after each second of CPU time, also while results are written.
+TEST(Interruption, TheSignalOfTheCpuLimitIsNotedOnceAndThenIgnored) {
+  struct sigaction before = {};
+  sigaction(SIGXCPU, nullptr, &before);
+  {
+    const Interruption interruption;
+    raise(SIGXCPU);
+    raise(SIGXCPU);
+    EXPECT_EQ(interruption.signal(), SIGXCPU);
+    EXPECT_STREQ(signal_name(interruption.signal()), "SIGXCPU");
+  }
+  raise(SIGXCPU);
+  sigaction(SIGXCPU, &before, nullptr);
+}
+
 TEST(Interruption, TheSignalSaysAtOnceWhatEndsWhen) {
   testing::internal::CaptureStderr();
   {
@@ -46,12 +61,15 @@ TEST(InterruptionDeathTest, TheSecondSignalEndsTheProcess) {
 }
 
 TEST(InterruptionDeathTest, ASignalOutsideEndsTheProcessWithALine) {
-  EXPECT_EXIT(
-      {
-        say_what_interrupts();
-        raise(SIGTERM);
-      },
-      testing::KilledBySignal(SIGTERM), "moehill: interrupted by SIGTERM; what was not written yet is lost");
+  for (const int number : {SIGTERM, SIGXCPU}) {
+    EXPECT_EXIT(
+        {
+          say_what_interrupts();
+          raise(number);
+        },
+        testing::KilledBySignal(number),
+        std::string("moehill: interrupted by ") + signal_name(number) + "; what was not written yet is lost");
+  }
 }
 
 TEST(Interruption, AnIgnoredSignalStaysIgnored) {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "moehill/base/rng.h"
+#include "moehill/base/table.h"
 #include "moehill/base/values_in.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/interruption.h"
@@ -125,7 +126,7 @@ Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& 
 }
 
 void Measurement::prepare() {
-  Pace pace(static_cast<double>(points_.size()), fmt::format("{} points to check", points_.size()),
+  Pace pace(static_cast<double>(points_.size()), count_text(std::ssize(points_), "point") + " to check",
             watcher_.tell);
   for (size_t i = 0; i < points_.size(); ++i) {
     watcher_.show(fmt::format("checking {} of {}: {}", i + 1, points_.size(), points_[i].result.point.label));
@@ -381,8 +382,8 @@ void Measurement::hold_cpus(LivePoint& live, const std::vector<bool>& counts) {
   if (cpus <= 0 || live.result.check.status != CheckStatus::passed) return;
   live.result.check.status = CheckStatus::failed;
   live.result.check.reason =
-      fmt::format("impossible: a process used {:.1f} CPUs in its steps, and its devices have {} thread{}",
-                  cpus, threads, threads == 1 ? "" : "s");
+      fmt::format("impossible: a process used {:.1f} CPUs in its steps, and its devices have {}", cpus,
+                  count_text(threads, "thread"));
 }
 
 // Returns for each process the mean CPU seconds of a step, over the rounds that count.

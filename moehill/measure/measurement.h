@@ -50,8 +50,8 @@ class Measurement {
   // weights, which is checked and not timed. A step that uses results, packed weights or scales that it kept
   // would be wrong there. A point also fails if a process used more CPUs in its steps than it has threads. A
   // point that fails loses its samples.
-  // A round in which a process was held up is repeated. After SIGINT, SIGTERM or SIGHUP the complete rounds
-  // are kept; throws Interrupted if there are none.
+  // A round in which a process was held up is repeated. After SIGINT, SIGTERM, SIGHUP or SIGXCPU the complete
+  // rounds are kept; throws Interrupted if there are none.
   void time(CommandResult* command);
 
   // Seconds of the first step of the slowest point, with cold caches and untouched memory.

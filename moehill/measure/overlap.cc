@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "moehill/base/table.h"
+
 namespace moehill {
 
 Overlap overlap_of(std::span<const double> computation, std::span<const double> communication,
@@ -37,9 +39,9 @@ std::vector<Point> with_parts(const std::vector<Point>& points) {
 std::string overlap_line(const std::string& label, const Overlap& o) {
   return fmt::format(
       "{}: computation alone {:.2f} ms, communication alone {:.2f} ms, both {:.2f} ms (medians): overlap "
-      "{:.2f}{} of the smaller, the median of {} rounds' own\n",
+      "{:.2f}{} of the smaller, the median of {} own\n",
       label, 1e3 * o.computation, 1e3 * o.communication, 1e3 * o.both, o.hidden.median,
-      interval_text(o.hidden.interval, "{:.2f}"), o.hidden.n);
+      interval_text(o.hidden.interval, "{:.2f}"), count_text(o.hidden.n, "round's", "rounds'"));
 }
 
 }  // namespace moehill

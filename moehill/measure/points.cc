@@ -14,6 +14,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/mesh/launcher.h"
 #include "moehill/mesh/wait_limit.h"
 #include "moehill/parallel/path.h"
@@ -211,7 +212,7 @@ void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& thread
   // Under a launcher each process is one device.
   if (devices > 0 && devices != session->size()) {
     throw input_error("--devices", std::to_string(devices), fmt::format("{}, one a process", session->size()),
-                      fmt::format("leave it out, or start {} processes", devices));
+                      "leave it out, or start " + count_text(devices, "process", "processes"));
   }
   devices = session->size();
   if (threads_per_device == 0) threads_per_device = session->fair_threads();

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "moehill/base/table.h"
 #include "moehill/machine/interruption.h"
 
 namespace moehill {
@@ -237,13 +238,13 @@ std::string disagreement_text(const Comparison& comparison, const std::vector<Po
 std::string schedule_lines(const CommandResult& command) {
   std::string text;
   if (command.num_repeated > 0)
-    text += fmt::format("{} {} repeated: the program was held up meanwhile, stopped or without its CPUs\n",
-                        command.num_repeated, command.num_repeated == 1 ? "round was" : "rounds were");
+    text += count_text(command.num_repeated, "round was", "rounds were") +
+            " repeated: the program was held up meanwhile, stopped or without its CPUs\n";
   if (!command.disturbance.empty())
     text += fmt::format("disturbed: {}; figures are of a shared machine\n", command.disturbance);
   if (command.interrupted_by != 0)
-    text += fmt::format("interrupted by {}: the figures are of the {} rounds before\n",
-                        signal_name(command.interrupted_by), command.order.size());
+    text += fmt::format("interrupted by {}: the figures are of the {} before\n",
+                        signal_name(command.interrupted_by), count_text(std::ssize(command.order), "round"));
   return text;
 }
 

@@ -34,8 +34,7 @@ std::string layout_of(const PointResult& result) {
 std::string path_words(const RunConfig& config) {
   if (!is_ep(config.spread)) return "";
   if (config.num_waves == 0) return name_of(config.spread);
-  return fmt::format("{}, {} wave{}", name_of(config.spread), config.num_waves,
-                     config.num_waves == 1 ? "" : "s");
+  return fmt::format("{}, {}", name_of(config.spread), count_text(config.num_waves, "wave"));
 }
 
 // Returns the name of a point with its path, if it has one that the name does not say: "ep by fused".
@@ -128,9 +127,9 @@ std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>
   const ParallelMode mode = mode_of(ep.point.config.spread);
   const char* subject = mode == ParallelMode::dp ? "data parallelism" : "expert parallelism";
   const std::string figures =
-      fmt::format("{}/none = {:.3f}{} in speed over {} rounds, {} against {}{}", name_of(mode), c.ratio.ratio,
-                  interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n, layout_of(ep), layout_of(none),
-                  disagreement_text(c, points));
+      fmt::format("{}/none = {:.3f}{} in speed over {}, {} against {}{}", name_of(mode), c.ratio.ratio,
+                  interval_text(c.ratio.interval, "{:.3f}"), count_text(c.ratio.n, "round"), layout_of(ep),
+                  layout_of(none), disagreement_text(c, points));
   switch (judge(c.ratio)) {
     case Verdict::faster:
       return fmt::format("{}: {} is faster by {:.1f} %; {}\n", what, subject, 100 * (c.ratio.ratio - 1),
@@ -159,11 +158,12 @@ std::string peak_lines(const PointResult& result, const std::string& kernels) {
   };
   const RunConfig& config = result.point.config;
   std::string text = fmt::format(
-      "peak measured between the rounds: {}, {} on {} threads; kernels {}\n"
+      "peak measured between the rounds: {}, {} on {}; kernels {}\n"
       "reading {:.1f} GB/s ({:.1f} to {:.1f})\n",
       text_of("bf16", result.peaks.bf16), text_of("f32", result.peaks.f32),
-      config.num_devices * config.threads_per_device, instruction_words(kernels),
-      result.peaks.read.median / 1e9, result.peaks.read.min / 1e9, result.peaks.read.max / 1e9);
+      count_text(int64_t{config.num_devices} * config.threads_per_device, "thread"),
+      instruction_words(kernels), result.peaks.read.median / 1e9, result.peaks.read.min / 1e9,
+      result.peaks.read.max / 1e9);
   if (own.typical < kPeakShare * own.best)
     text += fmt::format(
         "disturbed: half of the peak's bursts gave {:.1f} GF/s or less; other work takes part of the cores\n",
@@ -181,9 +181,9 @@ std::string balance_line(const PointResult& point) {
       "{}: {}; {} to {} assignments an expert, largest load over mean {:.3f} (experts), {:.3f} (devices)",
       point.point.label, to_string(distribution), point.load.min, point.load.max, point.expert_max_over_mean,
       point.device_max_over_mean);
-  if (point.num_zero > 0) text += fmt::format("; {} choices of zero experts", point.num_zero);
+  if (point.num_zero > 0) text += fmt::format("; {} of zero experts", count_text(point.num_zero, "choice"));
   if (point.num_unassigned > 0)
-    text += fmt::format("; {} assignments without an expert", point.num_unassigned);
+    text += fmt::format("; {} without an expert", count_text(point.num_unassigned, "assignment"));
   return text + "\n";
 }
 
@@ -191,10 +191,12 @@ std::string balance_line(const PointResult& point) {
 std::string capacity_line(const PointResult& point) {
   const Capacity& capacity = point.point.config.block.capacity;
   if (capacity.policy == CapacityPolicy::none) return "";
-  std::string text = fmt::format("{}: capacity of {} rows an expert", point.point.label, point.capacity_rows);
+  std::string text =
+      fmt::format("{}: capacity of {} an expert", point.point.label, count_text(point.capacity_rows, "row"));
   if (capacity.pool > 1) text += fmt::format(", shared by pools of {} experts", capacity.pool);
   if (capacity.sources > 1) text += fmt::format(", for each of {} sources of tokens", capacity.sources);
-  text += fmt::format("; {} assignments dropped ({:.2f} %)", point.num_dropped, 100 * drop_fraction(point));
+  text += fmt::format("; {} dropped ({:.2f} %)", count_text(point.num_dropped, "assignment"),
+                      100 * drop_fraction(point));
   if (capacity.spares > 0) text += fmt::format(", {} spilled", point.num_spilled);
   if (point.recv_factor > 0)
     text += fmt::format("; recv_factor {:.3f}, assign_factor {:.3f}", point.recv_factor, point.assign_factor);
@@ -225,11 +227,11 @@ std::string describe_command(const std::vector<Point>& points, const Environment
       std::all_of(points.begin(), points.end(), [&](const Point& point) { return text_of(point) == first; });
   const Topology& topology = environment.topology;
   return fmt::format(
-      "{} point{}: {}{}{}\non {} core{} of {}, kernels {}; predicted memory {}\n"
+      "{}: {}{}{}\non {} of {}, kernels {}; predicted memory {}\n"
       "every step begins with cold caches\n",
-      points.size(), points.size() == 1 ? "" : "s", alike ? "" : "the first is ", first, common_path(points),
-      topology.num_cores, topology.num_cores == 1 ? "" : "s", topology.cpu_model,
-      instruction_words(environment.kernel), memory_text(predicted_bytes));
+      count_text(std::ssize(points), "point"), alike ? "" : "the first is ", first, common_path(points),
+      count_text(topology.num_cores, "core"), topology.cpu_model, instruction_words(environment.kernel),
+      memory_text(predicted_bytes));
 }
 
 std::string answer_line(const CommandResult& result, uint32_t seed) {

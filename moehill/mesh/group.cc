@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/mesh/errors.h"
 #include "moehill/mesh/traffic.h"
 
@@ -19,7 +20,7 @@ namespace {
 std::string describe(const Call& call) {
   std::string text = name_of(call.kind);
   if (call.kind == CallKind::all_reduce) {
-    text += fmt::format(" of {} elements {} to {}", call.n, dtype_name(call.input_dtype),
+    text += fmt::format(" of {} {} to {}", count_text(call.n, "element"), dtype_name(call.input_dtype),
                         dtype_name(call.output_dtype));
   } else if (call.kind == CallKind::reduce_scatter) {
     text += fmt::format(" {} to {}, offsets {}", dtype_name(call.input_dtype), dtype_name(call.output_dtype),
@@ -222,14 +223,15 @@ std::string find_count_disagreement(std::span<const Call> calls) {
 }
 
 std::string count_disagreement(int from, int64_t sent, int to, int64_t expected) {
-  return fmt::format("all_to_all: rank {} sends {} elements to rank {}, which expects {}", from, sent, to,
-                     expected);
+  return fmt::format("all_to_all: rank {} sends {} to rank {}, which expects {}", from,
+                     count_text(sent, "element"), to, expected);
 }
 
 void check_offsets(const char* collective, std::span<const int64_t> offsets, int num_ranks) {
   if (static_cast<int>(offsets.size()) != num_ranks + 1) {
-    throw CollectiveError(fmt::format("{}: got {} offsets for {} ranks, allowed: one more than ranks",
-                                      collective, offsets.size(), num_ranks));
+    throw CollectiveError(fmt::format("{}: got {} for {}, allowed: one more than ranks", collective,
+                                      count_text(std::ssize(offsets), "offset"),
+                                      count_text(num_ranks, "rank")));
   }
   if (offsets.front() != 0 || !std::is_sorted(offsets.begin(), offsets.end())) {
     throw CollectiveError(fmt::format("{}: offsets must start at 0 and never fall, got {} to {}", collective,

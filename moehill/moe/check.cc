@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/moe/audit.h"
 #include "moehill/moe/audit_latent.h"
 #include "moehill/moe/check_selection.h"
@@ -364,8 +365,9 @@ std::string to_string(const WireError& error) {
   const auto of = [](const char* tensor, double rms, double max) {
     return fmt::format("{:.1e} to {} (the worst row {:.1e})", rms, tensor, max);
   };
-  return fmt::format("; the wire adds {}{} of {} tokens", of("y", error.y_rms, error.y_max),
-                     error.dx_max > 0 ? " and " + of("dx", error.dx_rms, error.dx_max) : "", error.tokens);
+  return fmt::format("; the wire adds {}{} of {}", of("y", error.y_rms, error.y_max),
+                     error.dx_max > 0 ? " and " + of("dx", error.dx_rms, error.dx_max) : "",
+                     count_text(error.tokens, "token"));
 }
 
 double forward_limit(DType dtype) { return dtype == DType::f32 ? 1e-5 : 1e-2; }

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <span>
 
+#include "moehill/base/table.h"
 #include "moehill/moe/deviation.h"
 #include "moehill/moe/projection.h"
 #include "moehill/moe/router_reference.h"
@@ -140,7 +141,8 @@ class TokenCheck {
       if (std::find(used.begin(), used.end(), g) == used.end()) used.push_back(g);
     }
     if (std::ssize(used) <= router_.rule.kept_groups) return "";
-    return fmt::format("experts of {} groups are chosen, {} are kept", used.size(), router_.rule.kept_groups);
+    return fmt::format("experts of {} groups are chosen, {} kept", used.size(),
+                       count_text(router_.rule.kept_groups, "is", "are"));
   }
 
   std::string weight_fault() const {

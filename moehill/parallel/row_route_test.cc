@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "moehill/mesh/threads/thread_mesh.h"
 #include "moehill/routing/distribution.h"
@@ -16,19 +17,26 @@
 namespace moehill {
 namespace {
 
+// Calls `on_device` on each of three devices, with its route. Each has a third of the tokens.
+void on_three_devices(const RunConfig& config, const Routing& routing,
+                      const std::function<void(Group&, RaggedRoute&)>& on_device) {
+  ThreadMesh mesh(3, 1, {});
+  mesh.run([&](Group& group) {
+    RaggedRoute route(config, routing, group.rank());
+    const int64_t third = config.shape.tokens / 3;
+    const std::vector<int64_t> offsets{0, third, 2 * third, 3 * third};
+    route.bind(routing, offsets);
+    on_device(group, route);
+  });
+}
+
 TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
-  RunConfig config{.shape = {30, 8, 8, 6, 2, 0, DType::f32}};
-  config.spread = Spread::fused;
-  config.num_devices = 3;
+  RunConfig config{.shape = {30, 8, 8, 6, 2, 0, DType::f32}, .spread = Spread::fused, .num_devices = 3};
   config.block.capacity = {CapacityPolicy::drop, 0.8};
   const std::vector<float> logits = make_logits({}, 30, 6, 2, 1);
   const Routing routing = route_topk(logits, 30, 6, 2);
   const MemoryVisitor spoil = [](void* data, size_t bytes) { std::memset(data, 0xff, bytes); };
-  ThreadMesh mesh(3, 1, {});
-  mesh.run([&](Group& group) {
-    RaggedRoute route(config, routing, group.rank());
-    const std::vector<int64_t> offsets{0, 10, 20, 30};
-    route.bind(routing, offsets);
+  on_three_devices(config, routing, [&](Group& group, RaggedRoute& route) {
     RouteWaves waves(config, route, group.rank(), 2);
     route.make(group);
     route.exchange_places(group);
@@ -59,14 +67,10 @@ TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
 
 // Three devices have four experts each, in two waves of two.
 TEST(RouteWaves, ARowComesWithTheFirstWaveThatNeedsItAndGoesBackAfterTheLast) {
-  RunConfig config{.shape = {60, 8, 8, 12, 3, 0, DType::f32}, .spread = Spread::fused};
-  config.num_devices = 3;
+  const RunConfig config{
+      .shape = {60, 8, 8, 12, 3, 0, DType::f32}, .spread = Spread::fused, .num_devices = 3};
   const Routing routing = route_topk(make_logits({}, 60, 12, 3, 1), 60, 12, 3);
-  ThreadMesh mesh(3, 1, {});
-  mesh.run([&](Group& group) {
-    RaggedRoute route(config, routing, group.rank());
-    const std::vector<int64_t> offsets{0, 20, 40, 60};
-    route.bind(routing, offsets);
+  on_three_devices(config, routing, [&](Group& group, RaggedRoute& route) {
     RouteWaves waves(config, route, group.rank(), 2);
     route.make(group);
     waves.make();
@@ -107,17 +111,11 @@ TEST(RaggedRoute, ReceivesNoMoreThanItsBufferHas) {
           Capacity{CapacityPolicy::drop, 0.4, 0, CapacityOrder::gate},
           Capacity{CapacityPolicy::drop, 0.4, 0, CapacityOrder::position, 4},
           Capacity{CapacityPolicy::drop, 0.4, 0, CapacityOrder::gate, 3, 3}}) {
-      RunConfig config{.shape = {30, 8, 8, 6, 1, 0, DType::f32}};
-      config.spread = spread;
-      config.num_devices = 3;
+      RunConfig config{.shape = {30, 8, 8, 6, 1, 0, DType::f32}, .spread = spread, .num_devices = 3};
       config.block.capacity = rule;
       Routing routing{30, 6, 1, std::vector<int32_t>(30), std::vector<float>(30, 0.5f)};
       for (size_t t = 0; t < 30; ++t) routing.expert[t] = static_cast<int32_t>(t % 2);
-      ThreadMesh mesh(3, 1, {});
-      mesh.run([&](Group& group) {
-        RaggedRoute route(config, routing, group.rank());
-        const std::vector<int64_t> offsets{0, 10, 20, 30};
-        route.bind(routing, offsets);
+      on_three_devices(config, routing, [&](Group& group, RaggedRoute& route) {
         route.make(group);
         const int64_t most = RaggedRoute::max_received(config, group.rank());
         EXPECT_EQ(most == 30, rule.policy == CapacityPolicy::none) << most;

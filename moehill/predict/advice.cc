@@ -239,17 +239,14 @@ int nodes_of(const Hardware& h, int devices) {
 }
 
 std::string layout_text(const Hardware& h, int devices, int units) {
-  const auto counted = [](int n, const std::string& one) {
-    return fmt::format("{} {}{}", n, one, n == 1 ? "" : "s");
-  };
   const int nodes = nodes_of(h, devices);
   // Nodes are filled one after the other, so the last may have fewer devices.
   const int full = nodes == 1 ? devices : h.topology.devices_per_node;
   if (full * nodes != devices)
-    return fmt::format("{} x {} on {}", counted(devices, "device"), counted(units, name_of(h.unit)),
-                       counted(nodes, "node"));
-  return fmt::format("{} x {} x {}", counted(nodes, "node"), counted(full, "device"),
-                     counted(units, name_of(h.unit)));
+    return fmt::format("{} x {} on {}", count_text(devices, "device"), count_text(units, name_of(h.unit)),
+                       count_text(nodes, "node"));
+  return fmt::format("{} x {} x {}", count_text(nodes, "node"), count_text(full, "device"),
+                     count_text(units, name_of(h.unit)));
 }
 
 Binding binding_of(const AdviceLine& line) {
@@ -334,12 +331,12 @@ std::string advice_text(const Advice& advice, const AdviceQuestion& q, const Har
   shape.tokens = q.tokens_per_device * total;
   const bool trains = q.pass == Pass::forward_backward;
   return fmt::format(
-      "{}\n\n{} of one block, {}, {} tokens a device, on {} of {}\n"
+      "{}\n\n{} of one block, {}, {} a device, on {} of {}\n"
       "A group has all experts and its share of the tokens{}. Memory is that of this block, {}: no other "
       "layer{}.\n{}{}",
       sentence(advice, h, error), trains ? "A training step (forward_backward)" : "A forward pass",
-      to_string(shape), q.tokens_per_device, layout_text(h, total, h.units_per_device), h.name,
-      trains ? "; after the step groups add up their gradients, which nothing hides" : "",
+      to_string(shape), count_text(q.tokens_per_device, "token"), layout_text(h, total, h.units_per_device),
+      h.name, trains ? "; after the step groups add up their gradients, which nothing hides" : "",
       trains ? "weights, gradients and work space" : "weights and work space",
       trains ? ", no state of an optimizer" : "", table(advice, h), verification(advice, q, h));
 }

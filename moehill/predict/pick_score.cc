@@ -266,9 +266,8 @@ std::string error_of_model(std::vector<ScoredRun> runs, const Environment& here)
   const Score score = score_of(runs);
   if (score.num_runs == 0)
     return "How far the model is off here is not known: this build has predicted and measured no run yet.";
-  return fmt::format(
-      "In {} run{} here the model was off by {:.0f} % in the median, by {:.0f} % in one of ten.",
-      score.num_runs, score.num_runs == 1 ? "" : "s", 100 * score.median_error, 100 * score.p90_error);
+  return fmt::format("In {} here the model was off by {:.0f} % in the median, by {:.0f} % in one of ten.",
+                     count_text(score.num_runs, "run"), 100 * score.median_error, 100 * score.p90_error);
 }
 
 std::string score_report(const std::vector<ScoredRun>& runs) {
@@ -279,17 +278,17 @@ std::string score_report(const std::vector<ScoredRun>& runs) {
     text += fmt::format("{}{}\n", text.empty() ? "" : "\n", printable(maker));
     if (s.num_runs > 0)
       text += path_table(own) + fmt::format(
-                                    "{} run{}, {} of them on a path that auto took: median error {:.1f} %, "
+                                    "{}, {} of them on a path that auto took: median error {:.1f} %, "
                                     "90th percentile {:.1f} %\n",
-                                    s.num_runs, s.num_runs == 1 ? "" : "s", s.num_taken, 100 * s.median_error,
+                                    count_text(s.num_runs, "run"), s.num_taken, 100 * s.median_error,
                                     100 * s.p90_error);
     else
       text += "all steps have the router in them, which the model lacks, so there is no error\n";
     if (s.num_judged == 0)
       text += "no problem that auto chose for has been run on all of its paths, so no pick is judged\n";
     else
-      text += fmt::format("the path taken is within 3 % of the best in {} of {} problems run on all paths\n",
-                          s.num_within, s.num_judged);
+      text += fmt::format("the path taken is within 3 % of the best in {} of {} run on all paths\n",
+                          s.num_within, count_text(s.num_judged, "problem"));
   }
   return text;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "moehill/base/table.h"
 #include "moehill/model/shared_cores.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/placement.h"
@@ -29,8 +30,8 @@ std::string unpredictable_job(const ProbedHardware& probed, const Environment& e
     return "the model has only nodes of equally many neighbouring processes, the last perhaps with fewer";
   const int nodes = nodes_of_probe(*probed.hardware);
   if (environment.num_nodes == 1 || environment.num_nodes == nodes) return "";
-  return fmt::format("the probe knows {} node{}, not {} (moehill probe, started like this, knows them)",
-                     nodes, nodes == 1 ? "" : "s", environment.num_nodes);
+  return fmt::format("the probe knows {}, not {} (moehill probe, started like this, knows them)",
+                     count_text(nodes, "node"), environment.num_nodes);
 }
 
 std::string choice_line(const std::string& label, const std::vector<RankedPath>& ranked) {
@@ -98,9 +99,8 @@ std::string unlike_nodes(const RunConfig& config, const Hardware& hardware, int 
   const int known = hardware.topology.devices_per_node;
   const int here = num_nodes > 1 ? config.ranks_per_node : config.num_devices;
   if (num_nodes > 1 ? here == known : here <= known) return "";
-  return fmt::format(
-      "the probe knows {} device{} a node, not {} (moehill probe, started like this, knows them)", known,
-      known == 1 ? "" : "s", here);
+  return fmt::format("the probe knows {} a node, not {} (moehill probe, started like this, knows them)",
+                     count_text(known, "device"), here);
 }
 
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,

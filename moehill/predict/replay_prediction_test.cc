@@ -182,6 +182,12 @@ TEST(ReplayReport, WholeFile) {
   expect_the_page_to_show(replay);
 }
 
+TEST(ReplayReport, SaysWhichTableBegins) {
+  std::vector<std::string> begun;
+  replay_published("deepgemm-v4-flash", [&](const std::string& name) { begun.push_back(name); });
+  EXPECT_EQ(begun, std::vector<std::string>{"deepgemm-v4-flash"});
+}
+
 TEST(ReplayTables, MistakesAreNamed) {
   const std::string rows = "rows = [{ name = \"a\", row_bytes = 1, us = 1 }]";
   const std::string good =

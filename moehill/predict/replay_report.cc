@@ -80,9 +80,8 @@ std::string formula_line(const ReplayedTable& table) {
     worst = std::max(worst, std::abs(row.replayed.bytes.logical / (1e3 * p.us * p.gb_per_s) - 1));
   }
   if (num == 0) return "";
-  return fmt::format(
-      "logical bytes over published times give the published GB/s of its {} rows within {:.1f} %\n", num,
-      100 * worst);
+  return fmt::format("logical bytes over published times give the published GB/s of its {} within {:.1f} %\n",
+                     count_text(num, "row"), 100 * worst);
 }
 
 // Returns the rows that the model misses by more than kFar, with the reason if one is known.
@@ -115,8 +114,8 @@ std::string other_ways(const ReplayedTable& table) {
 
 std::string held_out_text(const HeldOut& held) {
   if (held.rows == 0) return "no row is held out";
-  return fmt::format("{} row{} held out: median error {:.1f} %, {} within 10 %", held.rows,
-                     held.rows == 1 ? "" : "s", 100 * held.median, held.within_tenth);
+  return fmt::format("{} held out: median error {:.1f} %, {} within 10 %", count_text(held.rows, "row"),
+                     100 * held.median, held.within_tenth);
 }
 
 std::string table_text(const ReplayedTable& table) {
@@ -202,16 +201,22 @@ Json record_of(const ReplayedTable& table, const Row& row) {
 
 }  // namespace
 
-Replay replay_published(const std::optional<std::string>& only) {
+Replay replay_published(const std::optional<std::string>& only,
+                        const std::function<void(const std::string&)>& begins) {
   Replay replay;
   replay.file = read_replay_tables();
   ReplayRoutings routings;
   std::string names;
   for (const ReplayTable& table : replay.file.tables) {
     names += table.name + ", ";
-    if (!only || *only == table.name) replay.tables.push_back(replay_table(table, routings));
+    if (only && *only != table.name) continue;
+    begins(table.name);
+    replay.tables.push_back(replay_table(table, routings));
   }
-  if (!only || *only == "drops") replay.drops = replay_drops(replay.file.drops);
+  if (!only || *only == "drops") {
+    begins("drops");
+    replay.drops = replay_drops(replay.file.drops);
+  }
   if (replay.tables.empty() && replay.drops.empty())
     throw input_error("--table", quoted(*only), names + "drops", "choose one of these");
   return replay;

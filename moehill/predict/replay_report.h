@@ -5,6 +5,7 @@
 //     held_out(replay).median;   // error of measured rows that nothing was fitted to
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,8 +20,11 @@ struct Replay {
   std::vector<ReplayedTable> tables;             // of the file's tables, in order
   std::vector<std::vector<ReplayedDrop>> drops;  // [row][factor]
 };
-// Replays all tables of the file, or only table `only`. Throws InputError if there is no table of that name.
-Replay replay_published(const std::optional<std::string>& only = std::nullopt);
+// Replays all tables of the file, or only table `only`. Calls `begins` with the name of each table before it
+// is replayed. Throws InputError if there is no table of that name.
+Replay replay_published(
+    const std::optional<std::string>& only = std::nullopt,
+    const std::function<void(const std::string&)>& begins = [](const std::string&) {});
 
 // HeldOut is the median error, as a share of the published time, over the measured rows to which nothing was
 // fitted.

@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+#include "moehill/base/table.h"
+
 namespace moehill {
 namespace {
 
@@ -21,7 +23,7 @@ std::string experts_of_device(const SimulatedStep& step) {
   const int shares = is_ep(step.path) ? step.num_devices : 1,
             sources = is_ep(step.path) ? 1 : step.num_devices;
   const int experts = (step.experts + shares - 1) / shares;
-  return fmt::format("{} expert{} of {:.0f} rows", experts, experts == 1 ? "" : "s",
+  return fmt::format("{} of {:.0f} rows", count_text(experts, "expert"),
                      static_cast<double>(step.assignments) / step.experts / sources);
 }
 
@@ -33,10 +35,12 @@ double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smalle
 
 std::string saturation_text(const SimulatedStep& step) {
   if (!is_ep(step.path) || step.num_devices <= step.experts) return "";
+  const int idle = step.num_devices - step.experts;
   return fmt::format(
-      "saturated: {} of the {} devices have no expert, there are {}; the fullest device has {:.1f} times the "
+      "saturated: {} of the {} devices {} no expert, there {} {}; the fullest device has {:.1f} times the "
       "mean of all, and more devices do not take rows from it\n",
-      step.num_devices - step.experts, step.num_devices, step.experts, step.device_max_over_mean);
+      idle, step.num_devices, idle == 1 ? "has" : "have", step.experts == 1 ? "is" : "are", step.experts,
+      step.device_max_over_mean);
 }
 
 std::string efficiency_text(const std::vector<SimulatedStep>& steps) {
@@ -46,8 +50,9 @@ std::string efficiency_text(const std::vector<SimulatedStep>& steps) {
     if (scaling_efficiency(step, least) > scaling_efficiency(*best, least)) best = &step;
   }
   if (best == &least || scaling_efficiency(*best, least) < 1.0005) return "";
-  const std::string above = fmt::format(
-      "efficiency {:.3f} at {} devices is above 1: ", scaling_efficiency(*best, least), best->num_devices);
+  const std::string above =
+      fmt::format("efficiency {:.3f} at {} is above 1: ", scaling_efficiency(*best, least),
+                  count_text(best->num_devices, "device"));
   const double work = work_of_token(*best), work_of_least = work_of_token(least);
   // There are two reasons for more than perfect scaling: a smaller maximum of the load, or less work for each
   // token.

@@ -192,11 +192,11 @@ CriticalSeconds critical_seconds(const SimulatedStep& step) {
 std::string simulation_answer(const std::vector<SimulatedStep>& steps, Scaling scaling) {
   const SimulatedStep &first = steps.front(), &last = steps.back();
   if (steps.size() > 1 && scaling != Scaling::none)
-    return fmt::format(
-        "Simulated: {} on {} devices has {:.2f} times the tokens/s of {}, an efficiency of {:.2f}.\n",
-        name_of(last.path), last.num_devices, last.tokens_per_s() / first.tokens_per_s(),
-        first.num_devices == 1 ? "one device" : fmt::format("{} devices", first.num_devices),
-        scaling_efficiency(last, first));
+    return fmt::format("Simulated: {} on {} has {:.2f} times the tokens/s of {}, an efficiency of {:.2f}.\n",
+                       name_of(last.path), count_text(last.num_devices, "device"),
+                       last.tokens_per_s() / first.tokens_per_s(),
+                       first.num_devices == 1 ? "one device" : fmt::format("{} devices", first.num_devices),
+                       scaling_efficiency(last, first));
   if (steps.size() > 1)
     return fmt::format("Simulated: {} is the fastest path, {} ms a step; {} is next, {:.2f} times as long.\n",
                        name_of(first.path), ms(first.simulation.seconds), name_of(steps[1].path),
@@ -213,8 +213,8 @@ std::string step_report(const SimulatedStep& step) {
       name_of(step.path), ms(step.simulation.seconds), step.tokens_per_s(),
       step.flops / step.simulation.seconds / 1e9 / step.num_devices, ms(critical.work),
       ms(critical.messages));
-  text += fmt::format("on {}; {} flows, {}\n", describe(step.cluster), step.simulation.num_flows,
-                      grouping_text(step));
+  text += fmt::format("on {}; {}, {}\n", describe(step.cluster),
+                      count_text(step.simulation.num_flows, "flow"), grouping_text(step));
   if (step.form != CollectiveForm::direct) text += fmt::format("collectives {}\n", form_text(step.form));
   text += binding_text(level_seconds(step)) + "\n";
   text += saturation_text(step);

@@ -7,6 +7,7 @@
 
 #include "moehill/base/json_fields.h"
 #include "moehill/base/rng.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/schedule.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/kernels/dense_gemm.h"
@@ -33,6 +34,11 @@ std::vector<int64_t> random_offsets(int64_t groups, int64_t rows, uint32_t seed)
 // all.
 int64_t num_groups(const KernelOptions& o, int64_t mean_rows) {
   return std::clamp(o.max_rows / mean_rows, std::min<int64_t>(2, o.groups), o.groups);
+}
+
+// Returns the name of a row of the table: "bf16 256 rows x 8".
+std::string group_name(DType dtype, int64_t mean_rows, int64_t groups) {
+  return fmt::format("{} {} x {}", dtype_name(dtype), count_text(mean_rows, "row"), groups);
 }
 
 // KernelCase is one size of the problem with the operands of both backends and of the dense yardstick.
@@ -141,7 +147,7 @@ std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dt
 
 StreamedTable kernel_table(const KernelOptions& o) {
   const auto [least, most] = std::ranges::minmax(o.rows);
-  const size_t group = fmt::format("bf16 {} rows x {}", most, num_groups(o, least)).size();
+  const size_t group = group_name(DType::bf16, most, num_groups(o, least)).size();
   return StreamedTable({{"group", group},
                         {"direction", 11},
                         {"gmm GF/s", 0},
@@ -152,13 +158,11 @@ StreamedTable kernel_table(const KernelOptions& o) {
 }
 
 std::vector<std::string> kernel_row(const KernelResult& r, const Peaks& peaks) {
-  return {fmt::format("{} {} rows x {}", dtype_name(r.dtype), r.mean_rows, r.groups),
-          r.direction,
-          fmt::format("{:.1f}", r.gmm / 1e9),
-          fmt::format("{:.1f}", 100 * r.gmm / peaks.of(r.dtype).best),
-          fmt::format("{:.1f}", r.ragged_dot / 1e9),
-          fmt::format("{:.1f}", r.dense / 1e9),
-          fmt::format("{:.2f}", r.gmm / r.dense)};
+  return {
+      group_name(r.dtype, r.mean_rows, r.groups), r.direction,
+      fmt::format("{:.1f}", r.gmm / 1e9),         fmt::format("{:.1f}", 100 * r.gmm / peaks.of(r.dtype).best),
+      fmt::format("{:.1f}", r.ragged_dot / 1e9),  fmt::format("{:.1f}", r.dense / 1e9),
+      fmt::format("{:.2f}", r.gmm / r.dense)};
 }
 
 std::string kernel_answer(const std::vector<KernelResult>& results, const Peaks& peaks) {

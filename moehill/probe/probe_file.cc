@@ -137,7 +137,8 @@ std::string stale_reason(const Probe& probe, const Environment& environment) {
   if (probe.cpu != topology.cpu_model)
     return fmt::format("made on {}, this is {}", probe.cpu, topology.cpu_model);
   if (probe.cores != topology.num_cores)
-    return fmt::format("made with {} cores, {} are there", probe.cores, topology.num_cores);
+    return fmt::format("made with {}, {} there", count_text(probe.cores, "core"),
+                       count_text(topology.num_cores, "is", "are"));
   if (!probe.simd.empty() && probe.simd != environment.kernel)
     return fmt::format("made with {}, this program uses {}", instruction_words(probe.simd),
                        instruction_words(environment.kernel));

@@ -9,6 +9,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/kernels/peak.h"
 #include "moehill/machine/clock.h"
@@ -183,9 +184,9 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
 void refuse_disturbed(const Probe& probe) {
   if (probe.disturbed == 0) return;
   throw std::runtime_error(
-      fmt::format("probe: {} measurement{} never had all cores, and predictions would rest on {}; nothing is "
-                  "kept. Measure on a quieter machine, or keep it by --keep-disturbed",
-                  probe.disturbed, probe.disturbed == 1 ? "" : "s", probe.disturbed == 1 ? "it" : "them"));
+      fmt::format("probe: {} never had all cores, and predictions would rest on {}; nothing is kept. Measure "
+                  "on a quieter machine, or keep it by --keep-disturbed",
+                  count_text(probe.disturbed, "measurement"), probe.disturbed == 1 ? "it" : "them"));
 }
 
 }  // namespace moehill

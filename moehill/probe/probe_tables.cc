@@ -59,8 +59,8 @@ std::string collective_table(const Hardware& h) {
 std::string levels_line(const Probe& probe) {
   std::string text = probe.num_processes == 1
                          ? std::string("on threads")
-                         : fmt::format("{} devices: {} processes on {} node{}", probe.num_processes,
-                                       probe.num_processes, probe.num_nodes, probe.num_nodes == 1 ? "" : "s");
+                         : fmt::format("{} devices: {} processes on {}", probe.num_processes,
+                                       probe.num_processes, count_text(probe.num_nodes, "node"));
   for (const LinkLevel& level : probe.hardware.topology.levels)
     text += fmt::format("; {} {:.1f} us, {:.3g} GB/s", level.name, 1e6 * level.latency_s,
                         level.bytes_per_s / 1e9);
@@ -69,7 +69,7 @@ std::string levels_line(const Probe& probe) {
 
 // Says which measurements ran while not all cores were at hand.
 std::string repetitions(const Probe& probe) {
-  std::string text = fmt::format("{} measurements run again for cores that were away", probe.repeated);
+  std::string text = count_text(probe.repeated, "measurement") + " run again for cores that were away";
   if (probe.disturbed > 0)
     text += fmt::format(", {} of all never had them: measure again on a quieter machine", probe.disturbed);
   return text;
@@ -82,17 +82,17 @@ std::string named(const std::string& instruction) { return instruction.empty() ?
 std::string probe_summary(const Probe& probe) {
   const Hardware& h = probe.hardware;
   return fmt::format(
-      "{}, {} cores, {}, build {}, {:.0f} s; {}\n"
+      "{}, {}, {}, build {}, {:.0f} s; {}\n"
       "peak f32 ({}) {:.1f} GF/s on one core, {:.1f} on all; bf16 ({}) {:.1f} and {:.1f}; f32 register tile "
       "of the "
       "kernels {:.1f}\n\n{}links {}\n"
       "rows: gather {:.2f}, combine {:.2f}, SwiGLU {:.2f} GB/s a core; plan {:.2f} ns an assignment; barrier "
       "{:.2f} us; "
       "a step {:.1f} us, a stage {:.1f} us\n",
-      probe.cpu, probe.cores, probe.time_utc, probe.build, probe.seconds, repetitions(probe),
-      named(h.f32_instruction), probe.f32_one / 1e9, probe.f32_all / 1e9, named(h.bf16_instruction),
-      probe.bf16_one / 1e9, probe.bf16_all / 1e9, probe.tile_all / 1e9, collective_table(h),
-      levels_line(probe), h.rows.gather / 1e9, h.rows.combine / 1e9, h.rows.swiglu / 1e9,
+      probe.cpu, count_text(probe.cores, "core"), probe.time_utc, probe.build, probe.seconds,
+      repetitions(probe), named(h.f32_instruction), probe.f32_one / 1e9, probe.f32_all / 1e9,
+      named(h.bf16_instruction), probe.bf16_one / 1e9, probe.bf16_all / 1e9, probe.tile_all / 1e9,
+      collective_table(h), levels_line(probe), h.rows.gather / 1e9, h.rows.combine / 1e9, h.rows.swiglu / 1e9,
       1e9 * h.plan_s_per_assignment, 1e6 * h.barrier_s, 1e6 * h.start_s, 1e6 * h.stage_s);
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <vector>
 
+#include "moehill/base/table.h"
 #include "moehill/quiet/disturbance.h"
 
 namespace moehill {
@@ -37,13 +38,13 @@ std::string busy_words(const MachineLoad& load, const OwnWork& own) {
   const bool shared = load.average > kNotIdle && load.running > own.num_running;
   std::vector<std::string> parts;
   if (overloaded || shared)
-    parts.push_back(
-        fmt::format("the machine is busy: load {:.1f} on {} cores; figures are of a shared machine",
-                    load.average, own.num_cores));
+    parts.push_back(fmt::format("the machine is busy: load {:.1f} on {}; figures are of a shared machine",
+                                load.average, count_text(own.num_cores, "core")));
   if (load.stolen > kOtherShare)
     parts.push_back(fmt::format("other virtual machines take {:.2f} CPUs", load.stolen));
   if (own.num_threads > own.num_cores)
-    parts.push_back(fmt::format("{} threads on {} cores: they take turns", own.num_threads, own.num_cores));
+    parts.push_back(
+        fmt::format("{} threads on {}: they take turns", own.num_threads, count_text(own.num_cores, "core")));
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 

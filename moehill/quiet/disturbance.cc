@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/machine/clock.h"
 
@@ -58,9 +59,8 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
     text += fmt::format("{}{:.2f} CPUs were stolen", text.empty() ? "" : ", ", stolen);
   const int64_t num_waits = after.throttled.num - before.throttled.num;
   if (num_waits > 0)
-    text += fmt::format("{}the CPU quota stopped it {} time{}, {:.2f} s summed over CPUs",
-                        text.empty() ? "" : ", ", num_waits, num_waits == 1 ? "" : "s",
-                        after.throttled.seconds - before.throttled.seconds);
+    text += fmt::format("{}the CPU quota stopped it {}, {:.2f} s summed over CPUs", text.empty() ? "" : ", ",
+                        count_text(num_waits, "time"), after.throttled.seconds - before.throttled.seconds);
   if (!text.empty() && load >= 0) text += fmt::format(" (load average before {:.1f})", load);
   return text;
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "moehill/base/table.h"
+
 namespace moehill {
 namespace {
 
@@ -16,8 +18,8 @@ std::string about(double seconds) {
 }  // namespace
 
 std::string points_and_rounds(size_t points, int64_t rounds) {
-  return fmt::format("{} point{} x {} round{}", points, points == 1 ? "" : "s", rounds,
-                     rounds == 1 ? "" : "s");
+  return fmt::format("{} x {}", count_text(static_cast<int64_t>(points), "point"),
+                     count_text(rounds, "round"));
 }
 
 std::string estimate_words(double seconds, const std::string& what) {

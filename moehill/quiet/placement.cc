@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 
+#include "moehill/base/table.h"
 #include "moehill/machine/pinning.h"
 #include "moehill/mesh/wait_limit.h"
 
@@ -64,8 +65,8 @@ std::string too_many_threads(const std::vector<DevicePlace>& devices, int num_co
   std::string text;
   for (const auto& [host, threads] : num_threads) {
     if (threads <= static_cast<size_t>(num_cores)) continue;
-    text += fmt::format("warning: {} threads on the {} core{}{} that this job may use: they take turns\n",
-                        threads, num_cores, num_cores == 1 ? "" : "s", on_host(host));
+    text += fmt::format("warning: {} threads on the {}{} that this job may use: they take turns\n", threads,
+                        count_text(num_cores, "core"), on_host(host));
   }
   return text;
 }

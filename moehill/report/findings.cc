@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "moehill/base/table.h"
 #include "moehill/report/hypotheses.h"
 #include "moehill/report/markdown.h"
 #include "moehill/report/replayed.h"
@@ -53,8 +54,8 @@ void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) 
       lines.push_back(fmt::format("Against the baseline {}: {}", name_of(verdict), fmt::join(labels, ", ")));
   }
   if (view.floor)
-    lines.push_back(fmt::format("Noise floor of this machine over {} rounds: {:.2f} %",
-                                view.experiment.rounds, 100 * *view.floor));
+    lines.push_back(fmt::format("Noise floor of this machine over {}: {:.2f} %",
+                                count_text(view.experiment.rounds, "round"), 100 * *view.floor));
 }
 
 void add_troubles(const ExperimentView& view, std::vector<std::string>& lines) {
@@ -66,7 +67,8 @@ void add_troubles(const ExperimentView& view, std::vector<std::string>& lines) {
   int64_t disturbed = 0;
   for (const ResultRow& row : view.rows) disturbed += row.measured ? row.measured->disturbed : 0;
   if (disturbed > 0)
-    lines.push_back(fmt::format("{} results were disturbed by other work on the machine", disturbed));
+    lines.push_back(count_text(disturbed, "result was", "results were") +
+                    " disturbed by other work on the machine");
 }
 
 // Says how far the model's predictions are off: seconds predicted over seconds measured, by point.
@@ -80,8 +82,8 @@ void add_predictions(const ExperimentView& view, std::vector<std::string>& lines
   if (ratios.empty()) return;
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
   lines.push_back(fmt::format(
-      "Time predicted by the model over time measured: {:.2f} in the median of {} results, {:.2f} to {:.2f}",
-      median_of(ratios), ratios.size(), *least, *most));
+      "Time predicted by the model over time measured: {:.2f} in the median of {}, {:.2f} to {:.2f}",
+      median_of(ratios), count_text(std::ssize(ratios), "result"), *least, *most));
 }
 
 void add_published(const ExperimentView& view, std::vector<std::string>& lines) {

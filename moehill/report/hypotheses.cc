@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/report/markdown.h"
 
 namespace moehill {
@@ -121,7 +122,9 @@ Judgement judgement_of(const ExperimentView& view) {
     return point.state != RunState::done && !has_failed(point.state);
   };
   const auto open = std::count_if(view.points.begin(), view.points.end(), is_open);
-  if (open > 0) sum.unfinished = fmt::format("{} of {} points have runs left", open, view.points.size());
+  if (open > 0)
+    sum.unfinished = fmt::format("{} of {} {} runs left", open, count_text(std::ssize(view.points), "point"),
+                                 open == 1 ? "has" : "have");
   const std::vector<std::string> fixed = fixed_expectations(view.experiment);
   for (const std::string& text : fixed) add_expectation(view, judge_expectation(view, text), sum);
   if (fixed.empty()) sum.undecided = "no threshold was fixed beforehand";

@@ -35,11 +35,6 @@ std::string minute_of(const std::string& utc) {
   return markdown_text(text);
 }
 
-// Returns "1 round" or "3 rounds".
-std::string counted(int64_t n, const char* one, const char* more) {
-  return fmt::format("{} {}", n, n == 1 ? one : more);
-}
-
 // Book is everything from which the logbook is made.
 struct Book {
   std::vector<ExperimentView> views;
@@ -87,7 +82,7 @@ std::string asked(const Book& book) {
   for (const ExperimentView& view : book.views) titles.push_back(markdown_text(view.experiment.title));
   const size_t num_shown = titles.size() <= kFew ? titles.size() : kFew - 1;
   std::string text =
-      fmt::format("{} {}: {}", titles.size(), titles.size() == 1 ? "question" : "questions",
+      fmt::format("{}: {}", count_text(std::ssize(titles), "question"),
                   fmt::join(titles.begin(), titles.begin() + static_cast<int64_t>(num_shown), "; "));
   if (num_shown < titles.size()) text += fmt::format("; and {} more below", titles.size() - num_shown);
   std::set<std::string> others;
@@ -192,8 +187,8 @@ std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
   for (size_t i = 0; i < book.views.size(); ++i)
     if (book.views[i].begun_utc < floor.time_utc) late.push_back(book.hypotheses[i].id);
   return fmt::format(
-      "{:.2f} % between equal points{} over {} rounds{}", 100 * floor.floor,
-      is_floor_together(floor) ? " of one process" : "", floor.rounds,
+      "{:.2f} % between equal points{} over {}{}", 100 * floor.floor,
+      is_floor_together(floor) ? " of one process" : "", count_text(floor.rounds, "round"),
       late.empty() ? ""
                    : fmt::format("; later than the results of {}, not used for them", fmt::join(late, ", ")));
 }
@@ -273,9 +268,9 @@ std::string stop_criteria(const Book& book) {
     }
     rows.push_back(
         {book.hypotheses[i].id,
-         fmt::format("{} of {}, {} of one that fails, {} s each", counted(e.rounds, "round", "rounds"),
-                     counted(std::ssize(view.points), "point", "points"),
-                     counted(e.retries, "more try", "more tries"), e.timeout_s),
+         fmt::format("{} of {}, {} of one that fails, {} s each", count_text(e.rounds, "round"),
+                     count_text(std::ssize(view.points), "point"),
+                     count_text(e.retries, "more try", "more tries"), e.timeout_s),
          fmt::format("{} done, {} failed, {} open", done, failed, std::ssize(view.points) - done - failed),
          markdown_text(e.options_note)});
   }
@@ -342,8 +337,8 @@ std::vector<std::string> config(const ExperimentView& view) {
   }
   if (!shared.empty()) lines.push_back(markdown_code(fmt::format("{}", fmt::join(shared, ", "))));
   lines.push_back(fmt::format("{}, at most {} of a point that fails",
-                              counted(view.experiment.rounds, "round", "rounds"),
-                              counted(view.experiment.retries, "more try", "more tries")));
+                              count_text(view.experiment.rounds, "round"),
+                              count_text(view.experiment.retries, "more try", "more tries")));
   if (!view.experiment.options_note.empty()) lines.push_back(markdown_text(view.experiment.options_note));
   return lines;
 }

@@ -9,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "moehill/base/table.h"
 #include "moehill/report/markdown.h"
 #include "moehill/store/expectation.h"
 
@@ -32,8 +33,8 @@ std::string answer_of(const Matching& matching) {
   std::vector<std::string> parts;
   for (const auto& [verdict, count] : counts) parts.push_back(fmt::format("{} {}", count, name_of(verdict)));
   if (parts.empty()) return "No point has a figure on both sides.\n";
-  return fmt::format("B against A, {} point{}: {}.\n", matching.pairs.size(),
-                     matching.pairs.size() == 1 ? "" : "s", fmt::join(parts, ", "));
+  return fmt::format("B against A, {}: {}.\n", count_text(std::ssize(matching.pairs), "point"),
+                     fmt::join(parts, ", "));
 }
 
 // Returns a line for each noise floor by which a pair was judged. Pairs of other rounds have another one.
@@ -43,7 +44,8 @@ std::string floor_lines(const Matching& matching) {
     if (pair.floor && pair.ratio.n > 0) floors.emplace(pair.ratio.n, *pair.floor);
   std::string text;
   for (const auto& [rounds, floor] : floors)
-    text += fmt::format("noise floor of this machine over {} rounds: {:.2f} %\n", rounds, 100 * floor);
+    text += fmt::format("noise floor of this machine over {}: {:.2f} %\n", count_text(rounds, "round"),
+                        100 * floor);
   return text;
 }
 
@@ -138,11 +140,14 @@ std::string matching_table(const Matching& matching) {
 std::string notes_of(const ResultSet& set) {
   std::string text;
   if (set.num_repeated > 0)
-    text +=
-        fmt::format("{}: {} records are there more than once and count once\n", set.source, set.num_repeated);
+    text += fmt::format("{}: {} once\n", set.source,
+                        count_text(set.num_repeated, "record is there more than once and counts",
+                                   "records are there more than once and count"));
   if (set.num_ablated > 0)
-    text += fmt::format("{}: {} records are of steps that left stages out, and are no results\n", set.source,
-                        set.num_ablated);
+    text +=
+        fmt::format("{}: {}\n", set.source,
+                    count_text(set.num_ablated, "record is of a step that left stages out, and is no result",
+                               "records are of steps that left stages out, and are no results"));
   return text;
 }
 

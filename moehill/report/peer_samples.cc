@@ -50,7 +50,10 @@ std::optional<Place> place_of(const std::string& name) {
   if (!is_step && (words.size() != 4 || words[0] != "gemm")) return std::nullopt;
   const std::optional<double> x = whole_number(is_step ? words[4].substr(3) : words[2]);
   if (!x) return std::nullopt;
-  if (is_step) return Place{true, fmt::format("{} {}, {} tokens", words[1], words[2], words[3]), *x};
+  if (is_step)
+    return Place{
+        true, fmt::format("{} {}, {} {}", words[1], words[2], words[3], words[3] == "1" ? "token" : "tokens"),
+        *x};
   return Place{false, fmt::format("{} grouped product, {}", words[1], words[3]), *x};
 }
 

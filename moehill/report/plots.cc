@@ -253,8 +253,9 @@ std::string ratio_plot(const ResultSet& records) {
     const RatioGroup group{"", "over parallel_mode=none", marks_over(result, records)};
     if (group.marks.empty()) continue;
     groups.push_back(group);
-    titles.push_back(fmt::format("top-{}, {} tokens", value_text(at_or_null(result.record, "/config/topk")),
-                                 value_text(at_or_null(result.record, "/config/tokens"))));
+    const std::string tokens = value_text(at_or_null(result.record, "/config/tokens"));
+    titles.push_back(fmt::format("top-{}, {} {}", value_text(at_or_null(result.record, "/config/topk")),
+                                 tokens, tokens == "1" ? "token" : "tokens"));
     subjects.push_back(subject_of(result.record));
   }
   titles = told_apart(titles, subjects);

@@ -9,6 +9,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/store/expectation.h"
 
 namespace moehill {
@@ -123,7 +124,8 @@ std::vector<PublishedRow> parse_published(const std::string& text, const std::st
     if (line.empty()) continue;
     const std::vector<std::string> cells = split(line, ',');
     if (cells.size() != kNumColumns)
-      throw input_error("--published", fmt::format("{} cells in line {} of {}", cells.size(), n, name),
+      throw input_error("--published",
+                        fmt::format("{} in line {} of {}", count_text(std::ssize(cells), "cell"), n, name),
                         std::to_string(kNumColumns), "write cells without commas");
     rows.push_back(parse_row(cells));
   }

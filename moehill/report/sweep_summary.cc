@@ -39,9 +39,10 @@ std::string disturbed_line(const ExperimentView& view) {
     all += std::ssize(row.measured->rounds);
   }
   if (all == 0) return "";
-  return fmt::format("{} of {} results ({:.0f} %) were disturbed by other work{}\n", disturbed, all,
+  return fmt::format("{} of {} ({:.0f} %) {} disturbed by other work{}\n", disturbed,
+                     count_text(all, "result"),
                      100.0 * static_cast<double>(disturbed) / static_cast<double>(all),
-                     disturbed == 0 ? "" : "; a quiet machine decides more");
+                     disturbed == 1 ? "was" : "were", disturbed == 0 ? "" : "; a quiet machine decides more");
 }
 
 // Returns a line where several hosts measured, since not every round counts then.

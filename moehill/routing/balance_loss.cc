@@ -11,6 +11,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/overlap.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -144,8 +145,8 @@ std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logit
 
 void refuse_impossible(const BalanceLoss& loss, int64_t num_tokens) {
   if (loss.sequence == 0 || (loss.sequence_tokens >= 1 && num_tokens % loss.sequence_tokens == 0)) return;
-  throw input_error("--balance-loss", fmt::format("sequences of {} tokens", loss.sequence_tokens),
-                    fmt::format("a divisor of the {} tokens", num_tokens), "choose one");
+  throw input_error("--balance-loss", "sequences of " + count_text(loss.sequence_tokens, "token"),
+                    "a divisor of the " + count_text(num_tokens, "token"), "choose one");
 }
 
 int64_t num_windows(const BalanceLoss& loss, int64_t num_tokens) {

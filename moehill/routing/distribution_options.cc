@@ -6,6 +6,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -25,17 +26,17 @@ void refuse_bad_runs(const DistributionOptions& o) {
 void refuse_bad_share(const DistributionOptions& o, int64_t num_hot, int num_experts, int topk) {
   const std::string option = "--distribution " + to_string(o);
   if (num_hot < 1 || num_hot > num_experts) {
-    throw input_error(option, fmt::format("{} hot of {} experts", num_hot, num_experts), "1 to all experts",
-                      "choose another number of experts or devices");
+    throw input_error(option, fmt::format("{} hot of {}", num_hot, count_text(num_experts, "expert")),
+                      "1 to all experts", "choose another number of experts or devices");
   }
   const double least = std::max(0.0, 1 - static_cast<double>(num_experts - num_hot) / topk);
   const double most = std::min(1.0, static_cast<double>(num_hot) / topk);
   if (o.hot_share >= least - 1e-12 && o.hot_share <= most + 1e-12) return;
-  throw input_error(
-      option,
-      fmt::format("a share of {} for {} of {} experts at top-k {}", o.hot_share, num_hot, num_experts, topk),
-      fmt::format("{:.4g} to {:.4g}, since a token's choices are distinct", least, most),
-      "choose another share, more hot experts or a smaller --topk");
+  throw input_error(option,
+                    fmt::format("a share of {} for {} of {} at top-k {}", o.hot_share, num_hot,
+                                count_text(num_experts, "expert"), topk),
+                    fmt::format("{:.4g} to {:.4g}, since a token's choices are distinct", least, most),
+                    "choose another share, more hot experts or a smaller --topk");
 }
 
 const std::string kTraceRouter = "trace";  // the name that a record gives as router if the routing is a trace
@@ -149,17 +150,21 @@ void refuse_impossible(const DistributionOptions& o, int num_experts, int topk, 
     throw input_error(option, fmt::format("{}", o.zipf_exponent), "an exponent from 0 to 10",
                       "zipf:1 is a common skew");
   }
+  const auto spread = [&] {
+    return fmt::format("{} over {}", count_text(num_placed, "expert"), count_text(o.devices, "device"));
+  };
   if (o.kind == Distribution::balanced && num_placed % o.devices != 0) {
-    throw input_error(option, fmt::format("{} experts over {} devices", num_placed, o.devices),
-                      "devices that divide the experts", "choose other --devices or --experts");
+    throw input_error(option, spread(), "devices that divide the experts",
+                      "choose other --devices or --experts");
   }
   if (o.kind == Distribution::hot_device && num_placed < o.devices) {
-    throw input_error(option, fmt::format("{} experts over {} devices", num_placed, o.devices),
-                      fmt::format("at most {} devices, or the hot one has no expert", num_placed),
-                      "choose fewer devices or more experts");
+    throw input_error(
+        option, spread(),
+        fmt::format("at most {}, or the hot one has no expert", count_text(num_placed, "device")),
+        "choose fewer devices or more experts");
   }
   if (o.kind == Distribution::k_hot && (o.num_hot < topk || o.num_hot > num_experts)) {
-    throw input_error(option, fmt::format("{} hot experts", o.num_hot),
+    throw input_error(option, count_text(o.num_hot, "hot expert"),
                       fmt::format("{} to {}: a hot token's choices are all hot", topk, num_experts),
                       "choose another number, or a smaller --topk");
   }

@@ -13,6 +13,7 @@
 #include "moehill/base/parse.h"
 #include "moehill/base/partition.h"
 #include "moehill/base/strict_json.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -213,7 +214,7 @@ void require_placement(const std::string& what, const Placement& placement, int 
     throw input_error(what, got, allowed, "make it by moehill balance for this shape");
   };
   if (placement.num_places() < num_experts)
-    refuse(fmt::format("{} places", placement.num_places()), fmt::format("{} or more", num_experts));
+    refuse(count_text(placement.num_places(), "place"), fmt::format("{} or more", num_experts));
   // Each place must have an expert that exists, each expert a place, and no device an expert twice.
   std::set<int32_t> somewhere;
   for (int p = 0; p < placement.num_places(); ++p) {
@@ -265,18 +266,18 @@ Placement make_placement(const PlacementRule& rule, const std::vector<int64_t>& 
   const int64_t experts = std::ssize(load);
   if (rule.kind == PlacementRule::greedy) {
     if (rule.copies > experts * (num_devices - 1))
-      throw input_error("--placement", fmt::format("{} copies", rule.copies),
+      throw input_error("--placement", count_text(rule.copies, "copy", "copies"),
                         fmt::format("0 to {}, an expert at most once a device", experts * (num_devices - 1)),
                         "choose fewer");
     return greedy_placement(load, num_devices, rule.copies);
   }
   if (rule.groups % rule.nodes != 0 || num_devices % rule.nodes != 0 || experts % rule.groups != 0 ||
       experts % num_devices != 0)
-    throw input_error("--placement",
-                      fmt::format("{} nodes, {} groups, {} devices, {} experts", rule.nodes, rule.groups,
-                                  num_devices, experts),
-                      "nodes that divide groups and devices, groups and devices that divide the experts",
-                      "choose others");
+    throw input_error(
+        "--placement",
+        fmt::format("{}, {}, {}, {}", count_text(rule.nodes, "node"), count_text(rule.groups, "group"),
+                    count_text(num_devices, "device"), count_text(experts, "expert")),
+        "nodes that divide groups and devices, groups and devices that divide the experts", "choose others");
   return hierarchical_placement(load, num_devices, rule.nodes, rule.groups);
 }
 

@@ -6,6 +6,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/partition.h"
+#include "moehill/base/table.h"
 #include "moehill/routing/plan.h"
 
 namespace moehill {
@@ -44,7 +45,8 @@ class PlanCheck {
                          plan_.num_experts);
     }
     if (plan_.num_groups() != num_held() && !is_masked()) {
-      return fmt::format("{} groups for {} held experts", plan_.num_groups(), num_held());
+      return fmt::format("{} for {}", count_text(plan_.num_groups(), "group"),
+                         count_text(num_held(), "held expert"));
     }
     if (plan_.assignment_row.size() != routing_.expert.size()) return "assignment_row has not T * k elements";
     return "";
@@ -109,7 +111,8 @@ class PlanCheck {
     const int64_t expected = is_pad_known ? known_capacity() : plan_.group_offset[1];
     for (int g = 0; g < num_held(); ++g) {
       const int64_t got = plan_.group_offset[idx(g + 1)] - plan_.group_offset[idx(g)];
-      if (got != expected) return fmt::format("group {} has {} rows, padded ones have {}", g, got, expected);
+      if (got != expected)
+        return fmt::format("group {} has {}, padded ones have {}", g, count_text(got, "row"), expected);
     }
     return "";
   }
@@ -145,8 +148,10 @@ class PlanCheck {
       num_dropped += !is_kept && holds(expert);
     }
     if (num_dropped != plan_.num_dropped) {
-      return fmt::format("{} assignments of held experts have no row, num_dropped is {}", num_dropped,
-                         plan_.num_dropped);
+      return fmt::format(
+          "{} no row, num_dropped is {}",
+          count_text(num_dropped, "assignment of held experts has", "assignments of held experts have"),
+          plan_.num_dropped);
     }
     return limits(kept, dropped);
   }
@@ -162,8 +167,8 @@ class PlanCheck {
     }
     for (int e = 0; e < plan_.num_experts; ++e) {
       if (kept[idx(e)] > limit || (dropped[idx(e)] > 0 && kept[idx(e)] < limit)) {
-        return fmt::format("expert {} keeps {} assignments and drops {}, capacity {}", e, kept[idx(e)],
-                           dropped[idx(e)], limit);
+        return fmt::format("expert {} keeps {} and drops {}, capacity {}", e,
+                           count_text(kept[idx(e)], "assignment"), dropped[idx(e)], limit);
       }
     }
     return "";

@@ -2,6 +2,7 @@
 // the text form.
 #include "moehill/routing/router_rule.h"
 
+#include "moehill/base/table.h"
 #include "moehill/base/word_list.h"
 
 namespace moehill {
@@ -118,15 +119,16 @@ void refuse_impossible(const RouterRule& rule, int num_experts, int topk) {
   if (rule.groups == 1) return;
   const int size = choices / rule.groups;
   if (choices % rule.groups != 0 || size < (rule.best_two ? 2 : 1)) {
-    throw input_error("--router, --preset", fmt::format("{} groups of {} experts", rule.groups, choices),
+    throw input_error("--router, --preset",
+                      fmt::format("{} groups of {}", rule.groups, count_text(choices, "expert")),
                       rule.best_two ? "groups of one size, two experts or more" : "groups of one size",
                       "choose --experts, a multiple of the groups");
   }
   if (topk > size * rule.kept_groups) {
-    throw input_error(
-        "--topk", fmt::format("{}", topk),
-        fmt::format("1 to {} (the experts of {} kept groups)", size * rule.kept_groups, rule.kept_groups),
-        "use fewer choices or keep more groups");
+    throw input_error("--topk", fmt::format("{}", topk),
+                      fmt::format("1 to {} (the experts of {})", size * rule.kept_groups,
+                                  count_text(rule.kept_groups, "kept group")),
+                      "use fewer choices or keep more groups");
   }
 }
 

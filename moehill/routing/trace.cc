@@ -11,6 +11,7 @@
 #include "moehill/base/npy.h"
 #include "moehill/base/npy_reader.h"
 #include "moehill/base/output_paths.h"
+#include "moehill/base/table.h"
 #include "moehill/routing/trace_reading.h"
 
 namespace moehill {
@@ -77,7 +78,7 @@ void TraceTokens::add_gates(const float* gates) {
 
 Routing TraceTokens::take() {
   if (!complete())
-    throw input_error(kTraceOption, fmt::format("{} tokens", next_),
+    throw input_error(kTraceOption, count_text(next_, "token"),
                       fmt::format("at least the {} of --tokens", routing_.num_tokens),
                       next_ > 0 ? fmt::format("use --tokens {}", next_) : "record it again: it is empty");
   return std::move(routing_);
@@ -85,7 +86,7 @@ Routing TraceTokens::take() {
 
 void require_topk(const TraceRequest& request, int64_t topk) {
   if (topk == request.topk) return;
-  throw input_error(kTraceOption, fmt::format("{} choices a token", topk),
+  throw input_error(kTraceOption, count_text(topk, "choice") + " a token",
                     fmt::format("--topk {}", request.topk), fmt::format("use --topk {}", topk));
 }
 

@@ -8,6 +8,7 @@
 #include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
+#include "moehill/base/table.h"
 #include "moehill/routing/trace_reading.h"
 
 namespace moehill {
@@ -96,7 +97,8 @@ class JsonTrace {
     }
     if (record.contains("num_tokens") &&
         integer(record, "num_tokens", 0, 2147483647) != static_cast<int64_t>(rows.size()))
-      refuse(fmt::format("num_tokens {} with {} rows", record["num_tokens"].dump(), rows.size()),
+      refuse(fmt::format("num_tokens {} with {}", record["num_tokens"].dump(),
+                         count_text(std::ssize(rows), "row")),
              "the same of both");
     if (!record.contains("gate_values")) return part;
     const json& gate_rows = array_of(record, "gate_values");
@@ -105,7 +107,8 @@ class JsonTrace {
       for (const json& gate : row) part.gates.push_back(gate_of(gate, part.gates.size()));
     }
     if (part.gates.size() != part.ids.size())
-      refuse(fmt::format("{} rows of gate_values, {} of top_indices", gate_rows.size(), rows.size()),
+      refuse(fmt::format("{} of gate_values, {} of top_indices", count_text(std::ssize(gate_rows), "row"),
+                         rows.size()),
              "as many");
     return part;
   }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -74,23 +75,23 @@ DragonflyShape dragonfly_shape(const Cluster& cluster) {
 }
 
 std::string describe(const Cluster& cluster) {
-  const std::string nodes =
-      fmt::format("{} node{} of {} device{}", cluster.num_nodes(), cluster.num_nodes() == 1 ? "" : "s",
-                  cluster.devices_per_node, cluster.devices_per_node == 1 ? "" : "s");
+  const std::string nodes = fmt::format("{} of {}", count_text(cluster.num_nodes(), "node"),
+                                        count_text(cluster.devices_per_node, "device"));
   switch (cluster.kind) {
     case TopologyKind::node:
       return nodes;
     case TopologyKind::fat_tree: {
       const FatTreeShape s = fat_tree_shape(cluster);
-      return fmt::format("{}, fat tree: {} leaf switches of {} nodes, {} spines", nodes, s.num_leaves,
-                         s.nodes_per_leaf, s.num_spines);
+      return fmt::format("{}, fat tree: {} of {}, {}", nodes,
+                         count_text(s.num_leaves, "leaf switch", "leaf switches"),
+                         count_text(s.nodes_per_leaf, "node"), count_text(s.num_spines, "spine"));
     }
     case TopologyKind::torus:
       return fmt::format("{}, torus {}", nodes, fmt::join(torus_shape(cluster), " x "));
     case TopologyKind::dragonfly: {
       const DragonflyShape s = dragonfly_shape(cluster);
-      return fmt::format("{}, dragonfly: {} groups of {} x {} routers of {} nodes", nodes, s.groups,
-                         s.chassis, s.routers, s.nodes);
+      return fmt::format("{}, dragonfly: {} of {} x {} of {}", nodes, count_text(s.groups, "group"),
+                         s.chassis, count_text(s.routers, "router"), count_text(s.nodes, "node"));
     }
   }
   return nodes;

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/comparison.h"
 
 namespace moehill {
@@ -78,10 +79,10 @@ std::string fate_text(const TunedCandidate& candidate) {
   const Ratio& gain = candidate.unconfirmed;
   switch (candidate.fate) {
     case Fate::dropped:
-      return fmt::format("{} after {} rounds", name, candidate.samples.size());
+      return fmt::format("{} after {}", name, count_text(std::ssize(candidate.samples), "round"));
     case Fate::not_confirmed:
-      return fmt::format("{}: {:.3f}{} over {} new rounds", name, gain.ratio,
-                         interval_text(gain.interval, "{:.3f}"), gain.n);
+      return fmt::format("{}: {:.3f}{} over {}", name, gain.ratio, interval_text(gain.interval, "{:.3f}"),
+                         count_text(gain.n, "new round"));
     default:
       return name;
   }

@@ -60,11 +60,11 @@ std::string layout_of(const RunConfig& config, const Hardware& hardware) {
 
 std::string label_of(const DeviceLayout& layout, const Hardware& hardware) {
   const auto& [devices, threads] = layout;
-  std::string label = fmt::format("{} devices", devices);
+  std::string label = count_text(devices, "device");
   if (threads > 1) label += fmt::format(" of {} threads", threads);
   const int64_t cores = int64_t{hardware.topology.devices_per_node} * hardware.units_per_device;
   const bool can_share = !hardware.is_chip() && !hardware.topology.has_network();
-  if (can_share && int64_t{devices} * threads > cores) label += fmt::format(", which share {} cores", cores);
+  if (can_share && int64_t{devices} * threads > cores) label += ", which share " + count_text(cores, "core");
   return label;
 }
 
@@ -76,9 +76,9 @@ std::string figures_line(const std::string& label, const std::vector<SimulatedRu
   }
   std::sort(sizes.begin(), sizes.end());
   const double p90 = sizes[(9 * sizes.size() + 9) / 10 - 1];  // nearest rank
-  return fmt::format(
-      "{}: {} step{}, median error {:.1f} % (with its sign {:+.1f} %), 90th percentile {:.1f} %\n", label,
-      runs.size(), runs.size() == 1 ? "" : "s", 100 * median_of(sizes), 100 * median_of(errors), 100 * p90);
+  return fmt::format("{}: {}, median error {:.1f} % (with its sign {:+.1f} %), 90th percentile {:.1f} %\n",
+                     label, count_text(std::ssize(runs), "step"), 100 * median_of(sizes),
+                     100 * median_of(errors), 100 * p90);
 }
 
 }  // namespace

@@ -187,11 +187,11 @@ std::string validation_report(const std::vector<ValidatedShape>& shapes) {
   const ValidationFigures f = validation_figures(shapes);
   return format_table({"shape", "spread", "layout", "predicted ms", "measured ms", "error %"}, rows) +
          fmt::format(
-             "{} shape{} by spreads: median error {:.1f} %, 90th percentile {:.1f} %\n"
-             "the spread picked is within 3 % of the best in {:.0f} % of {} shape{}; one picked by half of "
-             "the rounds is within 3 % of the other half's best in {:.0f} %\n",
-             f.num_spreads, f.num_spreads == 1 ? "" : "s", 100 * f.median_error, 100 * f.p90_error,
-             100 * f.picks_within_3_percent, f.num_shapes, f.num_shapes == 1 ? "" : "s",
+             "{} by spreads: median error {:.1f} %, 90th percentile {:.1f} %\n"
+             "the spread picked is within 3 % of the best in {:.0f} % of {}; one picked by half of the "
+             "rounds is within 3 % of the other half's best in {:.0f} %\n",
+             count_text(f.num_spreads, "shape"), 100 * f.median_error, 100 * f.p90_error,
+             100 * f.picks_within_3_percent, count_text(f.num_shapes, "shape"),
              100 * f.measured_picks_within_3_percent);
 }
 

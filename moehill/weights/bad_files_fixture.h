@@ -117,7 +117,7 @@ inline std::vector<BadFile> bad_headers() {
       entry("product past 2^64 times 0",
             R"({"dtype":"U8","shape":[4294967296,4294967296,0],"data_offsets":[0,0]})", "a product below"),
       entry("longer than shape", R"({"dtype":"U8","shape":[1],"data_offsets":[0,2]})",
-            "2 bytes, allowed: 1 bytes"),
+            "2 bytes, allowed: 1 byte,"),
       entry("shorter than shape", R"({"dtype":"F32","shape":[1],"data_offsets":[0,2]})",
             "2 bytes, allowed: 4 bytes"),
       entry("half a byte", R"({"dtype":"F4","shape":[3],"data_offsets":[0,2]})", "allowed: 1.50 bytes"),

@@ -6,6 +6,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/machine/clock.h"
 #include "moehill/tensor/content_hash.h"
 #include "moehill/weights/fill.h"
@@ -85,11 +86,11 @@ void LayerWeights::require_experts(int64_t wanted) {
   const int64_t found = std::ssize(numbers);
   for (int64_t e = 0; e < found; ++e) {
     if (numbers.count(e) == 0)
-      throw input_error(what, fmt::format("{} experts, and none of number {}", found, e), "experts from 0 on",
-                        "download the model anew");
+      throw input_error(what, fmt::format("{}, and none of number {}", count_text(found, "expert"), e),
+                        "experts from 0 on", "download the model anew");
   }
   if (found != wanted)
-    throw input_error(what, fmt::format("{} experts", found), fmt::format("{}, by --experts", wanted),
+    throw input_error(what, count_text(found, "expert"), fmt::format("{}, by --experts", wanted),
                       found > 0 ? fmt::format("use --experts {}", found) : "name another model");
 }
 

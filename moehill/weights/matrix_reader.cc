@@ -8,6 +8,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -237,8 +238,8 @@ SourceMatrix MatrixReader::matrix(const std::string& base, Dimension outputs, Di
                   : "download or write the file anew");
   }
   if (is_four_bit(found.matrix.encoding) && inputs.stored() % kGroup != 0)
-    refuse(found.matrix.name, fmt::format("{} columns in groups of {}", inputs.stored(), kGroup),
-           "whole groups");
+    refuse(found.matrix.name,
+           fmt::format("{} in groups of {}", count_text(inputs.stored(), "column"), kGroup), "whole groups");
   found.matrix.stored_columns = inputs.stored();
   found.matrix.rows.count = outputs.stored();
   found.matrix.columns.count = inputs.stored();

@@ -9,6 +9,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 namespace {
@@ -78,11 +79,11 @@ class Entry {
       if (__builtin_mul_overflow(bits, static_cast<uint64_t>(n), &bits))
         refuse("shape " + shape_text(tensor.shape), "a product below 2^64 bits");
     }
-    const std::string needed =
-        bits % 8 == 0 ? std::to_string(bits / 8) : fmt::format("{:.2f}", 0.125 * static_cast<double>(bits));
+    const std::string needed = bits % 8 == 0 ? count_text(static_cast<int64_t>(bits / 8), "byte")
+                                             : fmt::format("{:.2f} bytes", 0.125 * static_cast<double>(bits));
     if (bits % 8 != 0 || bits / 8 != ends[1] - ends[0])
-      refuse(fmt::format("{} bytes", ends[1] - ends[0]),
-             fmt::format("{} bytes, of {} {}", needed, tensor.dtype, shape_text(tensor.shape)));
+      refuse(count_text(static_cast<int64_t>(ends[1] - ends[0]), "byte"),
+             fmt::format("{}, of {} {}", needed, tensor.dtype, shape_text(tensor.shape)));
     return {ends[0], ends[1]};
   }
 
@@ -111,7 +112,7 @@ std::string_view header_of(const MappedFile& file) {
   const std::span<const std::byte> bytes = file.bytes();
   const std::string what = "--weights " + file.path();
   if (bytes.size() < sizeof(uint64_t))
-    throw input_error(what, fmt::format("{} bytes", bytes.size()), "8 bytes at least, the length of a header",
+    throw input_error(what, count_text(std::ssize(bytes), "byte"), "8 bytes at least, the length of a header",
                       kRemedy);
   uint64_t length;
   std::memcpy(&length, bytes.data(), sizeof(length));
@@ -157,7 +158,8 @@ void refuse_gaps(const std::string& path, std::vector<Placed> placed, uint64_t n
     end = tensor.end;
   }
   if (end != num_bytes)
-    throw input_error("--weights " + path, fmt::format("{} bytes behind the last tensor", num_bytes - end),
+    throw input_error("--weights " + path,
+                      count_text(static_cast<int64_t>(num_bytes - end), "byte") + " behind the last tensor",
                       "none", kRemedy);
 }
 

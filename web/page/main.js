@@ -11,7 +11,7 @@ function head() {
   const loads = all_rows.map((row) => row.load).filter(known);
   const machines = [...new Set(data.experiments.map((experiment) => experiment.machine).filter(Boolean))];
   const facts = [
-    machine.cpu && ['machine', machine.cpu + (machine.cores ? ', ' + machine.cores + ' cores' : '') + (machines.length > 1 ? ` and ${machines.length - 1} more` : '')],
+    machine.cpu && ['machine', machine.cpu + (machine.cores ? ', ' + count_words(machine.cores, 'core') : '') + (machines.length > 1 ? ` and ${machines.length - 1} more` : '')],
     machine.build && ['build', machine.build],
     machine.compiler && ['compiler', machine.compiler],
     days.length && ['measured', days[0] + (days.at(-1) === days[0] ? '' : ' to ' + days.at(-1)) + ' (UTC)'],

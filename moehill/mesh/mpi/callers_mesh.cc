@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/mesh/mpi/mpi_mesh.h"
 
 namespace moehill {
@@ -28,7 +29,7 @@ void require_started_mpi(int threads_per_device) {
 Communicator copy_of(const void* comm, size_t comm_bytes) {
   MPI_Comm given = MPI_COMM_NULL;
   if (comm == nullptr || comm_bytes != sizeof given) {
-    throw input_error("the size of the communicator", fmt::format("{} bytes", comm_bytes),
+    throw input_error("the size of the communicator", count_text(static_cast<int64_t>(comm_bytes), "byte"),
                       fmt::format("{} bytes, those of this build's MPI_Comm", sizeof given),
                       "build moehill with the MPI of the program");
   }
