@@ -19,14 +19,14 @@ def tests(program, suites="*"):
 CHECK = ("moehill", "build/release/moehill check --quick")
 MPI_CHECK = ("moehill", "ctest --preset release -R ^check.mpi_[23]$")
 LIES = ("moehill_lies moehill", "ctest --preset release -R ^lies.kit$")
-RUNS = [tests("api_run_test"), tests("api_random_runs_test")]
+RUNS = [tests("api_run_test"), tests("api_test", "RandomRuns*")]
 # area: share of all breaks, sources, what is built and run when the room's own tests pass
 AREAS = {
     "plans": (0.2, "routing/plan.cc routing/plan_builder.cc routing/capacity*.cc routing/router.cc routing/route_tokens.cc "
-              "routing/placement.cc model/plan_counts.cc", [*RUNS, tests("api_capacity_test"), tests("api_router_test"), CHECK]),
+              "routing/placement.cc model/plan_counts.cc", [*RUNS, tests("api_test", "CapacityTest*"), tests("api_header_test", "*Router*"), CHECK]),
     "exchange": (0.22, "parallel/sharded_path.cc parallel/psum_path.cc parallel/row_route.cc parallel/data_parallel_path.cc parallel/latent_path.cc "
                  "mesh/group.cc mesh/threads/*.cc mesh/mpi/messages.cc mesh/mpi/mpi_group.cc mesh/mpi/exchange_windows.cc",
-                 [*RUNS, tests("api_exchange_test"), tests("api_traffic_test"), tests("api_capacity_test"), tests("api_latent_run_test"), CHECK, MPI_CHECK,
+                 [*RUNS, tests("api_header_test", "Exchange*:*EveryLayout*"), tests("api_test", "*Traffic*:CapacityTest*:LatentRunTest*"), CHECK, MPI_CHECK,
                   ("mesh_mpi_conformance_test", "ctest --preset release -R ^mesh.mpi_conformance_[234]$")]),
     "kernels": (0.15, "kernels/gmm*.h kernels/gmm.cc kernels/rows.cc kernels/row_vectors.cc kernels/gemm_units.cc kernels/block_sizes.cc "
                 "kernels/activation-inl.h", [tests("moe_test"), CHECK]),
@@ -36,7 +36,7 @@ AREAS = {
                [tests("cli_test", "*Sweep*"), ("moehill", "ctest --preset release -R ^cli.sweep_launcher$"),
                 ("moehill", "tests/faults/run build/release/moehill --only kill_the_driver")]),
     "check": (0.16, "moe/check.cc moe/check_share.cc moe/check_selection.cc moe/row_comparison.cc moe/audit*.cc moe/router_check.cc moe/oracle.cc",
-              [*RUNS, tests("api_latent_run_test"), tests("api_balance_loss_run_test"), CHECK, LIES]),
+              [*RUNS, tests("api_test", "LatentRunTest*:BalanceLossRunTest*"), CHECK, LIES]),
 }
 ROOMS = sorted({pattern.split("/")[0] for _, patterns, _ in AREAS.values() for pattern in patterns.split()})
 SWAPS = [(" < ", " <= "), (" <= ", " < "), (" > ", " >= "), (" >= ", " > "), (" == ", " != "), (" != ", " == "), (" && ", " || "), (" || ", " && "),

@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-RunConfig config_of(Spread spread, int devices, bool in_step) {
+RunConfig balanced_config(Spread spread, int devices, bool in_step) {
   RunConfig config{.shape = {36, 45, 27, 7, 3, 0, DType::f32}};
   config.spread = spread;
   config.num_devices = devices;
@@ -25,7 +25,7 @@ TEST_F(BalanceLossRunTest, IsInTheGradientOfTheLogits) {
       if (devices > 1) paths = {Spread::dp, Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused};
       if (devices > 1 && !in_step) paths.push_back(Spread::compact_psum);
       for (const Spread path : paths) {
-        const auto run = step(config_of(path, devices, in_step));
+        const auto run = step(balanced_config(path, devices, in_step));
         for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
           const CheckResult result = check(run->tensors(), mode);
           EXPECT_TRUE(result.numbers_ok) << name_of(path) << " P=" << devices << ": " << result.reason;
@@ -37,7 +37,7 @@ TEST_F(BalanceLossRunTest, IsInTheGradientOfTheLogits) {
 
 // These are planted faults: a step without the loss, and one with half of it.
 TEST_F(BalanceLossRunTest, TheCheckSeesALossThatIsLeftOut) {
-  const auto run = step(config_of(Spread::fused, 2, true));
+  const auto run = step(balanced_config(Spread::fused, 2, true));
   BlockTensors tensors = run->tensors();
   for (const char* claimed : {"none", "balance=0.01,sequence=0.01:4,z=0.001",
                               "balance=0.02,sequence=0.01:6,z=0.001", "balance=0.02,sequence=0.01:4"}) {
@@ -52,7 +52,7 @@ TEST_F(BalanceLossRunTest, TheCheckSeesALossThatIsLeftOut) {
 // difference between a step with the loss and one without.
 TEST_F(BalanceLossRunTest, TheSameBitsAtAnyNumberOfDevices) {
   const auto dlogits_of = [&](int devices, bool with_loss) {
-    RunConfig config = config_of(devices == 1 ? Spread::none : Spread::dp, devices, true);
+    RunConfig config = balanced_config(devices == 1 ? Spread::none : Spread::dp, devices, true);
     if (!with_loss) config.block.balance_loss = {};
     const auto run = step(config);
     const float* data = run->tensors().dlogits;

@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-constexpr MoeShape kOdd{37, 45, 27, 7, 3, 0, DType::f32};
+constexpr MoeShape kOddWithoutShared{37, 45, 27, 7, 3, 0, DType::f32};
 
 struct Rule {
   const char* name;
@@ -27,8 +27,8 @@ const Rule kRules[] = {
     {"spill in a source", {.sources = 0, .spares = 2}},
 };
 
-RunConfig config_of(const Rule& rule, Spread spread, int devices) {
-  RunConfig config{.shape = kOdd};
+RunConfig dropping_config(const Rule& rule, Spread spread, int devices) {
+  RunConfig config{.shape = kOddWithoutShared};
   config.spread = spread;
   config.num_devices = devices;
   config.block.capacity = rule.capacity;
@@ -42,10 +42,10 @@ using CapacityTest = RunFixture;
 
 TEST_F(CapacityTest, EveryRuleUnderEveryPath) {
   for (const Rule& rule : kRules) {
-    std::vector<RunConfig> configs = {config_of(rule, Spread::none, 1)};
+    std::vector<RunConfig> configs = {dropping_config(rule, Spread::none, 1)};
     for (const int devices : {2, 3, 4, 9}) {
-      configs.push_back(config_of(rule, Spread::dp, devices));
-      for (const Spread path : kEpPaths) configs.push_back(config_of(rule, path, devices));
+      configs.push_back(dropping_config(rule, Spread::dp, devices));
+      for (const Spread path : kEpPaths) configs.push_back(dropping_config(rule, path, devices));
     }
     for (const RunConfig& config : configs) {
       const auto run = step(config);
@@ -60,7 +60,7 @@ TEST_F(CapacityTest, EveryRuleUnderEveryPath) {
 
 // The planted fault is a step that follows another rule.
 TEST_F(CapacityTest, TheCheckSeesEachOtherRule) {
-  const auto configured = [](const Rule& rule) { return config_of(rule, Spread::ragged_a2a, 3); };
+  const auto configured = [](const Rule& rule) { return dropping_config(rule, Spread::ragged_a2a, 3); };
   for (const Rule& stepped : kRules) {
     const auto run = step(configured(stepped));
     for (const Rule& claimed : kRules) {

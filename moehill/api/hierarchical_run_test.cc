@@ -5,16 +5,13 @@
 
 #include <set>
 
-#include "moehill/api/measuring.h"
-#include "moehill/moe/check.h"
+#include "moehill/api/run_fixture.h"
 #include "moehill/routing/router_rule.h"
 
 namespace moehill {
 namespace {
 
-constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
-
-RunConfig config_of(int devices, int ranks_per_node, Spread spread = Spread::hierarchical) {
+RunConfig nodes_config(int devices, int ranks_per_node, Spread spread = Spread::hierarchical) {
   RunConfig config{.shape = kOdd, .spread = spread, .ranks_per_node = ranks_per_node, .num_devices = devices};
   config.block.router_grad = true;
   return config;
@@ -69,7 +66,7 @@ TEST_F(HierarchicalRun, IsRightOnAnyNodes) {
   for (const auto& [devices, ranks] : kLayouts) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
-        RunConfig config = config_of(devices, ranks);
+        RunConfig config = nodes_config(devices, ranks);
         config.shape.dtype = dtype;
         config.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.75};
         expect_right(config, fmt::format("{} devices, {} a node, {}, {}", devices, ranks, dtype_name(dtype),
@@ -85,7 +82,7 @@ TEST_F(HierarchicalRun, IsRightInEveryForm) {
       for (const Impl impl : {Impl::baseline, Impl::fused_w13, Impl::preweight, Impl::fused_w13_preweight,
                               Impl::scatter, Impl::fast}) {
         for (const Remat remat : {Remat::none, Remat::expert_mlp, Remat::combine}) {
-          RunConfig config = config_of(5, 2);
+          RunConfig config = nodes_config(5, 2);
           config.shape.dtype = dtype;
           config.block.backend = backend;
           config.block.impl = impl;
@@ -103,7 +100,7 @@ TEST_F(HierarchicalRun, IsRightOnShapesAtTheEdge) {
   for (const MoeShape& shape :
        {MoeShape{1, 15, 13, 4, 2, 0, DType::f32}, MoeShape{1, 1, 1, 1, 1, 1, DType::bf16},
         MoeShape{9, 33, 17, 5, 5, 0, DType::f32}, MoeShape{3, 16, 16, 40, 1, 8, DType::bf16}}) {
-    RunConfig config = config_of(5, 2);
+    RunConfig config = nodes_config(5, 2);
     config.shape = shape;
     expect_right(config, to_string(shape));
     config.block.pass = Pass::forward;
@@ -120,7 +117,7 @@ TEST_F(HierarchicalRun, IsRightOnShapesAtTheEdge) {
 TEST_F(HierarchicalRun, HasTheBitsOfRaggedWhereSumsHaveOneOrder) {
   for (const Impl impl : {Impl::fused_w13, Impl::fast}) {
     for (const auto& [devices, ranks, topk] : {std::tuple{5, 1, 3}, {5, 2, 1}, {9, 4, 1}, {3, 0, 3}}) {
-      RunConfig config = config_of(devices, ranks, Spread::ragged_a2a);
+      RunConfig config = nodes_config(devices, ranks, Spread::ragged_a2a);
       config.shape.topk = topk;
       config.block.impl = impl;
       // One node adds all of a token's sums before it adds the shared expert's output.
@@ -138,9 +135,9 @@ TEST_F(HierarchicalRun, HasTheBitsOfRaggedWhereSumsHaveOneOrder) {
 
 TEST_F(HierarchicalRun, HasThePlanOfRagged) {
   for (const auto& [devices, ranks] : kLayouts) {
-    step(config_of(devices, ranks, Spread::ragged_a2a));
+    step(nodes_config(devices, ranks, Spread::ragged_a2a));
     const uint64_t plan = run_->plan_hash();
-    step(config_of(devices, ranks));
+    step(nodes_config(devices, ranks));
     EXPECT_EQ(run_->plan_hash(), plan) << devices << " devices, " << ranks << " a node";
   }
 }

@@ -8,7 +8,6 @@
 namespace moehill {
 namespace {
 
-constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
 constexpr Spread kPaths[] = {Spread::none, Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused,
                              Spread::hierarchical};
 

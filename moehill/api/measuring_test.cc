@@ -11,7 +11,7 @@ namespace moehill {
 namespace {
 
 // 2 / (T H) is a power of two: a caller's dy = 2 y / (T H) is exact, and so is the harness's scale.
-constexpr MoeShape kShape{32, 64, 27, 7, 3, 19, DType::f32};
+constexpr MoeShape kPointShape{32, 64, 27, 7, 3, 19, DType::f32};
 
 struct Point {
   Spread spread;
@@ -20,9 +20,9 @@ struct Point {
   Remat remat;
 };
 
-RunConfig config_of(const Point& point) {
+RunConfig point_config(const Point& point) {
   RunConfig config;
-  config.shape = kShape;
+  config.shape = kPointShape;
   config.shape.dtype = point.dtype;
   config.block.remat = point.remat;
   config.spread = point.spread;
@@ -33,19 +33,19 @@ RunConfig config_of(const Point& point) {
 moehill_block_desc desc_of(const Point& point) {
   moehill_block_desc desc;
   moehill_block_desc_init(&desc);
-  desc.hidden = kShape.hidden;
-  desc.mlp_dim = kShape.mlp_dim;
-  desc.experts = kShape.experts;
-  desc.topk = kShape.topk;
-  desc.shared_dim = kShape.shared_dim;
-  desc.max_tokens = kShape.tokens;
+  desc.hidden = kPointShape.hidden;
+  desc.mlp_dim = kPointShape.mlp_dim;
+  desc.experts = kPointShape.experts;
+  desc.topk = kPointShape.topk;
+  desc.shared_dim = kPointShape.shared_dim;
+  desc.max_tokens = kPointShape.tokens;
   desc.dtype = point.dtype == DType::f32 ? MOEHILL_F32 : MOEHILL_BF16;
   desc.path = static_cast<int32_t>(point.spread);
   desc.recompute = point.remat == Remat::none ? MOEHILL_RECOMPUTE_NONE : MOEHILL_RECOMPUTE_EXPERT_MLP;
   return desc;
 }
 
-std::vector<float> values_of(const LogicalWeights& w) {
+std::vector<float> weight_values(const LogicalWeights& w) {
   std::vector<float> values;
   for (int64_t g = 0; g < w.stack.num_groups; ++g) {
     for (int64_t r = 0; r < w.rows(); ++r) {
@@ -91,7 +91,7 @@ class CallersBlock {
   static void expect(moehill_status status) { ASSERT_EQ(status, MOEHILL_OK) << moehill_last_error(); }
 
   void load(const Weights& w, bool is_shared) {
-    const std::vector<float> gate = values_of(w.w1), up = values_of(w.w3), down = values_of(w.w2);
+    const std::vector<float> gate = weight_values(w.w1), up = weight_values(w.w3), down = weight_values(w.w2);
     moehill_weights given{};
     given.struct_size = sizeof given;
     given.gate = gate.data();
@@ -100,11 +100,11 @@ class CallersBlock {
     given.dtype = MOEHILL_F32;
     given.order = MOEHILL_IN_OUT;
     expect(is_shared ? moehill_block_load_shared(block_, &given)
-                     : moehill_block_load_experts(block_, 0, kShape.experts, &given));
+                     : moehill_block_load_experts(block_, 0, kPointShape.experts, &given));
   }
 
   void expect_gradients(const Weights& w, bool is_shared) {
-    const std::vector<float> gate = values_of(w.w1), up = values_of(w.w3), down = values_of(w.w2);
+    const std::vector<float> gate = weight_values(w.w1), up = weight_values(w.w3), down = weight_values(w.w2);
     std::vector<float> got_gate(gate.size()), got_up(up.size()), got_down(down.size());
     moehill_gradients to{};
     to.struct_size = sizeof to;
@@ -114,7 +114,7 @@ class CallersBlock {
     to.dtype = MOEHILL_F32;
     to.order = MOEHILL_IN_OUT;
     expect(is_shared ? moehill_block_store_shared_gradients(block_, &to)
-                     : moehill_block_store_expert_gradients(block_, 0, kShape.experts, &to));
+                     : moehill_block_store_expert_gradients(block_, 0, kPointShape.experts, &to));
     EXPECT_EQ(got_gate, gate);
     EXPECT_EQ(got_up, up);
     EXPECT_EQ(got_down, down);
@@ -128,19 +128,19 @@ class CallersBlock {
 void expect_equal(const Point& point) {
   SCOPED_TRACE(std::string(name_of(point.spread)) + " " + dtype_name(point.dtype));
   RunFactory factory({}, 5, {});
-  const auto run = factory.make(config_of(point));
+  const auto run = factory.make(point_config(point));
   run->step({});
   const BlockTensors t = run->tensors();
   CallersBlock block(point);
   block.load({t.weights.w1, t.weights.w3, t.weights.w2}, false);
   block.load({t.weights.s1, t.weights.s3, t.weights.s2}, true);
   const plain::Tensor x = tensor_of(t.x);
-  const plain::Tensor dy = tensor_of(t.y, 2.0 / static_cast<double>(kShape.tokens * kShape.hidden));
+  const plain::Tensor dy = tensor_of(t.y, 2.0 / static_cast<double>(kPointShape.tokens * kPointShape.hidden));
   const bool bf16 = point.dtype == DType::bf16;
   plain::Tensor y(x.size(), bf16), dx(x.size(), bf16);
   std::vector<float> d_gates(t.routing->weight.size());
-  CallersBlock::expect(
-      moehill_block_plan(block.get(), kShape.tokens, t.routing->expert.data(), t.routing->weight.data()));
+  CallersBlock::expect(moehill_block_plan(block.get(), kPointShape.tokens, t.routing->expert.data(),
+                                          t.routing->weight.data()));
   CallersBlock::expect(moehill_block_forward(block.get(), x.data(), y.data()));
   CallersBlock::expect(moehill_block_backward(block.get(), x.data(), dy.data(), dx.data(), d_gates.data()));
   EXPECT_EQ(y.values(), tensor_of(t.y).values());

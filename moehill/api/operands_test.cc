@@ -4,13 +4,10 @@
 
 #include <cmath>
 
-#include "moehill/api/measuring.h"
-#include "moehill/moe/check.h"
+#include "moehill/api/run_fixture.h"
 
 namespace moehill {
 namespace {
-
-constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
 
 RunConfig ep(RunConfig config, int devices, Spread path) {
   config.num_devices = devices;

@@ -9,8 +9,6 @@
 namespace moehill {
 namespace {
 
-constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
-
 class PlacementRunTest : public RunFixture {
  protected:
   static RunConfig config_of(Spread spread, int devices, DType dtype, std::vector<int32_t> placement) {

@@ -263,7 +263,7 @@ TEST(Router, TakesAnotherBias) {
 }
 
 template <typename Body>
-void expect_error(const std::string& part, const Body& body) {
+void expect_invalid(const std::string& part, const Body& body) {
   try {
     body();
     ADD_FAILURE() << "no error; expected " << part;
@@ -281,7 +281,7 @@ TEST(Router, RefusesDescriptionsThatCannotChoose) {
   const auto expect = [&](const std::string& part, auto change) {
     RouterDesc d{.experts = 12, .topk = 3, .score = Score::sigmoid};
     change(d);
-    expect_error(part, [&] { Router router(context, d); });
+    expect_invalid(part, [&] { Router router(context, d); });
   };
   expect("experts", [](RouterDesc& d) { d.experts = 0; });
   expect("topk: got 13", [](RouterDesc& d) { d.topk = 13; });
@@ -324,29 +324,29 @@ TEST(Router, RefusesCallsThatDoNotFit) {
   };
   std::vector<float> spoilt = logits;
   spoilt[6] = NAN;
-  expect_error("nan for token 1, expert 2", route(spoilt));
+  expect_invalid("nan for token 1, expert 2", route(spoilt));
   spoilt[6] = INFINITY;
-  expect_error("inf for token 1, expert 2", route(spoilt));
-  expect_error("logits: got null", [&] { router.route(3, nullptr, ids.data(), p.data()); });
-  expect_error("gates: got memory that overlaps",
-               [&] { router.route(3, logits.data(), ids.data(), logits.data()); });
-  expect_error("tokens: got -1", [&] { router.route(-1, logits.data(), ids.data(), p.data()); });
+  expect_invalid("inf for token 1, expert 2", route(spoilt));
+  expect_invalid("logits: got null", [&] { router.route(3, nullptr, ids.data(), p.data()); });
+  expect_invalid("gates: got memory that overlaps",
+                 [&] { router.route(3, logits.data(), ids.data(), logits.data()); });
+  expect_invalid("tokens: got -1", [&] { router.route(-1, logits.data(), ids.data(), p.data()); });
   // With so many tokens the number of choices does not fit 64 bits.
-  expect_error("tokens: got 9.2", [&] { router.route(INT64_MAX, logits.data(), ids.data(), p.data()); });
-  expect_error("tokens: got 9.2",
-               [&] { router.backward(INT64_MAX, logits.data(), ids.data(), dp.data(), dlogits.data()); });
-  expect_error("without", [&] { router.set_bias(p.data()); });
+  expect_invalid("tokens: got 9.2", [&] { router.route(INT64_MAX, logits.data(), ids.data(), p.data()); });
+  expect_invalid("tokens: got 9.2",
+                 [&] { router.backward(INT64_MAX, logits.data(), ids.data(), dp.data(), dlogits.data()); });
+  expect_invalid("without", [&] { router.set_bias(p.data()); });
   route(logits)();
   ids[3] = -1;
-  expect_error("expert_ids: got -1 for token 1",
-               [&] { router.backward(3, logits.data(), ids.data(), dp.data(), dlogits.data()); });
+  expect_invalid("expert_ids: got -1 for token 1",
+                 [&] { router.backward(3, logits.data(), ids.data(), dp.data(), dlogits.data()); });
   const std::vector<int32_t> table = {0, 1}, bad = {0, 1, 0};
   Router hashed(
       context,
       {.experts = 4, .topk = 2, .score = Score::sigmoid, .experts_of_id = table.data(), .num_ids = 1});
-  expect_error("token_ids: got 1 for token 1",
-               [&] { hashed.route(3, logits.data(), ids.data(), p.data(), bad.data()); });
-  expect_error("token_ids: got null", [&] { hashed.route(3, logits.data(), ids.data(), p.data()); });
+  expect_invalid("token_ids: got 1 for token 1",
+                 [&] { hashed.route(3, logits.data(), ids.data(), p.data(), bad.data()); });
+  expect_invalid("token_ids: got null", [&] { hashed.route(3, logits.data(), ids.data(), p.data()); });
 }
 
 }  // namespace

@@ -13,6 +13,9 @@
 
 namespace moehill {
 
+// No size is a multiple of a vector or of a number of devices.
+inline constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
+
 class RunFixture : public testing::Test {
  protected:
   // Steps twice, each time with poisoned results, so that a value that a step leaves out shows.

@@ -18,8 +18,8 @@ using Call = TileCall<uint32_t, uint32_t>;
 int64_t blocks(int64_t depth) { return (depth + kAmxSteps - 1) / kAmxSteps; }
 
 // Fills with bit patterns of every kind if `wild`, otherwise with numbers between 2^-8 and 1.
-struct Operands {
-  Operands(int64_t depth, bool wild, uint32_t seed) {
+struct TileOperands {
+  TileOperands(int64_t depth, bool wild, uint32_t seed) {
     uint64_t i = 0;
     const auto bits = [&] {
       const uint32_t word = threefry(seed, Stream::kX, i++)[0];
@@ -33,7 +33,7 @@ struct Operands {
   std::vector<float> c;
 };
 
-std::vector<float> run(const AmxTile* tile, const Operands& operands, Call call, bool stream) {
+std::vector<float> run(const AmxTile* tile, const TileOperands& operands, Call call, bool stream) {
   std::vector<float> c = operands.c;
   call.a = operands.a.data();
   call.b = operands.b.data();
@@ -46,7 +46,7 @@ std::vector<float> run(const AmxTile* tile, const Operands& operands, Call call,
 
 // Returns the sums of the first call.rows rows of each panel, in the order of additions that the CPU's manual
 // states.
-std::vector<float> expected_sums(const Operands& operands, const Call& call) {
+std::vector<float> expected_sums(const TileOperands& operands, const Call& call) {
   std::vector<float> expected;
   for (int p = 0; p < call.panels; ++p) {
     for (int r = 0; r < call.rows; ++r) {
@@ -82,7 +82,7 @@ void expect_rows(const std::vector<float>& got, const Call& call, const std::vec
 }
 
 template <typename Body>
-void for_all_calls(const Body& body) {
+void for_all_tile_calls(const Body& body) {
   for (const int rows : {1, 15, 16, 17, 31, 32}) {
     for (const int panels : {1, 2}) {
       for (const int64_t depth : {0, 1, 15, 16, 17, 50, 64}) {
@@ -98,9 +98,9 @@ void for_all_calls(const Body& body) {
 
 TEST(AmxTile, SumsInTheOrderOfTheManual) {
   uint32_t seed = 0;
-  for_all_calls([&](const Call& call, const std::string& what) {
+  for_all_tile_calls([&](const Call& call, const std::string& what) {
     for (const bool wild : {false, true}) {
-      const Operands operands(call.depth, wild, ++seed);
+      const TileOperands operands(call.depth, wild, ++seed);
       const std::vector<float> expected = expected_sums(operands, call);
       for (const bool stream : {false, true})
         expect_rows(run(kEmulatedAmxTile, operands, call, stream), call, expected, what);
@@ -110,8 +110,8 @@ TEST(AmxTile, SumsInTheOrderOfTheManual) {
 
 // A panel that is not there keeps its sums, and so do rows that are not wanted.
 TEST(AmxTile, WritesOnlyTheTilesThatItWasAskedFor) {
-  for_all_calls([](const Call& call, const std::string& what) {
-    const Operands operands(call.depth, false, 9);
+  for_all_tile_calls([](const Call& call, const std::string& what) {
+    const TileOperands operands(call.depth, false, 9);
     const std::vector<float> got = run(kEmulatedAmxTile, operands, call, false);
     for (size_t i = 0; i < got.size(); ++i) {
       const int64_t panel = static_cast<int64_t>(i) / call.c_stride,
@@ -126,9 +126,9 @@ TEST(AmxTile, TheCpusInstructionsGiveTheSameBits) {
   const AmxTile* tile = amx_tile();
   if (tile == nullptr) GTEST_SKIP() << "this CPU has no AMX-BF16, or the system does not grant it";
   uint32_t seed = 0;
-  for_all_calls([&](const Call& call, const std::string& what) {
+  for_all_tile_calls([&](const Call& call, const std::string& what) {
     for (const bool wild : {false, true}) {
-      const Operands operands(call.depth, wild, ++seed);
+      const TileOperands operands(call.depth, wild, ++seed);
       for (const bool stream : {false, true})
         expect_rows(run(tile, operands, call, stream), call, expected_sums(operands, call), what);
     }

@@ -15,7 +15,7 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kHidden = 420, kWidth = 300;
+constexpr int64_t kTunedHidden = 420, kTunedWidth = 300;
 const std::vector<int64_t> kOffset = {0, 330, 331, 400};
 
 void fill(const MatView& m, uint32_t seed) {
@@ -50,12 +50,13 @@ void append(const MatView& m, std::vector<float>& values) {
 
 // Computes x W, then that times the other W, and the gradients of both inputs.
 Outcome compute(const BlockSizes& blocks, DType dtype, int num_threads) {
-  GemmLimits limits{3, 400, kHidden, kHidden * kWidth, num_threads, blocks};
+  GemmLimits limits{3, 400, kTunedHidden, kTunedHidden * kTunedWidth, num_threads, blocks};
   const std::unique_ptr<GroupedGemm> gemm = make_gmm(limits);
   ThreadTeam team(num_threads);
-  const WeightStack up = random_stack(kHidden, kWidth, dtype), down = random_stack(kWidth, kHidden, dtype);
-  Matrix x(400, kHidden, dtype), h(400, kWidth, dtype), y(400, kHidden, dtype), dh(400, kWidth, dtype),
-      dx(400, kHidden, dtype);
+  const WeightStack up = random_stack(kTunedHidden, kTunedWidth, dtype),
+                    down = random_stack(kTunedWidth, kTunedHidden, dtype);
+  Matrix x(400, kTunedHidden, dtype), h(400, kTunedWidth, dtype), y(400, kTunedHidden, dtype),
+      dh(400, kTunedWidth, dtype), dx(400, kTunedHidden, dtype);
   fill(x, 9);
   gemm->forward(team, kOffset, {x}, up.view(), {h}, Product::to_width);
   gemm->forward(team, kOffset, {h}, down.view(), {y}, Product::to_hidden);

@@ -40,7 +40,8 @@ inline float emulated_dot(float sum, uint32_t a, uint32_t b) {
 // Intel's manual says of vcvtneps2bf16: round to nearest even, take denormals as zero, make a NaN quiet.
 inline uint16_t emulated_bf16(float value) { return to_bf16(without_denormal(value)).bits; }
 
-// EmulatedDotOps are the operations that dot_tile-inl.h asks for, on arrays.
+// EmulatedDotOps are the operations that dot_tile-inl.h asks for, on arrays. They are calls, since the tile
+// unrolls its loops and would hold hundreds of copies of each, which takes the compiler long.
 struct EmulatedDotOps {
   struct Sums {
     float lane[16];
@@ -48,32 +49,32 @@ struct EmulatedDotOps {
   struct Words {
     uint32_t lane[16];
   };
-  static Sums zero() { return {}; }
-  static Sums load_sums(const float* p) { return copied<Sums>(p); }
-  static Words load_words(const uint32_t* p) { return copied<Words>(p); }
-  static void store_sums(float* p, const Sums& v) {
+  [[gnu::noinline]] static Sums zero() { return {}; }
+  [[gnu::noinline]] static Sums load_sums(const float* p) { return copied<Sums>(p); }
+  [[gnu::noinline]] static Words load_words(const uint32_t* p) { return copied<Words>(p); }
+  [[gnu::noinline]] static void store_sums(float* p, const Sums& v) {
     for (int i = 0; i < 16; ++i) p[i] = v.lane[i];
   }
-  static void store_words(uint32_t* p, const Words& v) {
+  [[gnu::noinline]] static void store_words(uint32_t* p, const Words& v) {
     for (int i = 0; i < 16; ++i) p[i] = v.lane[i];
   }
-  static Words rounded(const Sums& low, const Sums& high, float scale) {
+  [[gnu::noinline]] static Words rounded(const Sums& low, const Sums& high, float scale) {
     Words v;
     for (int i = 0; i < 16; ++i)
       v.lane[i] = emulated_bf16(low.lane[i] * scale) | uint32_t{emulated_bf16(high.lane[i] * scale)} << 16;
     return v;
   }
-  static Words broadcast(uint32_t word) {
+  [[gnu::noinline]] static Words broadcast(uint32_t word) {
     Words v;
     for (uint32_t& lane : v.lane) lane = word;
     return v;
   }
-  static Words broadcast_two(const uint32_t* words) {
+  [[gnu::noinline]] static Words broadcast_two(const uint32_t* words) {
     Words v;
     for (int i = 0; i < 16; ++i) v.lane[i] = words[i % 2];
     return v;
   }
-  static Sums dot(Sums sums, const Words& a, const Words& b) {
+  [[gnu::noinline]] static Sums dot(Sums sums, const Words& a, const Words& b) {
     for (int i = 0; i < 16; ++i) sums.lane[i] = emulated_dot(sums.lane[i], a.lane[i], b.lane[i]);
     return sums;
   }

@@ -10,15 +10,15 @@
 namespace moehill {
 namespace {
 
-struct Case {
+struct UnitCase {
   std::vector<int64_t> rows;
   UnitCut cut;
 };
 
-std::vector<Case> cases() {
+std::vector<UnitCase> unit_cases() {
   const std::vector<std::vector<int64_t>> groups = {
       {1}, {64}, {3, 0, 1, 17, 0, 60}, {4096, 1, 700}, std::vector<int64_t>(41, 1), {0, 0}};
-  std::vector<Case> all;
+  std::vector<UnitCase> all;
   for (const auto& rows : groups) {
     for (const int64_t panels : {1, 3, 9, 128, 175}) {
       all.push_back({rows, {.num_panels = panels, .max_rows = 288, .max_panels = 64}});
@@ -44,7 +44,7 @@ std::vector<int64_t> offsets_of(const std::vector<int64_t>& rows) {
 
 template <typename Body>
 void for_all_cuts(const Body& body) {
-  for (const Case& c : cases()) {
+  for (const UnitCase& c : unit_cases()) {
     const std::vector<int64_t> offset = offsets_of(c.rows);
     const GemmLimits limits{static_cast<int64_t>(c.rows.size()), std::max<int64_t>(1, offset.back()),
                             c.cut.num_panels * kPanelWidth, 1, 16};
@@ -57,7 +57,7 @@ void for_all_cuts(const Body& body) {
 }
 
 TEST(UnitQueue, CoversRowsAndPanelsOnce) {
-  for_all_cuts([](const Case& c, const std::vector<GemmUnit>& units, int) {
+  for_all_cuts([](const UnitCase& c, const std::vector<GemmUnit>& units, int) {
     const std::vector<int64_t> offset = offsets_of(c.rows);
     int64_t expected = 0;  // rows times panels, and the panels of empty groups once
     for (const int64_t n : c.rows) expected += (n > 0 ? n : c.cut.keep_empty ? 1 : 0) * c.cut.num_panels;
@@ -79,7 +79,7 @@ TEST(UnitQueue, CoversRowsAndPanelsOnce) {
 }
 
 TEST(UnitQueue, KeepsToTheLimitsAndCutsBetweenPairsOfPanels) {
-  for_all_cuts([](const Case& c, const std::vector<GemmUnit>& units, int) {
+  for_all_cuts([](const UnitCase& c, const std::vector<GemmUnit>& units, int) {
     for (const GemmUnit& unit : units) {
       const int64_t rows = unit.row_end - unit.row_begin;
       EXPECT_LE(unit.panel_end - unit.panel_begin,

@@ -31,7 +31,7 @@ WeightStack vectors(int64_t groups, int64_t n, float fill) {
   return stack;
 }
 
-const std::vector<int64_t> kOffset = {0, 4, 4, 11};  // the second group is empty
+const std::vector<int64_t> kGroupOffset = {0, 4, 4, 11};  // the second group is empty
 
 class RowVectors : public testing::TestWithParam<DType> {
  protected:
@@ -46,12 +46,13 @@ TEST_P(RowVectors, SumsOfGroupsAreWeightedAndCoverTheirPadding) {
   std::vector<float> weight;
   for (int64_t r = 0; r < kRows; ++r) weight.push_back(0.5f * static_cast<float>(r));
   WeightStack out = vectors(4, kColumns, 9);  // stale values must not survive, but those of no group do
-  sum_rows(team_, kOffset, {{rows_, index_.data(), 2}, weight.data(), kColumns}, out);
+  sum_rows(team_, kGroupOffset, {{rows_, index_.data(), 2}, weight.data(), kColumns}, out);
   for (int64_t c = 0; c < kColumns; ++c) EXPECT_EQ(out.view().at(3, 0, c), 9 + value(3, c)) << c;
   for (int64_t g = 0; g < 3; ++g) {
     for (int64_t c = 0; c < out.view().n; ++c) {
       float sum = 0;
-      for (int64_t r = kOffset[static_cast<size_t>(g)]; r < kOffset[static_cast<size_t>(g) + 1]; ++r) {
+      for (int64_t r = kGroupOffset[static_cast<size_t>(g)]; r < kGroupOffset[static_cast<size_t>(g) + 1];
+           ++r) {
         const int32_t from = index_[static_cast<size_t>(r)];
         if (from >= 0 && c < kColumns) sum += 2 * weight[static_cast<size_t>(r)] * value(from, c);
       }
@@ -65,7 +66,7 @@ TEST_P(RowVectors, SumsOfInterleavedColumnsAreThoseOfOneHalf) {
   const Matrix both = filled(kRows, gate_up_columns(width), GetParam());
   const GateUpView view = interleaved_gate_up(both, width);
   WeightStack out = vectors(3, width, 9);
-  sum_rows(team_, kOffset, {{view.up}, nullptr, width, view.block_stride}, out);
+  sum_rows(team_, kGroupOffset, {{view.up}, nullptr, width, view.block_stride}, out);
   for (int64_t c = 0; c < width; ++c) {
     float sum = 0;
     for (int64_t r = 4; r < kRows; ++r) sum += value(r, up_column(c));
@@ -78,7 +79,7 @@ TEST_P(RowVectors, InnerProductsAreAddedWhereTheirRowsBelong) {
   const WeightStack w = vectors(3, kColumns, 1);
   std::vector<int32_t> places = {10, 9, 8, -1, 6, 5, 4, 3, 2, 1, 0};
   std::vector<float> out(kRows, 100);
-  add_vector_dots(team_, kOffset, {{rows_, index_.data(), 0.5f}, w, places.data()}, out.data());
+  add_vector_dots(team_, kGroupOffset, {{rows_, index_.data(), 0.5f}, w, places.data()}, out.data());
   for (int64_t r = 0; r < kRows; ++r) {
     const int64_t place = places[static_cast<size_t>(r)], from = index_[static_cast<size_t>(r)];
     if (place < 0) continue;
