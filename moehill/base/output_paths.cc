@@ -189,7 +189,7 @@ NewFile::~NewFile() {
 
 void NewFile::write(const void* data, size_t bytes) {
   bytes_ += bytes;
-  if (std::fwrite(data, 1, bytes, file_.get()) != bytes) fail(errno);
+  if (bytes > 0 && std::fwrite(data, 1, bytes, file_.get()) != bytes) fail(errno);  // no data may be a null pointer
 }
 
 void NewFile::keep() {
