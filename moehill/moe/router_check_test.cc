@@ -178,24 +178,24 @@ TEST(RouterCheck, TheBestExpertOfTheLastKeptGroupMustBeChosen) {
 }
 
 TEST(LogitsCheck, LogitsOfXAndTheRoutersMatrixPassAndOthersAreNamed) {
-  constexpr int64_t kTokens = 5, kHidden = 9, kLogits = 7;
-  const Matrix x(kTokens, kHidden, DType::f32);
-  const WeightStack matrix(WeightLayout::row_major, 1, kHidden, kLogits, DType::f32);
+  constexpr int64_t kFewTokens = 5, kFewColumns = 9, kLogits = 7;
+  const Matrix x(kFewTokens, kFewColumns, DType::f32);
+  const WeightStack matrix(WeightLayout::row_major, 1, kFewColumns, kLogits, DType::f32);
   BlockTensors tensors;
   tensors.x = x;
   tensors.weights.wg = {matrix, LogicalWeights::Part::all, kLogits};
   const auto random = [](Stream stream, int64_t i) {
     return static_cast<float>(random_normal(1, stream, static_cast<uint64_t>(i)));
   };
-  for (int64_t h = 0; h < kHidden; ++h) {
-    for (int64_t t = 0; t < kTokens; ++t) tensors.x.set(t, h, random(Stream::kX, t * kHidden + h));
+  for (int64_t h = 0; h < kFewColumns; ++h) {
+    for (int64_t t = 0; t < kFewTokens; ++t) tensors.x.set(t, h, random(Stream::kX, t * kFewColumns + h));
     for (int64_t l = 0; l < kLogits; ++l)
       tensors.weights.wg.set(0, h, l, random(Stream::kW1, h * kLogits + l));
   }
   std::vector<float> logits;
-  for (int64_t i = 0; i < kTokens * kLogits; ++i) {
+  for (int64_t i = 0; i < kFewTokens * kLogits; ++i) {
     double sum = 0;
-    for (int64_t h = 0; h < kHidden; ++h) {
+    for (int64_t h = 0; h < kFewColumns; ++h) {
       sum += static_cast<double>(tensors.x.at(i / kLogits, h)) *
              static_cast<double>(tensors.weights.wg.at(0, h, i % kLogits));
     }
@@ -203,16 +203,16 @@ TEST(LogitsCheck, LogitsOfXAndTheRoutersMatrixPassAndOthersAreNamed) {
   }
   tensors.logits = logits.data();
   for (uint32_t seed = 0; seed < 10; ++seed) {
-    EXPECT_EQ(logits_fault(tensors, {0, kTokens}, seed), "");
+    EXPECT_EQ(logits_fault(tensors, {0, kFewTokens}, seed), "");
     for (size_t i = 0; i < logits.size(); ++i) {
       const float right = logits[i];
       logits[i] += 1e-3f;
       const int64_t token = static_cast<int64_t>(i) / kLogits;
-      const std::string fault = logits_fault(tensors, {0, kTokens}, seed);
+      const std::string fault = logits_fault(tensors, {0, kFewTokens}, seed);
       EXPECT_EQ(fault.substr(0, fault.find(": off")),
                 fmt::format("the router's token {}: its logits are not x W_g", token));
-      EXPECT_EQ(logits_fault(tensors, {0, token}, seed) + logits_fault(tensors, {token + 1, kTokens}, seed),
-                "");
+      EXPECT_EQ(
+          logits_fault(tensors, {0, token}, seed) + logits_fault(tensors, {token + 1, kFewTokens}, seed), "");
       logits[i] = right;
     }
   }
