@@ -14,7 +14,8 @@
 
 namespace moehill {
 
-// TemporaryFolder is an empty folder. Its destructor removes the folder with all that is in it.
+// TemporaryFolder is an empty folder. Its destructor removes the folder with all that is in it, but not in a
+// child of the process that made it.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
@@ -24,6 +25,7 @@ class TemporaryFolder {
     path_ = name;
   }
   ~TemporaryFolder() {
+    if (getpid() != owner_) return;
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
@@ -35,6 +37,7 @@ class TemporaryFolder {
 
  private:
   std::filesystem::path path_;
+  const pid_t owner_ = getpid();
 };
 
 // Makes an empty folder that is removed when the test program ends. Each call makes another one.

@@ -15,16 +15,18 @@ namespace fs = std::filesystem;
 
 class BadRouting : public CommandFixture {
  protected:
-  BadRouting() : CommandFixture("bench") {}
+  BadRouting() : CommandFixture("bench") {
+    run_in_child("--distribution none");
+  }  // makes the files of what it says
 
   void expect_refused(const std::string& arguments, const std::string& what) {
     const auto num_files = [&] {
       return std::distance(fs::recursive_directory_iterator(folder_), fs::recursive_directory_iterator());
     };
-    run("--distribution none");  // for the files of what it says
     const auto before = num_files();
     EXPECT_EQ(
-        run("--tokens 2 --hidden 16 --mlp-dim 16 --experts 8 --topk 2 --shared-expert-dim 0 --json r.jsonl "
+        run_in_child(
+            "--tokens 2 --hidden 16 --mlp-dim 16 --experts 8 --topk 2 --shared-expert-dim 0 --json r.jsonl "
             "--save-routing saved.npy --dump dumped --iters 1 --threads-per-device 1 " +
             arguments),
         2)

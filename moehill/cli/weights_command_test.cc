@@ -139,9 +139,9 @@ TEST(WeightsCommand, EveryBadFileIsOneLineAndStatusTwoAndLeavesNothing) {
     fs::create_directories(results);
     const fs::path path = bad.write(files);
     const Outcome outcome =
-        run_program(folder, options_of({kBadShape.hidden, kBadShape.mlp_dim, kBadShape.experts, 0}) +
-                                "--weights '" + path.string() + "' --json " + (results / "r.jsonl").string() +
-                                " --dump " + (results / "dump").string());
+        run_in_child(folder, options_of({kBadShape.hidden, kBadShape.mlp_dim, kBadShape.experts, 0}) +
+                                 "--weights " + path.string() + " --json " + (results / "r.jsonl").string() +
+                                 " --dump " + (results / "dump").string());
     EXPECT_EQ(outcome.status, 2) << bad.name << ": " << outcome.err;
     EXPECT_EQ(outcome.err.find("moehill: "), 0u) << bad.name << ": " << outcome.err;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << bad.name << ": " << outcome.err;

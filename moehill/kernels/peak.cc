@@ -195,7 +195,10 @@ double measure_tile_peak(ThreadTeam& team) {
   });
 }
 
-int64_t read_memory_bytes(int64_t l3_bytes) { return std::max(int64_t{256} << 20, 4 * l3_bytes); }
+int64_t read_memory_bytes(int64_t l3_bytes) {
+  constexpr int64_t kLeast = int64_t{64} << 20, kOfUnknownCaches = int64_t{256} << 20;
+  return l3_bytes > 0 ? std::max(kLeast, 4 * l3_bytes) : kOfUnknownCaches;
+}
 
 ReadMemory::ReadMemory(ThreadTeam& owner, int64_t bytes) : memory_(static_cast<size_t>(bytes)) {
   float* data = static_cast<float*>(memory_.data());

@@ -61,7 +61,8 @@ class ReadMemory {
   Buffer memory_;
 };
 
-// Returns the number of bytes that no cache can hold: four times the L3 caches, but at least 256 MiB.
+// Returns the number of bytes that no cache can hold: four times the L3 caches, but at least 64 MiB; 256 MiB
+// if the system does not say how large the caches are (`l3_bytes` is 0). More would only take time to place.
 int64_t read_memory_bytes(int64_t l3_bytes);
 
 // Returns the bytes per second at which the threads together copy kCopyBytes with stores that bypass the

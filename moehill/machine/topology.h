@@ -24,7 +24,8 @@ struct Topology {
   std::vector<int> core_cpus;
   // [num_cores] the memory node of each core, counted from 0 over the nodes of this process.
   std::vector<int> core_numa;
-  // Bytes of one cache as the first core sees it; 0 if the system does not say.
+  // Bytes of one cache as the first core sees it; 0 if the system does not say. A virtual machine may show
+  // caches that it does not have: the variable MOEHILL_L3, such as 32M, says how large each L3 cache is.
   int64_t l1d_bytes = 0;
   int64_t l2_bytes = 0;
   int64_t l3_bytes = 0;

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <set>
+#include <string>
 #include <thread>
 
+#include "moehill/base/error.h"
 #include "moehill/machine/pinning.h"
 
 namespace moehill {
@@ -89,6 +91,30 @@ TEST(TopologyDeathTest, NobodyIsPinnedOnAMachineThatHwlocWasToldOf) {
         const Topology topology = detect_topology();
         const bool right = topology.core_cpus == std::vector<int>(topology.num_cores, kAnyCpu);
         std::exit(right && topology.core_numa.size() == topology.core_cpus.size() ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+// Threads are pinned all the same, since only the size of the cache is told.
+TEST(TopologyDeathTest, TheSizeOfL3MayBeTold) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        const std::vector<int> cpus = core_cpus();
+        setenv("MOEHILL_L3", "3M", 1);
+        const Topology topology = detect_topology();
+        std::exit(topology.l3_bytes == 3 << 20 && topology.num_l3 > 0 && topology.core_cpus == cpus ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(
+      {
+        setenv("MOEHILL_L3", "much", 1);
+        try {
+          detect_topology();
+        } catch (const InputError& error) {
+          std::exit(std::string(error.what()).find("MOEHILL_L3") != std::string::npos ? 0 : 1);
+        }
+        std::exit(2);
       },
       testing::ExitedWithCode(0), "");
 }
