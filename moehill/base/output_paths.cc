@@ -189,7 +189,8 @@ NewFile::~NewFile() {
 
 void NewFile::write(const void* data, size_t bytes) {
   bytes_ += bytes;
-  if (bytes > 0 && std::fwrite(data, 1, bytes, file_.get()) != bytes) fail(errno);  // no data may be a null pointer
+  if (bytes == 0) return;  // `data` may be null
+  if (std::fwrite(data, 1, bytes, file_.get()) != bytes) fail(errno);
 }
 
 void NewFile::keep() {
